@@ -1,0 +1,28 @@
+"""The errors onnxviz raises on purpose.
+
+Each message says what was asked, what there is and what to do, in one or two sentences.
+The command line prints the message of an `OnnxvizError` without a traceback and leaves with its exit code;
+anything else that is raised is a bug and keeps its traceback.
+"""
+
+
+class OnnxvizError(Exception):
+    """Family of all errors that are the input's or the request's fault, not a bug of onnxviz."""
+
+    exit_code = 2
+
+
+class ModelError(OnnxvizError):
+    """The model file cannot be used: not ONNX, damaged, contradictory, or beyond what onnxruntime can run."""
+
+
+class SelectionError(OnnxvizError):
+    """A layer, filter, channel or operator was asked for that the model does not have."""
+
+
+class InputError(OnnxvizError):
+    """An image, array or preprocessing cannot be used, or does not fit the model's input."""
+
+
+class ProviderError(OnnxvizError):
+    """An execution provider was asked for that this machine does not offer."""
