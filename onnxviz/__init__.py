@@ -1,0 +1,67 @@
+"""See inside the CNN you ship: layers, filters and feature maps of any `.onnx`, with onnx, onnxruntime and numpy.
+
+The public names are loaded on first use, so that `import onnxviz` stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnxviz.capture import FeatureMaps, capture, stream
+    from onnxviz.errors import InputError, ModelError, OnnxvizError, ProviderError, SelectionError
+    from onnxviz.images import Preprocessing
+    from onnxviz.layers import Layer
+    from onnxviz.model import Model, load
+    from onnxviz.plots import plot_filters, plot_maps, save_figure
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "FeatureMaps": "capture",
+    "InputError": "errors",
+    "Layer": "layers",
+    "Model": "model",
+    "ModelError": "errors",
+    "OnnxvizError": "errors",
+    "Preprocessing": "images",
+    "ProviderError": "errors",
+    "SelectionError": "errors",
+    "capture": "capture",
+    "load": "model",
+    "plot_filters": "plots",
+    "plot_maps": "plots",
+    "save_figure": "plots",
+    "stream": "capture",
+}
+
+__all__ = [
+    "FeatureMaps",
+    "InputError",
+    "Layer",
+    "Model",
+    "ModelError",
+    "OnnxvizError",
+    "Preprocessing",
+    "ProviderError",
+    "SelectionError",
+    "capture",
+    "load",
+    "plot_filters",
+    "plot_maps",
+    "save_figure",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'onnxviz' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"onnxviz.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,75 @@
+"""Files that are written whole or not at all, under names that are safe whatever a layer is called."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onnxviz.errors import OnnxvizError
+
+# Beginning of the names of unfinished files, so that what an aborted process leaves can be told and removed.
+UNFINISHED = ".onnxviz-"
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Gives a temporary path in the same folder that replaces `path` when the block ends well.
+
+    Raises:
+        OnnxvizError: the folder does not exist or cannot be written, or the disk is full; nothing is left behind.
+    """
+    if path.is_dir():
+        raise OnnxvizError(f"{path} cannot be written: it is a folder")
+    if not path.parent.is_dir():
+        raise OnnxvizError(f"{path} cannot be written: there is no folder {path.parent}")
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f"{UNFINISHED}{os.getpid()}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())  # mkstemp gives 0600
+        temporary.replace(path)
+    except OSError as error:
+        raise OnnxvizError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> Path:
+    """Makes the folder `path` and those above it, if need be.
+
+    Raises:
+        OnnxvizError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OnnxvizError(f"the folder {path} cannot be made: {error.strerror or error}") from None
+    return path
+
+
+def safe_name(index: int, name: str, width: int = 3) -> str:
+    """A file name for `name`, distinct for distinct (index, name) on every file system: `004-block3_conv1`.
+
+    Letters, digits, `.`, `_` and `-` stay; where anything else was replaced or cut, eight digits of a hash of the
+    true name are added. The index alone makes names of one list distinct on systems that ignore case.
+    """
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:60].rstrip("._-")
+    if slug != name or _RESERVED.match(slug):
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        slug = f"{slug}-{digest}" if slug else digest
+    return f"{index:0{width}d}-{slug}"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

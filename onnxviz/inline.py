@@ -1,0 +1,163 @@
+"""Functions of a model, put in place of their calls, so that the rest of the house sees nodes only.
+
+ONNX IR specification, "Functions": https://onnx.ai/onnx/repo-docs/IR.html#functions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx
+from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
+
+from onnxviz.scopes import all_graphs, subgraphs
+from onnxviz.validate import call_key, function_key
+
+# Written into the metadata of each node that came from a function: the path of calls that led to it.
+SCOPE_KEY = "onnxviz.scope"
+
+
+def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with every call of a local function replaced by the function's nodes.
+
+    Tensors of the body are renamed to `call/tensor`, nodes to `call/node`; the path of calls is kept in each node's
+    metadata under `SCOPE_KEY`. A call whose function was written for another opset than the model's stays as it is:
+    its nodes may mean something else.
+
+    Args:
+        model: checked already: no recursion, a bounded expansion. It is not changed.
+
+    Returns:
+        `model` itself where it has no functions.
+    """
+    if not model.functions:
+        return model
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    _Inliner(result).run()
+    return result
+
+
+class _Inliner:
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.opsets = {_plain(entry.domain): entry.version for entry in model.opset_import}
+        self.functions = {function_key(f): f for f in model.functions}
+        self.kept: set[tuple[str, str, str]] = set()
+        self.prefixes: set[str] = set()
+        self.taken: set[str] = set()
+        for graph in all_graphs(model.graph):
+            self.taken.update(value.name for value in (*graph.input, *graph.output))
+            self.taken.update(tensor.name for tensor in graph.initializer)
+            for node in graph.node:
+                self.taken.update((node.name, *node.output))
+
+    def run(self) -> None:
+        self.graph(self.model.graph, ())
+        kept = [f for f in self.model.functions if self.kept]
+        del self.model.functions[:]
+        self.model.functions.extend(kept)
+        del self.model.opset_import[:]
+        for domain, version in self.opsets.items():
+            self.model.opset_import.append(onnx.helper.make_opsetid(domain, version))
+
+    def graph(self, graph: GraphProto, path: tuple[str, ...]) -> None:
+        nodes = self.nodes(graph.node, path)
+        del graph.node[:]
+        graph.node.extend(nodes)
+
+    def nodes(self, nodes: Iterable[NodeProto], path: tuple[str, ...]) -> list[NodeProto]:
+        result: list[NodeProto] = []
+        for node in nodes:
+            for _, inner in subgraphs(node):
+                self.graph(inner, path)
+            function = self.functions.get(call_key(node))
+            if function is None:
+                result.append(node)
+            elif self.fits(function):
+                result.extend(self.expand(node, function, path))
+            else:
+                self.kept.add(function_key(function))
+                result.append(node)
+        return result
+
+    def fits(self, function: FunctionProto) -> bool:
+        """Whether the body may stand among the model's nodes; adds the domains that only the function imports."""
+        for entry in function.opset_import:
+            if self.opsets.setdefault(_plain(entry.domain), entry.version) != entry.version:
+                return False
+        return True
+
+    def expand(self, call: NodeProto, function: FunctionProto, path: tuple[str, ...]) -> list[NodeProto]:
+        label = self.prefix(call.name or function.name)
+        path = (*path, label)
+        tensors = dict(zip(function.input, call.input, strict=False))
+        tensors.update({name: "" for name in function.input if name not in tensors})
+        passed = []
+        for inner, outer in zip(function.output, call.output, strict=False):
+            if not outer:
+                continue
+            if inner in tensors:  # an input, or an output named twice, is passed through
+                passed.append(onnx.helper.make_node("Identity", [tensors[inner]], [outer], name=f"{label}/Identity"))
+            else:
+                tensors[inner] = outer
+        attributes = {a.name: a for a in function.attribute_proto}
+        attributes.update({a.name: a for a in call.attribute})
+        body = []
+        for node in function.node:
+            copy = NodeProto()
+            copy.CopyFrom(node)
+            _rename(copy, tensors, label, attributes)
+            if not any(entry.key == SCOPE_KEY for entry in copy.metadata_props):
+                copy.metadata_props.add(key=SCOPE_KEY, value="/".join(path))
+            body.append(copy)
+        return [*self.nodes(body, path), *passed]
+
+    def prefix(self, wanted: str) -> str:
+        """A prefix that no tensor or node of the model begins with as its own."""
+        prefix, count = wanted, 1
+        while prefix in self.prefixes or any(name.startswith(prefix + "/") for name in self.taken):
+            count += 1
+            prefix = f"{wanted}_{count}"
+        self.prefixes.add(prefix)
+        return prefix
+
+
+def _plain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def _rename(node: NodeProto, tensors: dict[str, str], label: str, attributes: dict[str, AttributeProto]) -> None:
+    """Gives `node` and its subgraphs the caller's tensors and attributes; `tensors` grows by the names it meets."""
+
+    def renamed(name: str) -> str:
+        return tensors.setdefault(name, f"{label}/{name}") if name else ""
+
+    if node.name:
+        node.name = f"{label}/{node.name}"
+    node.input[:] = [renamed(name) for name in node.input]
+    node.output[:] = [renamed(name) for name in node.output]
+    resolved = []
+    for attribute in node.attribute:
+        if attribute.ref_attr_name:
+            given = attributes.get(attribute.ref_attr_name)
+            if given is None:
+                continue  # an optional attribute the caller left out
+            copy = AttributeProto()
+            copy.CopyFrom(given)
+            copy.name = attribute.name
+            resolved.append(copy)
+        else:
+            resolved.append(attribute)
+    copies = [AttributeProto.FromString(a.SerializeToString()) for a in resolved]
+    del node.attribute[:]
+    node.attribute.extend(copies)
+    for _, graph in subgraphs(node):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            value.name = renamed(value.name)
+        for tensor in graph.initializer:
+            tensor.name = renamed(tensor.name)
+        for sparse in graph.sparse_initializer:
+            sparse.values.name = renamed(sparse.values.name)
+        for inner in graph.node:
+            _rename(inner, tensors, label, attributes)

@@ -1,0 +1,336 @@
+"""An opened model: checked, cheap, and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, ValueInfoProto
+
+from onnxviz.errors import ModelError, SelectionError
+from onnxviz.files import replacing
+from onnxviz.inline import inline_functions
+from onnxviz.layers import OTHER_LAYERS, Layer, find_layers
+from onnxviz.scopes import Scope, all_graphs, walk
+from onnxviz.select import select
+from onnxviz.shapes import Dim, Shapes, value_shape
+from onnxviz.skeleton import embed_weights, read_skeleton
+from onnxviz.validate import check, sort_nodes
+from onnxviz.weights import Constants, TensorFile
+
+PREPROCESSING_KEY = "onnxviz.preprocessing"
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a model.
+
+    Attributes:
+        name: the tensor's name.
+        dtype: numpy's name of the element type, "" if it is not declared.
+        shape: a size, the name of a symbolic dimension, or None, per axis; None if it is not declared.
+        layout: "NCHW", "NHWC", "NCW", "NCDHW", … for images and signals, "" where it cannot be told.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...] | None
+    layout: str
+
+
+def load(source: str | PathLike[str] | bytes | onnx.ModelProto | Model) -> Model:
+    """Opens a model: its graph is read, its weights stay where they are.
+
+    Args:
+        source: a path to a `.onnx` file, the bytes of one, an `onnx.ModelProto`, or a `Model`, which is returned.
+
+    Raises:
+        ModelError: it is not an ONNX model, or it contradicts itself.
+    """
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, onnx.ModelProto):
+        try:
+            source = source.SerializeToString()
+        except Exception as error:  # protobuf raises several kinds past 2 GiB
+            raise ModelError(f"the ModelProto cannot be serialised ({error}): save it with external data") from None
+    temporary = None
+    if isinstance(source, bytes):
+        # Through a file of its own, so that every model is opened, run and freed in one way.
+        temporary = tempfile.TemporaryDirectory(prefix="onnxviz-")
+        path = Path(temporary.name) / "model.onnx"
+        path.write_bytes(source)
+        label = "the model"
+    elif isinstance(source, str | PathLike):
+        path = Path(source)
+        label = str(path)
+    else:
+        raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
+    # A symbolic link (model hubs use them) is followed, to the folder where references into the file hold.
+    file = path.resolve() if path.exists() else path
+    original = read_skeleton(file, label)
+    check(original, label, file.parent, file.name)
+    return Model(original, file, label, temporary)
+
+
+class Model:
+    """A `.onnx` model, opened without its weights; made by `load`.
+
+    Attributes:
+        file: the `.onnx` file, symbolic links resolved.
+        folder: the folder it lies in, where references into it hold.
+        label: how messages call it: the path as it was given.
+        proto: the model with functions inlined and nodes in topological order; large weights are external
+            references into `folder`. To be read, not changed.
+        metadata: the model's own key–value notes.
+    """
+
+    def __init__(
+        self,
+        original: onnx.ModelProto,
+        file: Path,
+        label: str,
+        temporary: tempfile.TemporaryDirectory[str] | None = None,
+    ) -> None:
+        self.file = file
+        self.folder = file.parent
+        self.label = label
+        self._original = original
+        self._temporary = temporary
+        self.proto = _normalised(original, label)
+        self.metadata = {str(entry.key): str(entry.value) for entry in self.proto.metadata_props}
+
+    def __repr__(self) -> str:
+        return f"Model({self.label!r}, {len(self.proto.graph.node)} nodes)"
+
+    @cached_property
+    def opset(self) -> dict[str, int]:
+        """Opset version by domain; "" is ONNX's own."""
+        return {"" if e.domain == "ai.onnx" else e.domain: e.version for e in self.proto.opset_import}
+
+    @cached_property
+    def scope(self) -> Scope:
+        """The main graph with look-ups."""
+        return Scope(self.proto.graph)
+
+    @cached_property
+    def constants(self) -> Constants:
+        """Finds the values behind tensor names."""
+        return Constants(TensorFile(self.folder))
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """Inferred shapes of all tensors."""
+        return Shapes(self.proto)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The convolutions, in graph order."""
+        return find_layers(self.scope, self.constants, self.shapes)
+
+    @cached_property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """Every layer a person would name: convolutions, poolings, activations, normalisations, dense layers."""
+        convolutions = {layer.op.rpartition(":")[2] for layer in self.layers}
+        return self.layers_of(OTHER_LAYERS | convolutions)
+
+    def layers_of(self, ops: Iterable[str]) -> tuple[Layer, ...]:
+        """The layers made by the given operators, in graph order.
+
+        Raises:
+            SelectionError: an operator that the model does not use; the message lists those it does.
+        """
+        wanted = set(ops)
+        return find_layers(self.scope, self.constants, self.shapes, wanted)
+
+    @cached_property
+    def operators(self) -> tuple[str, ...]:
+        """The operators the model uses, sorted."""
+        return tuple(sorted({node.op_type for _, node in walk(self.scope)}))
+
+    def layer(self, which: str | int) -> Layer:
+        """The convolution with that name or 0-based position.
+
+        Raises:
+            SelectionError: there is none; the message lists those there are.
+        """
+        if isinstance(which, int):
+            if not -len(self.layers) <= which < len(self.layers):
+                raise SelectionError(f"{self.label} has {len(self.layers)} layers; there is no position {which}")
+            return self.layers[which]
+        return self.select(which, exactly_one=True)[0]
+
+    def select(
+        self, selection: str | int | Sequence[str | int], layers: Sequence[Layer] | None = None, *,
+        exactly_one: bool = False,
+    ) -> tuple[Layer, ...]:
+        """The layers that a selection means, in graph order; see `onnxviz.select`."""
+        return select(selection, self.layers if layers is None else layers, self.label, exactly_one=exactly_one)
+
+    @cached_property
+    def inputs(self) -> tuple[Port, ...]:
+        """What must be fed; initializers that are listed as inputs too (IR < 4) are not among them."""
+        stored = {*self.scope.initializers, *self.scope.sparse_initializers}
+        fed = [value for value in self.proto.graph.input if value.name not in stored]
+        return tuple(_port(value, self.scope, value.name) for value in fed)
+
+    @cached_property
+    def outputs(self) -> tuple[Port, ...]:
+        """What the model gives."""
+        return tuple(_port(value, self.scope, None) for value in self.proto.graph.output)
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of trained values, each stored tensor counted once; batch-norm statistics are among them.
+
+        Floating-point and quantised tensors count, those that parametrise an operator; scalars, quantisation
+        scales and zero points, and the integers that say shapes and axes do not.
+        """
+        return _count_parameters(self)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the `.onnx` file, in hex; reads the whole file."""
+        with self.file.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def with_metadata(self, entries: dict[str, str]) -> Model:
+        """A model like this one with these notes added or replaced; this one is unchanged."""
+        return Model(_annotated(self._original, entries), self.file, self.label, self._temporary)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes the model, weights included, to one `.onnx` file; written whole or not at all.
+
+        A model of 2 GiB or more, which one protobuf file cannot hold, gets its weights in `NAME.data` beside it.
+
+        Raises:
+            ModelError: the file cannot be written.
+        """
+        path = Path(path)
+        data_path = path.with_name(path.name + ".data")
+        chunks, moved = embed_weights(self._original, self.constants.file.bytes_of, data_path.name)
+        with replacing(path) as temporary, replacing(data_path) if moved else nullcontext() as data_temporary:
+            for target, parts in ((temporary, chunks), (data_temporary, moved)):
+                if target is not None:
+                    with target.open("wb") as file:
+                        file.writelines(parts)
+        return path
+
+
+def _normalised(original: onnx.ModelProto, label: str) -> onnx.ModelProto:
+    """Functions inlined, nodes sorted, negative dimensions (which abort onnx's shape inference) made unknown."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(inline_functions(original))
+    for graph in all_graphs(proto.graph):
+        nodes = sort_nodes(graph, label)
+        if any(a is not b for a, b in zip(nodes, graph.node, strict=True)):
+            copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
+            del graph.node[:]
+            graph.node.extend(copies)
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_value < 0:
+                    dim.Clear()
+    return proto
+
+
+def _annotated(proto: onnx.ModelProto, entries: dict[str, str]) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    kept = {entry.key: entry.value for entry in copy.metadata_props}
+    kept.update(entries)
+    del copy.metadata_props[:]
+    for key, value in kept.items():
+        copy.metadata_props.add(key=key, value=value)
+    return copy
+
+
+def _port(value: ValueInfoProto, scope: Scope, fed: str | None) -> Port:
+    data_type = value.type.tensor_type.elem_type
+    try:
+        dtype = str(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type))) if data_type else ""
+    except (KeyError, TypeError):
+        dtype = ""
+    if data_type == TensorProto.STRING:
+        dtype = "string"
+    shape = value_shape(value)
+    return Port(value.name, dtype, shape, _layout(shape, scope, fed) if fed is not None else "")
+
+
+_LAYOUTS = {3: ("NCW", "NWC"), 4: ("NCHW", "NHWC"), 5: ("NCDHW", "NDHWC")}
+_CHANNELS_LAST_TO_FIRST = {3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
+_SEE_THROUGH = frozenset({"Identity", "Cast", "Sub", "Add", "Mul", "Div", "Pad", "QuantizeLinear", "DequantizeLinear"})
+
+
+def _layout(shape: tuple[Dim, ...] | None, scope: Scope, tensor: str) -> str:
+    """The order of an input's axes: what its first readers do with it, else which axis could be channels."""
+    if shape is None or len(shape) not in _LAYOUTS:
+        return ""
+    rank = len(shape)
+    first, last = _LAYOUTS[rank]
+    for _ in range(8):  # rescaling layers may stand before the first operator that tells
+        readers = scope.consumers.get(tensor, [])
+        for node in readers:
+            perm = next((tuple(a.ints) for a in node.attribute if a.name == "perm"), None)
+            if node.op_type == "Transpose" and perm == _CHANNELS_LAST_TO_FIRST[rank]:
+                return last
+            if node.op_type in ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "ConvInteger", "QLinearConv"):
+                return first
+        if len(readers) != 1 or readers[0].op_type not in _SEE_THROUGH:
+            break
+        tensor = readers[0].output[0]
+    if shape[1] in (1, 3, 4):
+        return first
+    return last if shape[-1] in (1, 3, 4) else first
+
+
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
+_QUANTIZED = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4})
+# Inputs of operators that are settings, not trained values: (operator, input positions).
+_SETTINGS = {
+    "QuantizeLinear": (1, 2),
+    "DequantizeLinear": (1, 2),
+    "Clip": (1, 2),
+    "Resize": (1, 2, 3),
+    "Upsample": (1,),
+    "Pad": (1, 2, 3),
+    "QLinearConv": (1, 2, 4, 5, 6, 7),
+    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
+    "ConvInteger": (2, 3),
+    "Dropout": (1, 2),
+    "Range": (0, 1, 2),
+}
+
+
+def _count_parameters(model: Model) -> int:
+    settings: set[tuple[str, str]] = set()
+    sizes: dict[tuple[str, str], int] = {}
+    scopes: dict[str, Scope] = {"": model.scope}
+    for scope, node in walk(model.scope):
+        scopes.setdefault(scope.name, scope)
+        for position in _SETTINGS.get(node.op_type, ()):
+            if position < len(node.input):
+                settings.add((scope.name, node.input[position]))
+        if node.op_type in ("Constant", "ConstantOfShape") and node.output:
+            found = model.constants.find(scope, node.output[0])
+            if found is not None and found.shape:
+                size = int(np.prod(found.shape, dtype=np.int64))
+                kind = np.dtype(found.dtype).kind if found.dtype in np.sctypeDict else "V"
+                if kind in "fV" or found.stored_dtype in ("int8", "uint8"):
+                    sizes[scope.name, node.output[0]] = size
+    for scope in scopes.values():
+        for name, tensor in scope.initializers.items():
+            if tensor.dims and tensor.data_type in _FLOATS | _QUANTIZED:
+                sizes[scope.name, name] = int(np.prod(tensor.dims, dtype=np.int64))
+        for name, sparse in scope.sparse_initializers.items():
+            sizes[scope.name, name] = int(np.prod(sparse.dims, dtype=np.int64))
+    return sum(size for key, size in sizes.items() if key not in settings)
+

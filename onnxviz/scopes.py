@@ -1,0 +1,169 @@
+"""Who makes a tensor and who uses it, in a graph and in the subgraphs of its If, Loop and Scan nodes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+
+import onnx
+from onnx import AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto
+
+
+def subgraphs(node: NodeProto) -> Iterator[tuple[str, GraphProto]]:
+    """Yields (attribute name, graph) for every graph that `node` carries."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH or attribute.HasField("g"):
+            yield attribute.name, attribute.g
+        for number, graph in enumerate(attribute.graphs):
+            yield f"{attribute.name}.{number}", graph
+
+
+def all_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Yields `graph` and every graph nested in it."""
+    stack = [graph]
+    while stack:
+        current = stack.pop()
+        yield current
+        for node in current.node:
+            stack.extend(inner for _, inner in subgraphs(node))
+
+
+def reads(node: NodeProto) -> Iterator[str]:
+    """Yields the name of every tensor `node` reads, those that its subgraphs take from outside included."""
+    yield from (name for name in node.input if name)
+    for _, graph in subgraphs(node):
+        yield from outer_reads(graph)
+
+
+def outer_reads(graph: GraphProto) -> Iterator[str]:
+    """Yields the tensors that `graph` takes from the graphs around it."""
+    own = {value.name for value in graph.input}
+    own.update(tensor.name for tensor in graph.initializer)
+    own.update(sparse.values.name for sparse in graph.sparse_initializer)
+    for node in graph.node:
+        own.update(node.output)
+    for node in graph.node:
+        yield from (name for name in reads(node) if name not in own)
+    yield from (value.name for value in graph.output if value.name not in own)
+
+
+def node_attributes(node: NodeProto) -> dict[str, AttributeProto]:
+    """The attributes of `node` by name."""
+    return {attribute.name: attribute for attribute in node.attribute}
+
+
+class Scope:
+    """One graph with look-ups, and the way to the graphs around and inside it.
+
+    Attributes:
+        name: "" for the main graph, else the path of owning nodes and attributes: `If_0/then_branch`.
+        graph: the graph itself; never changed.
+        parent: the scope around this one, None for the main graph.
+        owner: the node in `parent` that carries this graph, and the attribute's name.
+    """
+
+    def __init__(
+        self,
+        graph: GraphProto,
+        name: str = "",
+        parent: Scope | None = None,
+        owner: tuple[NodeProto, str] | None = None,
+    ) -> None:
+        self.graph = graph
+        self.name = name
+        self.parent = parent
+        self.owner = owner
+
+    def __repr__(self) -> str:
+        return f"Scope({self.name or 'main'!r}, {len(self.graph.node)} nodes)"
+
+    @cached_property
+    def producers(self) -> dict[str, NodeProto]:
+        """The node that makes each tensor of this graph."""
+        return {name: node for node in self.graph.node for name in node.output if name}
+
+    @cached_property
+    def consumers(self) -> dict[str, list[NodeProto]]:
+        """The nodes of this graph that read each tensor, once per node (through their subgraphs too)."""
+        found: dict[str, list[NodeProto]] = defaultdict(list)
+        for node in self.graph.node:
+            for name in dict.fromkeys(reads(node)):
+                found[name].append(node)
+        return dict(found)
+
+    @cached_property
+    def outputs(self) -> frozenset[str]:
+        """The names of this graph's outputs."""
+        return frozenset(value.name for value in self.graph.output)
+
+    @cached_property
+    def initializers(self) -> dict[str, TensorProto]:
+        """The dense initializers by name."""
+        return {tensor.name: tensor for tensor in self.graph.initializer}
+
+    @cached_property
+    def sparse_initializers(self) -> dict[str, SparseTensorProto]:
+        """The sparse initializers by name (ONNX keeps it in `values.name`)."""
+        return {sparse.values.name: sparse for sparse in self.graph.sparse_initializer}
+
+    def home(self, tensor: str) -> Scope | None:
+        """The nearest scope, this one or one around it, that makes or stores `tensor`; None if none does."""
+        scope: Scope | None = self
+        while scope is not None:
+            if tensor in scope.producers or tensor in scope.initializers or tensor in scope.sparse_initializers:
+                return scope
+            if any(value.name == tensor for value in scope.graph.input):
+                return None  # fed at run time
+            scope = scope.parent
+        return None
+
+
+def walk(scope: Scope) -> Iterator[tuple[Scope, NodeProto]]:
+    """Yields every node with its scope, in graph order; the nodes of a subgraph follow the node that owns it."""
+    for index, node in enumerate(scope.graph.node):
+        yield scope, node
+        for attribute, graph in subgraphs(node):
+            yield from walk(Scope(graph, subgraph_path(scope.name, node, index, attribute), scope, (node, attribute)))
+
+
+def subgraph_path(path: str, node: NodeProto, index: int, attribute: str) -> str:
+    """The path of the graph in `attribute` of the node at `index` of the graph at `path`."""
+    return "/".join(filter(None, (path, node.name or f"{node.op_type}_{index}", attribute)))
+
+
+def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Yields every dense tensor of the model that can refer to external data."""
+    graphs = [inner for graph in _roots(model) for inner in all_graphs(graph)]
+    for graph in graphs:
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    nodes = [node for graph in graphs for node in graph.node]
+    for function in model.functions:
+        nodes.extend(function.node)
+        for node in function.node:
+            for _, graph in subgraphs(node):
+                for inner in all_graphs(graph):
+                    nodes.extend(inner.node)
+                    yield from inner.initializer
+        for attribute in function.attribute_proto:
+            yield from _attribute_tensors(attribute)
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from _attribute_tensors(attribute)
+
+
+def _roots(model: onnx.ModelProto) -> Iterator[GraphProto]:
+    yield model.graph
+    for training in model.training_info:
+        yield training.initialization
+        yield training.algorithm
+
+
+def _attribute_tensors(attribute: AttributeProto) -> Iterator[TensorProto]:
+    if attribute.HasField("t"):
+        yield attribute.t
+    yield from attribute.tensors
+    for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+        yield from (sparse.values, sparse.indices)

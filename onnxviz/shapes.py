@@ -1,0 +1,105 @@
+"""Shapes of intermediate tensors, inferred by onnx in a process of its own.
+
+onnx's shape inference is native code that some models abort or hang (a negative Pad before a Slice is enough). The
+model comes from a stranger, so it runs in a worker that may die; the table is then shown without shapes.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cached_property
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import GraphProto, TensorProto, ValueInfoProto
+
+from onnxviz.scopes import subgraph_path, subgraphs
+
+Dim = int | str | None
+
+TIMEOUT_SECONDS = 30.0
+_WORKER = """
+import sys
+sys.path[:] = {path!r}
+import onnx.shape_inference
+data = onnx.shape_inference.infer_shapes(sys.stdin.buffer.read(), data_prop=True)
+sys.stdout.buffer.write(data if isinstance(data, bytes) else data.SerializeToString())
+"""
+
+
+class Shapes:
+    """Shapes and element types of a model's tensors, worked out when one is first asked for.
+
+    Args:
+        model: a skeleton with functions inlined; not changed.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._model = model
+
+    def of(self, tensor: str, scope: str = "") -> tuple[Dim, ...] | None:
+        """The shape of `tensor` in the graph at path `scope`; None if not even the rank is known."""
+        value = self._values.get((scope, tensor))
+        return None if value is None else value_shape(value)
+
+    def element_type(self, tensor: str, scope: str = "") -> int:
+        """The tensor's `TensorProto.DataType`, UNDEFINED (0) if unknown."""
+        value = self._values.get((scope, tensor))
+        return value.type.tensor_type.elem_type if value is not None else TensorProto.UNDEFINED
+
+    @property
+    def failure(self) -> str:
+        """Why inference gave nothing, "" if it worked."""
+        return self._inferred[1]
+
+    @cached_property
+    def _inferred(self) -> tuple[onnx.ModelProto, str]:
+        code = _WORKER.format(path=sys.path)
+        try:
+            worker = subprocess.run(
+                [sys.executable, "-P", "-c", code],
+                input=self._model.SerializeToString(),
+                capture_output=True,
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return self._model, f"shape inference took more than {TIMEOUT_SECONDS:.0f} s"
+        except OSError as error:
+            return self._model, f"shape inference could not be started: {error}"
+        if worker.returncode != 0:
+            lines = worker.stderr.decode("utf-8", "replace").strip().splitlines()
+            return self._model, "shape inference failed: " + (lines[-1] if lines else f"exit {worker.returncode}")
+        try:
+            return onnx.ModelProto.FromString(worker.stdout), ""
+        except DecodeError:
+            return self._model, "shape inference gave an unreadable model"
+
+    @cached_property
+    def _values(self) -> dict[tuple[str, str], ValueInfoProto]:
+        found: dict[tuple[str, str], ValueInfoProto] = {}
+
+        def collect(graph: GraphProto, path: str) -> None:
+            for value in (*graph.input, *graph.value_info, *graph.output):
+                if value.type.HasField("tensor_type"):
+                    found[path, value.name] = value
+            for index, node in enumerate(graph.node):
+                for attribute, inner in subgraphs(node):
+                    collect(inner, subgraph_path(path, node, index, attribute))
+
+        collect(self._inferred[0].graph, "")
+        return found
+
+
+def value_shape(value: ValueInfoProto) -> tuple[Dim, ...] | None:
+    """The shape of a declared tensor: sizes, names of symbolic dimensions, None for unknown ones."""
+    if not value.type.tensor_type.HasField("shape"):
+        return None
+    dims: list[Dim] = []
+    for dim in value.type.tensor_type.shape.dim:
+        if dim.HasField("dim_value"):
+            dims.append(dim.dim_value)
+        else:
+            dims.append(dim.dim_param or None)
+    return tuple(dims)

@@ -1,0 +1,162 @@
+"""Where to look at a layer: the tensor its operator makes, and the one its source framework calls its output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import NodeProto
+
+from onnxviz.scopes import Scope
+from onnxviz.weights import Constants
+
+_ACTIVATIONS = frozenset(
+    "Relu LeakyRelu PRelu ThresholdedRelu Clip Sigmoid Tanh HardSigmoid HardSwish Elu Selu Celu Gelu FastGelu "
+    "Swish QuickGelu BiasGelu Softplus Softsign Mish Softmax QLinearSigmoid QLinearLeakyRelu".split()
+)
+# Steps between a convolution and its activation that only scale, shift or convert.
+_LINKS = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Sum", "Identity", "Cast"})
+# What x·sigmoid(x), x·tanh(softplus(x)), x·relu6(x+3)/6 and x·(1+erf(x/√2))/2 are made of.
+_ELEMENTWISE = frozenset(
+    "Add Sub Mul Div Sigmoid HardSigmoid Tanh Softplus Erf Clip Relu Exp Log Pow Sqrt Neg Identity Cast Min "
+    "Max".split()
+)
+_NONLINEAR = frozenset({"Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Erf", "Clip", "Relu", "Exp", "Pow", "Max"})
+_MAX_REGION = 16
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How the numbers of a quantised tensor are read: (value − zero point) · scale, names seen from its scope."""
+
+    scale: str
+    zero_point: str
+
+
+def activation_tap(scope: Scope, node: NodeProto, constants: Constants) -> str:
+    """The output of the layer that begins with `node`, as its source framework has it.
+
+    Follows the operator's output through batch normalisation and constant Add, Mul … to the activation, while each
+    link has one consumer.
+
+    Returns:
+        The tensor's name; the operator's own output where no activation follows.
+    """
+    start = tensor = node.output[0]
+    while tensor not in scope.outputs:
+        consumers = scope.consumers.get(tensor, [])
+        if len(consumers) == 1:
+            follower = consumers[0]
+            if not _stays_here(follower):
+                return start
+            if follower.op_type in _ACTIVATIONS:
+                return follower.output[0]
+            if follower.op_type == "QuantizeLinear":
+                return _saturation_tap(scope, follower, constants) or start
+            if follower.op_type not in _LINKS or not _is_link(scope, follower, tensor, node, constants):
+                return start
+            tensor = follower.output[0]
+        else:
+            return _diamond_tap(scope, tensor, constants) or start
+    return start
+
+
+def quantization(scope: Scope, tensor: str) -> Quantization | None:
+    """How to read `tensor` if it is quantised: from the operator that makes it, or from the one that reads it."""
+    node = scope.producers.get(tensor)
+    seen = 0
+    while node is not None and seen < _MAX_REGION:
+        place = {
+            "QLinearConv": 6,
+            "QLinearMatMul": 6,
+            "QuantizeLinear": 1,
+            "QLinearSigmoid": 3,
+            "QLinearLeakyRelu": 3,
+            "QLinearAdd": 6,
+            "QLinearMul": 6,
+            "QLinearGlobalAveragePool": 3,
+            "QLinearAveragePool": 3,
+            "QLinearConcat": 0,
+        }.get(node.op_type)
+        if place is not None:
+            names = [*node.input, "", ""]
+            return Quantization(names[place], names[place + 1]) if names[place] else None
+        if node.op_type not in ("MaxPool", "Reshape", "Transpose", "Identity", "Flatten", "Squeeze", "Unsqueeze"):
+            break
+        node = scope.producers.get(node.input[0])
+        seen += 1
+    for reader in scope.consumers.get(tensor, []):
+        if reader.op_type == "DequantizeLinear" and reader.input[0] == tensor:
+            return Quantization(reader.input[1], reader.input[2] if len(reader.input) > 2 else "")
+    return None
+
+
+def _stays_here(node: NodeProto) -> bool:
+    """Whether the node reads the tensor itself, not through a subgraph, and makes something."""
+    return bool(node.output) and node.op_type not in ("If", "Loop", "Scan")
+
+
+def _is_link(scope: Scope, node: NodeProto, tensor: str, layer: NodeProto, constants: Constants) -> bool:
+    if node.op_type == "BatchNormalization":
+        return node.input[0] == tensor
+    others = [name for name in node.input if name and name != tensor]
+    if len(others) == len(node.input):
+        return False
+    # ConvInteger's result is scaled by a factor that dynamic quantisation computes from the input.
+    dynamic_scale = layer.op_type == "ConvInteger" and node.op_type == "Mul"
+    return dynamic_scale or all(constants.find(scope, name) is not None for name in others)
+
+
+def _saturation_tap(scope: Scope, quantize: NodeProto, constants: Constants) -> str | None:
+    """The output of a Quantize–Dequantize pair that acts as a ReLU, None if this one does not.
+
+    Quantisation tools remove a ReLU where the saturation of the QuantizeLinear already cuts at zero: where the zero
+    point is the smallest number of the type.
+    """
+    readers = scope.consumers.get(quantize.output[0], [])
+    if len(readers) != 1 or readers[0].op_type != "DequantizeLinear" or quantize.output[0] in scope.outputs:
+        return None
+    name = quantize.input[2] if len(quantize.input) > 2 else ""
+    if not name:  # the default is uint8 with zero point 0
+        return None if any(a.name == "output_dtype" for a in quantize.attribute) else readers[0].output[0]
+    zero = constants.value(scope, name)
+    if zero is None or zero.dtype.kind not in "iu" or (zero != np.iinfo(zero.dtype).min).any():
+        return None
+    return readers[0].output[0]
+
+
+def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
+    """The end of an activation written in several nodes that read `tensor` more than once, such as x·sigmoid(x).
+
+    Grows the set of elementwise nodes that depend on `tensor` and constants only, until one node's output is all
+    that the rest of the graph sees of it.
+    """
+    region = {tensor}
+    order: list[NodeProto] = []
+    pending = list(scope.consumers.get(tensor, []))
+    while pending and len(order) < _MAX_REGION:
+        node = next((n for n in pending if _closed(scope, n, region, constants)), None)
+        if node is None:
+            return None
+        pending.remove(node)
+        order.append(node)
+        region.add(node.output[0])
+        inside = {id(n) for n in order}
+        others = region - {node.output[0]}
+        open_ends = any(
+            name in scope.outputs or any(id(reader) not in inside for reader in scope.consumers.get(name, []))
+            for name in others
+        )
+        if not open_ends:
+            return node.output[0] if any(n.op_type in _NONLINEAR for n in order) else None
+        queued = {id(n) for n in pending} | inside
+        pending.extend(n for n in scope.consumers.get(node.output[0], []) if id(n) not in queued)
+    return None
+
+
+def _closed(scope: Scope, node: NodeProto, region: set[str], constants: Constants) -> bool:
+    return (
+        node.op_type in _ELEMENTWISE
+        and len(node.output) == 1
+        and all(not name or name in region or constants.find(scope, name) is not None for name in node.input)
+    )

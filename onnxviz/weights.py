@@ -1,0 +1,382 @@
+"""Constant tensors of a graph as numpy arrays: read from the file without loading it, and followed to their origin.
+
+A convolution's weight need not be an initializer. This room follows it through Constant, ConstantOfShape, Identity,
+Transpose, Reshape, Squeeze, Unsqueeze, Cast, QuantizeLinear and DequantizeLinear (ONNX operator specification,
+https://onnx.ai/onnx/operators/) and says where it came from.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import NodeProto, SparseTensorProto, TensorProto, numpy_helper
+
+from onnxviz.errors import ModelError
+from onnxviz.scopes import Scope, node_attributes
+from onnxviz.skeleton import open_regular
+from onnxviz.validate import external_entry, printable
+
+Array = npt.NDArray[Any]
+Source = Literal["initializer", "constant", "computed", "dequantized"]
+_RANK: dict[Source, int] = {"initializer": 0, "constant": 1, "computed": 2, "dequantized": 3}
+
+# A ConstantOfShape can declare any size in a few bytes; nothing larger is ever materialised.
+MAX_COMPUTED_ELEMENTS = 2**31
+
+
+class TensorFile:
+    """Reads the tensors of one model: inline ones from the proto, the others as views into their files.
+
+    Args:
+        folder: where external data lie, None for a model in memory.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._maps: dict[str, mmap.mmap] = {}
+
+    def read(self, tensor: TensorProto) -> Array:
+        """The values of `tensor`, read-only; a view into the file where the type allows it.
+
+        Returns:
+            An array of shape `tensor.dims`. Types that numpy lacks (bfloat16, float8, int4) come as onnx reads
+            them, from the `ml_dtypes` package.
+        """
+        if tensor.data_location != TensorProto.EXTERNAL:
+            array = numpy_helper.to_array(tensor)
+        else:
+            raw = self.bytes_of(tensor)
+            dtype = _plain_dtype(tensor.data_type)
+            if dtype is not None:
+                array = np.frombuffer(raw, dtype).reshape(tuple(tensor.dims))
+            else:  # packed or exotic types: onnx knows how to unpack them
+                inline = TensorProto(data_type=tensor.data_type, dims=tensor.dims, raw_data=bytes(raw))
+                array = numpy_helper.to_array(inline)
+        array.flags.writeable = False
+        return array
+
+    def read_sparse(self, sparse: SparseTensorProto) -> Array:
+        """The dense values of a sparse initializer (its declared size was checked when the model was opened)."""
+        values, indices = self.read(sparse.values), self.read(sparse.indices)
+        dense = np.zeros(tuple(sparse.dims), values.dtype)
+        try:
+            if indices.ndim == 1:
+                dense.reshape(-1)[indices] = values
+            else:
+                dense[tuple(indices.T)] = values
+        except (IndexError, ValueError):
+            raise ModelError(f"sparse tensor '{printable(sparse.values.name)}' has indices outside its shape") from None
+        dense.flags.writeable = False
+        return dense
+
+    def bytes_of(self, tensor: TensorProto) -> memoryview:
+        """The bytes of a tensor with external data, as a view into its file."""
+        location = external_entry(tensor, "location")
+        if self.folder is None:
+            raise ModelError(f"tensor '{printable(tensor.name)}' has external data, but the model is in memory only")
+        if location not in self._maps:
+            self._maps[location] = open_regular(self.folder / location, location)
+        whole = memoryview(self._maps[location])
+        offset = int(external_entry(tensor, "offset") or 0)
+        length = external_entry(tensor, "length")
+        dtype = _plain_dtype(tensor.data_type)
+        size = int(length) if length else math.prod(tensor.dims) * (dtype.itemsize if dtype is not None else 1)
+        return whole[offset : offset + size]
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """A tensor that depends on nothing but constants.
+
+    Attributes:
+        tensor: the name of the stored tensor it comes from.
+        source: "initializer" or "constant" (a Constant node) as stored, "computed" where operators reshape, cast or
+            fill it, "dequantized" where it is stored quantised.
+        shape: dimensions.
+        dtype: the name of the numpy type after those operators.
+        stored_dtype: the name of the type as stored.
+        stored: where that tensor is kept (identity of the proto), to count parameters once.
+    """
+
+    tensor: str
+    source: Source
+    shape: tuple[int, ...]
+    dtype: str
+    stored_dtype: str
+    stored: int
+    _read: Callable[[], Array]
+
+    @cached_property
+    def array(self) -> Array:
+        """The values, read-only, of `shape`."""
+        return self._read()
+
+
+@dataclass
+class _Value:
+    """An array on its way through the operators, with the story of where it came from."""
+
+    array: Array
+    tensor: str
+    source: Source
+    stored_dtype: str
+    stored: int
+
+    def then(self, array: Array, source: Source = "computed") -> _Value:
+        worst = max(self.source, source, key=_RANK.__getitem__)
+        return _Value(array, self.tensor, worst, self.stored_dtype, self.stored)
+
+
+class _NotConstant(Exception):
+    """The tensor depends on the model's input or on an operator that is not followed."""
+
+
+class Constants:
+    """Finds the constant behind a tensor name."""
+
+    def __init__(self, file: TensorFile) -> None:
+        self.file = file
+
+    def find(self, scope: Scope, name: str) -> Constant | None:
+        """The constant called `name` as seen from `scope`; None if it depends on the input or cannot be followed."""
+        if not name:
+            return None
+        try:
+            form = self._value(scope, name, values=False)
+        except _NotConstant:
+            return None
+        return Constant(
+            form.tensor,
+            form.source,
+            form.array.shape,
+            str(form.array.dtype),
+            form.stored_dtype,
+            form.stored,
+            lambda: _frozen(self._value(scope, name, values=True).array),
+        )
+
+    def value(self, scope: Scope, name: str) -> Array | None:
+        """The values of the constant called `name`, None if it is not one."""
+        found = self.find(scope, name)
+        return None if found is None else found.array
+
+    def _value(self, scope: Scope, name: str, *, values: bool) -> _Value:
+        """Follows `name` to its origin; with `values=False` only type and shape are right, and nothing is read."""
+        home = scope.home(name)
+        if home is None:
+            raise _NotConstant
+        if (tensor := home.initializers.get(name)) is not None:
+            return self._stored(tensor, name, "initializer", values)
+        if (sparse := home.sparse_initializers.get(name)) is not None:
+            dtype = _dtype(sparse.values)
+            array = self.file.read_sparse(sparse) if values else _form(tuple(sparse.dims), dtype)
+            return _Value(array, name, "initializer", str(dtype), id(sparse))
+        node = home.producers[name]
+        rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx", "com.microsoft") else None
+        if rule is None or name != node.output[0]:
+            raise _NotConstant
+        try:
+            return rule(self, home, node, values)
+        except (ValueError, IndexError, KeyError, TypeError, RecursionError) as error:
+            label = f"{node.op_type} '{printable(node.name or name)}'"
+            raise ModelError(f"the constant '{printable(name)}' cannot be computed by {label}: {error}") from None
+
+    def _stored(self, tensor: TensorProto, name: str, source: Source, values: bool) -> _Value:
+        dtype = _dtype(tensor)
+        array = self.file.read(tensor) if values else _form(tuple(tensor.dims), dtype)
+        return _Value(array, name, source, str(dtype), id(tensor))
+
+    def _operand(self, scope: Scope, node: NodeProto, index: int, values: bool = True) -> _Value | None:
+        """The constant at input `index` of `node`, None where the input is absent."""
+        if index >= len(node.input) or not node.input[index]:
+            return None
+        return self._value(scope, node.input[index], values=values)
+
+    def _first(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        return self._value(scope, node.input[0], values=values)
+
+    def _constant(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        attributes = node_attributes(node)
+        name = node.output[0]
+        if "value" in attributes:
+            return self._stored(attributes["value"].t, name, "constant", values)
+        for key, dtype in (("value_float", np.float32), ("value_int", np.int64)):
+            for plural in ("", "s"):
+                if key + plural in attributes:
+                    array = np.asarray(onnx.helper.get_attribute_value(attributes[key + plural]), dtype)
+                    return _Value(array, name, "constant", str(array.dtype), id(node))
+        if "sparse_value" in attributes:
+            sparse = attributes["sparse_value"].sparse_tensor
+            array = self.file.read_sparse(sparse)
+            return _Value(array, name, "constant", str(array.dtype), id(sparse))
+        raise _NotConstant
+
+    def _constant_of_shape(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        shape = self._first(scope, node, True).array.tolist()
+        attributes = node_attributes(node)
+        fill = self.file.read(attributes["value"].t) if "value" in attributes else np.zeros(1, np.float32)
+        elements = math.prod(shape)
+        if min(shape, default=0) < 0 or elements > MAX_COMPUTED_ELEMENTS:
+            raise ModelError(f"ConstantOfShape '{printable(node.name)}' asks for a tensor of shape {shape}")
+        array = np.broadcast_to(fill.reshape(()), shape)  # one element in memory, whatever the shape
+        return _Value(array, node.output[0], "computed", str(array.dtype), id(node))
+
+    def _identity(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        return self._first(scope, node, values)
+
+    def _transpose(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        value = self._first(scope, node, values)
+        attributes = node_attributes(node)
+        perm = list(attributes["perm"].ints) if "perm" in attributes else None
+        return value.then(np.transpose(value.array, perm))
+
+    def _reshape(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        value = self._first(scope, node, values)
+        attributes = node_attributes(node)
+        wanted = self._operand(scope, node, 1)
+        shape = list(attributes["shape"].ints) if wanted is None else wanted.array.tolist()
+        if not ("allowzero" in attributes and attributes["allowzero"].i):
+            shape = [value.array.shape[i] if size == 0 else size for i, size in enumerate(shape)]
+        return value.then(value.array.reshape(shape))
+
+    def _axes(self, scope: Scope, node: NodeProto) -> tuple[int, ...] | None:
+        """Axes of Squeeze and Unsqueeze: an attribute before opset 13, an input since."""
+        attributes = node_attributes(node)
+        if "axes" in attributes:
+            return tuple(attributes["axes"].ints)
+        given = self._operand(scope, node, 1)
+        return None if given is None else tuple(given.array.tolist())
+
+    def _squeeze(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        value = self._first(scope, node, values)
+        return value.then(np.squeeze(value.array, self._axes(scope, node)))
+
+    def _unsqueeze(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        value = self._first(scope, node, values)
+        return value.then(np.expand_dims(value.array, self._axes(scope, node) or ()))
+
+    def _cast(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        value = self._first(scope, node, values)
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(node_attributes(node)["to"].i))
+        return value.then(value.array.astype(dtype) if values else _form(value.array.shape, dtype))
+
+    def _dequantize(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        value = self._first(scope, node, values)
+        scale, zero = self._operand(scope, node, 1, values), self._operand(scope, node, 2, values)
+        if scale is None:
+            raise _NotConstant
+        if not values:
+            return value.then(_form(value.array.shape, scale.array.dtype), "dequantized")
+        axis, block = _axis_and_block(node)
+        array = dequantize(value.array, scale.array, None if zero is None else zero.array, axis, block)
+        return value.then(array, "dequantized")
+
+    def _quantize(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        value = self._first(scope, node, values)
+        scale, zero = self._operand(scope, node, 1, values), self._operand(scope, node, 2, values)
+        if scale is None:
+            raise _NotConstant
+        attributes = node_attributes(node)
+        if zero is not None:
+            dtype = zero.array.dtype
+        elif "output_dtype" in attributes and attributes["output_dtype"].i:
+            dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(attributes["output_dtype"].i))
+        else:
+            dtype = np.dtype(np.uint8)
+        if dtype.kind not in "iu":  # float8 rounds by other rules
+            raise _NotConstant
+        if not values:
+            return value.then(_form(value.array.shape, dtype))
+        axis, block = _axis_and_block(node)
+        shape = value.array.shape
+        steps = np.rint(value.array / _along(scale.array, shape, axis, block))
+        if zero is not None:
+            steps = steps + _along(zero.array, shape, axis, block)
+        limits = np.iinfo(dtype)
+        return value.then(np.clip(steps, limits.min, limits.max).astype(dtype))
+
+
+_RULES: dict[str, Callable[[Constants, Scope, NodeProto, bool], _Value]] = {
+    "Constant": Constants._constant,
+    "ConstantOfShape": Constants._constant_of_shape,
+    "Identity": Constants._identity,
+    "Transpose": Constants._transpose,
+    "Reshape": Constants._reshape,
+    "Squeeze": Constants._squeeze,
+    "Unsqueeze": Constants._unsqueeze,
+    "Cast": Constants._cast,
+    "DequantizeLinear": Constants._dequantize,
+    "QuantizeLinear": Constants._quantize,
+}
+
+
+def dequantize(quantized: Array, scale: Array, zero: Array | None, axis: int = 1, block: int = 0) -> Array:
+    """(quantized − zero) · scale, as DequantizeLinear defines it (ONNX operator specification, opset 21).
+
+    Args:
+        quantized: any shape, an integer or float8 type.
+        scale: one value, one per index of `axis`, or one per block of `block` along `axis`.
+        zero: as `scale`, in the type of `quantized`; None for zero.
+        axis: the quantised axis.
+        block: block length, 0 if there are no blocks.
+
+    Returns:
+        Of the shape of `quantized` and the type of `scale`.
+    """
+    shape = quantized.shape
+    steps = quantized.astype(scale.dtype) if quantized.dtype.kind not in "iub" else quantized.astype(np.int64)
+    if zero is not None and np.any(zero != 0):
+        steps = steps - _along(zero, shape, axis, block).astype(steps.dtype)
+    result: Array = (steps.astype(scale.dtype) * _along(scale, shape, axis, block)).astype(scale.dtype)
+    return result
+
+
+def _along(values: Array, shape: tuple[int, ...], axis: int, block: int) -> Array:
+    """`values` made to broadcast against `shape`: a scalar, a vector along `axis`, or blocks along `axis`."""
+    if values.size == 1:
+        return values.reshape(())
+    axis %= len(shape)
+    if block:
+        return np.repeat(values, block, axis=axis).take(range(shape[axis]), axis=axis)
+    return values.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+
+
+def _axis_and_block(node: NodeProto) -> tuple[int, int]:
+    attributes = node_attributes(node)
+    axis = attributes["axis"].i if "axis" in attributes else 1
+    block = attributes["block_size"].i if "block_size" in attributes else 0
+    return axis, block
+
+
+def _plain_dtype(data_type: int) -> np.dtype[Any] | None:
+    """The numpy type whose bytes in memory are those in the file, None for packed and foreign types."""
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(data_type))
+    except (KeyError, TypeError):
+        return None
+    return dtype.newbyteorder("<") if dtype.kind in "biufc" and dtype.isbuiltin == 1 else None
+
+
+def _dtype(tensor: TensorProto) -> np.dtype[Any]:
+    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
+
+
+def _form(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """An array of that shape and type that takes no memory."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+def _frozen(array: Array) -> Array:
+    if array.flags.writeable:
+        array = array.view()
+        array.flags.writeable = False
+    return array
