@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxviz.capture import FeatureMaps, capture, stream
+    from onnxviz.capture import capture, stream
     from onnxviz.errors import InputError, ModelError, OnnxvizError, ProviderError, SelectionError
+    from onnxviz.featuremaps import FeatureMaps
     from onnxviz.images import Preprocessing
     from onnxviz.layers import Layer
     from onnxviz.model import Model, load
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "FeatureMaps": "capture",
+    "FeatureMaps": "featuremaps",
     "InputError": "errors",
     "Layer": "layers",
     "Model": "model",

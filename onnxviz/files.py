@@ -9,11 +9,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from onnxviz.errors import OnnxvizError
 
 # Beginning of the names of unfinished files, so that what an aborted process leaves can be told and removed.
 UNFINISHED = ".onnxviz-"
+# Where the paths of unfinished files are noted for a supervising process, if there is one.
+journal: IO[bytes] | None = None
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
 
 
@@ -33,6 +36,9 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f"{UNFINISHED}{os.getpid()}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
+        if journal is not None:
+            journal.write(f"{temporary.absolute()}\n".encode())
+            journal.flush()
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp gives 0600
         temporary.replace(path)

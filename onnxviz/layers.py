@@ -92,6 +92,15 @@ class Layer:
         return f"Layer({self.index}, {self.name!r}, {self.op}, {shape})"
 
     @property
+    def graph_scope(self) -> Scope:
+        """The graph that the layer's tensors belong to."""
+        return self._graph
+
+    def constant(self, tensor: str) -> Array | None:
+        """The values of a constant as seen from the layer's graph, None if there is none of that name."""
+        return self._constants.value(self._graph, tensor)
+
+    @property
     def is_convolution(self) -> bool:
         """Whether the layer is a convolution of any kind."""
         return self._form is not None
@@ -144,7 +153,7 @@ class Layer:
         names = self._proto.input
         if index is None or index >= len(names):
             return None
-        return self._constants.value(self._graph, names[index])
+        return self.constant(names[index])
 
     @cached_property
     def bias(self) -> Array | None:

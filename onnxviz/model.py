@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -148,13 +150,25 @@ class Model:
         Raises:
             SelectionError: an operator that the model does not use; the message lists those it does.
         """
-        wanted = set(ops)
+        wanted = {op.rpartition(":")[2] for op in ops}
+        unused = sorted(wanted.difference(self.operators, OTHER_LAYERS))
+        if unused:
+            raise SelectionError(f"{self.label} has no {', '.join(unused)}; it has {', '.join(self.operators)}")
         return find_layers(self.scope, self.constants, self.shapes, wanted)
 
     @cached_property
     def operators(self) -> tuple[str, ...]:
         """The operators the model uses, sorted."""
         return tuple(sorted({node.op_type for _, node in walk(self.scope)}))
+
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """What the model's metadata say about preparing images, as JSON types; None if they say nothing readable."""
+        try:
+            note = json.loads(self.metadata.get(PREPROCESSING_KEY, "null"))
+        except (ValueError, RecursionError):
+            return None
+        return note if isinstance(note, dict) else None
 
     def layer(self, which: str | int) -> Layer:
         """The convolution with that name or 0-based position.
@@ -169,7 +183,10 @@ class Model:
         return self.select(which, exactly_one=True)[0]
 
     def select(
-        self, selection: str | int | Sequence[str | int], layers: Sequence[Layer] | None = None, *,
+        self,
+        selection: str | int | Sequence[str | int],
+        layers: Sequence[Layer] | None = None,
+        *,
         exactly_one: bool = False,
     ) -> tuple[Layer, ...]:
         """The layers that a selection means, in graph order; see `onnxviz.select`."""
@@ -333,4 +350,3 @@ def _count_parameters(model: Model) -> int:
         for name, sparse in scope.sparse_initializers.items():
             sizes[scope.name, name] = int(np.prod(sparse.dims, dtype=np.int64))
     return sum(size for key, size in sizes.items() if key not in settings)
-

@@ -6,15 +6,17 @@ model comes from a stranger, so it runs in a worker that may die; the table is t
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import GraphProto, TensorProto, ValueInfoProto
 
-from onnxviz.scopes import subgraph_path, subgraphs
+from onnxviz.scopes import all_graphs, subgraph_path, subgraphs
 
 Dim = int | str | None
 
@@ -33,15 +35,26 @@ class Shapes:
 
     Args:
         model: a skeleton with functions inlined; not changed.
+        inputs: sizes of inputs that the model leaves open, by input name.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]] | None = None) -> None:
         self._model = model
+        if inputs:
+            self._model = onnx.ModelProto()
+            self._model.CopyFrom(model)
+            for value in self._model.graph.input:
+                for dim, size in zip(value.type.tensor_type.shape.dim, inputs.get(value.name, ()), strict=False):
+                    dim.dim_value = size
 
     def of(self, tensor: str, scope: str = "") -> tuple[Dim, ...] | None:
         """The shape of `tensor` in the graph at path `scope`; None if not even the rank is known."""
         value = self._values.get((scope, tensor))
-        return None if value is None else value_shape(value)
+        shape = None if value is None else value_shape(value)
+        if shape is None:
+            return None
+        # Inference invents names such as unk__3 for what it does not know.
+        return tuple(None if isinstance(dim, str) and dim not in self._declared else dim for dim in shape)
 
     def element_type(self, tensor: str, scope: str = "") -> int:
         """The tensor's `TensorProto.DataType`, UNDEFINED (0) if unknown."""
@@ -49,9 +62,26 @@ class Shapes:
         return value.type.tensor_type.elem_type if value is not None else TensorProto.UNDEFINED
 
     @property
+    def largest(self) -> int:
+        """Number of elements of the largest tensor whose size is known, 0 if none is."""
+        largest = 0
+        for value in self._values.values():
+            shape = value_shape(value) or (None,)
+            sizes = [dim for dim in shape if isinstance(dim, int)]
+            if len(sizes) == len(shape):
+                largest = max(largest, math.prod(sizes))
+        return largest
+
+    @property
     def failure(self) -> str:
         """Why inference gave nothing, "" if it worked."""
         return self._inferred[1]
+
+    @cached_property
+    def _declared(self) -> frozenset[str]:
+        """The names of dimensions that the model itself uses."""
+        values = [v for g in all_graphs(self._model.graph) for v in (*g.input, *g.output, *g.value_info)]
+        return frozenset(dim.dim_param for v in values for dim in v.type.tensor_type.shape.dim if dim.dim_param)
 
     @cached_property
     def _inferred(self) -> tuple[onnx.ModelProto, str]:

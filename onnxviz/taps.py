@@ -18,8 +18,7 @@ _ACTIVATIONS = frozenset(
 _LINKS = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Sum", "Identity", "Cast"})
 # What x·sigmoid(x), x·tanh(softplus(x)), x·relu6(x+3)/6 and x·(1+erf(x/√2))/2 are made of.
 _ELEMENTWISE = frozenset(
-    "Add Sub Mul Div Sigmoid HardSigmoid Tanh Softplus Erf Clip Relu Exp Log Pow Sqrt Neg Identity Cast Min "
-    "Max".split()
+    "Add Sub Mul Div Sigmoid HardSigmoid Tanh Softplus Erf Clip Relu Exp Log Pow Sqrt Neg Identity Cast Min Max".split()
 )
 _NONLINEAR = frozenset({"Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Erf", "Clip", "Relu", "Exp", "Pow", "Max"})
 _MAX_REGION = 16

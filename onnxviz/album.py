@@ -1,0 +1,132 @@
+"""A folder of pictures of feature maps: one per layer, or per input and layer, and a manifest that names them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnxviz.capture import KEPT_BYTES, Run
+from onnxviz.errors import InputError
+from onnxviz.featuremaps import FeatureMaps, MapStore
+from onnxviz.files import make_folder, replacing, safe_name
+from onnxviz.layers import Layer
+from onnxviz.plots import plot_maps, save_figure
+from onnxviz.weights import Array
+
+
+@dataclass(frozen=True)
+class Look:
+    """How maps are drawn; see `onnxviz.plots.plot_maps`. `sort` may also be "weight-norm"."""
+
+    first: int | None = 64
+    channels: Sequence[int] | None = None
+    sort: str | None = None
+    style: str = "grid"
+    scale: str | None = None
+    cmap: str | None = None
+
+
+class Album:
+    """Draws what a run captures, batch by batch, and keeps nothing that was drawn.
+
+    Args:
+        run: what captures.
+        folder: for pictures and `manifest.json`; None to draw nothing.
+        look: how maps are drawn.
+        suffix: "png", "svg" or "pdf".
+        save: an `.npz` for the arrays; None not to keep them.
+    """
+
+    def __init__(self, run: Run, folder: Path | None, look: Look, suffix: str, save: Path | None) -> None:
+        if save is not None and save.suffix.lower() != ".npz":
+            raise InputError(f"maps are saved as .npz, not as {save.name}")
+        self.run = run
+        self.folder = folder
+        self.look = look
+        self.suffix = suffix
+        self.save = save
+        self.store = MapStore(min(run.memory // 4, KEPT_BYTES)) if save is not None else None
+        self.labels: list[str] = []
+        self.pictures: list[dict[str, Any]] = []
+
+    def add(self, labels: Sequence[str], maps: Mapping[str, Array]) -> None:
+        """Draws one batch, and keeps its arrays if they are to be saved."""
+        if self.store is not None:
+            self.store.add(maps)
+        for position, label in enumerate(labels):
+            number = len(self.labels)
+            self.labels.append(label)
+            if self.folder is not None:
+                self._draw(number, label, position, len(labels), maps)
+
+    def _draw(self, number: int, label: str, position: int, batch: int, maps: Mapping[str, Array]) -> None:
+        assert self.folder is not None
+        several = len(self.run.samples) > 1
+        folder = make_folder(self.folder / safe_name(number, label) if several else self.folder)
+        for layer in self.run.layers:
+            array = maps[layer.name]
+            entry: dict[str, Any] = {"layer": layer.name, "index": layer.index, "input": label}
+            if array.size == 0:
+                self.pictures.append({**entry, "file": None, "why": "its branch of the model did not run"})
+                continue
+            shown = array[position] if array.shape[0] == batch else array[0]
+            path = folder / f"{safe_name(layer.index, layer.name)}.{self.suffix}"
+            figure = plot_maps(
+                shown,
+                first=self.look.first,
+                channels=self._channels(layer, shown),
+                sort=None if self.look.sort == "weight-norm" else self.look.sort,  # type: ignore[arg-type]
+                style=self.look.style,  # type: ignore[arg-type]
+                scale=self.look.scale,  # type: ignore[arg-type]
+                cmap=self.look.cmap,
+                title=layer.name,
+                subtitle=label,
+            )
+            save_figure(figure, path)
+            self.pictures.append({**entry, "file": path.relative_to(self.folder).as_posix()})
+
+    def _channels(self, layer: Layer, maps: Array) -> Sequence[int] | None:
+        """The maps that were asked for, by number or by the Euclidean norm of their filters."""
+        if self.look.sort != "weight-norm":
+            return self.look.channels
+        norms = np.linalg.norm(layer.weight.astype(np.float64).reshape(layer.weight.shape[0], -1), axis=1)
+        if maps.shape[0] != norms.size:
+            raise InputError(f"'{layer.name}' has {norms.size} filters but {maps.shape[0]} maps: sort by mean instead")
+        allowed = self.look.channels if self.look.channels is not None else range(norms.size)
+        order = sorted(allowed, key=lambda channel: (-norms[channel] if channel < norms.size else 0, channel))
+        return order[: self.look.first]
+
+    def close(self, failed: Sequence[tuple[str, str]]) -> list[Path]:
+        """Writes the manifest and the arrays; the files that were written."""
+        if not self.labels:
+            raise InputError(f"none of {len(failed)} inputs could be used; the first: {failed[0][1]}")
+        written = []
+        origin = self.run.origin(self.labels, failed)
+        if self.folder is not None:
+            written = [self.folder / entry["file"] for entry in self.pictures if entry["file"]]
+            manifest = self.folder / "manifest.json"
+            with replacing(manifest) as temporary:
+                content = {**origin.manifest(), "look": asdict(self.look), "pictures": self.pictures}
+                temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            written.append(manifest)
+        if self.store is not None and self.save is not None:
+            written.append(FeatureMaps(self.store.arrays(), origin).save(self.save))
+        return written
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What `--json` prints, but for the list of files."""
+        model = self.run.model
+        return {
+            "model": model.label,
+            "layers": [layer.name for layer in self.run.layers],
+            "inputs": self.labels,
+            "preprocessing": {**self.run.how.preprocessing.as_dict(), "assumed": self.run.how.assumed},
+            "pictures": self.pictures,
+            "verification": self.run.moved,
+        }

@@ -1,0 +1,395 @@
+"""The command line: each command parses, calls the verb of the same name, and prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from onnxviz import __version__
+from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.supervise import INTERRUPTED, supervised
+
+if TYPE_CHECKING:
+    from onnxviz.layers import Layer
+
+app = typer.Typer(
+    name="onnxviz",
+    help="See inside the CNN you ship: layers, filters and feature maps of any .onnx.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main() -> None:
+    """Runs the command that `sys.argv` names, in a process that may die, and exits with its code."""
+    sys.exit(supervised(run))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The exit code of one command; errors that are the input's fault are one line on stderr."""
+    try:
+        app(args=arguments, standalone_mode=False)
+    except OnnxvizError as error:
+        _stderr().print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        return error.exit_code
+    except typer.Exit as end:
+        return end.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _stderr().print("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not hasattr(error, "format_message"):
+            raise
+        _stderr().print(Text.assemble(("error: ", "bold red"), error.format_message()), soft_wrap=True)
+        return 2
+    return 0
+
+
+Provider = Literal["cpu", "cuda"]
+Picture = Literal["png", "svg", "pdf"]
+PICTURES: tuple[Picture, ...] = ("png", "svg", "pdf")
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx file.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]
+CmapOption = Annotated[str | None, typer.Option(metavar="NAME", help="A matplotlib colour map.", show_default=False)]
+SaveOption = Annotated[
+    Path | None, typer.Option(metavar="FILE.npz", help="Write the arrays, one per layer.", show_default=False)
+]
+FormatOption = Annotated[Picture, typer.Option("--format", help="Format of pictures in a folder.")]
+PreprocessOption = Annotated[
+    str,
+    typer.Option(
+        metavar="P",
+        help="auto, raw, unit, signed, torch, caffe, or scale=…,mean=0.5:0.4:0.4,std=…,order=BGR.",
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"onnxviz {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog="Example: onnxviz layers model.onnx --layout keras")
+def layers(
+    model: ModelArgument,
+    all_layers: Annotated[bool, typer.Option("--all", help="Also poolings, activations, dense layers …")] = False,
+    layout: Annotated[Literal["onnx", "keras"], typer.Option(help="Order of axes in shapes.")] = "onnx",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """List the convolutions of a model: filters, geometry, output shapes, where the weights come from."""
+    from onnxviz.model import load
+    from onnxviz.tables import document, layer_table
+
+    opened = load(model)
+    rows = opened.all_layers if all_layers else opened.layers
+    if as_json:
+        _print_json(document(opened, rows, layout))
+        return
+    _stdout().print(layer_table(opened, rows, layout))
+    if not rows and not all_layers:
+        _note(quiet, f"{opened.label} has no convolution; --all lists its other layers")
+
+
+@app.command(epilog="Example: onnxviz filters model.onnx block1_conv1 --first 6 -o filters.png")
+def filters(
+    model: ModelArgument,
+    selection: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[LAYER]...", help="Names, globs or positions; the first convolution.", show_default=False
+        ),
+    ] = None,
+    first: Annotated[int | None, typer.Option(metavar="N", help="How many filters.", min=1, show_default="6")] = None,
+    numbers: Annotated[
+        str | None, typer.Option("--filters", metavar="0,3,5-9", help="Which filters.", show_default=False)
+    ] = None,
+    channels: Annotated[str | None, typer.Option(metavar="0-2", help="Which channels.", show_default=False)] = None,
+    style: Annotated[
+        Literal["rows", "grid", "rgb", "lines"], typer.Option(help="rows: a filter a row; grid; rgb; lines (1-D).")
+    ] = "rows",
+    scale: Annotated[Literal["layer", "filter", "symmetric"], typer.Option(help="What shares a range.")] = "layer",
+    cmap: CmapOption = None,
+    layout: Annotated[Literal["onnx", "keras"], typer.Option(help="Order of axes in titles.")] = "onnx",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE|DIR", help="Where to.", show_default="filters/")
+    ] = None,
+    picture: FormatOption = "png",
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw the filters of one or more layers."""
+    from onnxviz.featuremaps import save_arrays
+    from onnxviz.model import load
+    from onnxviz.select import numbers as parse_numbers
+
+    opened = load(model)
+    chosen = opened.select(selection or "first")
+    which = parse_numbers(numbers, "filters") if numbers is not None else None
+    inputs = parse_numbers(channels, "channels") if channels is not None else None
+    wanted = first if first is not None else (6 if style in ("rows", "lines") else 64)
+    written: list[Path] = []
+    drawn: list[dict[str, Any]] = []
+    if output is not None or save is None:
+        from onnxviz.plots import plot_filters, save_figure
+
+        targets = _targets(output, "filters", chosen, picture)
+        with _progress(quiet, "drawing", len(chosen)) as advance:
+            for layer, target in zip(chosen, targets, strict=True):
+                figure = plot_filters(
+                    layer,
+                    filters=which,
+                    first=wanted,
+                    channels=inputs,
+                    style=style,
+                    scale=scale,
+                    cmap=_known_cmap(cmap),
+                    layout=layout,
+                )
+                written.append(save_figure(figure, target))
+                drawn.append({"layer": layer.name, "file": str(target)})
+                advance()
+    if save is not None:
+        manifest = {
+            "model": {"path": opened.label, "sha256": opened.sha256},
+            "layers": {layer.name: layer.row()["weight"] for layer in chosen},
+        }
+        written.append(save_arrays({layer.name: layer.weight for layer in chosen}, save, manifest))
+    _report(as_json, {"model": opened.label, "filters": drawn}, written)
+
+
+@app.command(epilog="Example: onnxviz maps model.onnx cat.jpg --layers block-ends -o maps")
+def maps(
+    model: ModelArgument,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Images, folders, .npy, .npz, or NAME=PATH.", show_default=False),
+    ],
+    layers: Annotated[
+        str, typer.Option(metavar="SELECTION", help="Names, globs, 0,4,11, 0-3, all, first, last, block-ends, every:4.")
+    ] = "all",
+    ops: Annotated[
+        str | None, typer.Option(metavar="Conv,MaxPool", help="Operators to choose among.", show_default="convolutions")
+    ] = None,
+    at: Annotated[
+        Literal["activation", "conv"], typer.Option(help="The layer's output, or the operator's own.")
+    ] = "activation",
+    first: Annotated[int, typer.Option(metavar="N", help="How many maps of each layer.", min=1)] = 64,
+    channels: Annotated[str | None, typer.Option(metavar="0,3,5-9", help="Which maps.", show_default=False)] = None,
+    sort: Annotated[
+        Literal["mean", "variance", "norm", "weight-norm"] | None,
+        typer.Option(help="Show the largest first.", show_default=False),
+    ] = None,
+    style: Annotated[
+        Literal["grid", "strip", "lines"], typer.Option(help="grid, strip (one row), lines (1-D).")
+    ] = "grid",
+    scale: Annotated[
+        Literal["map", "layer", "symmetric", "standardize"] | None,
+        typer.Option(help="What shares a range.", show_default="map; strip: standardize"),
+    ] = None,
+    cmap: CmapOption = None,
+    preprocess: PreprocessOption = "auto",
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Image size, if the model leaves it open.", show_default=False)
+    ] = None,
+    fit: Annotated[
+        Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or crop the middle.")
+    ] = "stretch",
+    background: Annotated[str, typer.Option(metavar="COLOUR", help="Behind transparent pixels.")] = "white",
+    provider: Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")] = "cpu",
+    memory: Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")] = "1GiB",
+    verify: Annotated[bool, typer.Option("--verify", help="Also run untapped; say if the outputs moved.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to.", show_default="maps/")
+    ] = None,
+    picture: FormatOption = "png",
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw the feature maps of images, for chosen layers."""
+    from onnxviz.album import Album, Look
+    from onnxviz.capture import Run
+    from onnxviz.inputs import reading
+    from onnxviz.model import load
+    from onnxviz.select import numbers as parse_numbers
+
+    look = Look(
+        first=first,
+        channels=parse_numbers(channels, "channels") if channels is not None else None,
+        sort=sort,
+        style=style,
+        scale=scale,
+        cmap=_known_cmap(cmap),
+    )
+    opened = load(model)
+    how = reading(opened, preprocess, _parse_size(size), fit, background)
+    operators = [op.strip() for op in ops.split(",") if op.strip()] if ops is not None else None
+    run = Run(
+        opened, inputs, layers, operators, at, how,
+        provider=provider, memory=_parse_bytes(memory), verify=verify,
+    )  # fmt: skip
+    if how.assumed and not quiet:
+        _note(quiet, f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}' "
+                     "(give --preprocess, or keep it in the model with onnxviz annotate)")  # fmt: skip
+    failed: list[tuple[str, str]] = []
+
+    def note(label: str, error: OnnxvizError) -> None:
+        failed.append((label, str(error)))
+        _stderr().print(Text.assemble(("skipped ", "yellow"), f"{label}: {error}"), soft_wrap=True)
+
+    folder = output if output is not None else None if save is not None else Path("maps")
+    album = Album(run, folder, look, picture, save)
+    several = len(run.samples) > 1
+    with _progress(quiet, "running", len(run.samples)) as advance:
+        for labels, captured in run.batches(on_error=note if several else None):
+            album.add(labels, captured)
+            advance(len(labels))
+    written = album.close(failed)
+    if run.moved is not None:
+        _note(quiet, _moved(run.moved))
+    _report(as_json, album.document, written)
+    if failed:
+        _stderr().print(f"{len(failed)} of {len(run.samples)} inputs could not be used")
+        _leave(1)
+
+
+@app.command(epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
+def annotate(
+    model: ModelArgument,
+    preprocess: Annotated[str, typer.Option(metavar="P", help="As for maps, without auto.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="The new .onnx file.", show_default=False)
+    ],
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Keep in a model how its images are prepared, so that no later command has to be told."""
+    from onnxviz.images import Preprocessing
+    from onnxviz.model import PREPROCESSING_KEY, load
+
+    opened = load(model)
+    chosen = Preprocessing.parse(preprocess)
+    written = opened.with_metadata({PREPROCESSING_KEY: chosen.to_json()}).save(output)
+    _report(as_json, {"model": opened.label, "preprocessing": chosen.as_dict()}, [written])
+
+
+def _targets(output: Path | None, default: str, chosen: Sequence[Layer], picture: Picture) -> list[Path]:
+    """A file for each layer: the one that was named, or `NNN-layer.png` in a folder."""
+    from onnxviz.files import make_folder, safe_name
+
+    if output is not None and output.suffix.lower() in {f".{known}" for known in PICTURES} and not output.is_dir():
+        if len(chosen) > 1:
+            raise InputError(f"{len(chosen)} layers were chosen for the one file {output}; give a folder")
+        return [output]
+    if output is not None and output.suffix and not output.is_dir():
+        raise InputError(f"{output} is no folder, and pictures are {', '.join(f'.{known}' for known in PICTURES)}")
+    folder = make_folder(output if output is not None else Path(default))
+    return [folder / f"{safe_name(layer.index, layer.name)}.{picture}" for layer in chosen]
+
+
+def _known_cmap(name: str | None) -> str | None:
+    if name is None:
+        return None
+    from matplotlib import colormaps
+
+    if name not in colormaps:
+        raise SelectionError(f"there is no colour map '{name}'; some of {len(colormaps)}: gray, viridis, magma, RdBu_r")
+    return name
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})[xX×](\d{1,6})", text)
+    if match is None or 0 in (height := int(match[1]), width := int(match[2])):
+        raise InputError(f"'{text}' is not a size; write height x width, such as 224x224")
+    return height, width
+
+
+def _parse_bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", text.strip().lower())
+    if match is None:
+        raise InputError(f"'{text}' is not a number of bytes; write 512MiB, 2GiB …")
+    step = 1024 if match[3] in ("ib", None) else 1000
+    return int(float(match[1]) * step ** " kmgt".index(match[2] or " "))
+
+
+def _moved(moved: dict[str, float]) -> str:
+    if moved["max_abs_diff"] == 0:
+        return "verified: the taps did not change the model's outputs (bit for bit)"
+    return (
+        f"verified: the taps moved the model's outputs by at most {moved['max_abs_diff']:.3g} "
+        f"({moved['max_rel_diff']:.3g} of the largest)"
+    )
+
+
+def _report(as_json: bool, document: dict[str, Any], written: Sequence[Path]) -> None:
+    """The one JSON document, or the paths of the files that were written, a line each."""
+    if as_json:
+        _print_json({**document, "files": [str(path) for path in written]})
+    else:
+        for path in written:
+            print(path)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    print(json.dumps(document, indent=1))
+
+
+def _note(quiet: bool, text: str) -> None:
+    if not quiet:
+        _stderr().print(Text(text, style="dim"), soft_wrap=True)
+
+
+def _leave(code: int) -> None:
+    raise typer.Exit(code)
+
+
+def _stdout() -> Console:
+    # A pipe or file gets the whole table, however wide.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 220)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def _progress(quiet: bool, what: str, total: int) -> Iterator[Any]:
+    """A progress bar on stderr, if that is a terminal; gives a function that advances it."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda count=1: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=_stderr(), transient=True,
+    )  # fmt: skip
+    with bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count=1: bar.advance(task, count)

@@ -1,0 +1,165 @@
+"""Sessions of onnxruntime; the only importer of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxviz.errors import InputError, ModelError, ProviderError
+from onnxviz.graph import custom_operators
+from onnxviz.validate import printable
+from onnxviz.weights import Array
+
+# The wheel writes a device id and sends events unless this is set before the first import; models are confidential.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import onnxruntime as ort
+
+ort.disable_telemetry_events()
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# Constants folded when a session opens may not be larger: 199 bytes can ask for gigabytes.
+_FOLDING_LIMIT = 16 * 2**20
+_DOMAINS = ("ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc", "ai.onnx.training")
+
+
+def available_providers() -> list[str]:
+    """The providers of this machine's onnxruntime, by the names onnxviz uses."""
+    there = ort.get_available_providers()
+    return [name for name, provider in PROVIDERS.items() if provider in there]
+
+
+class Session:
+    """A model ready to run.
+
+    Args:
+        proto: the model; its external data lie in `folder`.
+        folder: the source model's folder.
+        label: how messages call the model.
+        provider: "cpu" or "cuda"; there is no fallback from one to the other.
+        optimize: whether onnxruntime may rewrite the graph.
+        threads: of one operator; 0 for onnxruntime's choice.
+
+    Raises:
+        ProviderError: the provider is unknown or not on this machine.
+        ModelError: onnxruntime cannot run the model: custom operators, an opset without kernels, or a graph that
+            contradicts itself; the message says which.
+    """
+
+    def __init__(
+        self,
+        proto: onnx.ModelProto,
+        folder: Path,
+        label: str,
+        *,
+        provider: str = "cpu",
+        optimize: bool = True,
+        threads: int = 0,
+    ) -> None:
+        self.label = label
+        self.provider = provider
+        if provider not in PROVIDERS:
+            raise ProviderError(f"provider '{printable(provider)}' is not known; there are {', '.join(PROVIDERS)}")
+        if PROVIDERS[provider] not in ort.get_available_providers():
+            raise ProviderError(
+                f"provider '{provider}' was asked for, but this onnxruntime {ort.__version__} has "
+                f"{', '.join(available_providers())}" + ("; install onnxruntime-gpu" if provider == "cuda" else "")
+            )
+        unknown = custom_operators(proto, _DOMAINS)
+        if unknown:
+            listed = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+            raise ModelError(f"{label} uses operators that onnxruntime does not have: {listed}")
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # it would print the model's own text raw to stderr; errors are raised anyway
+        options.intra_op_num_threads = threads
+        if not optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_FOLDING_LIMIT))
+        try:
+            self._session = ort.InferenceSession(proto.SerializeToString(), options, providers=[PROVIDERS[provider]])
+        except Exception as error:  # onnxruntime's exceptions have no common base but Exception
+            raise ModelError(_session_problem(str(error), proto, label)) from None
+        if self._session.get_providers()[0] != PROVIDERS[provider]:
+            raise ProviderError(
+                f"provider '{provider}' was asked for, but onnxruntime could not start it and chose "
+                f"{self._session.get_providers()[0]}: check the CUDA and cuDNN libraries"
+            )
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
+        """The values of `outputs`; an interrupt (Ctrl-C) stops the run within milliseconds.
+
+        Raises:
+            InputError: an input does not fit the model.
+            ModelError: an operator failed.
+        """
+        names = list(outputs)
+        run_options = ort.RunOptions()
+        run_options.log_severity_level = 4
+        result: list[Any] = []
+        failure: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                result.extend(self._session.run(names, dict(feeds), run_options))
+            except BaseException as error:
+                failure.append(error)
+
+        # Python delivers an interrupt only outside native code, so the run has a thread of its own.
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            thread.join()
+        except BaseException:
+            run_options.terminate = True
+            thread.join()
+            raise
+        if failure:
+            raise self._run_problem(str(failure[0]), feeds) from None
+        return [np.asarray(value) for value in result]
+
+    def _run_problem(self, text: str, feeds: Mapping[str, Array]) -> InputError | ModelError:
+        shapes = ", ".join(f"{printable(name)} {'x'.join(map(str, a.shape))}" for name, a in feeds.items())
+        return InputError(f"{self.label} could not run on input {shapes}: {_one_line(text)}")
+
+
+def _session_problem(text: str, proto: onnx.ModelProto, label: str) -> str:
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    kernel = re.search(r"Could not find an implementation for ([\w.]+)\((\d+)\)", text)
+    if kernel:
+        return (
+            f"{label} (opset {opset}) needs {kernel[1]} of opset {kernel[2]}, for which onnxruntime {ort.__version__} "
+            "has no kernel for this type; convert the model to a newer opset with onnx.version_converter"
+        )
+    newest = re.search(r"[Oo]fficial support for domain \S+ is till opset (\d+)", text)
+    if newest:
+        return (
+            f"{label} is written for opset {opset}; onnxruntime {ort.__version__} knows opsets up to {newest[1]}: "
+            "install a newer onnxruntime or export with an older opset"
+        )
+    version = re.search(r"IR version: (\d+), max supported IR version: (\d+)", text)
+    if version:
+        return (
+            f"{label} has IR version {version[1]}; onnxruntime {ort.__version__} knows versions up to {version[2]}: "
+            "install a newer onnxruntime"
+        )
+    operator = re.search(r"([\w.]+:\w+)\(-?\d+\) is not a registered function/op", text)
+    if operator:
+        return f"{label} uses an operator that onnxruntime does not have: {operator[1].replace(':', '::')}"
+    return f"onnxruntime cannot run {label}: {_one_line(text)}"
+
+
+def _one_line(text: str) -> str:
+    """onnxruntime's message without its source locations, as one printable line."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text.strip())
+    text = re.sub(r"\S*/onnxruntime/\S+?:\d+ ?", "", text)
+    text = re.sub(r"\s+", " ", text).strip()
+    return printable(text, 400)
