@@ -110,7 +110,9 @@ def test_first_layer_filters_have_structure_that_shuffled_ones_lack():
 @pytest.mark.parametrize("photo", ["cat", "dog", "macaw"])
 def test_classifier_names_the_animal(photo):
     classes = json.loads(metadata("classifier.onnx")["classes"])
-    (logits,) = session("classifier.onnx").run(["logits"], {"image": model_input("classifier.onnx", f"{photo}.jpg", 96, 96)})
+    (logits,) = session("classifier.onnx").run(
+        ["logits"], {"image": model_input("classifier.onnx", f"{photo}.jpg", 96, 96)}
+    )
     assert logits.shape == (1, len(classes))
     assert classes[int(logits[0].argmax())] == photo
 
