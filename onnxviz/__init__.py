@@ -6,6 +6,8 @@ The public names are loaded on first use, so that `import onnxviz` stays light.
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +56,18 @@ __all__ = [
     "save_figure",
     "stream",
 ]
+
+
+class _Package(ModuleType):
+    """The package, where a verb means the function, not the module of the same name that it lives in."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # Importing `onnxviz.capture` would bind the module over the function `onnxviz.capture`.
+        if not (isinstance(value, ModuleType) and name in _HOMES):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

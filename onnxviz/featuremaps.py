@@ -187,7 +187,7 @@ class MapStore:
     def _spill(self) -> None:
         for name, parts in self._parts.items():
             if name not in self._files:
-                self._files[name] = tempfile.TemporaryFile(prefix="onnxviz-")  # noqa: SIM115 - lives as long as its map
+                self._files[name] = tempfile.TemporaryFile(prefix="onnxviz-")  # noqa: SIM115 - closed when it is mapped
             file = self._files[name]
             for part in parts:
                 file.write(np.ascontiguousarray(part).data)
@@ -205,8 +205,9 @@ class MapStore:
             if file is None:
                 found[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
             else:
-                file.flush()
-                found[name] = np.memmap(file, dtype, "r", shape=(self._lengths[name], *shape))
+                with file:  # the map keeps the nameless file alive
+                    file.flush()
+                    found[name] = np.memmap(file, dtype, "r", shape=(self._lengths[name], *shape))
         return found
 
 

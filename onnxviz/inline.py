@@ -53,7 +53,7 @@ class _Inliner:
                 self.taken.update((node.name, *node.output))
 
     def run(self) -> None:
-        self.graph(self.model.graph, ())
+        self.graph(self.model.graph, "")
         kept = [f for f in self.model.functions if self.kept]
         del self.model.functions[:]
         self.model.functions.extend(kept)
@@ -61,21 +61,21 @@ class _Inliner:
         for domain, version in self.opsets.items():
             self.model.opset_import.append(onnx.helper.make_opsetid(domain, version))
 
-    def graph(self, graph: GraphProto, path: tuple[str, ...]) -> None:
-        nodes = self.nodes(graph.node, path)
+    def graph(self, graph: GraphProto, caller: str) -> None:
+        nodes = self.nodes(graph.node, caller)
         del graph.node[:]
         graph.node.extend(nodes)
 
-    def nodes(self, nodes: Iterable[NodeProto], path: tuple[str, ...]) -> list[NodeProto]:
+    def nodes(self, nodes: Iterable[NodeProto], caller: str) -> list[NodeProto]:
         result: list[NodeProto] = []
         for node in nodes:
             for _, inner in subgraphs(node):
-                self.graph(inner, path)
+                self.graph(inner, caller)
             function = self.functions.get(call_key(node))
             if function is None:
                 result.append(node)
             elif self.fits(function):
-                result.extend(self.expand(node, function, path))
+                result.extend(self.expand(node, function, caller))
             else:
                 self.kept.add(function_key(function))
                 result.append(node)
@@ -88,9 +88,9 @@ class _Inliner:
                 return False
         return True
 
-    def expand(self, call: NodeProto, function: FunctionProto, path: tuple[str, ...]) -> list[NodeProto]:
-        label = self.prefix(call.name or function.name)
-        path = (*path, label)
+    def expand(self, call: NodeProto, function: FunctionProto, caller: str) -> list[NodeProto]:
+        # A named call inside a function carries its caller's label already.
+        label = self.prefix(call.name or "/".join(filter(None, (caller, function.name))))
         tensors = dict(zip(function.input, call.input, strict=False))
         tensors.update({name: "" for name in function.input if name not in tensors})
         passed = []
@@ -109,9 +109,9 @@ class _Inliner:
             copy.CopyFrom(node)
             _rename(copy, tensors, label, attributes)
             if not any(entry.key == SCOPE_KEY for entry in copy.metadata_props):
-                copy.metadata_props.add(key=SCOPE_KEY, value="/".join(path))
+                copy.metadata_props.add(key=SCOPE_KEY, value=label)
             body.append(copy)
-        return [*self.nodes(body, path), *passed]
+        return [*self.nodes(body, label), *passed]
 
     def prefix(self, wanted: str) -> str:
         """A prefix that no tensor or node of the model begins with as its own."""

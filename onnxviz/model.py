@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -67,8 +69,8 @@ def load(source: str | PathLike[str] | bytes | onnx.ModelProto | Model) -> Model
     temporary = None
     if isinstance(source, bytes):
         # Through a file of its own, so that every model is opened, run and freed in one way.
-        temporary = tempfile.TemporaryDirectory(prefix="onnxviz-")
-        path = Path(temporary.name) / "model.onnx"
+        temporary = _Scratch()
+        path = temporary.folder / "model.onnx"
         path.write_bytes(source)
         label = "the model"
     elif isinstance(source, str | PathLike):
@@ -81,6 +83,14 @@ def load(source: str | PathLike[str] | bytes | onnx.ModelProto | Model) -> Model
     original = read_skeleton(file, label)
     check(original, label, file.parent, file.name)
     return Model(original, file, label, temporary)
+
+
+class _Scratch:
+    """A folder that goes when nobody holds this object any more."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="onnxviz-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
 
 class Model:
@@ -100,7 +110,7 @@ class Model:
         original: onnx.ModelProto,
         file: Path,
         label: str,
-        temporary: tempfile.TemporaryDirectory[str] | None = None,
+        temporary: _Scratch | None = None,
     ) -> None:
         self.file = file
         self.folder = file.parent

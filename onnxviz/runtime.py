@@ -106,21 +106,25 @@ class Session:
         run_options.log_severity_level = 4
         result: list[Any] = []
         failure: list[BaseException] = []
+        done = threading.Event()
 
         def work() -> None:
             try:
                 result.extend(self._session.run(names, dict(feeds), run_options))
             except BaseException as error:
                 failure.append(error)
+            finally:
+                done.set()
 
         # Python delivers an interrupt only outside native code, so the run has a thread of its own.
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         try:
-            thread.join()
+            while not done.wait(0.1):  # without a timeout, an interrupt could go unseen
+                pass
         except BaseException:
             run_options.terminate = True
-            thread.join()
+            done.wait()
             raise
         if failure:
             raise self._run_problem(str(failure[0]), feeds) from None

@@ -56,7 +56,8 @@ def activation_tap(scope: Scope, node: NodeProto, constants: Constants) -> str:
                 return start
             tensor = follower.output[0]
         else:
-            return _diamond_tap(scope, tensor, constants) or start
+            end = _diamond_tap(scope, tensor, constants)
+            return start if end is None else _scaled(scope, end, constants)
     return start
 
 
@@ -147,10 +148,22 @@ def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
             for name in others
         )
         if not open_ends:
-            return node.output[0] if any(n.op_type in _NONLINEAR for n in order) else None
+            # All of them end in a product: x·sigmoid(x), (x/2)·(1+erf(x/√2)), …
+            gate = node.op_type in ("Mul", "Div") and any(n.op_type in _NONLINEAR for n in order)
+            return node.output[0] if gate else None
         queued = {id(n) for n in pending} | inside
         pending.extend(n for n in scope.consumers.get(node.output[0], []) if id(n) not in queued)
     return None
+
+
+def _scaled(scope: Scope, tensor: str, constants: Constants) -> str:
+    """Past the constant factor that ends some activations: x·relu6(x+3) **/ 6**, x·(1+erf(x/√2)) **/ 2**."""
+    readers = scope.consumers.get(tensor, [])
+    if tensor in scope.outputs or len(readers) != 1 or readers[0].op_type not in ("Mul", "Div"):
+        return tensor
+    factors = [constants.find(scope, name) for name in readers[0].input if name != tensor]
+    scalar = len(factors) == 1 and factors[0] is not None and max(factors[0].shape, default=1) == 1
+    return readers[0].output[0] if scalar else tensor
 
 
 def _closed(scope: Scope, node: NodeProto, region: set[str], constants: Constants) -> bool:

@@ -1,0 +1,142 @@
+"""Sessions: providers that are not there, models that cannot run, no telemetry, runs that can be stopped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import zoo
+from onnx import TensorProto, helper
+
+from onnxviz.errors import ModelError, ProviderError
+from onnxviz.runtime import Session, available_providers
+
+
+def session(proto: onnx.ModelProto, **options) -> Session:
+    return Session(proto, Path.cwd(), "m.onnx", **options)
+
+
+def test_providers() -> None:
+    assert "cpu" in available_providers()
+    with pytest.raises(ProviderError, match="'tpu' is not known; there are cpu, cuda"):
+        session(zoo.model("classifier"), provider="tpu")
+
+
+@pytest.mark.skipif("cuda" in available_providers(), reason="this machine has CUDA")
+def test_a_provider_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(ProviderError, match=r"'cuda' was asked for.* has cpu; install onnxruntime-gpu"):
+        session(zoo.model("classifier"), provider="cuda")
+
+
+@pytest.mark.skipif("cuda" not in available_providers(), reason="needs a CUDA device and onnxruntime-gpu")
+def test_cuda_gives_what_the_cpu_gives() -> None:
+    proto = zoo.model("classifier")
+    feeds = zoo.feeds(proto)
+    cpu, cuda = (session(proto, provider=p).run(["logits"], feeds)[0] for p in ("cpu", "cuda"))
+    np.testing.assert_allclose(cuda, cpu, rtol=1e-3, atol=1e-4)
+
+
+def test_no_telemetry(tmp_path: Path) -> None:
+    """In a home of its own: no file appears, and no name is looked up."""
+    model = tmp_path / "secret.onnx"
+    onnx.save(zoo.model("classifier"), model)
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import socket, sys\n"
+        "def refuse(*a, **k): raise SystemExit('looked up ' + str(a))\n"
+        "socket.getaddrinfo = refuse\n"
+        "import os, numpy, onnxviz\n"
+        f"onnxviz.capture({str(model)!r}, numpy.zeros((1, 3, 32, 32), 'f4'))\n"
+        "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG", "ORT"))} | {"HOME": str(home)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert list(home.rglob("*")) == []
+
+
+def versioned(opset: int, ir: int = 8) -> onnx.ModelProto:
+    proto = zoo.model("classifier")
+    proto.opset_import[0].version = opset
+    proto.ir_version = ir
+    return proto
+
+
+def test_opset_of_the_future() -> None:
+    with pytest.raises(ModelError, match=r"m\.onnx is written for opset 999; onnxruntime .* knows opsets up to \d+"):
+        session(versioned(999))
+
+
+def test_ir_version_of_the_future() -> None:
+    with pytest.raises(ModelError, match=r"m\.onnx has IR version 99"):
+        session(versioned(17, 99))
+
+
+def test_opset_of_the_past() -> None:
+    """onnxruntime has no kernels for the Add of opset 6."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [x], [y])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 6)], ir_version=3)
+    with pytest.raises(ModelError, match=r"opset 6.*Add.*version_converter"):
+        session(proto)
+
+
+def test_unknown_contrib_operator_is_named() -> None:
+    proto = zoo.model("classifier")
+    proto.graph.node[0].domain, proto.graph.node[0].op_type = "com.microsoft", "Wonder"
+    proto.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    with pytest.raises(ModelError, match=r"com\.microsoft::Wonder"):
+        session(proto)
+
+
+def test_folding_bombs_do_not_go_off() -> None:
+    """4 GiB from 200 bytes, folded when the session opens unless a limit is set."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [1], [2**30])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], ["big"]), helper.make_node("Add", ["x", "big"], ["y"])]
+    graph = helper.make_graph(nodes, "g", [x], [y], [shape])
+    started = time.perf_counter()
+    session(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+    assert time.perf_counter() - started < 5
+
+
+ENDLESS = """
+import _thread, threading, time, numpy as np, onnx.parser
+from pathlib import Path
+from onnxviz.runtime import Session
+proto = onnx.parser.parse_model('''
+<ir_version: 8, opset_import: ["" : 17]>
+endless (float[1] x) => (float[1] y)
+<int64 turns = {9223372036854775807}, bool go = {1}>
+{ y = Loop (turns, go, x) < body = b (int64 i, bool c, float[1] s) => (bool d, float[1] t)
+  { d = Identity (c) t = Sqrt (s) } > }''')
+session = Session(proto, Path.cwd(), "m")
+threading.Timer(0.5, _thread.interrupt_main).start()
+started = time.perf_counter()
+try:
+    session.run(["y"], {"x": np.ones(1, np.float32)})
+except KeyboardInterrupt:
+    print(time.perf_counter() - started)
+"""
+
+
+def test_an_interrupt_ends_a_run() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDLESS], capture_output=True, text=True, timeout=60, check=True)
+    assert 0.4 < float(done.stdout) < 5
+
+
+def test_messages_are_one_printable_line() -> None:
+    proto = zoo.model("classifier")
+    proto.graph.node[-1].name = "evil\x1b[31m\nname"
+    proto.graph.node[-1].attribute[0].i = 0  # the weight is not transposed any more, and does not fit
+    with pytest.raises(ModelError) as caught:
+        session(proto)
+    assert str(caught.value).isprintable()
