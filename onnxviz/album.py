@@ -78,6 +78,7 @@ class Album:
             path = folder / f"{safe_name(layer.index, layer.name)}.{self.suffix}"
             figure = plot_maps(
                 shown,
+                spatial=shown.ndim - 1,
                 first=self.look.first,
                 channels=self._channels(layer, shown),
                 sort=None if self.look.sort == "weight-norm" else self.look.sort,  # type: ignore[arg-type]

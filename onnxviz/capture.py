@@ -80,9 +80,10 @@ def capture(
     Raises:
         OnnxvizError: model, selection or input cannot be used.
     """
+    opened = load(model)
+    how = reading(opened, preprocess, size, fit, background)
+    run = Run(opened, x, layers, ops, at, how, provider=provider, memory=memory, verify=verify, threads=threads)
     failed: list[tuple[str, str]] = []
-    run = Run(load(model), x, layers, ops, at, reading(load(model), preprocess, size, fit, background),
-              provider=provider, memory=memory, verify=verify, threads=threads)  # fmt: skip
     store = MapStore(min(memory // 4, KEPT_BYTES))
     labels: list[str] = []
     note = (lambda label, error: failed.append((label, str(error)))) if errors == "skip" else None

@@ -197,16 +197,17 @@ def _like(mean: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _reduce(values: Array, size: int, axis: int) -> Array:
-    """Returns area means along one axis, through differences of the integral at fractional edges."""
+    """Returns area means along one axis: sums between whole entries, corrected by the parts at fractional edges."""
     length = values.shape[axis]
     if length == size:
         return values.astype(np.float64)
-    rows = np.moveaxis(values, axis, 0).astype(np.float64)
-    integral = np.concatenate([np.zeros_like(rows[:1]), np.cumsum(rows, axis=0)])
-    edges = np.linspace(0, length, size + 1)
-    whole = np.minimum(edges.astype(np.intp), length - 1)
-    part = (edges - whole).reshape(-1, *[1] * (rows.ndim - 1))
-    means = np.diff(integral[whole] + part * rows[whole], axis=0) * (size / length)
+    rows = np.moveaxis(values, axis, 0)
+    edges = np.linspace(0, length, size + 1)[:-1]
+    whole = edges.astype(np.intp)
+    parts = (edges - whole).reshape(-1, *[1] * (rows.ndim - 1)) * rows[whole]
+    means = np.add.reduceat(rows, whole, axis=0, dtype=np.float64) - parts
+    means[:-1] += parts[1:]
+    means *= size / length
     return np.moveaxis(means, 0, axis)
 
 
@@ -258,7 +259,7 @@ class Grid:
         if min(_HEIGHT // rows, _WIDTH // columns) < _SMALL:
             gap = min(gap, 2)
         room = (
-            min(_room(rows, picture[0], _HEIGHT, gap + header) - header, largest[0]),
+            min(_room(rows, picture[0], _HEIGHT, gap + header), largest[0]),
             min(_room(columns, picture[1], _WIDTH, gap), largest[1]),
         )
         if min(room) < 1:

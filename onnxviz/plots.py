@@ -135,6 +135,7 @@ def plot_filters(
             marks=[flaw(planes[o]) for o in chosen],
             tile_labels=labels,
             largest=(140, 140),
+            rgb=True,
         )
     else:
         one = len(inputs) == 1
@@ -165,6 +166,8 @@ def plot_filters(
 def plot_maps(
     maps: ArrayLike,
     *,
+    sample: int = 0,
+    spatial: int | None = None,
     first: int | None = 64,
     channels: Sequence[int] | None = None,
     sort: Literal["mean", "variance", "norm"] | None = None,
@@ -178,9 +181,13 @@ def plot_maps(
     """Returns a figure of a layer's feature maps for one input.
 
     Args:
-        maps: (C, spatial...), any real type. Two spatial axes: one picture a map. One: a heat map, channels down,
+        maps: (N, C, spatial...) or, for one input, (C, spatial...); any real type. Two spatial axes: one picture a
+            map. One: a heat map, channels down,
             positions across. Three: one row a channel, up to 8 evenly spaced slices along the first spatial axis.
             None, or all of length 1 (dense layers, global poolings): bars, from zero, on one scale.
+        sample: Which of the N inputs to show, 0..N-1.
+        spatial: Number of spatial axes, 0..3, where the shape alone does not tell. None: 2 for arrays of 3 or 4
+            axes, 3 for 5 axes, 1 for 2 axes, 0 for 1 axis.
         first: How many maps to show where `channels` is None; None: all.
         channels: Numbers of the maps to show, 0..C-1, in this order (before sorting).
         sort: Show the maps with the largest mean, variance or Euclidean norm first.
@@ -199,14 +206,12 @@ def plot_maps(
         constant or not finite are framed and named.
 
     Raises:
-        SelectionError: A channel that the layer does not have.
+        SelectionError: A channel or sample that is not there.
         InputError: The maps cannot be drawn, or an option does not exist or does not fit them.
     """
     _one_of("style", style, ("grid", "strip", "lines"))
     _one_of("scale", scale, (None, "map", "layer", "symmetric", "standardize"))
-    values = as_numbers(maps)
-    if not 1 <= values.ndim <= 4:
-        raise InputError(f"maps are (C, spatial...) with up to 3 spatial axes, not of shape {values.shape}")
+    values, samples = _one_sample(as_numbers(maps), sample, spatial)
     if columns is not None and columns < 1:
         raise InputError(f"a grid of {columns} columns cannot be drawn; give 1 or more")
     chosen = _chosen(channels, first if sort is None else None, len(values), "channel")
@@ -214,12 +219,14 @@ def plot_maps(
         order = sort_channels(values[chosen], sort)
         chosen = [chosen[place] for place in order[: first if channels is None else None]]
     facts = [subtitle] if subtitle else []
+    if samples > 1:
+        facts.append(f"input {sample} of {samples}")
     facts.append(f"{len(chosen)} of {len(values)} maps")
     if sort is not None:
         facts.append(f"largest {sort} first")
     if values.size == len(values):
         return draw_bars(values.reshape(-1), chosen, title, facts)
-    facts.append("×".join(map(str, values.shape[1:])))
+    facts.append("×".join(map(str, values.shape[1:])) + (" positions" if values.ndim == 2 else ""))
     if style == "lines" and values.ndim != 2:
         raise InputError(f"lines need maps with one spatial axis, not of shape {values.shape}")
     heat = values.ndim == 2 and style != "lines"
@@ -266,6 +273,22 @@ def plot_maps(
     facts += [*sheet.facts, words.get(scale, "one scale about zero")]
     levels = 255 if scale == "standardize" else 1
     return draw(replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels), title, "Feature maps")
+
+
+def _one_sample(values: Array, sample: int, spatial: int | None) -> tuple[Array, int]:
+    """Returns the maps of one input, (C, spatial...), and how many inputs there are."""
+    usual = {1: 0, 2: 1, 3: 2, 4: 2, 5: 3}
+    axes = usual.get(values.ndim, 0) if spatial is None else spatial
+    if not 0 <= axes <= 3 or values.ndim not in (axes + 1, axes + 2):
+        raise InputError(
+            f"maps are (N, C, spatial...) or (C, spatial...) with up to 3 spatial axes, not of shape {values.shape}"
+            + (f" with {spatial} of them" if spatial is not None else "")
+        )
+    if values.ndim == axes + 1:
+        return values, 1
+    if not 0 <= sample < len(values):
+        raise SelectionError(f"there is no input {sample}; there are {len(values)}, counted from 0")
+    return values[sample], len(values)
 
 
 def _one_of(option: str, given: str | None, known: tuple[str | None, ...]) -> None:

@@ -72,10 +72,6 @@ class Session:
                 f"provider '{provider}' was asked for, but this onnxruntime {ort.__version__} has "
                 f"{', '.join(available_providers())}" + ("; install onnxruntime-gpu" if provider == "cuda" else "")
             )
-        unknown = custom_operators(proto, _DOMAINS)
-        if unknown:
-            listed = ", ".join(f"{name} ({count})" for name, count in unknown.items())
-            raise ModelError(f"{label} uses operators that onnxruntime does not have: {listed}")
         options = ort.SessionOptions()
         options.log_severity_level = 4  # it would print the model's own text raw to stderr; errors are raised anyway
         options.intra_op_num_threads = threads
@@ -136,6 +132,11 @@ class Session:
 
 
 def _session_problem(text: str, proto: onnx.ModelProto, label: str) -> str:
+    """What onnxruntime's message means; its own words where it is not one of the usual ones."""
+    unknown = custom_operators(proto, _DOMAINS)
+    if unknown:
+        listed = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+        return f"{label} uses operators that onnxruntime does not have: {listed}"
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
     kernel = re.search(r"Could not find an implementation for ([\w.]+)\((\d+)\)", text)
     if kernel:

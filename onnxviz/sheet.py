@@ -5,8 +5,8 @@ Everything is placed in pixels: at the figure's own resolution one entry of the 
 """
 
 import os
-import secrets
 import unicodedata
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,10 +19,13 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import IdentityTransform
 
 from onnxviz.errors import InputError
+from onnxviz.files import replacing
 from onnxviz.mosaic import Array, Grid, Picture, Window, flaw, label_step
 
 FORMATS = (".png", ".svg", ".pdf")
@@ -34,7 +37,8 @@ _HEADER = 14
 _NARROWEST = 460
 _FONT = "DejaVu Sans"  # ships with matplotlib: the same picture on every machine
 
-_PAPER, _INK, _GREY = "#f6f6f4", "#1d1f21", "#62666a"
+# The paper is darker than the white middle of a diverging colour map, so that tiles near zero keep their edges.
+_PAPER, _INK, _GREY = "#e9eae8", "#1d1f21", "#54585c"
 _CONSTANT, _BROKEN, _LINE = "#e8890c", "#d4007f", "#2f6690"
 
 
@@ -58,6 +62,7 @@ class Sheet:
         levels: The value that is drawn in the colour map's last colour: 1, or 255 for uint8.
         gap: Pixels between tiles.
         lines: Draw each picture as a line.
+        rgb: The pictures are colours.
         positions: Length of the axis across, where it wants labels.
     """
 
@@ -76,7 +81,21 @@ class Sheet:
     levels: int = 1
     gap: int = 4
     lines: bool = False
+    rgb: bool = False
     positions: int = 0
+
+
+class _PixelImage(AxesImage):
+    """An image that is copied, not resampled, where one entry is one pixel of the canvas: a quarter of the time."""
+
+    def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> Any:
+        """Returns (colours, left, bottom, transform), as matplotlib's own method does."""
+        values = self.get_array()
+        box = self.get_window_extent(renderer)
+        left, bottom, width, height = (round(side) for side in box.bounds)
+        if values is None or unsampled or magnification != 1 or (height, width) != values.shape[:2]:
+            return super().make_image(renderer, magnification, unsampled)
+        return self.to_rgba(values, bytes=True)[::-1], left, bottom, IdentityTransform()
 
 
 def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
@@ -90,45 +109,45 @@ def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
     count = len(sheet.marks) * sheet.tiles_a_mark
     headed = bool(sheet.tile_labels) or (any(sheet.marks) and not sheet.positions)
     cell = (64, 160) if sheet.lines else sheet.shape
+    facts = [*sheet.facts, *_flaws(sheet.marks)]
+    legend = sheet.window is not None and not (sheet.lines or sheet.rgb)
+    if sheet.window and not legend:
+        facts.append(f"from {_number(sheet.window.low)} to {_number(sheet.window.high)}")
     grid = Grid.fit(count, sheet.columns, cell, largest=sheet.largest, gap=sheet.gap, header=_HEADER if headed else 0)
     height, width = grid.shape
     row_room = max((_width(label, 7) for label in sheet.row_labels), default=0)
     figure, axes = _page(
         (height, width),
         title or name,
-        [*sheet.facts, *_flaws(sheet.marks)],
+        facts,
         left=_MARGIN + (row_room + 8 if sheet.row_labels else 0),
         above=_HEADER if sheet.column_labels else 0,
-        below=(34 if sheet.positions else 0) + (26 if sheet.window else 0),
+        below=(34 if sheet.positions else 0) + (26 if legend else 0),
         right=_MARGIN + (60 if sheet.positions and any(sheet.marks) else 0),
     )
     if sheet.lines:
         _draw_lines(axes, sheet, grid)
     else:
         image: Array = (mosaic := grid.lay(sheet.pictures))
-        if mosaic.ndim == 3:
+        if sheet.rgb:
             # Colour images take no mask; what is hidden becomes transparent.
             shown = ~np.ma.getmaskarray(mosaic).any(axis=2, keepdims=True)
             image = np.concatenate([mosaic.filled(0), shown.astype(mosaic.dtype)], axis=2)
-        axes.imshow(
-            image,
-            cmap=sheet.cmap,
-            vmin=0,
-            vmax=sheet.levels,
-            extent=(0, width, height, 0),
-            interpolation="nearest",
-            aspect="auto",
+        shown_image = _PixelImage(
+            axes, cmap=sheet.cmap, extent=(0, width, height, 0), interpolation="none", origin="upper"
         )
+        shown_image.set(data=image, clim=(0, sheet.levels))
+        axes.add_image(shown_image)
     _label(axes, sheet, grid)
-    if sheet.window:
-        _legend(figure, axes, sheet, height + (34 if sheet.positions else 0) + 12)
+    if sheet.window and legend:
+        _legend(figure, axes, sheet.window, sheet.cmap, height + (34 if sheet.positions else 0) + 12)
     return figure
 
 
 def _flaws(marks: list[str]) -> list[str]:
     """Returns one fact that counts the marked maps."""
     kinds = Counter("constant" if "const" in mark else "not finite" for mark in marks if mark)
-    return [f"framed: {', '.join(f'{number} {kind}' for kind, number in sorted(kinds.items()))}"] if kinds else []
+    return [f"marked: {', '.join(f'{number} {kind}' for kind, number in sorted(kinds.items()))}"] if kinds else []
 
 
 def _draw_lines(axes: Axes, sheet: Sheet, grid: Grid) -> None:
@@ -175,7 +194,7 @@ def _label(axes: Axes, sheet: Sheet, grid: Grid) -> None:
         colour = _CONSTANT if "const" in mark else _BROKEN
         if mark:
             # Below the image: it frames the tile and shows through where there is no finite value.
-            frame = Rectangle((left - 2, top - 2), across + 4, down + 4, facecolor=colour, zorder=-1)
+            frame = Rectangle((left - 2, top - 2), across + 4, down + 4, facecolor=colour, zorder=-1, clip_on=False)
             frame.set(hatch="" if "const" in mark else "////", edgecolor="white", linewidth=0)
             axes.add_patch(frame)
         if sheet.positions:
@@ -197,17 +216,15 @@ def _label(axes: Axes, sheet: Sheet, grid: Grid) -> None:
         _text(axes, width / 2, height + 29, "position", 7, ha="center")
 
 
-def _legend(figure: Figure, axes: Axes, sheet: Sheet, top: int) -> None:
-    """Draws the colour bar of the one range that holds for the whole figure; lines and colours get words."""
-    if sheet.window is None:
-        return
-    low, high = f"{sheet.window.low:.3g}", f"{sheet.window.high:.3g}"
+def _legend(figure: Figure, axes: Axes, window: Window, cmap: str, top: int) -> None:
+    """Draws a colour bar with the least and the greatest value below the axes, `top` pixels down."""
+    low, high = _number(window.low), _number(window.high)
     _text(axes, 0, top + 9, low, 7)
     start = _width(low, 7) + 6
     box = axes.get_position()
     across, down = box.width / axes.get_xlim()[1], box.height / axes.get_ylim()[0]
     bar = figure.add_axes((box.x0 + start * across, box.y1 - (top + 10) * down, 140 * across, 10 * down))
-    bar.imshow(np.linspace(0, 1, 140)[None], cmap=sheet.cmap, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    bar.imshow(np.linspace(0, 1, 140)[None], cmap=cmap, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     bar.set_axis_off()
     _text(axes, start + 146, top + 9, high, 7)
 
@@ -226,7 +243,7 @@ def draw_bars(values: Array, chosen: list[int], title: str | None, facts: list[s
     width = pitch * len(chosen)
     window = Window.around(np.append(np.where(np.isfinite(shown), shown, 0), 0.0))
     flaws = [flaw(shown[place : place + 1]) for place in range(len(chosen))]
-    ends = [f"{end:.3g}" for end in (window.high, window.low)]
+    ends = [_number(end) for end in (window.high, window.low)]
     figure, axes = _page(
         (height, width),
         title or "Feature maps",
@@ -280,6 +297,10 @@ def _text(axes: Axes, x: float, y: float, words: str, size: float, color: str = 
     axes.text(x, y, words, fontsize=size, color=color, **options)
 
 
+def _number(value: float) -> str:
+    return f"{value:.3g}".replace("-", "−")
+
+
 def _font(bold: bool) -> Any:
     return get_font(findfont(FontProperties(family=_FONT, weight="bold" if bold else "normal")))
 
@@ -306,12 +327,16 @@ def _width(words: str, size: float, *, bold: bool = False) -> int:
 
 def _shortened(words: str, size: float, room: int, *, bold: bool = False) -> str:
     """Returns words with their middle left out as far as `room` pixels demand."""
-    kept = len(words)
-    short = words
-    while kept > 1 and _width(short, size, bold=bold) > room:
-        kept -= 1
-        short = words[: -(-kept // 2)] + "…" + words[len(words) - kept // 2 :]
-    return short
+    if _width(words, size, bold=bold) <= room:
+        return words
+
+    def keeping(count: int) -> str:
+        return words[: -(-count // 2)] + "…" + words[len(words) - count // 2 :]
+
+    # Bisection: a name may be thousands of characters long.
+    return keeping(
+        max(bisect(range(len(words)), room, key=lambda count: _width(keeping(count), size, bold=bold)) - 1, 0)
+    )
 
 
 def _wrapped(facts: list[str], room: int) -> list[str]:
@@ -335,26 +360,20 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float | None 
         dpi: Dots per inch; None: the figure's own, at which one mosaic entry is one pixel.
 
     Raises:
-        InputError: Another suffix, or the file cannot be written.
+        InputError: Another suffix.
+        OnnxvizError: The folder does not exist, or the file cannot be written.
     """
     target = Path(path)
     kind = target.suffix.lower()
     if kind not in FORMATS:
         raise InputError(f"cannot write '{target}': its name must end in {', '.join(FORMATS)}")
-    undated = {
-        ".png": {"Software": None},
-        ".svg": {"Date": None, "Creator": None},
-        ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    by_kind: dict[str, dict[str, Any]] = {
+        # Level 2 takes a third of the time of zlib's usual level, for files of about the same size.
+        ".png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 2}},
+        ".svg": {"metadata": {"Date": None, "Creator": None}},
+        ".pdf": {"metadata": {"CreationDate": None, "Creator": None, "Producer": None}},
     }
-    unfinished = target.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with unfinished.open("xb") as file, mpl.rc_context({"svg.hashsalt": "onnxviz", "savefig.bbox": None}):
-            figure.savefig(
-                file, format=kind[1:], dpi=dpi or figure.dpi, metadata=undated[kind], facecolor=figure.get_facecolor()
-            )
-        unfinished.replace(target)
-    except OSError as error:
-        raise InputError(f"cannot write '{target}': {error.strerror or error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    options: Any = by_kind[kind]
+    with replacing(target) as unfinished, mpl.rc_context({"svg.hashsalt": "onnxviz", "savefig.bbox": None}):
+        figure.savefig(unfinished, format=kind[1:], dpi=dpi or figure.dpi, facecolor=figure.get_facecolor(), **options)
     return target

@@ -75,6 +75,8 @@ def read_skeleton(path: Path, label: str) -> onnx.ModelProto:
         ModelError: not an ONNX file, or damaged; the message says what it looks like and where it breaks.
     """
     with open_regular(path, label) as data:
+        if hasattr(data, "madvise"):  # only the tags between the weights are read: no reading ahead
+            data.madvise(mmap.MADV_RANDOM)
         lead = bytes(data[:64]).lower().lstrip(b"\xef\xbb\xbf \t\r\n")
         for magic, what in _NOT_ONNX:
             if lead.startswith(magic):

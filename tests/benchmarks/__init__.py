@@ -1,0 +1,1 @@
+"""Benchmarks: onnxviz and the alternative side by side, in one run, each in a process of its own."""

@@ -1,0 +1,150 @@
+"""Runs the benchmarks and prints their table: `make bench`, or `python -m tests.benchmarks [NAME ...]`.
+
+Each measurement is a fresh process that prints its seconds and peak memory; ours and the alternative's alternate, and
+the median of the repetitions counts. Absolute figures drift with the machine, the ratios hardly do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Seconds, and peak resident memory in MiB, of the work in one process."""
+
+    seconds: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; `holds` is whether the aim is met, None where there is none."""
+
+    what: str
+    ours: str
+    theirs: str
+    ratio: str
+    aim: str
+    holds: bool | None
+
+
+def work(name: str, *arguments: str) -> Measured:
+    """Runs `tests/benchmarks/work.py NAME ARGUMENTS` and reads what it measured of itself."""
+    command = [sys.executable, str(Path(__file__).with_name("work.py")), name, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return Measured(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def alternate(repeat: int, *measure: Callable[[], Measured]) -> list[Measured]:
+    """The median of each measurement, taken in turns."""
+    rounds = [[one() for one in measure] for _ in range(repeat)]
+    return [
+        Measured(statistics.median(r[i].seconds for r in rounds), statistics.median(r[i].memory for r in rounds))
+        for i in range(len(measure))
+    ]
+
+
+def first_map(model: str, repeat: int) -> list[Row]:
+    """The first feature map of the first layer: from opening the file to the array."""
+    ours, theirs = alternate(repeat, lambda: work("first-map", model), lambda: work("first-map-by-hand", model))
+    faster, smaller = theirs.seconds / ours.seconds, theirs.memory / ours.memory
+    return [
+        Row("first map of VGG16, seconds", f"{ours.seconds:.3f} s", f"{theirs.seconds:.2f} s", f"{faster:.0f}×",
+            "≥ 80×", faster >= 80),
+        Row("first map of VGG16, memory", f"{ours.memory:.0f} MiB", f"{theirs.memory:.0f} MiB", f"{smaller:.1f}×",
+            "≥ 12×", smaller >= 12),
+    ]  # fmt: skip
+
+
+def all_maps(model: str, repeat: int) -> list[Row]:
+    """All 13 layers, bit for bit; and of 64 images."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [f"{folder}/ours.npz", f"{folder}/theirs.npz"]
+        ours, theirs = alternate(1, lambda: work("all-maps", model, files[0]),
+                                 lambda: work("all-maps-by-hand", model, files[1]))  # fmt: skip
+        one, other = np.load(files[0]), np.load(files[1])
+        same = one.files == other.files and all(np.array_equal(one[n], other[n]) for n in one.files)
+    batch = work("maps-of-64", model)
+    return [
+        Row("13 layers of VGG16, one image", f"{ours.seconds:.2f} s", f"{theirs.seconds:.2f} s",
+            f"{theirs.seconds / ours.seconds:.1f}×", "bit-identical", same),
+        Row("13 layers of VGG16, 64 images", f"{batch.memory:.0f} MiB, {batch.seconds:.0f} s", "–", "–",
+            "< 2048 MiB", batch.memory < 2048),
+    ]  # fmt: skip
+
+
+def drawing(model: str, repeat: int) -> list[Row]:
+    """A grid of 64 maps of 224x224, drawn and written as PNG."""
+    ours, plain, bare = alternate(
+        max(repeat, 3), lambda: work("draw"), lambda: work("draw-subplots"), lambda: work("draw-subplots-no-ticks")
+    )
+    return [
+        Row("64 maps of 224×224 to PNG; one subplot a map", f"{ours.seconds:.2f} s", f"{plain.seconds:.2f} s",
+            f"{plain.seconds / ours.seconds:.1f}×", "≥ 5×", plain.seconds >= 5 * ours.seconds),
+        Row("the same; subplots without ticks", f"{ours.seconds:.2f} s", f"{bare.seconds:.2f} s",
+            f"{bare.seconds / ours.seconds:.1f}×", "", None),
+    ]  # fmt: skip
+
+
+def command(model: str, repeat: int) -> list[Row]:
+    """Wall time of a whole process."""
+    times = []
+    for _ in range(max(repeat, 3)):
+        started = time.perf_counter()
+        subprocess.run([str(Path(sys.executable).with_name("onnxviz")), "layers", model], check=True,
+                       stdout=subprocess.DEVNULL)  # fmt: skip
+        times.append(time.perf_counter() - started)
+    wall = statistics.median(times)
+    return [Row("onnxviz layers on VGG16, whole process", f"{wall:.2f} s", "–", "–", "< 1 s", wall < 1)]
+
+
+BENCHMARKS = {"first-map": first_map, "all-maps": all_maps, "drawing": drawing, "command": command}
+
+
+def main() -> int:
+    """Prints the table; exit code 1 if an aim is missed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without")
+    parser.add_argument("--repeat", type=int, default=3, help="repetitions of each measurement")
+    options = parser.parse_args()
+    unknown = set(options.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    with tempfile.TemporaryDirectory() as folder:
+        model = f"{folder}/vgg16.onnx"
+        # In a process of its own: a child's peak memory begins with that of the process that starts it.
+        work("make-vgg16", model)
+        rows: list[Row] = []
+        for name in options.names or BENCHMARKS:
+            print(f"running {name} …", file=sys.stderr)
+            rows.extend(BENCHMARKS[name](model, options.repeat))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("onnxviz", "onnx", "onnxruntime", "matplotlib"))
+    memory = psutil.virtual_memory().total / 2**30
+    print(f"{psutil.cpu_count()} cores, {memory:.0f} GiB, Python {platform.python_version()}, {packages}\n")
+    print("| measured | onnxviz | alternative | ratio | aim | met |")
+    print("|---|---|---|---|---|---|")
+    for row in rows:
+        met = "" if row.holds is None else "yes" if row.holds else "**no**"
+        print(f"| {row.what} | {row.ours} | {row.theirs} | {row.ratio} | {row.aim} | {met} |")
+    return 0 if all(row.holds is not False for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
