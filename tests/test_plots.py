@@ -377,7 +377,7 @@ def test_any_shape_draws_at_a_bounded_size(channels, spatial, style, scale, seed
     values.flat[seed % values.size] = (np.nan, np.inf, 1e308, 0)[seed % 4]
     height, width = rendered(plot_maps(values, style=style, scale=scale)).shape[:2]
     assert 100 <= height < 4800
-    assert 460 <= width < 4800
+    assert 450 <= width < 4800
 
 
 # What is wrong is marked
