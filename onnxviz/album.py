@@ -67,7 +67,7 @@ class Album:
     def _draw(self, number: int, label: str, position: int, batch: int, maps: Mapping[str, Array]) -> None:
         assert self.folder is not None
         several = len(self.run.samples) > 1
-        folder = make_folder(self.folder / safe_name(number, label) if several else self.folder)
+        folder = self.folder / safe_name(number, label) if several else self.folder
         for layer in self.run.layers:
             array = maps[layer.name]
             entry: dict[str, Any] = {"layer": layer.name, "index": layer.index, "input": label}
@@ -88,6 +88,7 @@ class Album:
                 title=layer.name,
                 subtitle=label,
             )
+            make_folder(folder)  # not before something can be drawn
             save_figure(figure, path)
             self.pictures.append({**entry, "file": path.relative_to(self.folder).as_posix()})
 
@@ -116,7 +117,7 @@ class Album:
                 temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             written.append(manifest)
         if self.store is not None and self.save is not None:
-            written.append(FeatureMaps(self.store.arrays(), origin).save(self.save))
+            written.extend(FeatureMaps(self.store.arrays(), origin).write(self.save))
         return written
 
     @property

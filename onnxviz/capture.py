@@ -250,6 +250,11 @@ class Run:
                  for name in names}  # fmt: skip
         fixed = self._fixed_batch()
         filled = len(batch)
+        each = sum(array[:1].nbytes for array in feeds.values() if array.ndim)
+        if fixed is not None and fixed * each > self.memory:
+            raise InputError(
+                f"{self.model.label} takes batches of {fixed:,} only, {fixed * each:,} bytes; raise --memory"
+            )
         if fixed is not None and all(len(array) < fixed for array in feeds.values()):
             feeds = {name: np.concatenate([a, np.repeat(a[-1:], fixed - len(a), 0)]) for name, a in feeds.items()}
         else:
@@ -269,7 +274,7 @@ class Run:
         """The taps' values; compares the final outputs with an untapped run where that was asked for."""
         if self.untapped is None or self.moved is None:
             return self.session.run(self.outputs, {n: a for n, a in feeds.items() if n in self.session.inputs})
-        finals = [port.name for port in self.model.outputs]
+        finals = [port.name for port in self.model.outputs if port.dtype]  # sequences and maps are not compared
         given = {name: array for name, array in feeds.items() if name in self.untapped.inputs}
         values = self.session.run([*self.outputs, *finals], given)
         expected = self.untapped.run(finals, given)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,7 @@ from rich.text import Text
 from onnxviz import __version__
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.supervise import INTERRUPTED, supervised
+from onnxviz.text import printable
 
 if TYPE_CHECKING:
     from onnxviz.layers import Layer
@@ -40,25 +44,35 @@ def main() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """The exit code of one command; errors that are the input's fault are one line on stderr."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of libraries, about a stranger's file: not the user's to act on
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names in a file need not fit the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(args=arguments, standalone_mode=False)
+        code = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
     except OnnxvizError as error:
-        _stderr().print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-        return error.exit_code
-    except typer.Exit as end:
-        return end.exit_code
+        return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        _stderr().print("interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has enough
+        code = INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # the reader of a pipe has enough; Typer makes an exit of it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a name too long, no permission
+        return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 2)
     except Exception as error:
-        if not hasattr(error, "format_message"):
+        if not hasattr(error, "format_message"):  # how Typer says that the command line is wrong
             raise
-        _stderr().print(Text.assemble(("error: ", "bold red"), error.format_message()), soft_wrap=True)
-        return 2
-    return 0
+        return _fail(error.format_message(), 2)
+    if code == INTERRUPTED:
+        _stderr().print("interrupted")
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    _stderr().print(Text.assemble(("error: ", "bold red"), printable(message, 1000)), soft_wrap=True)
+    return code
 
 
 Provider = Literal["cpu", "cuda"]
@@ -143,6 +157,7 @@ def filters(
 ) -> None:
     """Draw the filters of one or more layers."""
     from onnxviz.featuremaps import save_arrays
+    from onnxviz.files import make_folder
     from onnxviz.model import load
     from onnxviz.select import numbers as parse_numbers
 
@@ -150,6 +165,8 @@ def filters(
     chosen = opened.select(selection or "first")
     which = parse_numbers(numbers, "filters") if numbers is not None else None
     inputs = parse_numbers(channels, "channels") if channels is not None else None
+    for layer in chosen:
+        _check_numbers(layer, which, inputs)
     wanted = first if first is not None else (6 if style in ("rows", "lines") else 64)
     written: list[Path] = []
     drawn: list[dict[str, Any]] = []
@@ -169,6 +186,8 @@ def filters(
                     cmap=_known_cmap(cmap),
                     layout=layout,
                 )
+                if target != output:
+                    make_folder(target.parent)  # not before something can be drawn
                 written.append(save_figure(figure, target))
                 drawn.append({"layer": layer.name, "file": str(target)})
                 advance()
@@ -177,7 +196,7 @@ def filters(
             "model": {"path": opened.label, "sha256": opened.sha256},
             "layers": {layer.name: layer.row()["weight"] for layer in chosen},
         }
-        written.append(save_arrays({layer.name: layer.weight for layer in chosen}, save, manifest))
+        written.extend(save_arrays({layer.name: layer.weight for layer in chosen}, save, manifest))
     _report(as_json, {"model": opened.label, "filters": drawn}, written)
 
 
@@ -252,15 +271,14 @@ def maps(
         opened, inputs, layers, operators, at, how,
         provider=provider, memory=_parse_bytes(memory), verify=verify,
     )  # fmt: skip
-    if how.assumed and not quiet:
-        _note(quiet, f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}' "
-                     "(give --preprocess, or keep it in the model with onnxviz annotate)")  # fmt: skip
     failed: list[tuple[str, str]] = []
 
     def note(label: str, error: OnnxvizError) -> None:
         failed.append((label, str(error)))
-        _stderr().print(Text.assemble(("skipped ", "yellow"), f"{label}: {error}"), soft_wrap=True)
+        _stderr().print(Text.assemble(("skipped ", "yellow"), printable(f"{label}: {error}", 1000)), soft_wrap=True)
 
+    if output is not None and output.suffix.lower() in {f".{known}" for known in PICTURES}:
+        raise InputError(f"maps are drawn into a folder, one picture a layer: {output} looks like a file")
     folder = output if output is not None else None if save is not None else Path("maps")
     album = Album(run, folder, look, picture, save)
     several = len(run.samples) > 1
@@ -269,6 +287,12 @@ def maps(
             album.add(labels, captured)
             advance(len(labels))
     written = album.close(failed)
+    if how.assumed:
+        _note(
+            quiet,
+            f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}' "
+            "(give --preprocess, or keep it in the model with onnxviz annotate)",
+        )
     if run.moved is not None:
         _note(quiet, _moved(run.moved))
     _report(as_json, album.document, written)
@@ -292,14 +316,29 @@ def annotate(
     from onnxviz.model import PREPROCESSING_KEY, load
 
     opened = load(model)
+    if preprocess == "auto":
+        raise InputError("annotate keeps one preprocessing in the model; 'auto' is none: name raw, unit, torch …")
     chosen = Preprocessing.parse(preprocess)
     written = opened.with_metadata({PREPROCESSING_KEY: chosen.to_json()}).save(output)
     _report(as_json, {"model": opened.label, "preprocessing": chosen.as_dict()}, [written])
 
 
+def _check_numbers(layer: Layer, filters: Sequence[int] | None, channels: Sequence[int] | None) -> None:
+    """Refuses what a layer does not have before any picture of another layer is written."""
+    if layer.weight_shape is None:
+        raise SelectionError(f"layer '{layer.name}' ({layer.op}) has no constant weight to draw")
+    for numbers, count, what in (
+        (filters, layer.weight_shape[0], "filter"),
+        (channels, layer.weight_shape[1], "channel"),
+    ):
+        beyond = [number for number in numbers or () if number >= count]
+        if beyond:
+            raise SelectionError(f"'{layer.name}' has no {what} {beyond[0]}; there are {count}, 0 to {count - 1}")
+
+
 def _targets(output: Path | None, default: str, chosen: Sequence[Layer], picture: Picture) -> list[Path]:
     """A file for each layer: the one that was named, or `NNN-layer.png` in a folder."""
-    from onnxviz.files import make_folder, safe_name
+    from onnxviz.files import safe_name
 
     if output is not None and output.suffix.lower() in {f".{known}" for known in PICTURES} and not output.is_dir():
         if len(chosen) > 1:
@@ -307,7 +346,7 @@ def _targets(output: Path | None, default: str, chosen: Sequence[Layer], picture
         return [output]
     if output is not None and output.suffix and not output.is_dir():
         raise InputError(f"{output} is no folder, and pictures are {', '.join(f'.{known}' for known in PICTURES)}")
-    folder = make_folder(output if output is not None else Path(default))
+    folder = output if output is not None else Path(default)
     return [folder / f"{safe_name(layer.index, layer.name)}.{picture}" for layer in chosen]
 
 
@@ -331,7 +370,7 @@ def _parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def _parse_bytes(text: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", text.strip().lower())
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmgt]?)(i?b)?", text.strip().lower())
     if match is None:
         raise InputError(f"'{text}' is not a number of bytes; write 512MiB, 2GiB …")
     step = 1024 if match[3] in ("ib", None) else 1000
@@ -352,17 +391,26 @@ def _report(as_json: bool, document: dict[str, Any], written: Sequence[Path]) ->
     if as_json:
         _print_json({**document, "files": [str(path) for path in written]})
     else:
-        for path in written:
-            print(path)
+        for path in written:  # as it is for a script, but no control characters for a terminal
+            print(printable(str(path), 10_000) if sys.stdout.isatty() else path)
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, indent=1))
+    print(json.dumps(_finite(document), indent=1, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """`value` with null for what JSON has no number for: NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _note(quiet: bool, text: str) -> None:
     if not quiet:
-        _stderr().print(Text(text, style="dim"), soft_wrap=True)
+        _stderr().print(Text(printable(text, 1000), style="dim"), soft_wrap=True)
 
 
 def _leave(code: int) -> None:

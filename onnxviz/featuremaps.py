@@ -129,20 +129,25 @@ class FeatureMaps(Mapping[str, Array]):
         Raises:
             OnnxvizError: it cannot be written; nothing is left half-written.
         """
-        return save_arrays(self._arrays, Path(path), self.origin.manifest())
+        return self.write(Path(path))[0]
+
+    def write(self, path: Path) -> list[Path]:
+        """As `save`; gives the paths of both files."""
+        return save_arrays(self._arrays, path, self.origin.manifest())
 
 
-def save_arrays(arrays: Mapping[str, Array], path: Path, manifest: Mapping[str, Any]) -> Path:
-    """Writes `arrays` to an uncompressed `.npz`, piece by piece, and `manifest` as JSON beside it."""
+def save_arrays(arrays: Mapping[str, Array], path: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    """Writes `arrays` to an uncompressed `.npz`, piece by piece, and `manifest` as JSON beside it; their paths."""
     if path.suffix.lower() != ".npz":
         raise InputError(f"maps are saved as .npz, not as {path.name}")
-    with replacing(path) as temporary, replacing(path.with_name(path.name + ".manifest.json")) as note:
+    beside = path.with_name(path.name + ".manifest.json")
+    with replacing(path) as temporary, replacing(beside) as note:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                     _write_npy(file, array)
         note.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return path
+    return [path, beside]
 
 
 class MapStore:
@@ -189,8 +194,11 @@ class MapStore:
             if name not in self._files:
                 self._files[name] = tempfile.TemporaryFile(prefix="onnxviz-")  # noqa: SIM115 - closed when it is mapped
             file = self._files[name]
-            for part in parts:
-                file.write(np.ascontiguousarray(part).data)
+            try:
+                for part in parts:
+                    file.write(np.ascontiguousarray(part).data)
+            except OSError as error:
+                raise InputError(f"maps do not fit on the disk of {tempfile.gettempdir()}: {error.strerror}") from None
             parts.clear()
         self._held = 0
 

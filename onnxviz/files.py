@@ -29,6 +29,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if path.is_dir():
         raise OnnxvizError(f"{path} cannot be written: it is a folder")
+    if path.is_symlink():
+        path = path.resolve()  # the file behind the link is replaced, not the link
+    if path.exists() and not path.is_file():
+        raise OnnxvizError(f"{path} cannot be written: it is a device or a pipe, not a file")
     if not path.parent.is_dir():
         raise OnnxvizError(f"{path} cannot be written: there is no folder {path.parent}")
     temporary: Path | None = None
@@ -72,7 +76,7 @@ def safe_name(index: int, name: str, width: int = 3) -> str:
     if slug != name or _RESERVED.match(slug):
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         slug = f"{slug}-{digest}" if slug else digest
-    return f"{index:0{width}d}-{slug}"
+    return f"{index:0{width}d}-{slug}" if slug else f"{index:0{width}d}"
 
 
 def _umask() -> int:

@@ -11,7 +11,7 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.model import Model
 from onnxviz.scopes import Scope, all_graphs, node_attributes, reads, subgraphs, walk
-from onnxviz.validate import printable
+from onnxviz.text import printable
 
 
 @dataclass(frozen=True)

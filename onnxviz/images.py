@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from onnxviz.errors import InputError
-from onnxviz.validate import printable
+from onnxviz.text import printable
 from onnxviz.weights import Array
 
 # By content, not by name; an allow-list, because others (EPS) run interpreters.
@@ -25,6 +25,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 # A 10 kB PNG can declare any size; 64 Mpx take some 0.4 GB to decode and convert.
 MAX_PIXELS = 64 * 2**20
+# A picture that the model takes at its own size also becomes maps, of many channels and four bytes a value.
+MAX_OWN_PIXELS = 16 * 2**20
 Fit = Literal["stretch", "crop"]
 
 
@@ -81,7 +83,7 @@ class Preprocessing:
             data = json.loads(text)
             mean, std = ([float(v) for v in data[key]] for key in ("mean", "std"))
             return cls._checked(str(data["name"]), float(data["scale"]), mean, std, str(data.get("order", "RGB")))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise InputError(
                 f"the model's note on preprocessing cannot be read: {printable(text, 80)}; give --preprocess"
             ) from None
@@ -122,8 +124,8 @@ class Preprocessing:
         for key, given in (("mean", self.mean), ("std", self.std)):
             if len(given) not in (1, channels):
                 raise InputError(f"preprocessing '{self.name}' has {len(given)} {key} values for {channels} channels")
-        if self.order == "BGR" and channels == 3:
-            pixels = pixels[..., ::-1]
+        if self.order == "BGR" and channels >= 3:  # a fourth channel is alpha, and stays last
+            pixels = np.concatenate([pixels[..., 2::-1], pixels[..., 3:]], axis=-1)
         values: Array = pixels.astype(np.float32) * np.float32(self.scale)
         values = (values - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(values, np.float32)
@@ -164,8 +166,7 @@ def read_image(
     Raises:
         InputError: it is not an image, is damaged, or is too large.
     """
-    picture = _decode(path)
-    picture = ImageOps.exif_transpose(picture)
+    picture = _decode(path, bounded=size is not None)
     picture = _flatten(picture, path, channels, background)
     if size is not None and picture.size != (size[1], size[0]):
         height, width = size
@@ -177,7 +178,22 @@ def read_image(
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def _decode(path: Path) -> Image.Image:
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """The colour called `text`: a name or `#rrggbb`.
+
+    Raises:
+        InputError: there is no such colour.
+    """
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise InputError(f"'{printable(text)}' is not a colour; write a name or #rrggbb") from None
+    return red, green, blue
+
+
+def _decode(path: Path, *, bounded: bool) -> Image.Image:
+    """The picture, upright; `bounded` says that it will be resized to a size that was checked."""
+    limit = MAX_PIXELS if bounded else MAX_OWN_PIXELS
     try:
         info = path.stat()
         if not stat.S_ISREG(info.st_mode):  # a FIFO would block for ever
@@ -186,14 +202,13 @@ def _decode(path: Path) -> Image.Image:
             warnings.simplefilter("ignore")  # Pillow's bomb warning: the size is checked here, before decoding
             with Image.open(path, formats=FORMATS) as picture:
                 width, height = picture.size
-                if width * height > MAX_PIXELS:
-                    raise InputError(
-                        f"{path} has {width}x{height} pixels; the limit is {MAX_PIXELS:,}: make it smaller first"
-                    )
+                if width * height > limit:
+                    remedy = "make it smaller first" if bounded else "give --size HxW"
+                    raise InputError(f"{path} has {width}x{height} pixels; the limit is {limit:,}: {remedy}")
                 picture.load()
                 if picture.format == "PNG" and not _png_is_complete(path):
                     raise InputError(f"{path} is damaged: rows of the PNG are missing")
-                return picture.copy() if picture.format == "GIF" else picture
+                return ImageOps.exif_transpose(picture)
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
     except Image.DecompressionBombError:
@@ -211,12 +226,8 @@ def _flatten(picture: Image.Image, path: Path, channels: int, background: str) -
     if channels == 4:
         return picture.convert("RGBA")
     if "A" in picture.mode or "a" in picture.mode or "transparency" in picture.info:
-        try:
-            colour = ImageColor.getrgb(background)
-        except ValueError:
-            raise InputError(f"'{printable(background)}' is not a colour; write a name or #rrggbb") from None
         layer = picture.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, (*colour[:3], 255))
+        ground = Image.new("RGBA", layer.size, (*parse_colour(background), 255))
         picture = Image.alpha_composite(ground, layer)
     return picture.convert("L" if channels == 1 else "RGB")
 
@@ -225,7 +236,9 @@ def _eight_bits(picture: Image.Image, path: Path) -> Image.Image:
     """Rounds 16-bit integers and 0…1 floats to 8 bits; Pillow would clip them."""
     values = np.asarray(picture)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    if picture.mode != "F" and low >= 0 and high <= 65535:
+    if picture.mode == "I" and low >= 0 and high <= 255:  # 32 bits that hold 8; a 16-bit file has mode I;16
+        pass
+    elif picture.mode != "F" and low >= 0 and high <= 65535:
         values = np.rint(values.astype(np.float64) / 257)
     elif picture.mode == "F" and low >= 0 and high <= 1:
         values = np.rint(values.astype(np.float64) * 255)

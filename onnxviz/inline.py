@@ -5,6 +5,7 @@ ONNX IR specification, "Functions": https://onnx.ai/onnx/repo-docs/IR.html#funct
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import onnx
@@ -45,12 +46,14 @@ class _Inliner:
         self.functions = {function_key(f): f for f in model.functions}
         self.kept: set[tuple[str, str, str]] = set()
         self.prefixes: set[str] = set()
-        self.taken: set[str] = set()
+        self.counts: dict[str, int] = {}
         for graph in all_graphs(model.graph):
-            self.taken.update(value.name for value in (*graph.input, *graph.output))
-            self.taken.update(tensor.name for tensor in graph.initializer)
+            names = [value.name for value in (*graph.input, *graph.output)]
+            names += [tensor.name for tensor in graph.initializer]
             for node in graph.node:
-                self.taken.update((node.name, *node.output))
+                names += [node.name, *node.output]
+            for name in names:  # every `a/b` of `a/b/c` is a prefix in use
+                self.prefixes.update(name[: place.start()] for place in re.finditer("/", name))
 
     def run(self) -> None:
         self.graph(self.model.graph, "")
@@ -115,10 +118,10 @@ class _Inliner:
 
     def prefix(self, wanted: str) -> str:
         """A prefix that no tensor or node of the model begins with as its own."""
-        prefix, count = wanted, 1
-        while prefix in self.prefixes or any(name.startswith(prefix + "/") for name in self.taken):
-            count += 1
-            prefix = f"{wanted}_{count}"
+        prefix = wanted
+        while prefix in self.prefixes:
+            self.counts[wanted] = self.counts.get(wanted, 1) + 1
+            prefix = f"{wanted}_{self.counts[wanted]}"
         self.prefixes.add(prefix)
         return prefix
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onnxviz.errors import InputError
-from onnxviz.images import NAMED, SUFFIXES, Fit, Preprocessing, read_image
+from onnxviz.images import MAX_PIXELS, NAMED, SUFFIXES, Fit, Preprocessing, parse_colour, read_image
 from onnxviz.model import PREPROCESSING_KEY, Model, Port
-from onnxviz.validate import printable
+from onnxviz.text import printable
 from onnxviz.weights import Array
 
 Feeds = dict[str, Array]
+# Archives are unpacked in memory; a `.npy` is mapped, and may be of any size.
+MAX_ARCHIVE_BYTES = 2**31
 # What a caller may give: an array, a path, several of them, or one for each input's name.
 Given = Any
 
@@ -29,11 +33,13 @@ class Sample:
         label: what messages and files call it.
         read: gives the arrays, by input name, batch axis included.
         batchable: whether the arrays of several samples may be joined along the first axis.
+        path: the whole path of an image file, for when two have the same name.
     """
 
     label: str
     read: Callable[[], Feeds]
     batchable: bool
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ def reading(
         fit: "stretch" or "crop".
         background: a colour.
     """
+    parse_colour(background)
     if isinstance(preprocess, Preprocessing):
         return Reading(preprocess, False, size, fit, background)
     if preprocess != "auto":
@@ -108,6 +115,8 @@ def samples(model: Model, given: Given, how: Reading) -> list[Sample]:
         if equals and not Path(str(item)).exists():
             if name not in names:
                 raise InputError(_no_such_input(model, name))
+            if name in named:
+                raise InputError(f"input '{printable(name)}' is given twice")
             named[name] = path
         else:
             found.extend(_one(model, item, how))
@@ -117,7 +126,8 @@ def samples(model: Model, given: Given, how: Reading) -> list[Sample]:
         return _by_name(model, named, how)
     if not found:
         raise InputError("no input was given")
-    return found
+    times = Counter(sample.label for sample in found)
+    return [s if times[s.label] == 1 else replace(s, label=s.path or s.label) for s in found]
 
 
 def _one(model: Model, item: Given, how: Reading) -> list[Sample]:
@@ -126,7 +136,8 @@ def _one(model: Model, item: Given, how: Reading) -> list[Sample]:
         return _slices({port.name: fitted(np.asarray(item), port, "the array")}, "array")
     path = Path(item)
     if path.is_dir():
-        files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+        inside = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        files = sorted(p for p in inside if not p.is_dir())
         if not files:
             raise InputError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
         return [_image(model, file, how) for file in files]
@@ -183,7 +194,7 @@ def _slices(feeds: Feeds, label: str) -> list[Sample]:
 
 def _image(model: Model, path: Path, how: Reading) -> Sample:
     port = _only_input(model)
-    return Sample(path.name, lambda: {port.name: image_input(model, port, path, how)}, True)
+    return Sample(path.name, lambda: {port.name: image_input(model, port, path, how)}, True, str(path))
 
 
 def image_input(model: Model, port: Port, path: Path, how: Reading) -> Array:
@@ -193,22 +204,26 @@ def image_input(model: Model, port: Port, path: Path, how: Reading) -> Array:
         InputError: the file cannot be read, or the input is not one for images.
     """
     if port.layout not in ("NCHW", "NHWC") or port.shape is None:
-        shape = "x".join(str(d if d is not None else "?") for d in port.shape) if port.shape is not None else "unknown"
         raise InputError(
-            f"input '{printable(port.name)}' of {model.label} has shape {shape}, which is not an image's: give a .npy"
+            f"input '{printable(port.name)}' of {model.label} has shape {dims(port.shape)}, not an image's: give a .npy"
         )
     axes = {axis: port.shape[position] for position, axis in enumerate(port.layout)}
     channels = axes["C"] if isinstance(axes["C"], int) else 3
     if channels not in (1, 3, 4):
         raise InputError(f"input '{printable(port.name)}' of {model.label} has {channels} channels: give a .npy")
     height, width = axes["H"], axes["W"]
+    if 0 in (height, width):
+        raise InputError(f"input '{printable(port.name)}' of {model.label} has no pixels: {dims(port.shape)}")
     size = how.size
+    wanted = dims((height, width))
+    if size is not None and any(isinstance(a, int) and a != b for a, b in zip((height, width), size, strict=True)):
+        raise InputError(f"{model.label} takes images of {wanted}, not of {size[0]}x{size[1]}")
     if isinstance(height, int) and isinstance(width, int):
-        if size is not None and size != (height, width):
-            raise InputError(f"{model.label} takes images of {height}x{width} only, not {size[0]}x{size[1]}")
         size = (height, width)
     elif size is None and (isinstance(height, int) or isinstance(width, int)):
-        raise InputError(f"{model.label} leaves one side of the image open: give --size HxW")
+        raise InputError(f"{model.label} takes images of {wanted}: give --size HxW")
+    if size is not None and size[0] * size[1] > MAX_PIXELS:
+        raise InputError(f"images of {size[0]}x{size[1]} are too large; the limit is {MAX_PIXELS:,} pixels")
     pixels = read_image(path, channels=channels, size=size, fit=how.fit, background=how.background)
     values = how.preprocessing.apply(pixels)
     if port.layout == "NCHW":
@@ -228,8 +243,7 @@ def fitted(array: Array, port: Port, what: str) -> Array:
     if port.shape is not None:
         if array.ndim == len(port.shape) - 1:
             array = array[None]
-        wanted = "x".join(str(d if d is not None else "?") for d in port.shape) or "scalar"
-        has = "x".join(map(str, array.shape)) or "scalar"
+        wanted, has = dims(port.shape), dims(array.shape)
         # The first axis may be any multiple: fixed batches are filled sample by sample.
         fits = array.ndim == len(port.shape) and all(
             not isinstance(dim, int) or dim == size or (axis == 0 and array.ndim > 1)
@@ -246,28 +260,53 @@ def fitted(array: Array, port: Port, what: str) -> Array:
     return array
 
 
+def dims(shape: Sequence[int | str | None] | None) -> str:
+    """`1x3x224x224`; `?` for what is not known."""
+    if shape is None:
+        return "unknown"
+    return "x".join(printable(str(dim)) if dim is not None else "?" for dim in shape) or "scalar"
+
+
 def _read_array(path: Path) -> Array:
-    try:
+    with _readable(path, "a .npy array"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}") from None
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} is not a .npy array: {printable(str(error))}") from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive, not a .npy array: name it .npz")
-    return array
+        if isinstance(array, np.ndarray):
+            return array
+        array.close()
+    raise InputError(f"{path} is an archive, not a .npy array: name it .npz")
 
 
 def _read_archive(path: Path) -> dict[str, Array]:
+    with _readable(path, "a .npz archive"), path.open("rb") as file:
+        if zipfile.is_zipfile(file):
+            file.seek(0)
+            with zipfile.ZipFile(file) as packed:
+                size = sum(member.file_size for member in packed.infolist())
+            if size > MAX_ARCHIVE_BYTES:
+                raise InputError(
+                    f"{path} unpacks to {size:,} bytes; the limit is {MAX_ARCHIVE_BYTES:,}: give .npy files"
+                )
+        file.seek(0)
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.ndarray):
+            with archive:
+                return {name: archive[name] for name in archive.files}
+    raise InputError(f"{path} is a single array: name it .npy")
+
+
+@contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """Turns what numpy raises on a file that is not there, damaged or full of pickles into one line."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
-                raise InputError(f"{path} is a single array: name it .npy")
-            return {name: archive[name] for name in archive.files}
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not a file")
+        yield
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a .npz archive: {printable(str(error))}") from None
+    except InputError:
+        raise
+    except Exception as error:  # damaged headers and archives raise a dozen kinds
+        raise InputError(f"{path} is not {what}: {printable(str(error))}") from None
 
 
 def _only_input(model: Model) -> Port:

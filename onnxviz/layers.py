@@ -17,7 +17,7 @@ from onnxviz.names import distinct, layer_name
 from onnxviz.scopes import Scope, node_attributes, walk
 from onnxviz.shapes import Dim, Shapes
 from onnxviz.taps import activation_tap
-from onnxviz.validate import printable
+from onnxviz.text import printable
 from onnxviz.weights import Array, Constant, Constants, dequantize
 
 TapKind = Literal["activation", "conv"]
@@ -128,7 +128,14 @@ class Layer:
         """
         if self.source is None:
             raise ModelError(f"layer '{self.name}' ({self.op}) has no constant weight")
-        array = self.source.array
+        try:
+            return self._weight(self.source.array)
+        except (ArithmeticError, ValueError, LookupError, TypeError, MemoryError) as error:
+            raise ModelError(f"the weight of layer '{self.name}' ({self.op}) cannot be read: {error}") from None
+
+    def _weight(self, array: Array) -> Array:
+        if array.dtype.kind in "OSU":
+            raise TypeError("it holds text")
         form = self._form
         if form is not None and form.weight_zero is not None:
             array = self._dequantized(array, form)
@@ -168,7 +175,10 @@ class Layer:
         if bias is None or form.weight_scale is None:
             return bias
         scale, weight_scale = self._operand(1), self._operand(form.weight_scale)
-        return bias if scale is None or weight_scale is None else bias * (scale * weight_scale)
+        try:
+            return bias if scale is None or weight_scale is None else bias * (scale * weight_scale)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"the bias of layer '{self.name}' ({self.op}) cannot be read: {error}") from None
 
     @property
     def has_bias(self) -> bool:

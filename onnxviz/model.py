@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, ValueInfoProto
+from onnx import GraphProto, TensorProto, ValueInfoProto
 
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.files import replacing
 from onnxviz.inline import inline_functions
 from onnxviz.layers import OTHER_LAYERS, Layer, find_layers
-from onnxviz.scopes import Scope, all_graphs, walk
+from onnxviz.names import distinct
+from onnxviz.scopes import Scope, all_graphs, subgraphs, walk
 from onnxviz.select import select
 from onnxviz.shapes import Dim, Shapes, value_shape
 from onnxviz.skeleton import embed_weights, read_skeleton
@@ -146,13 +147,19 @@ class Model:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The convolutions, in graph order."""
-        return find_layers(self.scope, self.constants, self.shapes)
+        return self._find(None)
 
     @cached_property
     def all_layers(self) -> tuple[Layer, ...]:
         """Every layer a person would name: convolutions, poolings, activations, normalisations, dense layers."""
         convolutions = {layer.op.rpartition(":")[2] for layer in self.layers}
-        return self.layers_of(OTHER_LAYERS | convolutions)
+        return self._find(OTHER_LAYERS | convolutions)
+
+    def _find(self, ops: Iterable[str] | None) -> tuple[Layer, ...]:
+        try:
+            return find_layers(self.scope, self.constants, self.shapes, ops)
+        except ModelError as error:
+            raise ModelError(f"{self.label}: {error}") from None
 
     def layers_of(self, ops: Iterable[str]) -> tuple[Layer, ...]:
         """The layers made by the given operators, in graph order.
@@ -161,10 +168,12 @@ class Model:
             SelectionError: an operator that the model does not use; the message lists those it does.
         """
         wanted = {op.rpartition(":")[2] for op in ops}
-        unused = sorted(wanted.difference(self.operators, OTHER_LAYERS))
+        unused = sorted(wanted.difference(self.operators))
         if unused:
             raise SelectionError(f"{self.label} has no {', '.join(unused)}; it has {', '.join(self.operators)}")
-        return find_layers(self.scope, self.constants, self.shapes, wanted)
+        if not wanted:
+            raise SelectionError(f"no operator was named; {self.label} has {', '.join(self.operators)}")
+        return self._find(wanted)
 
     @cached_property
     def operators(self) -> tuple[str, ...]:
@@ -175,7 +184,7 @@ class Model:
     def preprocessing(self) -> dict[str, Any] | None:
         """What the model's metadata say about preparing images, as JSON types; None if they say nothing readable."""
         try:
-            note = json.loads(self.metadata.get(PREPROCESSING_KEY, "null"))
+            note = json.loads(self.metadata.get(PREPROCESSING_KEY, "null"), parse_constant=float)
         except (ValueError, RecursionError):
             return None
         return note if isinstance(note, dict) else None
@@ -242,6 +251,8 @@ class Model:
             ModelError: the file cannot be written.
         """
         path = Path(path)
+        if path.is_dir():
+            raise ModelError(f"{path} cannot be written: it is a folder")
         data_path = path.with_name(path.name + ".data")
         chunks, moved = embed_weights(self._original, self.constants.file.bytes_of, data_path.name)
         with replacing(path) as temporary, replacing(data_path) if moved else nullcontext() as data_temporary:
@@ -257,6 +268,7 @@ def _normalised(original: onnx.ModelProto, label: str) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     proto.CopyFrom(inline_functions(original))
     for graph in all_graphs(proto.graph):
+        _name_owners(graph)
         nodes = sort_nodes(graph, label)
         if any(a is not b for a, b in zip(nodes, graph.node, strict=True)):
             copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
@@ -267,6 +279,14 @@ def _normalised(original: onnx.ModelProto, label: str) -> onnx.ModelProto:
                 if dim.dim_value < 0:
                     dim.Clear()
     return proto
+
+
+def _name_owners(graph: GraphProto) -> None:
+    """Gives the nodes that carry subgraphs distinct names, since paths of subgraphs are made of them."""
+    owners = [(index, node) for index, node in enumerate(graph.node) if next(subgraphs(node), None) is not None]
+    names = distinct(node.name or f"{node.op_type}_{index}" for index, node in owners)
+    for (_, node), name in zip(owners, names, strict=True):
+        node.name = name
 
 
 def _annotated(proto: onnx.ModelProto, entries: dict[str, str]) -> onnx.ModelProto:

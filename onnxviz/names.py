@@ -62,14 +62,15 @@ def distinct(names: Iterable[str]) -> list[str]:
     """`names` with `_2`, `_3` … added where one occurs again, so that all differ."""
     given = list(names)
     taken = set(given)
-    seen: set[str] = set()
+    counts: dict[str, int] = {}
     result = []
     for name in given:
-        candidate, count = name, 1
-        while candidate in seen or (count > 1 and candidate in taken):
-            count += 1
-            candidate = f"{name}_{count}"
-        seen.add(candidate)
+        candidate = name
+        while name in counts and candidate in taken:
+            counts[name] += 1
+            candidate = f"{name}_{counts[name]}"
+        counts.setdefault(name, 1)
+        taken.add(candidate)
         result.append(candidate)
     return result
 

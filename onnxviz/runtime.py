@@ -14,7 +14,7 @@ import onnx
 
 from onnxviz.errors import InputError, ModelError, ProviderError
 from onnxviz.graph import custom_operators
-from onnxviz.validate import printable
+from onnxviz.text import printable
 from onnxviz.weights import Array
 
 # The wheel writes a device id and sends events unless this is set before the first import; models are confidential.
@@ -124,7 +124,7 @@ class Session:
             raise
         if failure:
             raise self._run_problem(str(failure[0]), feeds) from None
-        return [np.asarray(value) for value in result]
+        return [value if isinstance(value, np.ndarray) else np.asarray(value, object) for value in result]
 
     def _run_problem(self, text: str, feeds: Mapping[str, Array]) -> InputError | ModelError:
         shapes = ", ".join(f"{printable(name)} {'x'.join(map(str, a.shape))}" for name, a in feeds.items())

@@ -93,6 +93,11 @@ class Scope:
         return dict(found)
 
     @cached_property
+    def inputs(self) -> frozenset[str]:
+        """The names of this graph's inputs."""
+        return frozenset(value.name for value in self.graph.input)
+
+    @cached_property
     def outputs(self) -> frozenset[str]:
         """The names of this graph's outputs."""
         return frozenset(value.name for value in self.graph.output)
@@ -113,7 +118,7 @@ class Scope:
         while scope is not None:
             if tensor in scope.producers or tensor in scope.initializers or tensor in scope.sparse_initializers:
                 return scope
-            if any(value.name == tensor for value in scope.graph.input):
+            if tensor in scope.inputs:
                 return None  # fed at run time
             scope = scope.parent
         return None
@@ -130,6 +135,24 @@ def walk(scope: Scope) -> Iterator[tuple[Scope, NodeProto]]:
 def subgraph_path(path: str, node: NodeProto, index: int, attribute: str) -> str:
     """The path of the graph in `attribute` of the node at `index` of the graph at `path`."""
     return "/".join(filter(None, (path, node.name or f"{node.op_type}_{index}", attribute)))
+
+
+def sparse_tensors(model: onnx.ModelProto) -> Iterator[SparseTensorProto]:
+    """Yields every sparse tensor of the model: initializers and attributes, functions included."""
+    graphs = [inner for graph in _roots(model) for inner in all_graphs(graph)]
+    nodes = [node for graph in graphs for node in graph.node]
+    for graph in graphs:
+        yield from graph.sparse_initializer
+    for function in model.functions:
+        for node in function.node:
+            nodes.append(node)
+            for _, graph in subgraphs(node):
+                for inner in all_graphs(graph):
+                    yield from inner.sparse_initializer
+                    nodes.extend(inner.node)
+    for node in nodes:
+        for attribute in node.attribute:
+            yield from _sparse_attributes(attribute)
 
 
 def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
@@ -165,5 +188,11 @@ def _attribute_tensors(attribute: AttributeProto) -> Iterator[TensorProto]:
     if attribute.HasField("t"):
         yield attribute.t
     yield from attribute.tensors
-    for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+    for sparse in _sparse_attributes(attribute):
         yield from (sparse.values, sparse.indices)
+
+
+def _sparse_attributes(attribute: AttributeProto) -> Iterator[SparseTensorProto]:
+    if attribute.HasField("sparse_tensor"):
+        yield attribute.sparse_tensor
+    yield from attribute.sparse_tensors

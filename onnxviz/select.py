@@ -9,9 +9,11 @@ from fnmatch import fnmatchcase
 from onnxviz.errors import SelectionError
 from onnxviz.layers import Layer
 
-_RANGE = re.compile(r"^(\d+)-(\d+)$")
-_EVERY = re.compile(r"^every:(\d+)$")
+_RANGE = re.compile(r"^([0-9]{1,9})-([0-9]{1,9})$")
+_EVERY = re.compile(r"^every:([0-9]{1,9})$")
+_NUMBER = re.compile(r"^[0-9]{1,9}$")
 _LISTED = 12
+_LONGEST = 100_000
 
 
 def select(
@@ -35,7 +37,7 @@ def select(
         exact = isinstance(item, int) or any(layer.name == item for layer in layers)
         parts.extend([item] if exact else [part.strip() for part in str(item).split(",") if part.strip()])
     if not layers:
-        raise SelectionError(f"{model} has no such layers (onnxviz layers {model} --all lists what it has)")
+        raise SelectionError(f"{model} has no convolution; onnxviz layers {model} --all lists what it has")
     if not parts:
         raise SelectionError(f"the selection {selection!r} is empty; {_what_there_is(layers, model)}")
     chosen: set[int] = set()
@@ -57,10 +59,12 @@ def numbers(text: str, what: str) -> list[int]:
         match = _RANGE.match(part)
         if match:
             start, end = int(match[1]), int(match[2])
-            if end < start or end - start > 100_000:
+            if end < start:
                 raise SelectionError(f"the range '{part}' of {what} does not count upwards")
+            if end - start >= _LONGEST:
+                raise SelectionError(f"the range '{part}' of {what} is longer than {_LONGEST:,}")
             found.extend(range(start, end + 1))
-        elif part.isdecimal():
+        elif _NUMBER.match(part):
             found.append(int(part))
         else:
             raise SelectionError(f"'{part}' is not a number or a range of {what}, such as 0,3,5-9")
@@ -94,7 +98,7 @@ def _meaning(part: str | int, layers: Sequence[Layer], model: str) -> Sequence[i
             matching = [i for i, layer in enumerate(layers) if fnmatchcase(layer.name, part)]
             if matching:
                 return matching
-        if not part.isdecimal():
+        if not _NUMBER.match(part):
             raise SelectionError(f"no layer is called '{part}' in {model}; {_what_there_is(layers, model)}")
         part = int(part)
     if not -count <= part < count:

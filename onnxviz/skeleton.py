@@ -23,8 +23,8 @@ from onnxviz.errors import ModelError
 
 # Below this size a tensor stays inline: shape inference and constant folding need the values of shapes and axes.
 INLINE_BYTES = 1024
-# A graph with more nodes than this (all subgraphs and functions counted) is refused before anything native sees it.
-MAX_NODES = 500_000
+# A file with more nodes, inputs, tensors … than this in all its graphs is refused before anything native sees it.
+MAX_PARTS = 200_000
 MAX_DEPTH = 100
 # What stays after the weights are taken out goes through a protobuf parser, whose messages end at 2 GiB.
 MAX_MESSAGE_BYTES = 2**31 - 1
@@ -124,7 +124,7 @@ class _Walker:
     def __init__(self, data: mmap.mmap | bytes, location: str) -> None:
         self.data = data
         self.location = location
-        self.nodes = 0
+        self.parts = 0
 
     def model(self) -> bytes:
         """The rewritten `ModelProto`."""
@@ -143,13 +143,13 @@ class _Walker:
         chunks: list[bytes | memoryview] = []
         copied = start  # everything before this offset is in chunks already
         for field, wire, tag, payload, after in self.fields(start, end):
+            if kind != "Node":
+                self.parts += 1
+                if self.parts > MAX_PARTS:
+                    raise _Malformed(tag, f"more than {MAX_PARTS:,} nodes, inputs and tensors")
             target = inner.get(field) if wire == _BYTES else None
             if target is None:
                 continue
-            if target == "Node":
-                self.nodes += 1
-                if self.nodes > MAX_NODES:
-                    raise _Malformed(tag, f"more than {MAX_NODES:,} nodes")
             if after - payload < self.shortest:
                 continue
             rewritten = self.message(target, payload, after, depth + 1)

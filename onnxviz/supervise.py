@@ -8,20 +8,29 @@ crash into one line, an interrupt into an end, and removes files that the child 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from onnxviz import files
 
+with contextlib.suppress(ImportError):  # not on Windows, where nothing is forked either
+    import resource
+
 CRASHED = 2
 INTERRUPTED = 130
+BUG = 70
 # How long an interrupted child may take to end itself before it is killed.
 GRACE_SECONDS = 3.0
+_PR_SET_PDEATHSIG = 1  # of Linux' prctl
+_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
 
 
 def supervised(work: Callable[[], int]) -> int:
@@ -32,13 +41,8 @@ def supervised(work: Callable[[], int]) -> int:
         child = os.fork()
         if child == 0:
             files.journal = journal
-            code = 70
-            try:
-                code = work()
-                sys.stdout.flush()
-                sys.stderr.flush()
-            finally:
-                os._exit(code)
+            _quiet_native_code()
+            _finish(work)
         status = _wait(child)
         if status is None or os.WIFSIGNALED(status):
             _remove_unfinished(journal.fileno())
@@ -49,36 +53,83 @@ def supervised(work: Callable[[], int]) -> int:
         return os.WEXITSTATUS(status)
 
 
+def _finish(work: Callable[[], int]) -> NoReturn:
+    """Does the work and ends this process, without the parent's clean-up; a bug keeps its traceback."""
+    code = BUG
+    try:
+        _bind_to_parent()
+        code = work()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0 if end.code is None else BUG
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+
+
+def _quiet_native_code() -> None:
+    """Gives Python's stderr a descriptor of its own and native code none.
+
+    What libraries print when they abort is the model author's text or an assertion; the parent says it in one line.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+        kept = os.dup(2)
+        sys.stderr = os.fdopen(kept, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+
+
+def _bind_to_parent() -> None:
+    """Ends with the parent, takes one interrupt only, and leaves a fifth of the machine's memory to others."""
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # what is cleaned up now must not be interrupted again
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    with contextlib.suppress(Exception):  # each is a courtesy, and not every system has it
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        resource.setrlimit(resource.RLIMIT_DATA, (memory // 5 * 4, resource.RLIM_INFINITY))
+    if sys.platform == "linux":
+        with contextlib.suppress(Exception):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _wait(child: int) -> int | None:
     """The child's wait status; None if it had to be ended because the user interrupted."""
 
     def stop(number: int, frame: object) -> None:
+        for one in _STOPS:  # a second interrupt must not interrupt the ending
+            signal.signal(one, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in _STOPS}
     try:
-        while True:
-            try:
-                return os.waitpid(child, 0)[1]
-            except KeyboardInterrupt:
-                return _end(child)
+        return os.waitpid(child, 0)[1]
+    except KeyboardInterrupt:
+        return _end(child)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(child: int) -> int | None:
     """Asks the child to end, then makes it."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
         os.kill(child, signal.SIGINT)
-    deadline = time.monotonic() + GRACE_SECONDS
-    while time.monotonic() < deadline:
-        with contextlib.suppress(KeyboardInterrupt):
+        deadline = time.monotonic() + GRACE_SECONDS
+        while time.monotonic() < deadline:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 return status if os.WIFEXITED(status) else None
             time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
     return None
 
 

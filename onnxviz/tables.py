@@ -13,7 +13,7 @@ from rich.text import Text
 from onnxviz.layers import Layer
 from onnxviz.model import Model, Port
 from onnxviz.shapes import Dim
-from onnxviz.validate import printable
+from onnxviz.text import printable
 
 Layout = Literal["onnx", "keras"]
 
@@ -124,7 +124,7 @@ def _heading(model: Model, layers: Sequence[Layer]) -> Text:
     convolutions = sum(layer.is_convolution for layer in layers)
     others = len(layers) - convolutions
     what = f"{convolutions} convolutions" + (f" and {others} other layers" if others else "")
-    preprocessing = (model.preprocessing or {}).get("name", "not stated in the model")
+    preprocessing = printable(str((model.preprocessing or {}).get("name", "not stated in the model")))
     text = Text()
     text.append(printable(model.label), style="bold")
     text.append(f"\n{what} · {model.parameters:,} parameters · opset {printable(opsets)} · exported by {producer}\n")

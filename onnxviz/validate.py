@@ -7,18 +7,24 @@ over the skeleton: names, tensor sizes, external locations, cycles and the expan
 from __future__ import annotations
 
 import math
+import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import onnx
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto
 
 from onnxviz.errors import ModelError
-from onnxviz.scopes import all_graphs, reads, subgraphs, tensors
-from onnxviz.skeleton import MAX_NODES
+from onnxviz.scopes import all_graphs, reads, sparse_tensors, subgraphs, tensors
+from onnxviz.text import printable
 
 MAX_ELEMENTS = 2**40
+MAX_RANK = 64  # numpy's
+# What calls of functions may grow to when the functions are put in their place.
+MAX_EXPANDED_NODES = 50_000
+MAX_EXPANDED_BYTES = 2**28
+_NUMBER = re.compile(r"[0-9]{1,18}")
 # A sparse initializer of some bytes can declare any dense size; onnxruntime expands it when it opens the model.
 MAX_DENSE_BYTES = 2**30
 
@@ -86,22 +92,12 @@ def check(model: onnx.ModelProto, path: str, folder: Path | None, own_name: str 
         problem = _tensor_problem(tensor) or _external_problem(tensor, folder, own_name, sizes)
         if problem:
             raise ModelError(f"{path}: tensor '{printable(tensor.name)}' {problem}")
-    for graph in all_graphs(model.graph):
-        for sparse in graph.sparse_initializer:
-            bits = _BITS.get(sparse.values.data_type, 128)
-            if min(sparse.dims, default=0) < 0 or math.prod(sparse.dims) * bits > MAX_DENSE_BYTES * 8:
-                raise ModelError(
-                    f"{path}: sparse tensor '{printable(sparse.values.name)}' declares the shape "
-                    f"{_shape(sparse.dims)}, more than {MAX_DENSE_BYTES >> 30} GiB when expanded"
-                )
-
-
-def printable(text: str | bytes, limit: int = 120) -> str:
-    """`text` from a stranger, fit for a terminal: no control or bidirectional characters, no more than `limit`."""
-    if isinstance(text, bytes):
-        text = text.decode("utf-8", "replace")
-    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return clean if len(clean) <= limit else clean[: limit // 2 - 1] + "…" + clean[-limit // 2 :]
+    for sparse in sparse_tensors(model):
+        problem = _shape_problem(sparse.dims)
+        if not problem and math.prod(sparse.dims) * _BITS.get(sparse.values.data_type, 128) > MAX_DENSE_BYTES * 8:
+            problem = f"declares {_shape(sparse.dims)}, more than {MAX_DENSE_BYTES >> 30} GiB when expanded"
+        if problem:
+            raise ModelError(f"{path}: sparse tensor '{printable(sparse.values.name)}' {problem}")
 
 
 def sort_nodes(graph: GraphProto, path: str) -> list[NodeProto]:
@@ -143,6 +139,12 @@ def _check_names(model: onnx.ModelProto, path: str) -> None:
         if not isinstance(name, str):
             raise ModelError(f"{path}: the name of {what} is not UTF-8 text: {name!r:.60}")
 
+    for text in (model.producer_name, model.producer_version, *(e.domain for e in model.opset_import)):
+        refuse("the producer or of an opset", text)
+    for graph in all_graphs(model.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for dim in value.type.tensor_type.shape.dim:
+                refuse("a dimension", dim.dim_param)
     bodies: list[tuple[Iterable[NodeProto], Iterable[str]]] = []
     for graph in all_graphs(model.graph):
         bodies.append((graph.node, [value.name for value in (*graph.input, *graph.output, *graph.value_info)]))
@@ -158,6 +160,9 @@ def _check_names(model: onnx.ModelProto, path: str) -> None:
                 refuse("a tensor", name)
             for attribute in node.attribute:
                 refuse("an attribute", attribute.name)
+            for entry in node.metadata_props:
+                refuse("a metadata entry", entry.key)
+                refuse("a metadata entry", entry.value)
     for tensor in tensors(model):
         refuse("a tensor", tensor.name)
     for entry in model.metadata_props:
@@ -175,21 +180,27 @@ def _check_unique_outputs(graph: GraphProto, path: str) -> None:
 
 
 def _check_expansion(model: onnx.ModelProto, path: str) -> None:
-    """Refuses functions that call themselves or expand to more than `MAX_NODES` nodes, counted with a memo."""
+    """Refuses functions that call themselves or grow beyond the limits when expanded, counted with a memo."""
     functions = {function_key(f): f for f in model.functions}
-    sizes: dict[tuple[str, str, str], int] = {}
+    if not functions:
+        return
+    sizes: dict[tuple[str, str, str], tuple[int, int]] = {}
     busy: set[tuple[str, str, str]] = set()
 
-    def size(nodes: Iterable[NodeProto]) -> int:
-        total = 0
+    def size(nodes: Iterable[NodeProto]) -> tuple[int, int]:
+        count = room = 0
         for node in nodes:
-            total += 1 + sum(size(graph.node) for _, graph in subgraphs(node))
+            count += 1
+            room += node.ByteSize()
+            inner = [size(graph.node) for _, graph in subgraphs(node)]
             called = functions.get(call_key(node))
             if called is not None:
-                total += expanded(called)
-        return total
+                inner.append(expanded(called))
+            count += sum(part[0] for part in inner)
+            room += sum(part[1] for part in inner)
+        return count, room
 
-    def expanded(function: FunctionProto) -> int:
+    def expanded(function: FunctionProto) -> tuple[int, int]:
         key = function_key(function)
         if key in busy:
             raise ModelError(f"{path}: function '{printable(function.name)}' calls itself")
@@ -200,11 +211,13 @@ def _check_expansion(model: onnx.ModelProto, path: str) -> None:
         return sizes[key]
 
     try:
-        total = size(model.graph.node)
+        count, room = size(model.graph.node)
     except RecursionError:
         raise ModelError(f"{path}: functions or subgraphs are nested too deeply") from None
-    if total > MAX_NODES:
-        raise ModelError(f"{path}: functions expand to {total:,} nodes; the limit is {MAX_NODES:,}")
+    if count > MAX_EXPANDED_NODES:
+        raise ModelError(f"{path}: functions expand to {count:,} nodes; the limit is {MAX_EXPANDED_NODES:,}")
+    if room > MAX_EXPANDED_BYTES:
+        raise ModelError(f"{path}: functions expand to {room:,} bytes; the limit is {MAX_EXPANDED_BYTES:,}")
 
 
 def function_key(function: FunctionProto) -> tuple[str, str, str]:
@@ -222,26 +235,36 @@ def _domain(domain: str) -> str:
 
 
 def _shape(dims: Iterable[int]) -> str:
-    return "x".join(map(str, dims)) or "scalar"
+    shown = list(dims)
+    return "x".join(map(str, shown[:8])) + ("x…" if len(shown) > 8 else "") if shown else "scalar"
+
+
+def _shape_problem(dims: Sequence[int]) -> str | None:
+    if len(dims) > MAX_RANK:
+        return f"declares {len(dims):,} dimensions; the limit is {MAX_RANK}"
+    if min(dims, default=0) < 0:
+        return f"has a negative dimension: {_shape(dims)}"
+    # Without the zeros: numpy refuses 0x2**62x4 too.
+    if math.prod(dim for dim in dims if dim) > MAX_ELEMENTS:
+        return f"declares the shape {_shape(dims)}; the limit is {MAX_ELEMENTS:,} elements"
+    return None
 
 
 def _tensor_problem(tensor: TensorProto) -> str | None:
     """Whether the declared shape and type fit the bytes that are there."""
-    if min(tensor.dims, default=0) < 0:
-        return f"has a negative dimension: {_shape(tensor.dims)}"
+    problem = _shape_problem(tensor.dims)
+    if problem:
+        return problem
+    if tensor.data_type == TensorProto.UNDEFINED or tensor.data_type not in TensorProto.DataType.values():
+        return f"has the element type {tensor.data_type}, which onnx {onnx.__version__} does not know"
     elements = math.prod(tensor.dims)
-    if elements > MAX_ELEMENTS:
-        return f"declares the shape {_shape(tensor.dims)}, {elements:,} elements; the limit is {MAX_ELEMENTS:,}"
-    if tensor.data_type == TensorProto.STRING:
-        return None
     bits = _BITS.get(tensor.data_type)
-    if bits is None:
-        # An empty SparseTensorProto field or a type newer than this table: only raw sizes could lie, and onnx checks.
+    if bits is None:  # strings, and types newer than this table
         return None
     wanted = (elements * bits + 7) // 8
     if tensor.data_location == TensorProto.EXTERNAL:
         length = external_entry(tensor, "length")
-        there = int(length) if length.isdigit() else wanted if not length else -1
+        there = int(length) if _NUMBER.fullmatch(length) else wanted if not length else -1
     elif tensor.HasField("raw_data"):
         there = len(tensor.raw_data)
     else:
@@ -274,8 +297,11 @@ def _external_problem(
         if problem:
             return f"refers to external data '{printable(location)}', which {problem}"
         sizes[location] = (folder / location).stat().st_size
+    keys = [entry.key for entry in tensor.external_data]
+    if len(set(keys)) < len(keys):
+        return "has contradictory external data: a key occurs twice"
     offset, length = external_entry(tensor, "offset") or "0", external_entry(tensor, "length")
-    if not offset.isdigit():
+    if not _NUMBER.fullmatch(offset):
         return f"has the external offset '{printable(offset)}', which is not a number"
     bits = _BITS.get(tensor.data_type, 0)
     end = int(offset) + (int(length) if length else (math.prod(tensor.dims) * bits + 7) // 8)

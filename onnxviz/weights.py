@@ -23,14 +23,15 @@ from onnx import NodeProto, SparseTensorProto, TensorProto, numpy_helper
 from onnxviz.errors import ModelError
 from onnxviz.scopes import Scope, node_attributes
 from onnxviz.skeleton import open_regular
-from onnxviz.validate import external_entry, printable
+from onnxviz.text import printable
+from onnxviz.validate import external_entry
 
 Array = npt.NDArray[Any]
 Source = Literal["initializer", "constant", "computed", "dequantized"]
 _RANK: dict[Source, int] = {"initializer": 0, "constant": 1, "computed": 2, "dequantized": 3}
 
 # A ConstantOfShape can declare any size in a few bytes; nothing larger is ever materialised.
-MAX_COMPUTED_ELEMENTS = 2**31
+MAX_COMPUTED_ELEMENTS = 2**28
 
 
 class TensorFile:
@@ -69,11 +70,13 @@ class TensorFile:
         values, indices = self.read(sparse.values), self.read(sparse.indices)
         dense = np.zeros(tuple(sparse.dims), values.dtype)
         try:
+            if len(indices) != values.size or (indices < 0).any():
+                raise IndexError
             if indices.ndim == 1:
                 dense.reshape(-1)[indices] = values
             else:
                 dense[tuple(indices.T)] = values
-        except (IndexError, ValueError):
+        except (IndexError, ValueError, TypeError):
             raise ModelError(f"sparse tensor '{printable(sparse.values.name)}' has indices outside its shape") from None
         dense.flags.writeable = False
         return dense
@@ -104,7 +107,6 @@ class Constant:
         shape: dimensions.
         dtype: the name of the numpy type after those operators.
         stored_dtype: the name of the type as stored.
-        stored: where that tensor is kept (identity of the proto), to count parameters once.
     """
 
     tensor: str
@@ -112,7 +114,6 @@ class Constant:
     shape: tuple[int, ...]
     dtype: str
     stored_dtype: str
-    stored: int
     _read: Callable[[], Array]
 
     @cached_property
@@ -129,15 +130,17 @@ class _Value:
     tensor: str
     source: Source
     stored_dtype: str
-    stored: int
 
     def then(self, array: Array, source: Source = "computed") -> _Value:
         worst = max(self.source, source, key=_RANK.__getitem__)
-        return _Value(array, self.tensor, worst, self.stored_dtype, self.stored)
+        return _Value(array, self.tensor, worst, self.stored_dtype)
 
 
 class _NotConstant(Exception):
     """The tensor depends on the model's input or on an operator that is not followed."""
+
+
+_REMEMBERED = 4096
 
 
 class Constants:
@@ -145,6 +148,8 @@ class Constants:
 
     def __init__(self, file: TensorFile) -> None:
         self.file = file
+        # Small ones only: a chain of Reshapes that each read the one before twice would take 2**n steps.
+        self._known: dict[tuple[str, str, bool], _Value] = {}
 
     def find(self, scope: Scope, name: str) -> Constant | None:
         """The constant called `name` as seen from `scope`; None if it depends on the input or cannot be followed."""
@@ -160,7 +165,6 @@ class Constants:
             form.array.shape,
             str(form.array.dtype),
             form.stored_dtype,
-            form.stored,
             lambda: _frozen(self._value(scope, name, values=True).array),
         )
 
@@ -174,26 +178,38 @@ class Constants:
         home = scope.home(name)
         if home is None:
             raise _NotConstant
+        key = (home.name, name, values)
+        if key not in self._known:
+            value = self._computed(home, name, values=values)
+            if values and value.array.size > _REMEMBERED:
+                return value
+            self._known[key] = value
+        return self._known[key]
+
+    def _computed(self, home: Scope, name: str, *, values: bool) -> _Value:
         if (tensor := home.initializers.get(name)) is not None:
             return self._stored(tensor, name, "initializer", values)
         if (sparse := home.sparse_initializers.get(name)) is not None:
-            dtype = _dtype(sparse.values)
-            array = self.file.read_sparse(sparse) if values else _form(tuple(sparse.dims), dtype)
-            return _Value(array, name, "initializer", str(dtype), id(sparse))
+            return self._sparse(sparse, name, "initializer", values)
         node = home.producers[name]
         rule = _RULES.get(node.op_type) if node.domain in ("", "ai.onnx", "com.microsoft") else None
         if rule is None or name != node.output[0]:
             raise _NotConstant
         try:
             return rule(self, home, node, values)
-        except (ValueError, IndexError, KeyError, TypeError, RecursionError) as error:
+        except (ArithmeticError, ValueError, LookupError, TypeError, MemoryError, RecursionError) as error:
             label = f"{node.op_type} '{printable(node.name or name)}'"
             raise ModelError(f"the constant '{printable(name)}' cannot be computed by {label}: {error}") from None
 
     def _stored(self, tensor: TensorProto, name: str, source: Source, values: bool) -> _Value:
         dtype = _dtype(tensor)
         array = self.file.read(tensor) if values else _form(tuple(tensor.dims), dtype)
-        return _Value(array, name, source, str(dtype), id(tensor))
+        return _Value(array, name, source, str(dtype))
+
+    def _sparse(self, sparse: SparseTensorProto, name: str, source: Source, values: bool) -> _Value:
+        dtype = _dtype(sparse.values)
+        array = self.file.read_sparse(sparse) if values else _form(tuple(sparse.dims), dtype)
+        return _Value(array, name, source, str(dtype))
 
     def _operand(self, scope: Scope, node: NodeProto, index: int, values: bool = True) -> _Value | None:
         """The constant at input `index` of `node`, None where the input is absent."""
@@ -213,22 +229,21 @@ class Constants:
             for plural in ("", "s"):
                 if key + plural in attributes:
                     array = np.asarray(onnx.helper.get_attribute_value(attributes[key + plural]), dtype)
-                    return _Value(array, name, "constant", str(array.dtype), id(node))
+                    return _Value(array, name, "constant", str(array.dtype))
         if "sparse_value" in attributes:
             sparse = attributes["sparse_value"].sparse_tensor
-            array = self.file.read_sparse(sparse)
-            return _Value(array, name, "constant", str(array.dtype), id(sparse))
+            return self._sparse(sparse, name, "constant", values)
         raise _NotConstant
 
     def _constant_of_shape(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
-        shape = self._first(scope, node, True).array.tolist()
+        shape = [int(size) for size in self._first(scope, node, True).array.reshape(-1)]
         attributes = node_attributes(node)
         fill = self.file.read(attributes["value"].t) if "value" in attributes else np.zeros(1, np.float32)
         elements = math.prod(shape)
         if min(shape, default=0) < 0 or elements > MAX_COMPUTED_ELEMENTS:
             raise ModelError(f"ConstantOfShape '{printable(node.name)}' asks for a tensor of shape {shape}")
         array = np.broadcast_to(fill.reshape(()), shape)  # one element in memory, whatever the shape
-        return _Value(array, node.output[0], "computed", str(array.dtype), id(node))
+        return _Value(array, node.output[0], "computed", str(array.dtype))
 
     def _identity(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
         return self._first(scope, node, values)
@@ -346,7 +361,7 @@ def _along(values: Array, shape: tuple[int, ...], axis: int, block: int) -> Arra
         return values.reshape(())
     axis %= len(shape)
     if block:
-        return np.repeat(values, block, axis=axis).take(range(shape[axis]), axis=axis)
+        return np.repeat(values, min(block, shape[axis]), axis=axis).take(range(shape[axis]), axis=axis)
     return values.reshape([-1 if i == axis else 1 for i in range(len(shape))])
 
 

@@ -1,0 +1,9 @@
+"""Text that strangers wrote, made fit for a terminal."""
+
+
+def printable(text: str | bytes, limit: int = 120) -> str:
+    """`text` from a stranger, fit for a terminal: no control or bidirectional characters, no more than `limit`."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= limit else clean[: limit // 2 - 1] + "…" + clean[-limit // 2 :]

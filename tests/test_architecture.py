@@ -1,0 +1,268 @@
+"""The arrows of the house: who may import what. Read from the source, nothing is imported here."""
+
+import ast
+import sys
+from graphlib import TopologicalSorter
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "onnxviz"
+ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py"))
+
+
+class Import(NamedTuple):
+    """One import: the module's full name, its line, and whether it runs when its own module is imported."""
+
+    module: str
+    line: int
+    top: bool
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def imports_of(source, *, top=True):
+    """Every import in the source but those for type checkers."""
+
+    def visit(node, top):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, node.lineno, top)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute"
+            if node.module == "onnxviz":  # `from onnxviz import files` imports a room, `… import load` a name
+                for alias in node.names:
+                    yield Import(f"onnxviz.{alias.name}" if alias.name in ROOMS else "onnxviz", node.lineno, top)
+            else:
+                yield Import(node.module, node.lineno, top)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "__import__"):
+            named = node.args[:1] if node.args and isinstance(node.args[0], ast.Constant) else []
+            yield from (Import(str(name.value), node.lineno, top) for name in named)
+        if is_type_checking(node):
+            for child in node.orelse:
+                yield from visit(child, top)
+            return
+        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, top and not inside)
+
+    return list(visit(ast.parse(source), top))
+
+
+def literal_code(source):
+    """Long strings in the source that are programs, such as that of a worker process."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\nimport " in node.value:
+            yield node.value
+
+
+SOURCES = {room: (PACKAGE / f"{room}.py").read_text(encoding="utf-8") for room in ROOMS}
+IMPORTS = {room: imports_of(source) for room, source in SOURCES.items()}
+
+
+def importers(package, *, top_only=False):
+    """The rooms that import `package`."""
+    return {
+        room
+        for room, found in IMPORTS.items()
+        for one in found
+        if one.module.partition(".")[0] == package and (one.top or not top_only)
+    }
+
+
+def rooms_of(room, *, top_only=True):
+    """The rooms of onnxviz that `room` imports."""
+    names = (one.module.split(".") for one in IMPORTS[room] if one.top or not top_only)
+    return {parts[1] if len(parts) > 1 else "__init__" for parts in names if parts[0] == "onnxviz"}
+
+
+def everything_below(room, *, top_only=True):
+    """The rooms that come along when `room` is imported, itself left out."""
+    found, waiting = set(), [room]
+    while waiting:
+        for other in rooms_of(waiting.pop(), top_only=top_only) - found:
+            found.add(other)
+            waiting.append(other)
+    return found - {room}
+
+
+def test_the_reader_of_imports_sees_them_all():
+    source = """
+import a.b, c
+from d import e
+from onnxviz import files, load
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    import hidden
+else:
+    import shown
+try:
+    import tried
+except ImportError:
+    import fallback
+class Inside:
+    import body
+def late():
+    import lazy
+    def later():
+        from lazier import x
+importlib.import_module("dynamic")
+"""
+    found = {one.module: one.top for one in imports_of(source)}
+    lazy = {"lazy", "lazier"}
+    early = {"a.b", "c", "d", "typing", "onnxviz", "onnxviz.files", "shown", "tried", "fallback", "body", "dynamic"}
+    assert {module for module, top in found.items() if top} == early
+    assert {module for module, top in found.items() if not top} == lazy
+
+
+@pytest.mark.parametrize(
+    ("package", "allowed"),
+    [
+        ("onnxruntime", {"runtime"}),
+        ("matplotlib", {"plots", "sheet", "cli"}),
+        ("PIL", {"images"}),
+        ("rich", {"cli", "tables"}),
+        ("typer", {"cli"}),
+        ("click", {"cli"}),
+        *((framework, set()) for framework in ("tensorflow", "keras", "torch", "tf2onnx", "onnxscript", "jax", "cv2")),
+        *((package, set()) for package in ("scipy", "skimage", "pandas", "tqdm", "requests", "setuptools", "psutil")),
+        ("onnxviz_converters", set()),
+    ],
+)
+def test_a_library_has_its_room(package, allowed):
+    assert importers(package) <= allowed
+
+
+def test_pyplot_and_its_global_state_stay_out():
+    assert not [
+        (room, one) for room, found in IMPORTS.items() for one in found if one.module.startswith("matplotlib.pyplot")
+    ]
+
+
+def test_only_declared_dependencies_are_imported():
+    """Core dependencies of pyproject.toml, and protobuf, which onnx brings."""
+    allowed = {"numpy", "onnx", "onnxruntime", "matplotlib", "PIL", "typer", "rich", "google", "onnxviz"}
+    used = {one.module.partition(".")[0] for found in IMPORTS.values() for one in found}
+    assert used - set(sys.stdlib_module_names) <= allowed
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "onnx", "onnxruntime", "numpy", "PIL"])
+def test_the_command_line_loads_what_is_heavy_only_when_it_is_used(package):
+    assert "cli" not in importers(package, top_only=True)
+    assert not {room for room in everything_below("cli") if room in importers(package, top_only=True)}
+
+
+def test_the_mosaic_knows_numbers_only():
+    used = {one.module for one in IMPORTS["mosaic"]}
+    outside = {module for module in used if module.partition(".")[0] not in sys.stdlib_module_names}
+    assert {module.partition(".")[0] for module in outside} <= {"numpy", "onnxviz"}
+    assert rooms_of("mosaic", top_only=False) <= {"errors"}
+
+
+def test_errors_import_nothing():
+    assert IMPORTS["errors"] == []
+
+
+def test_the_package_itself_imports_the_standard_library_only():
+    assert {one.module.partition(".")[0] for one in IMPORTS["__init__"]} <= set(sys.stdlib_module_names)
+
+
+def test_programs_in_strings_import_no_more_than_onnx():
+    """What a worker process runs is part of the house too."""
+    found = {
+        (room, one.module)
+        for room, source in SOURCES.items()
+        for program in literal_code(source)
+        for one in imports_of(program.replace("{path!r}", "[]"))
+    }
+    assert found == {("shapes", "sys"), ("shapes", "onnx.shape_inference")}
+
+
+def test_there_is_no_cycle():
+    graph = {room: rooms_of(room) - {"__init__"} for room in ROOMS}
+    order = list(TopologicalSorter(graph).static_order())  # raises CycleError
+    assert set(order) == set(ROOMS)
+
+
+def test_there_is_no_cycle_through_late_imports_either():
+    graph = {room: rooms_of(room, top_only=False) - {"__init__"} for room in ROOMS}
+    TopologicalSorter(graph).prepare()
+
+
+# From the ground up: each room may import those before it. (design.md, "Arrows go one way".)
+ORDER = [
+    "errors",
+    "scopes",
+    "skeleton",
+    "validate",
+    "weights",
+    "layers",
+    "model",
+    "graph",
+    "runtime",
+    "capture",
+    "album",
+    "cli",
+]
+
+
+@pytest.mark.parametrize(("lower", "upper"), list(pairwise(ORDER)))
+def test_arrows_go_one_way(lower, upper):
+    above = ORDER[ORDER.index(upper) :]
+    assert not everything_below(lower, top_only=False) & set(above)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_nothing_imports_the_command_line(room):
+    assert "cli" not in rooms_of(room, top_only=False)
+
+
+@pytest.mark.parametrize("room", ["model", *sorted(everything_below("model", top_only=False))])
+def test_opening_a_model_needs_no_runtime_no_capture_and_no_pictures(room):
+    heavy = {
+        "runtime",
+        "capture",
+        "graph",
+        "album",
+        "plots",
+        "sheet",
+        "images",
+        "inputs",
+        "tables",
+        "cli",
+        "featuremaps",
+    }
+    assert not rooms_of(room, top_only=False) & heavy
+
+
+@pytest.mark.parametrize("room", ["plots", "sheet", "mosaic"])
+def test_drawing_knows_nothing_of_models(room):
+    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", "sheet"}
+
+
+def test_the_supervisor_is_light():
+    """It forks before anything heavy is imported."""
+    assert everything_below("supervise", top_only=False) <= {"__init__", "errors", "files"}
+    for room in ("supervise", "files", "errors"):
+        outside = {one.module.partition(".")[0] for one in IMPORTS[room]} - set(sys.stdlib_module_names)
+        assert outside <= {"onnxviz"}
+
+
+def test_nothing_prints_but_the_command_line():
+    """`supervise` speaks for it where it died."""
+    printing = {
+        room
+        for room, source in SOURCES.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
+    }
+    assert printing <= {"cli", "supervise"}
+
+
+@pytest.mark.parametrize("room", ["utils", "util", "helpers", "core", "base", "common", "misc"])
+def test_no_room_without_a_noun(room):
+    assert room not in ROOMS
