@@ -60,7 +60,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a name too long, no permission
-        return _fail(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else ""), 2)
+        return _fail(f"{error.filename or 'the output'} cannot be written or read: {error.strerror or error}", 2)
     except Exception as error:
         if not hasattr(error, "format_message"):  # how Typer says that the command line is wrong
             raise
@@ -391,8 +391,8 @@ def _report(as_json: bool, document: dict[str, Any], written: Sequence[Path]) ->
     if as_json:
         _print_json({**document, "files": [str(path) for path in written]})
     else:
-        for path in written:  # as it is for a script, but no control characters for a terminal
-            print(printable(str(path), 10_000) if sys.stdout.isatty() else path)
+        for path in written:
+            print(printable(str(path), 10_000))
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -27,16 +27,16 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OnnxvizError: the folder does not exist or cannot be written, or the disk is full; nothing is left behind.
     """
-    if path.is_dir():
-        raise OnnxvizError(f"{path} cannot be written: it is a folder")
-    if path.is_symlink():
-        path = path.resolve()  # the file behind the link is replaced, not the link
-    if path.exists() and not path.is_file():
-        raise OnnxvizError(f"{path} cannot be written: it is a device or a pipe, not a file")
-    if not path.parent.is_dir():
-        raise OnnxvizError(f"{path} cannot be written: there is no folder {path.parent}")
     temporary: Path | None = None
     try:
+        if path.is_symlink():
+            path = path.resolve()  # the file behind the link is replaced, not the link
+        if path.is_dir():
+            raise OnnxvizError(f"{path} cannot be written: it is a folder")
+        if path.exists() and not path.is_file():
+            raise OnnxvizError(f"{path} cannot be written: it is a device or a pipe, not a file")
+        if not path.parent.is_dir():
+            raise OnnxvizError(f"{path} cannot be written: there is no folder {path.parent}")
         handle, name = tempfile.mkstemp(prefix=f"{UNFINISHED}{os.getpid()}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)

@@ -182,8 +182,9 @@ def custom_operators(proto: onnx.ModelProto, known_domains: Iterable[str]) -> di
     known = {"", "ai.onnx", *known_domains}
     local = {(function.domain, function.name) for function in proto.functions}
     found: dict[str, int] = {}
-    for graph in all_graphs(proto.graph):
-        for node in graph.node:
+    graphs = list(all_graphs(proto.graph))
+    for nodes in (*(graph.node for graph in graphs), *(function.node for function in proto.functions)):
+        for node in nodes:
             if (node.domain, node.op_type) in local:
                 continue
             if node.domain not in known or (node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type)):

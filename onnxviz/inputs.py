@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -142,7 +142,7 @@ def _one(model: Model, item: Given, how: Reading) -> list[Sample]:
             raise InputError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
         return [_image(model, file, how) for file in files]
     if path.suffix.lower() == ".npz":
-        return _by_name(model, _read_archive(path), how, label=path.name)
+        return _by_name(model, _read_archive(path, {port.name: port for port in model.inputs}), how, label=path.name)
     if path.suffix.lower() == ".npy":
         port = _only_input(model)
         return _slices({port.name: fitted(_read_array(path), port, str(path))}, path.name)
@@ -221,7 +221,7 @@ def image_input(model: Model, port: Port, path: Path, how: Reading) -> Array:
     if isinstance(height, int) and isinstance(width, int):
         size = (height, width)
     elif size is None and (isinstance(height, int) or isinstance(width, int)):
-        raise InputError(f"{model.label} takes images of {wanted}: give --size HxW")
+        raise InputError(f"{model.label} takes images of {wanted} and leaves a side open: give --size HxW")
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"images of {size[0]}x{size[1]} are too large; the limit is {MAX_PIXELS:,} pixels")
     pixels = read_image(path, channels=channels, size=size, fit=how.fit, background=how.background)
@@ -240,17 +240,9 @@ def fitted(array: Array, port: Port, what: str) -> Array:
     Raises:
         InputError: its shape or type cannot fit; the message says both.
     """
-    if port.shape is not None:
-        if array.ndim == len(port.shape) - 1:
-            array = array[None]
-        wanted, has = dims(port.shape), dims(array.shape)
-        # The first axis may be any multiple: fixed batches are filled sample by sample.
-        fits = array.ndim == len(port.shape) and all(
-            not isinstance(dim, int) or dim == size or (axis == 0 and array.ndim > 1)
-            for axis, (dim, size) in enumerate(zip(port.shape, array.shape, strict=False))
-        )
-        if not fits:
-            raise InputError(f"{what} has shape {has}; input '{printable(port.name)}' takes {wanted}")
+    _check_shape(array.shape, port, what)
+    if port.shape is not None and array.ndim == len(port.shape) - 1:
+        array = array[None]
     if array.size == 0:
         raise InputError(f"{what} is empty")
     if port.dtype and array.dtype != port.dtype:
@@ -258,6 +250,21 @@ def fitted(array: Array, port: Port, what: str) -> Array:
             raise InputError(f"{what} has type {array.dtype}; input '{printable(port.name)}' takes {port.dtype}")
         array = array.astype(port.dtype)
     return array
+
+
+def _check_shape(shape: tuple[int, ...], port: Port, what: str) -> None:
+    """Refuses a shape that cannot fit; the batch axis may be missing."""
+    if port.shape is None:
+        return
+    wanted = port.shape
+    padded = (1, *shape) if len(shape) == len(wanted) - 1 else shape
+    # The first axis may be any multiple: fixed batches are filled sample by sample.
+    fits = len(padded) == len(wanted) and all(
+        not isinstance(dim, int) or dim == size or (axis == 0 and len(padded) > 1)
+        for axis, (dim, size) in enumerate(zip(wanted, padded, strict=True))
+    )
+    if not fits:
+        raise InputError(f"{what} has shape {dims(shape)}; input '{printable(port.name)}' takes {dims(wanted)}")
 
 
 def dims(shape: Sequence[int | str | None] | None) -> str:
@@ -276,22 +283,33 @@ def _read_array(path: Path) -> Array:
     raise InputError(f"{path} is an archive, not a .npy array: name it .npz")
 
 
-def _read_archive(path: Path) -> dict[str, Array]:
+def _read_archive(path: Path, ports: Mapping[str, Port]) -> dict[str, Array]:
+    """The arrays of a `.npz`; their shapes are checked before anything is unpacked."""
     with _readable(path, "a .npz archive"), path.open("rb") as file:
         if zipfile.is_zipfile(file):
             file.seek(0)
             with zipfile.ZipFile(file) as packed:
+                for member in packed.infolist():
+                    name = member.filename.removesuffix(".npy")
+                    if name in ports:
+                        with packed.open(member) as entry:
+                            _check_shape(_npy_shape(entry), ports[name], f"'{printable(name)}' in {path}")
                 size = sum(member.file_size for member in packed.infolist())
             if size > MAX_ARCHIVE_BYTES:
-                raise InputError(
-                    f"{path} unpacks to {size:,} bytes; the limit is {MAX_ARCHIVE_BYTES:,}: give .npy files"
-                )
+                raise InputError(f"{path} unpacks to {size:,} bytes; the limit is {MAX_ARCHIVE_BYTES:,}: give .npy")
         file.seek(0)
         archive = np.load(file, allow_pickle=False)
         if not isinstance(archive, np.ndarray):
             with archive:
                 return {name: archive[name] for name in archive.files}
     raise InputError(f"{path} is a single array: name it .npy")
+
+
+def _npy_shape(file: IO[bytes]) -> tuple[int, ...]:
+    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
+    major, _ = np.lib.format.read_magic(file)
+    shape, _, _ = read[min(major, 2)](file)
+    return shape
 
 
 @contextmanager

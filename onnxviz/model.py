@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import weakref
@@ -80,7 +81,7 @@ def load(source: str | PathLike[str] | bytes | onnx.ModelProto | Model) -> Model
     else:
         raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
     # A symbolic link (model hubs use them) is followed, to the folder where references into the file hold.
-    file = path.resolve() if path.exists() else path
+    file = path.resolve() if os.path.exists(path) else path  # noqa: PTH110 - Path.exists raises on long names
     original = read_skeleton(file, label)
     check(original, label, file.parent, file.name)
     return Model(original, file, label, temporary)

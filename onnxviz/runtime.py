@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -14,8 +15,9 @@ import onnx
 
 from onnxviz.errors import InputError, ModelError, ProviderError
 from onnxviz.graph import custom_operators
+from onnxviz.scopes import Scope, walk
 from onnxviz.text import printable
-from onnxviz.weights import Array
+from onnxviz.weights import MAX_COMPUTED_ELEMENTS, Array, Constants, TensorFile
 
 # The wheel writes a device id and sends events unless this is set before the first import; models are confidential.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -72,6 +74,7 @@ class Session:
                 f"provider '{provider}' was asked for, but this onnxruntime {ort.__version__} has "
                 f"{', '.join(available_providers())}" + ("; install onnxruntime-gpu" if provider == "cuda" else "")
             )
+        _refuse_floods(proto, folder, label)
         options = ort.SessionOptions()
         options.log_severity_level = 4  # it would print the model's own text raw to stderr; errors are raised anyway
         options.intra_op_num_threads = threads
@@ -129,6 +132,27 @@ class Session:
     def _run_problem(self, text: str, feeds: Mapping[str, Array]) -> InputError | ModelError:
         shapes = ", ".join(f"{printable(name)} {'x'.join(map(str, a.shape))}" for name, a in feeds.items())
         return InputError(f"{self.label} could not run on input {shapes}: {_one_line(text)}")
+
+
+def _refuse_floods(proto: onnx.ModelProto, folder: Path, label: str) -> None:
+    """Refuses nodes that fill gigabytes from a few constant bytes, when the session opens or at every run."""
+    constants = Constants(TensorFile(folder))
+    for scope, node in walk(Scope(proto.graph)):
+        if node.op_type not in ("ConstantOfShape", "Expand", "Range"):
+            continue
+        values = [constants.value(scope, name) for name in node.input if name]
+        elements = 0.0
+        if node.op_type == "Range" and len(values) == 3 and all(v is not None and v.size == 1 for v in values):
+            start, limit, delta = (float(v.reshape(())) for v in values if v is not None)
+            elements = (limit - start) / delta if delta else 0
+        elif node.op_type != "Range" and values and values[-1] is not None:
+            elements = math.prod(int(size) for size in values[-1].reshape(-1))
+        if elements > MAX_COMPUTED_ELEMENTS:
+            name = printable(node.name or node.output[0])
+            raise ModelError(
+                f"{label}: {node.op_type} '{name}' makes {elements:,.0f} elements; "
+                f"the limit is {MAX_COMPUTED_ELEMENTS:,}"
+            )
 
 
 def _session_problem(text: str, proto: onnx.ModelProto, label: str) -> str:

@@ -290,6 +290,8 @@ def _external_problem(
     if tensor.data_location != TensorProto.EXTERNAL:
         return None
     location = external_entry(tensor, "location")
+    if tensor.data_type == TensorProto.STRING:
+        return "is of type string, which cannot be external"
     if folder is None:
         return f"refers to external data '{printable(location)}', which a model in memory cannot have: load the file"
     if location not in sizes:

@@ -361,6 +361,8 @@ def _along(values: Array, shape: tuple[int, ...], axis: int, block: int) -> Arra
         return values.reshape(())
     axis %= len(shape)
     if block:
+        if values.shape[axis] != -(-shape[axis] // block):
+            raise ValueError(f"{values.shape[axis]} scales for {shape[axis]} values in blocks of {block}")
         return np.repeat(values, min(block, shape[axis]), axis=axis).take(range(shape[axis]), axis=axis)
     return values.reshape([-1 if i == axis else 1 for i in range(len(shape))])
 
