@@ -110,12 +110,12 @@ def _wait(child: int) -> int | None:
 
     before = {number: signal.signal(number, stop) for number in _STOPS}
     try:
-        return os.waitpid(child, 0)[1]
-    except KeyboardInterrupt:
-        return _end(child)
-    finally:
+        status = os.waitpid(child, 0)[1]
         for number, handler in before.items():
             signal.signal(number, handler)
+        return status
+    except KeyboardInterrupt:
+        return _end(child)  # the signals stay ignored: this process ends next
 
 
 def _end(child: int) -> int | None:
