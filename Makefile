@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# setuptools warns that a folder named like the package lies here; it does.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
 MODEL := models/classifier.onnx
 PHOTO := models/photos/cat.jpg
 JOBS ?= 2
@@ -9,10 +11,15 @@ JOBS ?= 2
 .PHONY: demo test lint bench wheel clean
 
 demo: $(VENV)/.installed
-	$(BIN)/onnxviz layers $(MODEL)
-	$(BIN)/onnxviz filters $(MODEL) --style rgb --first 64 -o demo/filters
-	$(BIN)/onnxviz maps $(MODEL) $(PHOTO) -o demo/maps
-	@echo "The pictures are in demo/filters and demo/maps."
+	@$(BIN)/onnxviz layers $(MODEL)
+	@mkdir -p demo
+	@echo
+	@echo "Drawing filters and feature maps:"
+	@$(BIN)/onnxviz filters $(MODEL) --style rgb --scale filter --first 32 -o demo/filters.png
+	@$(BIN)/onnxviz filters $(MODEL) --filters 6,10,15,21,28,30 --scale symmetric -o demo/filters-rows.png
+	@$(BIN)/onnxviz maps $(MODEL) $(PHOTO) -o demo/maps
+	@$(BIN)/onnxviz maps $(MODEL) $(PHOTO) --layers first --style strip --first 12 -o demo/strip
+	@$(BIN)/onnxviz maps models/unet.onnx models/photos/dog.jpg --size 120x160 --layers all -o demo/unet
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS)
@@ -34,18 +41,18 @@ clean:
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(PIP) --upgrade pip
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable .
+	$(PIP) --editable .
 	@touch $@
 
 # silero-vad is here for its .onnx files; its own requirements (torch, torchaudio) are of no use to them.
 $(VENV)/.test: $(VENV)/.installed pyproject.toml tests/requirements-files.txt
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
-	$(BIN)/python -m pip install --quiet --no-deps --requirement tests/requirements-files.txt
+	$(PIP) --editable '.[test]'
+	$(PIP) --no-deps --requirement tests/requirements-files.txt
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.installed pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(PIP) --editable '.[bench]'
 	@touch $@

@@ -120,15 +120,18 @@ class Album:
             written.extend(FeatureMaps(self.store.arrays(), origin).write(self.save))
         return written
 
-    @property
-    def document(self) -> dict[str, Any]:
+    def document(self, failed: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """What `--json` prints, but for the list of files."""
         model = self.run.model
+        folder = self.folder or Path()
         return {
             "model": model.label,
             "layers": [layer.name for layer in self.run.layers],
             "inputs": self.labels,
-            "preprocessing": {**self.run.how.preprocessing.as_dict(), "assumed": self.run.how.assumed},
-            "pictures": self.pictures,
+            "failed": [{"input": label, "error": error} for label, error in failed],
+            "preprocessing": self.run.how.as_dict() if self.run.reads_images else None,
+            "pictures": [
+                {**entry, "file": str(folder / entry["file"]) if entry["file"] else None} for entry in self.pictures
+            ],
             "verification": self.run.moved,
         }

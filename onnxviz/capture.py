@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from onnxviz.errors import InputError, OnnxvizError
+from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.featuremaps import FeatureMaps, MapStore, Origin, Tapped
 from onnxviz.graph import Tap, expose
 from onnxviz.images import Fit, Preprocessing
@@ -167,6 +167,11 @@ class Run:
         )
         self.moved: dict[str, float] | None = {"max_abs_diff": 0.0, "max_rel_diff": 0.0} if verify else None
 
+    @property
+    def reads_images(self) -> bool:
+        """Whether any sample is an image file, to which preprocessing applies."""
+        return any(sample.path for sample in self.samples)
+
     def _select(self, selection: str | int | Sequence[str | int], ops: Sequence[str] | None) -> tuple[Layer, ...]:
         model = self.model
         there = model.layers if ops is None else model.layers_of(ops)
@@ -174,7 +179,18 @@ class Run:
             # Sizes that the model leaves open are those of the first sample.
             sizes = {name: array.shape for name, array in self.samples[0].read().items()}
             there = find_layers(model.scope, model.constants, Shapes(model.proto, sizes), ops)
-        return select(selection, there, model.label)
+        try:
+            return select(selection, there, model.label)
+        except SelectionError:
+            named = {layer.name: layer for layer in model.all_layers}
+            for part in str(selection).split(","):
+                other = named.get(part.strip())
+                if other is not None:
+                    raise SelectionError(
+                        f"'{other.name}' of {model.label} is a {other.op}, not among the operators chosen: "
+                        f"give --ops {other.op} (several: --ops Conv,{other.op})"
+                    ) from None
+            raise
 
     def batches(
         self, on_error: Failed | None = None, progress: Progress | None = None
@@ -273,7 +289,14 @@ class Run:
     def _run_checked(self, feeds: Feeds) -> list[Array]:
         """The taps' values; compares the final outputs with an untapped run where that was asked for."""
         if self.untapped is None or self.moved is None:
-            return self.session.run(self.outputs, {n: a for n, a in feeds.items() if n in self.session.inputs})
+            try:
+                return self.session.run(self.outputs, {n: a for n, a in feeds.items() if n in self.session.inputs})
+            except InputError as error:
+                if not self.reads_images or self._takes_one_size():
+                    raise
+                raise InputError(
+                    f"{error}; images may need sides that the model's strides divide: try --size HxW"
+                ) from None
         finals = [port.name for port in self.model.outputs if port.dtype]  # sequences and maps are not compared
         given = {name: array for name, array in feeds.items() if name in self.untapped.inputs}
         values = self.session.run([*self.outputs, *finals], given)
@@ -283,6 +306,9 @@ class Run:
             self.moved["max_abs_diff"] = max(self.moved["max_abs_diff"], absolute)
             self.moved["max_rel_diff"] = max(self.moved["max_rel_diff"], relative)
         return values[: len(self.outputs)]
+
+    def _takes_one_size(self) -> bool:
+        return all(isinstance(dim, int) for port in self.model.inputs for dim in (port.shape or ())[1:])
 
     def _fixed_batch(self) -> int | None:
         shapes = [port.shape for port in self.model.inputs if port.shape]
@@ -329,7 +355,7 @@ class Run:
             model=self.model,
             provider=self.session.provider,
             at=self.at,
-            how=self.how,
+            how=self.how if self.reads_images else None,
             layers=tapped,
             samples=tuple(labels),
             failed=tuple(failed),

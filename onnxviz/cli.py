@@ -64,7 +64,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # how Typer says that the command line is wrong
             raise
-        return _fail(error.format_message(), 2)
+        return _fail(error.format_message().replace("Value error, ", ""), 2)
     if code == INTERRUPTED:
         _stderr().print("interrupted")
     return code if isinstance(code, int) else 0
@@ -83,6 +83,10 @@ ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx fi
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]
 CmapOption = Annotated[str | None, typer.Option(metavar="NAME", help="A matplotlib colour map.", show_default=False)]
+OpsOption = Annotated[
+    str | None,
+    typer.Option(metavar="Conv,MaxPool", help="Operators that count as layers.", show_default="convolutions"),
+]
 SaveOption = Annotated[
     Path | None, typer.Option(metavar="FILE.npz", help="Write the arrays, one per layer.", show_default=False)
 ]
@@ -109,6 +113,7 @@ def _options(
 def layers(
     model: ModelArgument,
     all_layers: Annotated[bool, typer.Option("--all", help="Also poolings, activations, dense layers …")] = False,
+    ops: OpsOption = None,
     layout: Annotated[Literal["onnx", "keras"], typer.Option(help="Order of axes in shapes.")] = "onnx",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -118,11 +123,13 @@ def layers(
     from onnxviz.tables import document, layer_table
 
     opened = load(model)
-    rows = opened.all_layers if all_layers else opened.layers
+    operators = _operators(ops)
+    rows = opened.layers_of(operators) if operators is not None else opened.all_layers if all_layers else opened.layers
     if as_json:
         _print_json(document(opened, rows, layout))
         return
-    _stdout().print(layer_table(opened, rows, layout))
+    console = _stdout()
+    console.print(layer_table(opened, rows, layout, console.width))
     if not rows and not all_layers:
         _note(quiet, f"{opened.label} has no convolution; --all lists its other layers")
 
@@ -138,9 +145,11 @@ def filters(
     ] = None,
     first: Annotated[int | None, typer.Option(metavar="N", help="How many filters.", min=1, show_default="6")] = None,
     numbers: Annotated[
-        str | None, typer.Option("--filters", metavar="0,3,5-9", help="Which filters.", show_default=False)
+        str | None, typer.Option("--filters", metavar="0,3,5-9|all", help="Which filters.", show_default=False)
     ] = None,
-    channels: Annotated[str | None, typer.Option(metavar="0-2", help="Which channels.", show_default=False)] = None,
+    channels: Annotated[
+        str | None, typer.Option(metavar="0-2|all", help="Which input channels; rows: 64 at most.", show_default=False)
+    ] = None,
     style: Annotated[
         Literal["rows", "grid", "rgb", "lines"], typer.Option(help="rows: a filter a row; grid; rgb; lines (1-D).")
     ] = "rows",
@@ -163,11 +172,12 @@ def filters(
 
     opened = load(model)
     chosen = opened.select(selection or "first")
-    which = parse_numbers(numbers, "filters") if numbers is not None else None
-    inputs = parse_numbers(channels, "channels") if channels is not None else None
+    which = parse_numbers(numbers, "filters") if numbers not in (None, "all") else None
+    inputs = parse_numbers(channels, "channels") if channels not in (None, "all") else None
     for layer in chosen:
         _check_numbers(layer, which, inputs)
     wanted = first if first is not None else (6 if style in ("rows", "lines") else 64)
+    order = (opened.preprocessing or {}).get("order")
     written: list[Path] = []
     drawn: list[dict[str, Any]] = []
     if output is not None or save is None:
@@ -176,11 +186,16 @@ def filters(
         targets = _targets(output, "filters", chosen, picture)
         with _progress(quiet, "drawing", len(chosen)) as advance:
             for layer, target in zip(chosen, targets, strict=True):
+                shown = inputs
+                if channels == "all":
+                    shown = list(range(layer.weight_shape[1])) if layer.weight_shape else None
+                elif style == "rgb" and shown is None and order == "BGR" and layer.index == 0:
+                    shown = [2, 1, 0]  # the first layer's channels are in the order of the model's images
                 figure = plot_filters(
                     layer,
                     filters=which,
-                    first=wanted,
-                    channels=inputs,
+                    first=None if numbers == "all" else wanted,
+                    channels=shown,
                     style=style,
                     scale=scale,
                     cmap=_known_cmap(cmap),
@@ -210,9 +225,7 @@ def maps(
     layers: Annotated[
         str, typer.Option(metavar="SELECTION", help="Names, globs, 0,4,11, 0-3, all, first, last, block-ends, every:4.")
     ] = "all",
-    ops: Annotated[
-        str | None, typer.Option(metavar="Conv,MaxPool", help="Operators to choose among.", show_default="convolutions")
-    ] = None,
+    ops: OpsOption = None,
     at: Annotated[
         Literal["activation", "conv"], typer.Option(help="The layer's output, or the operator's own.")
     ] = "activation",
@@ -266,7 +279,7 @@ def maps(
     )
     opened = load(model)
     how = reading(opened, preprocess, _parse_size(size), fit, background)
-    operators = [op.strip() for op in ops.split(",") if op.strip()] if ops is not None else None
+    operators = _operators(ops)
     run = Run(
         opened, inputs, layers, operators, at, how,
         provider=provider, memory=_parse_bytes(memory), verify=verify,
@@ -287,7 +300,7 @@ def maps(
             album.add(labels, captured)
             advance(len(labels))
     written = album.close(failed)
-    if how.assumed:
+    if how.assumed and run.reads_images:
         _note(
             quiet,
             f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}' "
@@ -295,7 +308,9 @@ def maps(
         )
     if run.moved is not None:
         _note(quiet, _moved(run.moved))
-    _report(as_json, album.document, written)
+    if preprocess != "auto" and not run.reads_images:
+        _note(quiet, "arrays are fed as they are: --preprocess had nothing to do")
+    _report(as_json, album.document(failed), written)
     if failed:
         _stderr().print(f"{len(failed)} of {len(run.samples)} inputs could not be used")
         _leave(1)
@@ -321,6 +336,10 @@ def annotate(
     chosen = Preprocessing.parse(preprocess)
     written = opened.with_metadata({PREPROCESSING_KEY: chosen.to_json()}).save(output)
     _report(as_json, {"model": opened.label, "preprocessing": chosen.as_dict()}, [written])
+
+
+def _operators(ops: str | None) -> list[str] | None:
+    return [op.strip() for op in ops.split(",") if op.strip()] if ops is not None else None
 
 
 def _check_numbers(layer: Layer, filters: Sequence[int] | None, channels: Sequence[int] | None) -> None:

@@ -50,7 +50,7 @@ class Origin:
         model: the model.
         provider: "cpu" or "cuda".
         at: "activation" or "conv".
-        how: how image files were read.
+        how: how image files were read, None where there were none: arrays are fed as they are.
         layers: where each layer's maps come from, by layer name.
         samples: a label for each entry of the maps' first axis, as far as each sample gives one entry.
         failed: (label, error) of the inputs that could not be used.
@@ -60,7 +60,7 @@ class Origin:
     model: Model
     provider: str
     at: str
-    how: Reading
+    how: Reading | None
     layers: Mapping[str, Tapped]
     samples: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
@@ -73,7 +73,7 @@ class Origin:
             "version": MANIFEST_VERSION,
             "model": {"path": model.label, "sha256": model.sha256, "opset": model.opset},
             "versions": {name: version(name) for name in ("onnxviz", "onnx", "onnxruntime", "numpy") if _has(name)},
-            "preprocessing": {**self.how.preprocessing.as_dict(), "assumed": self.how.assumed},
+            "preprocessing": self.how.as_dict() if self.how is not None else None,
             "provider": self.provider,
             "at": self.at,
             "layers": {name: asdict(tapped) for name, tapped in self.layers.items()},

@@ -33,7 +33,7 @@ class Sample:
         label: what messages and files call it.
         read: gives the arrays, by input name, batch axis included.
         batchable: whether the arrays of several samples may be joined along the first axis.
-        path: the whole path of an image file, for when two have the same name.
+        path: the whole path of an image file, "" for an array.
     """
 
     label: str
@@ -59,6 +59,10 @@ class Reading:
     size: tuple[int, int] | None = None
     fit: Fit = "stretch"
     background: str = "white"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The preprocessing as JSON types, and whether it was assumed."""
+        return {**self.preprocessing.as_dict(), "assumed": self.assumed}
 
 
 def reading(
@@ -157,6 +161,7 @@ def _by_name(model: Model, given: Mapping[str, Given], how: Reading, label: str 
         if name not in ports:
             raise InputError(_no_such_input(model, str(name)))
     feeds: Feeds = {}
+    image = ""
     for name, item in given.items():
         port = ports[name]
         if isinstance(item, str | Path):
@@ -165,6 +170,7 @@ def _by_name(model: Model, given: Mapping[str, Given], how: Reading, label: str 
                 feeds[name] = fitted(_read_array(path), port, str(path))
             else:
                 feeds[name] = image_input(model, port, path, how)
+                image = str(path)
             label = label or path.name
         else:
             feeds[name] = fitted(np.asarray(item), port, f"the array for '{printable(name)}'")
@@ -175,7 +181,7 @@ def _by_name(model: Model, given: Mapping[str, Given], how: Reading, label: str 
     open_batch = all(shape and not isinstance(shape[0], int) for shape in shapes)
     if len(lengths) == 1 and max(lengths) > 1 and (open_batch or len(feeds) == 1):
         return _slices(feeds, label or "array")
-    return [Sample(label or "array", lambda: feeds, False)]
+    return [Sample(label or "array", lambda: feeds, False, image)]
 
 
 def _slices(feeds: Feeds, label: str) -> list[Sample]:

@@ -288,6 +288,7 @@ class Layer:
             "scope": self.scope,
             "weight": weight,
             "bias": self.has_bias,
+            "bias_shape": [self.weight_shape[0]] if self.has_bias and self.weight_shape else None,
             "strides": _list(self.strides),
             "pads": _list(self.pads),
             "dilations": _list(self.dilations),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -68,54 +70,81 @@ def output_shape(layer: Layer, layout: Layout) -> tuple[Dim, ...] | None:
     return (shape[0], *shape[2:], shape[1])
 
 
-def layer_table(model: Model, layers: Sequence[Layer], layout: Layout) -> RenderableType:
-    """A heading with the model's facts, and one row per layer; columns that would say nothing are left out."""
-    order = "spatial × I × O" if layout == "keras" else "O × I × spatial"
-    grouped = any((layer.group or 1) > 1 for layer in layers)
-    dilated = any(max(layer.dilations or (1,)) > 1 for layer in layers)
-    scoped = any(layer.scope for layer in layers)
+@dataclass(frozen=True)
+class _Column:
+    """One column: its heading, a cell for each layer, and how early it is given up on a narrow terminal (0: never)."""
+
+    heading: str
+    cells: list[str]
+    rank: int = 0
+    style: str = ""
+    right: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(map(cell_len, (self.heading, *self.cells)))
+
+
+def layer_table(model: Model, layers: Sequence[Layer], layout: Layout, width: int) -> RenderableType:
+    """A heading with the model's facts, and one row per layer.
+
+    Columns that would say nothing are left out; so are, one by one, those that do not fit into `width` cells.
+    """
+    columns = [column for column in _columns(layers, layout) if any(column.cells) or column.rank == 0]
+    left_out: list[str] = []
+    while sum(column.width + 3 for column in columns) > width and any(column.rank for column in columns):
+        least = max(columns, key=lambda column: column.rank)
+        columns.remove(least)
+        left_out.append(least.heading)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.heading,
+            justify="right" if column.right else "left",
+            style=column.style,
+            no_wrap=column.heading != "layer",
+            overflow="fold" if column.heading == "layer" else "ellipsis",
+            min_width=min(column.width, 12),
+        )
+    for index in range(len(layers)):
+        table.add_row(*(Text(column.cells[index]) for column in columns))
+    parts: list[RenderableType] = [_heading(model, layers), table]
+    if left_out:
+        parts.append(Text(f"not shown at this width: {', '.join(left_out)}", style="dim"))
+    return Group(*parts)
+
+
+def _columns(layers: Sequence[Layer], layout: Layout) -> list[_Column]:
+    """All columns in the order they are shown."""
+    filters = "filters (HWIO)" if layout == "keras" else "filters (OIHW)"
+    if any(len(layer.kernel or (0, 0)) != 2 for layer in layers if layer.is_convolution):
+        filters = "filters (…IO)" if layout == "keras" else "filters (OI…)"
     typed = any(layer.dtype not in ("float32", None) for layer in layers)
-    traced = any(layer.weight_source not in ("initializer", None) for layer in layers)
-    normalised = any(layer.folded_batch_norm is not None for layer in layers)
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, padding=(0, 1))
-    table.add_column("#", justify="right", style="dim", no_wrap=True)
-    table.add_column("layer", style="cyan", overflow="fold", min_width=8)
-    table.add_column("operator", no_wrap=True)
-    table.add_column(Text.assemble("filters ", (order, "dim")), no_wrap=True)
-    table.add_column("stride", no_wrap=True)
-    table.add_column("pads", no_wrap=True)
-    for shown, heading in ((dilated, "dilation"), (grouped, "groups")):
-        if shown:
-            table.add_column(heading, no_wrap=True)
-    table.add_column("output", no_wrap=True)
-    table.add_column("parameters", justify="right", no_wrap=True)
-    for shown, heading in ((typed, "type"), (traced, "weight is"), (normalised, "batch norm"), (scoped, "inside")):
-        if shown:
-            table.add_column(heading, overflow="fold")
-    for layer in layers:
-        cells: list[str | Text] = [
-            str(layer.index),
-            Text(layer.name),
-            Text(layer.op),
-            dims(weight_shape(layer, layout)) if layer.is_convolution else "",
-            dims(layer.strides),
-            _pads(layer.pads),
-        ]
-        if dilated:
-            cells.append(dims(layer.dilations) if max(layer.dilations or (1,)) > 1 else "")
-        if grouped:
-            cells.append(_groups(layer))
-        cells += [dims(output_shape(layer, layout)), f"{layer.parameters:,}" if layer.parameters else ""]
-        if typed:
-            cells.append(layer.dtype or "")
-        if traced:
-            cells.append(layer.weight_source or ("not constant" if layer.is_convolution else ""))
-        if normalised:
-            cells.append({True: "folded in", False: "separate", None: ""}[layer.folded_batch_norm])
-        if scoped:
-            cells.append(Text(printable(layer.scope)))
-        table.add_row(*cells)
-    return Group(_heading(model, layers), table)
+    traced = any(layer.weight_source not in ("initializer", None) for layer in layers if layer.is_convolution)
+    norms = {True: "folded in", False: "separate", None: ""}
+    return [
+        _Column("#", [str(layer.index) for layer in layers], style="dim", right=True),
+        _Column("layer", [layer.name for layer in layers], style="bold"),
+        _Column("operator", [layer.op for layer in layers], rank=2),
+        _Column(filters, [dims(weight_shape(x, layout)) if x.is_convolution else "" for x in layers]),
+        _Column(
+            "bias", [str(x.weight_shape[0]) if x.has_bias and x.weight_shape else "" for x in layers], 5, right=True
+        ),
+        _Column("stride", [dims(layer.strides) if layer.strides else "" for layer in layers], rank=6),
+        _Column("pads", [_pads(layer.pads) if layer.strides else "" for layer in layers], rank=8),
+        _Column("dilation", [dims(x.dilations) if max(x.dilations or (1,)) > 1 else "" for x in layers], rank=4),
+        _Column("groups", [_groups(layer) for layer in layers], rank=4),
+        _Column("output", [dims(output_shape(layer, layout)) for layer in layers]),
+        _Column("params", [f"{x.parameters:,}" if x.parameters else "" for x in layers], rank=3, right=True),
+        _Column("type", [(layer.dtype or "") if typed else "" for layer in layers], rank=5),
+        _Column("weight is", [_stored(layer) if traced else "" for layer in layers], rank=5),
+        _Column("batch norm", [norms[layer.folded_batch_norm] for layer in layers], rank=7),
+        _Column("inside", [printable(layer.scope) for layer in layers], rank=9),
+    ]
+
+
+def _stored(layer: Layer) -> str:
+    return layer.weight_source or ("not constant" if layer.is_convolution else "")
 
 
 def _heading(model: Model, layers: Sequence[Layer]) -> Text:
