@@ -1024,3 +1024,51 @@ def test_errors_of_annotate_write_nothing(onnxviz, classifier, tmp_path, options
     assert said in error_of(onnxviz("annotate", classifier, *options))
     assert files_in(tmp_path) == ["classifier.onnx"]
     assert classifier.read_bytes() == content
+
+
+# ---------------------------------------------------------------- what newcomers stumbled over
+
+
+def test_layers_of_chosen_operators_are_numbered_as_maps_counts_them(onnxviz, classifier, photo):
+    listed = onnxviz("layers", classifier, "--ops", "Conv,MaxPool", "--json").document["layers"]
+    assert {row["op"] for row in listed} == {"Conv", "MaxPool"}
+    ran = onnxviz("maps", classifier, photo, "--ops", "Conv,MaxPool", "--layers", "1", "-o", "m", "--json")
+    assert ran.document["layers"] == [listed[1]["name"]]
+
+
+def test_arrays_have_no_preprocessing_on_record(onnxviz, classifier):
+    proto = onnx.load(classifier)
+    shape = [d.dim_value or 1 for d in proto.graph.input[0].type.tensor_type.shape.dim]
+    np.save("x.npy", np.zeros(shape, np.float32))
+    ran = onnxviz("maps", classifier, "x.npy", "--preprocess", "torch", "-o", "m", "--json")
+    assert ran.document["preprocessing"] is None
+    assert json.loads(Path("m/manifest.json").read_text())["preprocessing"] is None
+    assert "--preprocess had nothing to do" in ran.err
+
+
+def test_the_name_of_another_operators_layer_is_explained(onnxviz, classifier, photo):
+    pool = onnxviz("layers", classifier, "--ops", "MaxPool", "--json").document["layers"][0]["name"]
+    ran = onnxviz("maps", classifier, photo, "--layers", pool)
+    assert ran.code == 2
+    assert f"'{pool}' of {classifier} is a MaxPool" in ran.err
+    assert "--ops MaxPool" in ran.err
+
+
+def test_the_json_of_maps_names_what_failed_and_where_pictures_are(onnxviz, classifier, photo):
+    Path("bad.png").write_bytes(b"nonsense")
+    ran = onnxviz("maps", classifier, photo, "bad.png", "--layers", "first", "-o", "m", "--json")
+    assert ran.code == 1
+    assert [entry["input"] for entry in ran.document["failed"]] == ["bad.png"]
+    assert all(Path(entry["file"]).is_file() for entry in ran.document["pictures"])
+
+
+def test_bgr_filters_are_drawn_in_true_colours(onnxviz, classifier, monkeypatch):
+    onnxviz("annotate", classifier, "--preprocess", "caffe", "-o", "bgr.onnx")
+    seen = []
+    import onnxviz.plots as plots
+
+    original = plots.plot_filters
+    monkeypatch.setattr(plots, "plot_filters", lambda layer, **o: seen.append(o["channels"]) or original(layer, **o))
+    for model in ("bgr.onnx", classifier):
+        assert onnxviz("filters", model, "--style", "rgb", "-o", "f.png").code == 0
+    assert seen == [[2, 1, 0], None]
