@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from onnxviz.capture import KEPT_BYTES, Run
+from onnxviz.capture import KEPT_BYTES
 from onnxviz.errors import InputError
 from onnxviz.featuremaps import FeatureMaps, MapStore
 from onnxviz.files import make_folder, replacing, safe_name
 from onnxviz.layers import Layer
 from onnxviz.plots import plot_maps, save_figure
+from onnxviz.run import Run
 from onnxviz.weights import Array
 
 
@@ -50,21 +51,21 @@ class Album:
         self.look = look
         self.suffix = suffix
         self.save = save
-        self.store = MapStore(min(run.memory // 4, KEPT_BYTES)) if save is not None else None
+        self.store = MapStore(min(run.memory // 4, KEPT_BYTES), run.axes) if save is not None else None
         self.labels: list[str] = []
         self.pictures: list[dict[str, Any]] = []
 
     def add(self, labels: Sequence[str], maps: Mapping[str, Array]) -> None:
         """Draws one batch, and keeps its arrays if they are to be saved."""
         if self.store is not None:
-            self.store.add(maps)
+            self.store.add(maps, len(self.labels), len(labels))
         for position, label in enumerate(labels):
             number = len(self.labels)
             self.labels.append(label)
             if self.folder is not None:
                 self._draw(number, label, position, len(labels), maps)
 
-    def _draw(self, number: int, label: str, position: int, batch: int, maps: Mapping[str, Array]) -> None:
+    def _draw(self, number: int, label: str, row: int, samples: int, maps: Mapping[str, Array]) -> None:
         assert self.folder is not None
         several = len(self.run.samples) > 1
         folder = self.folder / safe_name(number, label) if several else self.folder
@@ -74,7 +75,7 @@ class Album:
             if array.size == 0:
                 self.pictures.append({**entry, "file": None, "why": "its branch of the model did not run"})
                 continue
-            shown = array[position] if array.shape[0] == batch else array[0]
+            shown, note = _one_row(array, row, self.run.axes[layer.name], several_rows=samples == 1)
             path = folder / f"{safe_name(layer.index, layer.name)}.{self.suffix}"
             figure = plot_maps(
                 shown,
@@ -86,7 +87,7 @@ class Album:
                 scale=self.look.scale,  # type: ignore[arg-type]
                 cmap=self.look.cmap,
                 title=layer.name,
-                subtitle=label,
+                subtitle=f"{label}, {note}" if note else label,
             )
             make_folder(folder)  # not before something can be drawn
             save_figure(figure, path)
@@ -108,7 +109,7 @@ class Album:
         if not self.labels:
             raise InputError(f"none of {len(failed)} inputs could be used; the first: {failed[0][1]}")
         written = []
-        origin = self.run.origin(self.labels, failed)
+        origin = self.run.origin(self.labels, failed, self.store.rows if self.store is not None else None)
         if self.folder is not None:
             written = [self.folder / entry["file"] for entry in self.pictures if entry["file"]]
             manifest = self.folder / "manifest.json"
@@ -135,3 +136,16 @@ class Album:
             ],
             "verification": self.run.moved,
         }
+
+
+def _one_row(array: Array, row: int, axis: int, *, several_rows: bool) -> tuple[Array, str]:
+    """The maps of one sample, (C, spatial…), and what of them that is where there is more."""
+    turns = array.shape[:axis]
+    rows = array.shape[axis] if array.ndim > axis else 1
+    shown = array.take(row, axis=axis) if array.ndim > axis else array
+    for _ in turns:
+        shown = shown[-1]  # the last turn of a loop
+    notes = [f"last of {count} turns" for count in turns]
+    if rows > 1 and several_rows:
+        notes.append(f"row 1 of {rows}")
+    return shown, ", ".join(notes)

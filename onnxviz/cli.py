@@ -264,9 +264,9 @@ def maps(
 ) -> None:
     """Draw the feature maps of images, for chosen layers."""
     from onnxviz.album import Album, Look
-    from onnxviz.capture import Run
     from onnxviz.inputs import reading
     from onnxviz.model import load
+    from onnxviz.run import Run
     from onnxviz.select import numbers as parse_numbers
 
     look = Look(

@@ -7,7 +7,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +33,8 @@ class Tapped:
         op: the layer's operator.
         dequantized: whether quantised values were turned into real ones.
         sometimes: whether it is in a branch that need not run; its maps are then empty.
+        sample_axis: which axis of the maps counts samples: 0, or 1 for each Loop or Scan around it.
+        rows: which sample each entry of that axis belongs to; None where they are the samples in order.
     """
 
     tensor: str
@@ -40,6 +42,8 @@ class Tapped:
     op: str
     dequantized: bool
     sometimes: bool
+    sample_axis: int = 0
+    rows: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Origin:
         at: "activation" or "conv".
         how: how image files were read, None where there were none: arrays are fed as they are.
         layers: where each layer's maps come from, by layer name.
-        samples: a label for each entry of the maps' first axis, as far as each sample gives one entry.
+        samples: a label for each sample, in the order of the maps' sample axis (see `Tapped.rows`).
         failed: (label, error) of the inputs that could not be used.
         moved: by how much the taps moved the model's outputs, None if that was not asked for.
     """
@@ -155,18 +159,26 @@ class MapStore:
 
     Args:
         budget: bytes to keep in memory.
+        axes: which axis counts the samples, by layer.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, axes: Mapping[str, int]) -> None:
         self.budget = budget
+        self.axes = axes
+        self.rows: dict[str, list[int]] = {}
         self._parts: dict[str, list[Array]] = {}
         self._files: dict[str, IO[bytes]] = {}
         self._forms: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
         self._lengths: dict[str, int] = {}
         self._held = 0
 
-    def add(self, maps: Mapping[str, Array]) -> None:
-        """Appends a batch along the first axis.
+    def add(self, maps: Mapping[str, Array], first: int, samples: int) -> None:
+        """Appends a batch along the layers' sample axes.
+
+        Args:
+            maps: the batch's arrays.
+            first: number of its first sample.
+            samples: how many samples it has.
 
         Raises:
             InputError: its maps have another size than those before.
@@ -175,8 +187,13 @@ class MapStore:
             self._spill()
         for name, array in maps.items():
             array = np.atleast_1d(array)
+            axis = self.axes[name] if array.ndim > self.axes[name] else 0
+            array = np.moveaxis(array, axis, 0)
+            mine = self.rows.setdefault(name, [])
             if array.size == 0 and name in self._forms:
                 continue  # a branch that this sample did not take
+            count = array.shape[0] if array.size else 0
+            mine.extend(range(first, first + samples) if count == samples else [first] * count)
             form = (array.shape[1:], array.dtype)
             if self._lengths.get(name) == 0:
                 self._forms[name] = form
@@ -191,14 +208,15 @@ class MapStore:
 
     def _spill(self) -> None:
         for name, parts in self._parts.items():
-            if name not in self._files:
-                self._files[name] = tempfile.TemporaryFile(prefix="onnxviz-")  # noqa: SIM115 - closed when it is mapped
-            file = self._files[name]
             try:
+                if parts and name not in self._files:
+                    self._files[name] = tempfile.TemporaryFile(prefix="onnxviz-")  # noqa: SIM115 - closed when mapped
                 for part in parts:
-                    file.write(np.ascontiguousarray(part).data)
+                    self._files[name].write(np.ascontiguousarray(part).data)
             except OSError as error:
-                raise InputError(f"maps do not fit on the disk of {tempfile.gettempdir()}: {error.strerror}") from None
+                raise InputError(
+                    f"the maps do not fit into memory, and cannot be kept in {tempfile.gettempdir()}: {error.strerror}"
+                ) from None
             parts.clear()
         self._held = 0
 
@@ -210,12 +228,16 @@ class MapStore:
         for name, parts in self._parts.items():
             shape, dtype = self._forms[name]
             file = self._files.get(name)
-            if file is None:
+            if not self._lengths[name]:
+                found[name] = np.empty((0, *shape), dtype)
+            elif file is None:
                 found[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
             else:
                 with file:  # the map keeps the nameless file alive
                     file.flush()
                     found[name] = np.memmap(file, dtype, "r", shape=(self._lengths[name], *shape))
+            if found[name].ndim > self.axes[name]:
+                found[name] = np.moveaxis(found[name], 0, self.axes[name])
         return found
 
 
@@ -230,6 +252,6 @@ def _write_npy(file: IO[bytes], array: Array) -> None:
 def _has(name: str) -> bool:
     try:
         version(name)
-    except Exception:
+    except PackageNotFoundError:
         return False
     return True

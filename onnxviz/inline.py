@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
 
-from onnxviz.scopes import all_graphs, subgraphs
+from onnxviz.scopes import all_graphs, plain_domain, subgraphs
 from onnxviz.validate import call_key, function_key
 
 # Written into the metadata of each node that came from a function: the path of calls that led to it.
@@ -42,7 +42,7 @@ def inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 class _Inliner:
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
-        self.opsets = {_plain(entry.domain): entry.version for entry in model.opset_import}
+        self.opsets = {plain_domain(entry.domain): entry.version for entry in model.opset_import}
         self.functions = {function_key(f): f for f in model.functions}
         self.kept: set[tuple[str, str, str]] = set()
         self.prefixes: set[str] = set()
@@ -87,7 +87,7 @@ class _Inliner:
     def fits(self, function: FunctionProto) -> bool:
         """Whether the body may stand among the model's nodes; adds the domains that only the function imports."""
         for entry in function.opset_import:
-            if self.opsets.setdefault(_plain(entry.domain), entry.version) != entry.version:
+            if self.opsets.setdefault(plain_domain(entry.domain), entry.version) != entry.version:
                 return False
         return True
 
@@ -124,10 +124,6 @@ class _Inliner:
             prefix = f"{wanted}_{self.counts[wanted]}"
         self.prefixes.add(prefix)
         return prefix
-
-
-def _plain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
 
 
 def _rename(node: NodeProto, tensors: dict[str, str], label: str, attributes: dict[str, AttributeProto]) -> None:

@@ -88,7 +88,8 @@ def reading(
         return Reading(Preprocessing.parse(preprocess), False, size, fit, background)
     if PREPROCESSING_KEY in model.metadata:
         return Reading(Preprocessing.from_json(model.metadata[PREPROCESSING_KEY]), False, size, fit, background)
-    integer = bool(model.inputs) and model.inputs[0].dtype.startswith(("uint", "int"))
+    images = [port for port in model.inputs if port.layout in ("NCHW", "NHWC")]
+    integer = bool(images) and images[0].dtype.startswith(("uint", "int"))
     return Reading(NAMED["raw" if integer else "unit"], True, size, fit, background)
 
 
@@ -137,7 +138,7 @@ def samples(model: Model, given: Given, how: Reading) -> list[Sample]:
 def _one(model: Model, item: Given, how: Reading) -> list[Sample]:
     if not isinstance(item, str | Path):
         port = _only_input(model)
-        return _slices({port.name: fitted(np.asarray(item), port, "the array")}, "array")
+        return _rows({port.name: fitted(np.asarray(item), port, "the array")}, {port.name: port}, "array")
     path = Path(item)
     if path.is_dir():
         inside = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
@@ -149,7 +150,7 @@ def _one(model: Model, item: Given, how: Reading) -> list[Sample]:
         return _by_name(model, _read_archive(path, {port.name: port for port in model.inputs}), how, label=path.name)
     if path.suffix.lower() == ".npy":
         port = _only_input(model)
-        return _slices({port.name: fitted(_read_array(path), port, str(path))}, path.name)
+        return _rows({port.name: fitted(_read_array(path), port, str(path))}, {port.name: port}, path.name)
     if not path.exists():
         raise InputError(f"there is no file {path}")
     return [_image(model, path, how)]
@@ -176,26 +177,46 @@ def _by_name(model: Model, given: Mapping[str, Given], how: Reading, label: str 
             feeds[name] = fitted(np.asarray(item), port, f"the array for '{printable(name)}'")
     if not feeds:
         raise InputError("no input was given")
-    lengths = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
-    shapes = [ports[name].shape for name in feeds]
-    open_batch = all(shape and not isinstance(shape[0], int) for shape in shapes)
-    if len(lengths) == 1 and max(lengths) > 1 and (open_batch or len(feeds) == 1):
-        return _slices(feeds, label or "array")
-    return [Sample(label or "array", lambda: feeds, False, image)]
+    return _rows(feeds, ports, label or "array", image)
 
 
-def _slices(feeds: Feeds, label: str) -> list[Sample]:
-    """One sample for each entry along the first axis, which all arrays share; a slice is taken when it is fed."""
+def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") -> list[Sample]:
+    """One sample for each entry of the batch axis, which all arrays must share; else one sample of it all.
+
+    A slice is taken, and converted, when it is fed.
+    """
+
+    def converted(name: str, array: Array) -> Array:
+        dtype = ports[name].dtype
+        return np.asarray(array) if not dtype or array.dtype == dtype else np.asarray(array).astype(dtype)
 
     def entry(index: int) -> Sample:
-        name = label if length == 1 else f"{label}[{index}]"
-        return Sample(name, lambda: {key: array[index : index + 1] for key, array in feeds.items()}, True)
+        def read() -> Feeds:
+            return {name: converted(name, array[index : index + 1]) for name, array in feeds.items()}
 
-    first = next(iter(feeds.values()))
-    if first.ndim == 0:
-        return [Sample(label, lambda: feeds, False)]
-    length = first.shape[0]
+        return Sample(f"{label}[{index}]", read, True)
+
+    lengths = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
+    shapes = [ports[name].shape for name in feeds]
+    fixed = {shape[0] for shape in shapes if shape and isinstance(shape[0], int)}
+    length = max(lengths)
+    shared = len(lengths) == 1 and all(_has_batch_axis(ports[name]) for name in feeds)
+    if not shared or length <= 1 or len(fixed) > 1 or fixed == {length}:
+        whole = Sample(label, lambda: {n: converted(n, a) for n, a in feeds.items()}, shared and length == 1, image)
+        return [whole]
     return [entry(index) for index in range(length)]
+
+
+# What a first axis is called that does not count samples.
+_NOT_A_BATCH = frozenset("h w c d height width channels depth time seq seq_len sequence length frames".split())
+
+
+def _has_batch_axis(port: Port) -> bool:
+    """Whether the first axis of an input counts samples; `h × w × 3` and `length × 576` are single samples."""
+    if not port.shape:
+        return False
+    first = port.shape[0]
+    return not (isinstance(first, str) and first.lower().removesuffix("_length") in _NOT_A_BATCH)
 
 
 def _image(model: Model, path: Path, how: Reading) -> Sample:
@@ -236,7 +257,12 @@ def image_input(model: Model, port: Port, path: Path, how: Reading) -> Array:
         values = values.transpose(2, 0, 1)
     if port.dtype.startswith(("uint", "int")):
         limits = np.iinfo(port.dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
+        values = np.rint(values)
+        if values.min() < limits.min or values.max() > limits.max:
+            raise InputError(
+                f"preprocessing '{how.preprocessing.name}' gives {values.min():g}…{values.max():g}; input "
+                f"'{printable(port.name)}' takes {port.dtype}: give --preprocess, such as scale=1,mean=128"
+            )
     return np.ascontiguousarray(values[None].astype(port.dtype or np.float32))
 
 
@@ -254,7 +280,8 @@ def fitted(array: Array, port: Port, what: str) -> Array:
     if port.dtype and array.dtype != port.dtype:
         if port.dtype == "string" or not np.can_cast(array.dtype, np.dtype(port.dtype), "same_kind"):
             raise InputError(f"{what} has type {array.dtype}; input '{printable(port.name)}' takes {port.dtype}")
-        array = array.astype(port.dtype)
+        if not isinstance(array, np.memmap):  # a mapped file is converted row by row, when it is fed
+            array = array.astype(port.dtype)
     return array
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from onnx import NodeProto
 from onnxviz.errors import ModelError
 from onnxviz.inline import SCOPE_KEY
 from onnxviz.names import distinct, layer_name
-from onnxviz.scopes import Scope, node_attributes, walk
+from onnxviz.scopes import Scope, node_attributes, plain_domain, walk
 from onnxviz.shapes import Dim, Shapes
 from onnxviz.taps import activation_tap
 from onnxviz.text import printable
@@ -243,30 +243,52 @@ class Layer:
         rank = len(self.strides)
         if self.auto_pad == "VALID":
             return (0,) * (2 * rank)
+        if "output_shape" in attributes and self._form is not None and self._form.transposed:
+            return self._transposed_pads(list(attributes["output_shape"].ints)[-rank:])
         if self.auto_pad == "NOTSET":
             return tuple(attributes["pads"].ints) if "pads" in attributes else (0,) * (2 * rank)
-        return self._same_pads(rank)
-
-    def _same_pads(self, rank: int) -> tuple[int, ...] | None:
-        """SAME_UPPER and SAME_LOWER made explicit (ONNX Conv and ConvTranspose specification, `auto_pad`)."""
-        shape = self._shapes.of(self._proto.input[0], self._graph.name)
-        kernel, strides, dilations = self.kernel, self.strides, self.dilations
-        if shape is None or kernel is None or strides is None or dilations is None or len(shape) != rank + 2:
+        if self._form is not None and self._form.transposed:
+            return self._transposed_pads(None)
+        sizes, extents = self._input_sizes(rank), self._extents()
+        if sizes is None or extents is None:
             return None
-        begin, end = [], []
-        for size, k, s, d in zip(shape[2:], kernel, strides, dilations, strict=True):
-            if not isinstance(size, int):
-                return None
-            extent = (k - 1) * d + 1
-            if self._form is not None and self._form.transposed:
-                total = max(extent - s, 0)
-            else:
-                total = max((-(-size // s) - 1) * s + extent - size, 0)
-            small, large = total // 2, total - total // 2
-            upper = self.auto_pad == "SAME_UPPER"
-            begin.append(small if upper else large)
-            end.append(large if upper else small)
-        return (*begin, *end)
+        # SAME: as many outputs as input / stride, rounded up (ONNX Conv specification, `auto_pad`).
+        totals = [
+            max((-(-size // s) - 1) * s + extent - size, 0)
+            for size, extent, s in zip(sizes, extents, self.strides, strict=True)
+        ]
+        return self._halves(totals)
+
+    def _transposed_pads(self, outputs: list[int] | None) -> tuple[int, ...] | None:
+        """Pads of a ConvTranspose that states its output's size, or SAME (ONNX ConvTranspose specification)."""
+        rank = len(self.strides or ())
+        sizes, extents = self._input_sizes(rank), self._extents()
+        if sizes is None or extents is None or self.strides is None:
+            return None
+        given = node_attributes(self._proto).get("output_padding")
+        padding = tuple(given.ints) if given is not None else (0,) * rank
+        wanted = outputs or [size * stride for size, stride in zip(sizes, self.strides, strict=True)]
+        totals = [
+            max(s * (size - 1) + extra + extent - out, 0)
+            for s, size, extra, extent, out in zip(self.strides, sizes, padding, extents, wanted, strict=True)
+        ]
+        return self._halves(totals)
+
+    def _halves(self, totals: list[int]) -> tuple[int, ...]:
+        """Begin and end pads; the odd one at the end for SAME_UPPER, else at the begin."""
+        small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
+        return (*small, *large) if self.auto_pad == "SAME_UPPER" else (*large, *small)
+
+    def _input_sizes(self, rank: int) -> list[int] | None:
+        shape = self._shapes.of(self._proto.input[0], self._graph.name)
+        sizes = [dim for dim in (shape or ())[2:] if isinstance(dim, int)]
+        return sizes if shape is not None and len(shape) == rank + 2 and len(sizes) == rank else None
+
+    def _extents(self) -> list[int] | None:
+        """How far each filter reaches, dilation included."""
+        if self.kernel is None or self.dilations is None or len(self.kernel) != len(self.dilations):
+            return None
+        return [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
 
     def row(self) -> dict[str, Any]:
         """The layer as the JSON object of `onnxviz layers`."""
@@ -302,7 +324,11 @@ class Layer:
 
 
 def find_layers(
-    top: Scope, constants: Constants, shapes: Shapes, ops: Iterable[str] | None = None
+    top: Scope,
+    constants: Constants,
+    shapes: Shapes,
+    names: Mapping[tuple[str, str], str],
+    ops: Iterable[str] | None = None,
 ) -> tuple[Layer, ...]:
     """The layers of a graph and its subgraphs, in graph order.
 
@@ -310,6 +336,7 @@ def find_layers(
         top: the main graph.
         constants: finds weights.
         shapes: output shapes, looked up when they are asked for.
+        names: what `name_nodes` gives.
         ops: operators to list; None for the convolutions.
 
     Raises:
@@ -318,29 +345,76 @@ def find_layers(
     wanted = None if ops is None else frozenset(ops)
     found: list[Layer] = []
     for scope, node in walk(top):
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        form = CONVOLUTIONS.get((domain, node.op_type))
+        form = _form(node)
         if not node.output or not node.output[0]:
             continue
         if (form is None) if wanted is None else (node.op_type not in wanted):
             continue
-        found.append(_layer(scope, node, domain, form, constants, shapes))
-    names = _distinct_names(found)
-    return tuple(replace(layer, index=i, name=name) for i, (layer, name) in enumerate(zip(found, names, strict=True)))
+        name = names[scope.name, node.output[0]]
+        found.append(_layer(len(found), name, scope, node, form, constants, shapes))
+    return tuple(found)
+
+
+def name_nodes(top: Scope, constants: Constants) -> dict[tuple[str, str], str]:
+    """A distinct name for each node, by the path of its graph and its first output.
+
+    Convolutions choose first, so that they are called the same whatever else is listed; `conv_0`, `relu_3`, … where
+    the model names nothing.
+    """
+    nodes = [(scope, node) for scope, node in walk(top) if node.output and node.output[0]]
+    nodes.sort(key=lambda item: _form(item[1]) is None)  # stable: graph order otherwise
+    keys, names, kinds, scopes = [], [], [], []
+    for scope, node in nodes:
+        form = _form(node)
+        place = 1 if form is None else form.weight
+        weight = None
+        if form is not None and place < len(node.input):
+            found = constants.find(scope, node.input[place])
+            weight = found.tensor if found is not None else None
+        elif place < len(node.input) and (home := scope.home(node.input[place])) is not None:
+            weight = node.input[place] if node.input[place] in home.initializers else None
+        keys.append((scope.name, node.output[0]))
+        names.append(printable(layer_name(node, weight), 200))
+        kinds.append("conv" if form is not None else node.op_type.lower())
+        scopes.append(_display_scope(scope, node))
+    times = Counter(names)
+    counts: Counter[str] = Counter()
+    for position, name in enumerate(names):
+        if not name:
+            names[position] = f"{kinds[position]}_{counts[kinds[position]]}"
+            counts[kinds[position]] += 1
+        elif scopes[position] and times[name] > 1:
+            names[position] = f"{scopes[position]}/{name}"
+    return dict(zip(keys, distinct(names), strict=True))
+
+
+def _form(node: NodeProto) -> _Form | None:
+    return CONVOLUTIONS.get((plain_domain(node.domain), node.op_type))
+
+
+def _display_scope(scope: Scope, node: NodeProto) -> str:
+    """Where a node is: the path of its graph, then that of the function calls it came from."""
+    call = next((entry.value for entry in node.metadata_props if entry.key == SCOPE_KEY), "")
+    return "/".join(filter(None, (scope.name, call)))
 
 
 def _layer(
-    scope: Scope, node: NodeProto, domain: str, form: _Form | None, constants: Constants, shapes: Shapes
+    index: int,
+    name: str,
+    scope: Scope,
+    node: NodeProto,
+    form: _Form | None,
+    constants: Constants,
+    shapes: Shapes,
 ) -> Layer:
     attributes = node_attributes(node)
+    domain = plain_domain(node.domain)
     label = f"{node.op_type} '{printable(node.name or node.output[0])}'"
     weight = None
     if form is not None:
         if form.weight >= len(node.input):
             raise ModelError(f"{label} has no weight input")
         weight = constants.find(scope, node.input[form.weight])
-    elif len(node.input) > 1:
-        weight = constants.find(scope, node.input[1])  # only its name is of use: `bn1.weight` names the layer
     rank = None
     if form is not None:
         if weight is not None and len(weight.shape) < 3:
@@ -358,11 +432,11 @@ def _layer(
         _check_geometry(label, weight, form, group, strides, dilations, rank)
     metadata = {entry.key: entry.value for entry in node.metadata_props}
     return Layer(
-        index=-1,
-        name=layer_name(node, weight.tensor if weight is not None else None),
+        index=index,
+        name=name,
         op=f"{domain}::{node.op_type}" if domain else node.op_type,
         node=node.name,
-        scope="/".join(filter(None, (scope.name, metadata.get(SCOPE_KEY, "")))),
+        scope=_display_scope(scope, node),
         strides=strides if form is not None or "strides" in attributes else None,
         dilations=dilations if form is not None else None,
         group=group,
@@ -372,7 +446,7 @@ def _layer(
             "activation": activation_tap(scope, node, constants) if form is not None else node.output[0],
         },
         folded_batch_norm=_folded(scope, node, metadata) if form is not None else None,
-        source=weight if form is not None else None,
+        source=weight,
         _graph=scope,
         _proto=node,
         _form=form,
@@ -410,27 +484,6 @@ def _folded(scope: Scope, node: NodeProto, metadata: dict[str, str]) -> bool | N
     if any(reader.op_type == "BatchNormalization" for reader in readers):
         return False
     return None
-
-
-def _distinct_names(layers: list[Layer]) -> list[str]:
-    """The layers' names, made distinct; `conv_0`, `relu_3`, … where a model names nothing.
-
-    Convolutions choose first, so that they are called the same whatever else is listed.
-    """
-    names = [printable(layer.name, 200) for layer in layers]
-    times = Counter(names)
-    counts: Counter[str] = Counter()
-    for position, layer in enumerate(layers):
-        if not names[position]:
-            kind = "conv" if layer.is_convolution else layer.op.rpartition(":")[2].lower()
-            names[position] = f"{kind}_{counts[kind]}"
-            counts[kind] += 1
-        elif layer.scope and times[names[position]] > 1:
-            names[position] = f"{layer.scope}/{names[position]}"
-    order = sorted(range(len(layers)), key=lambda position: not layers[position].is_convolution)
-    for position, name in zip(order, distinct(names[position] for position in order), strict=True):
-        names[position] = name
-    return names
 
 
 def _list(values: Iterable[Any] | None) -> list[Any] | None:

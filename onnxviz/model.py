@@ -23,14 +23,14 @@ from onnx import GraphProto, TensorProto, ValueInfoProto
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.files import replacing
 from onnxviz.inline import inline_functions
-from onnxviz.layers import OTHER_LAYERS, Layer, find_layers
+from onnxviz.layers import OTHER_LAYERS, Layer, find_layers, name_nodes
 from onnxviz.names import distinct
-from onnxviz.scopes import Scope, all_graphs, subgraphs, walk
+from onnxviz.scopes import Scope, all_graphs, plain_domain, subgraphs, tensors, walk
 from onnxviz.select import select
 from onnxviz.shapes import Dim, Shapes, value_shape
 from onnxviz.skeleton import embed_weights, read_skeleton
 from onnxviz.validate import check, sort_nodes
-from onnxviz.weights import Constants, TensorFile
+from onnxviz.weights import Constants, Stamp, TensorFile, file_stamp
 
 PREPROCESSING_KEY = "onnxviz.preprocessing"
 
@@ -82,9 +82,12 @@ def load(source: str | PathLike[str] | bytes | onnx.ModelProto | Model) -> Model
         raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
     # A symbolic link (model hubs use them) is followed, to the folder where references into the file hold.
     file = path.resolve() if os.path.exists(path) else path  # noqa: PTH110 - Path.exists raises on long names
+    stamp = file_stamp(file)
     original = read_skeleton(file, label)
+    if path.is_symlink():
+        _follow_links(original, path.parent, file)
     check(original, label, file.parent, file.name)
-    return Model(original, file, label, temporary)
+    return Model(original, file, label, stamp, temporary)
 
 
 class _Scratch:
@@ -112,12 +115,14 @@ class Model:
         original: onnx.ModelProto,
         file: Path,
         label: str,
+        stamp: Stamp,
         temporary: _Scratch | None = None,
     ) -> None:
         self.file = file
         self.folder = file.parent
         self.label = label
         self._original = original
+        self._stamp = stamp
         self._temporary = temporary
         self.proto = _normalised(original, label)
         self.metadata = {str(entry.key): str(entry.value) for entry in self.proto.metadata_props}
@@ -128,7 +133,7 @@ class Model:
     @cached_property
     def opset(self) -> dict[str, int]:
         """Opset version by domain; "" is ONNX's own."""
-        return {"" if e.domain == "ai.onnx" else e.domain: e.version for e in self.proto.opset_import}
+        return {plain_domain(e.domain): e.version for e in self.proto.opset_import}
 
     @cached_property
     def scope(self) -> Scope:
@@ -138,7 +143,17 @@ class Model:
     @cached_property
     def constants(self) -> Constants:
         """Finds the values behind tensor names."""
-        return Constants(TensorFile(self.folder))
+        file = TensorFile(self.folder, keep=self._temporary)
+        file.watch(self.file.name, self._stamp)
+        return Constants(file)
+
+    def check_unchanged(self) -> None:
+        """Refuses to go on if the files were replaced or rewritten since the model was opened.
+
+        Raises:
+            ModelError: they were.
+        """
+        self.constants.file.check_unchanged()
 
     @cached_property
     def shapes(self) -> Shapes:
@@ -156,25 +171,35 @@ class Model:
         convolutions = {layer.op.rpartition(":")[2] for layer in self.layers}
         return self._find(OTHER_LAYERS | convolutions)
 
-    def _find(self, ops: Iterable[str] | None) -> tuple[Layer, ...]:
+    @cached_property
+    def _names(self) -> dict[tuple[str, str], str]:
+        return name_nodes(self.scope, self.constants)
+
+    def _find(self, ops: Iterable[str] | None, shapes: Shapes | None = None) -> tuple[Layer, ...]:
         try:
-            return find_layers(self.scope, self.constants, self.shapes, ops)
+            return find_layers(self.scope, self.constants, shapes or self.shapes, self._names, ops)
         except ModelError as error:
             raise ModelError(f"{self.label}: {error}") from None
 
-    def layers_of(self, ops: Iterable[str]) -> tuple[Layer, ...]:
-        """The layers made by the given operators, in graph order.
+    def layers_of(self, ops: Iterable[str] | None, shapes: Shapes | None = None) -> tuple[Layer, ...]:
+        """The layers made by the given operators, in graph order; the convolutions where `ops` is None.
+
+        Args:
+            ops: operators.
+            shapes: where output shapes come from, if not from the model alone.
 
         Raises:
             SelectionError: an operator that the model does not use; the message lists those it does.
         """
+        if ops is None:
+            return self._find(None, shapes)
         wanted = {op.rpartition(":")[2] for op in ops}
         unused = sorted(wanted.difference(self.operators))
         if unused:
             raise SelectionError(f"{self.label} has no {', '.join(unused)}; it has {', '.join(self.operators)}")
         if not wanted:
             raise SelectionError(f"no operator was named; {self.label} has {', '.join(self.operators)}")
-        return self._find(wanted)
+        return self._find(wanted, shapes)
 
     @cached_property
     def operators(self) -> tuple[str, ...]:
@@ -236,12 +261,13 @@ class Model:
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the `.onnx` file, in hex; reads the whole file."""
+        self.check_unchanged()
         with self.file.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def with_metadata(self, entries: dict[str, str]) -> Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""
-        return Model(_annotated(self._original, entries), self.file, self.label, self._temporary)
+        return Model(_annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the model, weights included, to one `.onnx` file; written whole or not at all.
@@ -262,6 +288,21 @@ class Model:
                     with target.open("wb") as file:
                         file.writelines(parts)
         return path
+
+
+def _follow_links(proto: onnx.ModelProto, folder: Path, file: Path) -> None:
+    """Names external data as they are called beside the file that a link leads to.
+
+    Model hubs keep `snapshot/model.onnx` and `snapshot/model.onnx_data` as links to files with other names in one
+    folder. A link that leads anywhere else is left, and refused by `check`.
+    """
+    for tensor in tensors(proto):
+        for entry in tensor.external_data:
+            link = folder / str(entry.value)
+            if entry.key == "location" and entry.value != file.name and link.is_symlink():
+                target = link.resolve()
+                if target.parent == file.parent:
+                    entry.value = target.name
 
 
 def _normalised(original: onnx.ModelProto, label: str) -> onnx.ModelProto:

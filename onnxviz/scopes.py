@@ -53,6 +53,11 @@ def node_attributes(node: NodeProto) -> dict[str, AttributeProto]:
     return {attribute.name: attribute for attribute in node.attribute}
 
 
+def plain_domain(domain: str) -> str:
+    """ONNX's own domain has two spellings, "" and "ai.onnx"."""
+    return "" if domain == "ai.onnx" else domain
+
+
 class Scope:
     """One graph with look-ups, and the way to the graphs around and inside it.
 

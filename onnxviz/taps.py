@@ -49,15 +49,14 @@ def activation_tap(scope: Scope, node: NodeProto, constants: Constants) -> str:
             if not _stays_here(follower):
                 return start
             if follower.op_type in _ACTIVATIONS:
-                return follower.output[0]
+                return follower.output[0] if follower.input[0] == tensor else start
             if follower.op_type == "QuantizeLinear":
                 return _saturation_tap(scope, follower, constants) or start
             if follower.op_type not in _LINKS or not _is_link(scope, follower, tensor, node, constants):
                 return start
             tensor = follower.output[0]
         else:
-            end = _diamond_tap(scope, tensor, constants)
-            return start if end is None else _scaled(scope, end, constants)
+            return _diamond_tap(scope, tensor, constants) or start
     return start
 
 
@@ -150,7 +149,11 @@ def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
         if not open_ends:
             # All of them end in a product: x·sigmoid(x), (x/2)·(1+erf(x/√2)), …
             gate = node.op_type in ("Mul", "Div") and any(n.op_type in _NONLINEAR for n in order)
-            return node.output[0] if gate else None
+            if not gate:
+                return None
+            made_of = {n.op_type for n in order}
+            halved = "Erf" in made_of or "Clip" in made_of or ("Tanh" in made_of and "Softplus" not in made_of)
+            return _scaled(scope, node.output[0], constants) if halved else node.output[0]
         queued = {id(n) for n in pending} | inside
         pending.extend(n for n in scope.consumers.get(node.output[0], []) if id(n) not in queued)
     return None

@@ -16,7 +16,7 @@ import onnx
 from onnx import FunctionProto, GraphProto, NodeProto, TensorProto
 
 from onnxviz.errors import ModelError
-from onnxviz.scopes import all_graphs, reads, sparse_tensors, subgraphs, tensors
+from onnxviz.scopes import all_graphs, plain_domain, reads, sparse_tensors, subgraphs, tensors
 from onnxviz.text import printable
 
 MAX_ELEMENTS = 2**40
@@ -222,16 +222,12 @@ def _check_expansion(model: onnx.ModelProto, path: str) -> None:
 
 def function_key(function: FunctionProto) -> tuple[str, str, str]:
     """What a call must name to mean `function`: domain, name, overload."""
-    return _domain(function.domain), function.name, getattr(function, "overload", "")
+    return plain_domain(function.domain), function.name, getattr(function, "overload", "")
 
 
 def call_key(node: NodeProto) -> tuple[str, str, str]:
     """What `node` calls: domain, operator, overload."""
-    return _domain(node.domain), node.op_type, getattr(node, "overload", "")
-
-
-def _domain(domain: str) -> str:
-    return "" if domain == "ai.onnx" else domain
+    return plain_domain(node.domain), node.op_type, getattr(node, "overload", "")
 
 
 def _shape(dims: Iterable[int]) -> str:

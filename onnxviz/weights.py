@@ -39,11 +39,28 @@ class TensorFile:
 
     Args:
         folder: where external data lie, None for a model in memory.
+        keep: what must live as long as tensors may be read: the owner of a temporary folder.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, keep: object = None) -> None:
         self.folder = folder
+        self._keep = keep
         self._maps: dict[str, mmap.mmap] = {}
+        self._stamps: dict[str, Stamp] = {}
+
+    def watch(self, location: str, stamp: Stamp) -> None:
+        """Notes how a file was when the offsets into it were read."""
+        self._stamps[location] = stamp
+
+    def check_unchanged(self) -> None:
+        """Refuses to go on with a file that is not the one whose offsets are known.
+
+        Raises:
+            ModelError: the model file or its external data were replaced or rewritten since.
+        """
+        for location, stamp in self._stamps.items():
+            if self.folder is not None and file_stamp(self.folder / location) != stamp:
+                raise ModelError(f"{location} changed since the model was opened: load it again")
 
     def read(self, tensor: TensorProto) -> Array:
         """The values of `tensor`, read-only; a view into the file where the type allows it.
@@ -86,7 +103,9 @@ class TensorFile:
         location = external_entry(tensor, "location")
         if self.folder is None:
             raise ModelError(f"tensor '{printable(tensor.name)}' has external data, but the model is in memory only")
+        self.check_unchanged()
         if location not in self._maps:
+            self._stamps.setdefault(location, file_stamp(self.folder / location))
             self._maps[location] = open_regular(self.folder / location, location)
         whole = memoryview(self._maps[location])
         offset = int(external_entry(tensor, "offset") or 0)
@@ -94,6 +113,18 @@ class TensorFile:
         dtype = _plain_dtype(tensor.data_type)
         size = int(length) if length else math.prod(tensor.dims) * (dtype.itemsize if dtype is not None else 1)
         return whole[offset : offset + size]
+
+
+Stamp = tuple[int, int, int, int]
+
+
+def file_stamp(path: Path) -> Stamp:
+    """What tells one file, and one state of it, from another: device, inode, size, time of change in ns."""
+    try:
+        info = path.stat()
+    except OSError:
+        return (-1, -1, -1, -1)
+    return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,10 +18,10 @@ from onnx import helper
 from PIL import Image
 
 from onnxviz import capture, stream
-from onnxviz.capture import difference
 from onnxviz.errors import InputError, ModelError, SelectionError
 from onnxviz.graph import Tap, expose
 from onnxviz.model import load
+from onnxviz.run import difference
 
 PLAIN = [n for n in zoo.NAMES if n not in ("functions", "subgraphs", "quantized")]
 CLOSE = 1e-5
@@ -245,7 +245,7 @@ def test_verify_compares_with_the_untapped_model(monkeypatch: pytest.MonkeyPatch
     assert maps.moved is not None
     assert maps.moved["max_rel_diff"] < 1e-5
     # A tapped graph that computes something else must show.
-    room = sys.modules["onnxviz.capture"]
+    room = sys.modules["onnxviz.run"]
     original = room.expose
 
     def broken(model, taps, *, keep_outputs=False):

@@ -118,7 +118,6 @@ def test_a_size_against_the_fixed_side_is_refused(one_conv, photo, shape):
     [
         (TensorProto.UINT8, "uint8"),
         (TensorProto.INT32, "int32"),
-        (TensorProto.INT8, "int8"),
         (TensorProto.INT64, "int64"),
     ],
 )
@@ -128,7 +127,15 @@ def test_integer_inputs_take_pixels_as_they_are(one_conv, photo, dtype, numpy_dt
     assert (how.preprocessing.name, how.assumed) == ("raw", True)
     _, (array,) = fed(model, photo)
     assert array.dtype == np.dtype(numpy_dtype)
-    np.testing.assert_array_equal(array, np.minimum(transposed(PHOTO).astype(np.int64), np.iinfo(numpy_dtype).max))
+    np.testing.assert_array_equal(array, transposed(PHOTO).astype(np.int64))
+
+
+def test_pixels_that_do_not_fit_the_inputs_type_are_refused(one_conv, photo):
+    model = one_conv((1, 3, 8, 6), dtype=TensorProto.INT8)
+    with pytest.raises(InputError, match=r"'raw' gives .*…255; input 'x' takes int8"):
+        fed(model, photo)
+    _, (array,) = fed(model, photo, preprocess="scale=1,mean=128")
+    np.testing.assert_array_equal(array, transposed(PHOTO).astype(np.int64) - 128)
 
 
 def test_integer_inputs_round(one_conv, tmp_path):

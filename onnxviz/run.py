@@ -1,0 +1,407 @@
+"""One model, one set of taps, many samples: the machinery under `capture` and the command line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.featuremaps import Origin, Tapped
+from onnxviz.graph import Tap, expose
+from onnxviz.inputs import Feeds, Given, Reading, samples
+from onnxviz.layers import Layer, TapKind
+from onnxviz.model import Model, Port
+from onnxviz.runtime import Session
+from onnxviz.scopes import all_graphs
+from onnxviz.select import select
+from onnxviz.shapes import Shapes
+from onnxviz.taps import quantization
+from onnxviz.weights import Array, dequantize
+
+DEFAULT_MEMORY = 2**30
+# Larger batches are no faster on a CPU, and a failed one costs more.
+MAX_BATCH = 32
+# Operators through which the samples of a batch see each other: a shared range, a shared decision.
+_COUPLING = frozenset({"DynamicQuantizeLinear", "If", "Loop", "Scan"})
+
+Progress = Callable[[int, int], None]
+Failed = Callable[[str, OnnxvizError], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one layer's tensor goes through after the run.
+
+    Attributes:
+        axis: which axis counts the samples: 0, or 1 for each Loop or Scan around the layer, whose turns come first.
+        scale, zero_point: how quantised values are read; None where they are not quantised.
+    """
+
+    layer: Layer
+    tap: Tap
+    output: str
+    axis: int
+    scale: Array | None
+    zero_point: Array | None
+
+
+class Run:
+    """One model, one set of taps, many samples.
+
+    Args:
+        model: the model.
+        x, layers, ops, at: as for `capture`.
+        how: how image files are read.
+        provider, memory, verify, threads: as for `capture`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        x: Given,
+        layers: str | int | Sequence[str | int],
+        ops: Sequence[str] | None,
+        at: TapKind,
+        how: Reading,
+        *,
+        provider: str = "cpu",
+        memory: int = DEFAULT_MEMORY,
+        verify: bool = False,
+        threads: int = 0,
+    ) -> None:
+        if at not in ("activation", "conv"):
+            raise InputError(f"'{at}' is not a tap; there are activation and conv")
+        if memory < 2**20:
+            raise InputError(f"a memory budget of {memory:,} bytes is too small; give 1 MiB or more")
+        self.model = model
+        self.how = how
+        self.at: TapKind = at
+        self.memory = memory
+        self.verify = verify
+        self.samples = samples(model, x, how)
+        self.layers = self._select(layers, ops)
+        taps = [Tap(layer.taps[at], layer.graph_scope.name) for layer in self.layers]
+        exposed = expose(model, taps, keep_outputs=verify)
+        self.plans = [
+            _plan(layer, tap, output) for layer, tap, output in zip(self.layers, taps, exposed.outputs, strict=True)
+        ]
+        self.sometimes = exposed.sometimes
+        self.outputs = list(dict.fromkeys(exposed.outputs))
+        self.session = Session(exposed.proto, model.folder, model.label, provider=provider, threads=threads)
+        self.untapped = (
+            Session(model.proto, model.folder, model.label, provider=provider, threads=threads) if verify else None
+        )
+        model.check_unchanged()  # the sessions read the weights from the file
+        # One sample at a time where a batch would not give what each sample gives alone.
+        self._alone = _couples(exposed.proto)
+        self._largest: tuple[tuple[tuple[int, ...], ...], int] = ((), 0)
+        self.moved: dict[str, float] | None = {"max_abs_diff": 0.0, "max_rel_diff": 0.0} if verify else None
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether any sample is an image file, to which preprocessing applies."""
+        return any(sample.path for sample in self.samples)
+
+    def _select(self, selection: str | int | Sequence[str | int], ops: Sequence[str] | None) -> tuple[Layer, ...]:
+        model = self.model
+        there = model.layers if ops is None else model.layers_of(ops)
+        asked = [selection] if isinstance(selection, str | int) else list(selection)
+        parts = [part.strip() for item in asked for part in str(item).split(",")]
+        if "block-ends" in parts:
+            # Sizes that the model leaves open are those of the first sample that can be read.
+            there = model.layers_of(ops, Shapes(model.proto, self._first_sizes()))
+        try:
+            return select(selection, there, model.label)
+        except SelectionError:
+            named = {layer.name: layer for layer in model.all_layers}
+            other = next((named[part] for part in parts if part in named), None)
+            if other is None or other in there:
+                raise
+            raise SelectionError(
+                f"'{other.name}' of {model.label} is a {other.op}, not among the operators chosen: "
+                f"give --ops {other.op} (several: --ops Conv,{other.op})"
+            ) from None
+
+    def _first_sizes(self) -> dict[str, tuple[int, ...]]:
+        failure: OnnxvizError | None = None
+        for sample in self.samples:
+            try:
+                return {name: array.shape for name, array in sample.read().items()}
+            except OnnxvizError as error:
+                failure = failure or error
+        raise failure or InputError("no input was given")
+
+    def batches(
+        self, on_error: Failed | None = None, progress: Progress | None = None
+    ) -> Iterator[tuple[list[str], dict[str, Array]]]:
+        """Runs all samples, batch by batch.
+
+        Args:
+            on_error: called with a sample's label and error; None to raise the first.
+            progress: called with (samples done, samples in all).
+
+        Yields:
+            (labels, {layer name: maps}). Along the layer's sample axis (`Plan.axis`) the maps have one entry for each
+            label; or none at all, in a branch that did not run; or any number, where there is one label.
+        """
+        pending: list[tuple[str, Feeds]] = []
+        form: tuple[tuple[int, ...], ...] = ()
+        done, size = 0, 1
+        for sample in self.samples:
+            try:
+                feeds = sample.read()
+                self._check_inputs(feeds)
+            except OnnxvizError as error:
+                if on_error is None:
+                    raise
+                on_error(sample.label, error)
+                done += 1
+                continue
+            if pending and (_form(feeds) != form or not sample.batchable):
+                yield from self._attempt(pending, on_error)
+                done, pending = done + len(pending), []
+            if _form(feeds) != form:
+                form, size = _form(feeds), 1  # what one takes is measured anew for each size
+            pending.append((sample.label, feeds))
+            if len(pending) >= size or not sample.batchable:
+                each = 0.0
+                for labels, maps in self._attempt(pending, on_error):
+                    each = sum(array.nbytes for array in maps.values()) / len(labels)
+                    yield labels, maps
+                done, pending = done + len(pending), []
+                size = self._batch_size(feeds, each) if sample.batchable else 1
+            if progress is not None:
+                progress(done, len(self.samples))
+        if pending:
+            yield from self._attempt(pending, on_error)
+        if progress is not None:
+            progress(len(self.samples), len(self.samples))
+
+    def _check_inputs(self, feeds: Feeds) -> None:
+        missing = [port.name for port in self._needed() if port.name not in feeds]
+        if missing:
+            raise InputError(
+                f"{self.model.label} also needs {', '.join(missing)} for these layers: give each as NAME=PATH"
+            )
+
+    def _needed(self) -> list[Port]:
+        """The inputs that what is run reads."""
+        read = {*self.session.inputs, *(self.untapped.inputs if self.untapped else ())}
+        return [port for port in self.model.inputs if port.name in read]
+
+    def _attempt(
+        self, batch: list[tuple[str, Feeds]], on_error: Failed | None
+    ) -> Iterator[tuple[list[str], dict[str, Array]]]:
+        """The batch's maps; where it fails, one sample at a time, so that one bad input does not take others along."""
+        try:
+            result = self._run(batch)
+        except _NotRowsError:
+            self._alone = True
+        except OnnxvizError as error:
+            if on_error is None:
+                raise
+            if len(batch) == 1:
+                on_error(batch[0][0], error)
+                return
+        else:
+            yield result
+            return
+        for item in batch:
+            yield from self._attempt([item], on_error)
+
+    def _run(self, batch: list[tuple[str, Feeds]]) -> tuple[list[str], dict[str, Array]]:
+        names = [port.name for port in self._needed()]
+        feeds = {n: _joined([feeds[n] for _, feeds in batch]) for n in names}
+        lengths = {array.shape[0] for array in feeds.values() if array.ndim}
+        rows = lengths.pop() if len(lengths) == 1 else 1
+        fixed = self._fixed_batch()
+        filled = self._filled(feeds, rows, fixed) if fixed is not None and rows < fixed else None
+        values = dict(zip(self.outputs, self._run_checked(filled or feeds), strict=True))
+        maps = {}
+        for plan in self.plans:
+            array = values[plan.output]
+            if filled is not None and array.ndim > plan.axis and array.shape[plan.axis] == fixed:
+                array = array.take(range(rows), axis=plan.axis)
+            if plan.scale is not None:
+                array = dequantize(array, plan.scale, plan.zero_point)
+            maps[plan.layer.name] = array
+        labels = [label for label, _ in batch]
+        if len(batch) == 1:
+            if rows > 1 and self._are_rows(maps, rows):
+                labels = [f"{labels[0]}[{row}]" for row in range(rows)]
+            self._alone |= not self._are_rows(maps, rows)
+        elif not self._are_rows(maps, len(batch)):
+            raise _NotRowsError
+        return labels, maps
+
+    def _are_rows(self, maps: Mapping[str, Array], rows: int) -> bool:
+        """Whether each layer's maps have one entry for each of that many samples."""
+        arrays = [(maps[plan.layer.name], plan.axis) for plan in self.plans]
+        return all(not array.size or (array.ndim > axis and array.shape[axis] == rows) for array, axis in arrays)
+
+    def _filled(self, feeds: Feeds, rows: int, fixed: int) -> Feeds:
+        """The batch that the model insists on, made of these rows and copies of the last."""
+        each = sum(array.nbytes for array in feeds.values()) / rows
+        if fixed * each > self.memory:
+            raise InputError(
+                f"{self.model.label} takes batches of {fixed:,} only, {fixed * each:,.0f} bytes; raise --memory"
+            )
+        return {
+            name: np.concatenate([array, np.repeat(array[-1:], fixed - rows, 0)])
+            if array.ndim and array.shape[0] == rows
+            else array
+            for name, array in feeds.items()
+        }
+
+    def _run_checked(self, feeds: Feeds) -> list[Array]:
+        """The taps' values; compares the final outputs with an untapped run where that was asked for."""
+        tapped = {name: array for name, array in feeds.items() if name in self.session.inputs}
+        if self.untapped is None or self.moved is None:
+            return self._run_explained(tapped)
+        # Sequences and maps are not compared.
+        finals = [port.name for port in self.model.outputs if port.dtype]
+        values = self.session.run([*self.outputs, *finals], tapped)
+        if finals:
+            given = {name: array for name, array in feeds.items() if name in self.untapped.inputs}
+            expected = self.untapped.run(finals, given)
+            for one, other in zip(values[len(self.outputs) :], expected, strict=True):
+                absolute, relative = difference(one, other)
+                self.moved["max_abs_diff"] = max(self.moved["max_abs_diff"], absolute)
+                self.moved["max_rel_diff"] = max(self.moved["max_rel_diff"], relative)
+        return values[: len(self.outputs)]
+
+    def _run_explained(self, feeds: Feeds) -> list[Array]:
+        try:
+            return self.session.run(self.outputs, feeds)
+        except InputError as error:
+            one_size = all(isinstance(dim, int) for port in self._needed() for dim in (port.shape or ())[1:])
+            if not self.reads_images or one_size:
+                raise
+            hint = "images may need sides that the model's strides divide: try --size HxW"
+            raise InputError(f"{error}; {hint}") from None
+
+    def _fixed_batch(self) -> int | None:
+        """The batch that the model insists on, None if it leaves it open."""
+        sizes = {port.shape[0] for port in self._needed() if port.shape}
+        fixed = [size for size in sizes if isinstance(size, int)]
+        # Where one input leaves its first axis open and another has 2 there, the 2 is not a batch.
+        return 1 if 1 in fixed else fixed[0] if len(fixed) == len(sizes) == 1 else None
+
+    def _batch_size(self, feeds: Feeds, each: float) -> int:
+        """How many samples the next batch may have: by the fixed batch of the model, or by the byte budget.
+
+        Args:
+            feeds: the last batch's last sample.
+            each: bytes of one sample's maps.
+        """
+        fixed = self._fixed_batch()
+        if self._alone or len(self.samples) == 1:
+            return 1
+        if fixed is not None:
+            return fixed
+        fed = sum(array.nbytes for array in feeds.values())
+        # What is kept, what is fed, and about as much again for the tensors in between.
+        return max(1, min(MAX_BATCH, int(self.memory / 2 / max(1.0, each + fed + 3 * self._largest_tensor(feeds)))))
+
+    def _largest_tensor(self, feeds: Feeds) -> int:
+        """Bytes of the largest float tensor on the way for such a sample, by shape inference; 0 if unknown."""
+        form = _form(feeds)
+        if self._largest[0] != form:
+            sizes = {name: array.shape for name, array in feeds.items()}
+            self._largest = (form, Shapes(self.model.proto, sizes).largest * 4)
+        return self._largest[1]
+
+    def origin(
+        self,
+        labels: Sequence[str],
+        failed: Sequence[tuple[str, str]] = (),
+        rows: Mapping[str, Sequence[int]] | None = None,
+    ) -> Origin:
+        """What made the maps of these samples; `rows` says of each layer's entries which sample each belongs to."""
+        in_order = list(range(len(labels)))
+        tapped = {}
+        for plan in self.plans:
+            mine = list((rows or {}).get(plan.layer.name, in_order))
+            tapped[plan.layer.name] = Tapped(
+                tensor=plan.tap.tensor,
+                scope=plan.tap.scope,
+                op=plan.layer.op,
+                dequantized=plan.scale is not None,
+                sometimes=plan.tap in self.sometimes,
+                sample_axis=plan.axis,
+                rows=None if mine == in_order else tuple(mine),
+            )
+        return Origin(
+            model=self.model,
+            provider=self.session.provider,
+            at=self.at,
+            how=self.how if self.reads_images else None,
+            layers=tapped,
+            samples=tuple(labels),
+            failed=tuple(failed),
+            moved=None if self.moved is None else dict(self.moved),
+        )
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Which axis of each layer's maps counts the samples."""
+        return {plan.layer.name: plan.axis for plan in self.plans}
+
+
+class _NotRowsError(Exception):
+    """A batch's maps do not have one entry for each of its samples."""
+
+
+def difference(a: Array, b: Array) -> tuple[float, float]:
+    """Largest |a − b|, and that over the largest finite |b|; infinite where one is NaN and the other not."""
+    if a.shape != b.shape:
+        return math.inf, math.inf
+    if a.dtype.kind not in "fc" or a.size == 0:
+        return (0.0, 0.0) if np.array_equal(a, b) else (math.inf, math.inf)
+    wide = np.complex128 if "c" in (a.dtype.kind, b.dtype.kind) else np.float64
+    one, other = a.astype(wide), b.astype(wide)
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    if same.all():
+        return 0.0, 0.0
+    finite = np.isfinite(one) & np.isfinite(other)
+    if not (finite | same).all():
+        return math.inf, math.inf
+    absolute = float(np.abs(one[finite] - other[finite]).max())
+    largest = float(np.abs(other[finite]).max())
+    return absolute, absolute / largest if largest > 0 else math.inf
+
+
+def _plan(layer: Layer, tap: Tap, output: str) -> Plan:
+    found = quantization(layer.graph_scope, tap.tensor)
+    scale = zero = None
+    if found is not None:
+        scale = layer.constant(found.scale)
+        zero = layer.constant(found.zero_point)
+    axis, scope = 0, layer.graph_scope
+    while scope.owner is not None and scope.parent is not None:
+        axis += scope.owner[0].op_type in ("Loop", "Scan")
+        scope = scope.parent
+    return Plan(layer, tap, output, axis, scale, zero)
+
+
+def _couples(proto: onnx.ModelProto) -> bool:
+    """Whether the samples of a batch may influence each other's maps."""
+    for graph in all_graphs(proto.graph):
+        for node in graph.node:
+            training = any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
+            if node.op_type in _COUPLING or (node.op_type == "BatchNormalization" and training):
+                return True
+    return False
+
+
+def _joined(arrays: list[Array]) -> Array:
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _form(feeds: Feeds) -> tuple[tuple[int, ...], ...]:
+    """The shapes of one sample's arrays without the batch axis."""
+    return tuple(array.shape[1:] for array in feeds.values())
