@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from onnxviz.errors import InputError, ModelError, OnnxvizError, ProviderError, SelectionError
     from onnxviz.featuremaps import FeatureMaps
     from onnxviz.images import Preprocessing
-    from onnxviz.layers import Layer
+    from onnxviz.layer import Layer
     from onnxviz.model import Model, load
     from onnxviz.plots import plot_filters, plot_maps, save_figure
 
@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "FeatureMaps": "featuremaps",
     "InputError": "errors",
-    "Layer": "layers",
+    "Layer": "layer",
     "Model": "model",
     "ModelError": "errors",
     "OnnxvizError": "errors",

@@ -14,7 +14,7 @@ from onnxviz.capture import KEPT_BYTES
 from onnxviz.errors import InputError
 from onnxviz.featuremaps import FeatureMaps, MapStore
 from onnxviz.files import make_folder, replacing, safe_name
-from onnxviz.layers import Layer
+from onnxviz.layer import Layer
 from onnxviz.plots import plot_maps, save_figure
 from onnxviz.run import Run
 from onnxviz.weights import Array

@@ -16,7 +16,7 @@ from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.featuremaps import FeatureMaps, MapStore
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Given, reading
-from onnxviz.layers import TapKind
+from onnxviz.layer import TapKind
 from onnxviz.model import Model, load
 from onnxviz.run import DEFAULT_MEMORY, Progress, Run
 

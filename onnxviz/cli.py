@@ -24,7 +24,7 @@ from onnxviz.supervise import INTERRUPTED, supervised
 from onnxviz.text import printable
 
 if TYPE_CHECKING:
-    from onnxviz.layers import Layer
+    from onnxviz.layer import Layer
 
 app = typer.Typer(
     name="onnxviz",
@@ -181,7 +181,7 @@ def filters(
     written: list[Path] = []
     drawn: list[dict[str, Any]] = []
     if output is not None or save is None:
-        from onnxviz.plots import plot_filters, save_figure
+        from onnxviz.plots import known_cmap, plot_filters, save_figure
 
         targets = _targets(output, "filters", chosen, picture)
         with _progress(quiet, "drawing", len(chosen)) as advance:
@@ -198,7 +198,7 @@ def filters(
                     channels=shown,
                     style=style,
                     scale=scale,
-                    cmap=_known_cmap(cmap),
+                    cmap=known_cmap(cmap),
                     layout=layout,
                 )
                 if target != output:
@@ -266,6 +266,7 @@ def maps(
     from onnxviz.album import Album, Look
     from onnxviz.inputs import reading
     from onnxviz.model import load
+    from onnxviz.plots import known_cmap
     from onnxviz.run import Run
     from onnxviz.select import numbers as parse_numbers
 
@@ -275,7 +276,7 @@ def maps(
         sort=sort,
         style=style,
         scale=scale,
-        cmap=_known_cmap(cmap),
+        cmap=known_cmap(cmap),
     )
     opened = load(model)
     how = reading(opened, preprocess, _parse_size(size), fit, background)
@@ -367,16 +368,6 @@ def _targets(output: Path | None, default: str, chosen: Sequence[Layer], picture
         raise InputError(f"{output} is no folder, and pictures are {', '.join(f'.{known}' for known in PICTURES)}")
     folder = output if output is not None else Path(default)
     return [folder / f"{safe_name(layer.index, layer.name)}.{picture}" for layer in chosen]
-
-
-def _known_cmap(name: str | None) -> str | None:
-    if name is None:
-        return None
-    from matplotlib import colormaps
-
-    if name not in colormaps:
-        raise SelectionError(f"there is no colour map '{name}'; some of {len(colormaps)}: gray, viridis, magma, RdBu_r")
-    return name
 
 
 def _parse_size(text: str | None) -> tuple[int, int] | None:

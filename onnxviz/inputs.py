@@ -15,7 +15,7 @@ import numpy as np
 from onnxviz.errors import InputError
 from onnxviz.images import MAX_PIXELS, NAMED, SUFFIXES, Fit, Preprocessing, parse_colour, read_image
 from onnxviz.model import PREPROCESSING_KEY, Model, Port
-from onnxviz.text import printable
+from onnxviz.text import dims, printable
 from onnxviz.weights import Array
 
 Feeds = dict[str, Array]
@@ -298,13 +298,6 @@ def _check_shape(shape: tuple[int, ...], port: Port, what: str) -> None:
     )
     if not fits:
         raise InputError(f"{what} has shape {dims(shape)}; input '{printable(port.name)}' takes {dims(wanted)}")
-
-
-def dims(shape: Sequence[int | str | None] | None) -> str:
-    """`1x3x224x224`; `?` for what is not known."""
-    if shape is None:
-        return "unknown"
-    return "x".join(printable(str(dim)) if dim is not None else "?" for dim in shape) or "scalar"
 
 
 def _read_array(path: Path) -> Array:

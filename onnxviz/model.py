@@ -23,8 +23,10 @@ from onnx import GraphProto, TensorProto, ValueInfoProto
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.files import replacing
 from onnxviz.inline import inline_functions
-from onnxviz.layers import OTHER_LAYERS, Layer, find_layers, name_nodes
+from onnxviz.layer import Layer
+from onnxviz.layers import OTHER_LAYERS, find_layers, name_nodes
 from onnxviz.names import distinct
+from onnxviz.parameters import count_parameters
 from onnxviz.scopes import Scope, all_graphs, plain_domain, subgraphs, tensors, walk
 from onnxviz.select import select
 from onnxviz.shapes import Dim, Shapes, value_shape
@@ -251,12 +253,8 @@ class Model:
 
     @cached_property
     def parameters(self) -> int:
-        """Number of trained values, each stored tensor counted once; batch-norm statistics are among them.
-
-        Floating-point and quantised tensors count, those that parametrise an operator; scalars, quantisation
-        scales and zero points, and the integers that say shapes and axes do not.
-        """
-        return _count_parameters(self)
+        """Number of trained values; see `onnxviz.parameters.count_parameters`."""
+        return count_parameters(self.scope, self.constants)
 
     @cached_property
     def sha256(self) -> str:
@@ -379,46 +377,3 @@ def _layout(shape: tuple[Dim, ...] | None, scope: Scope, tensor: str) -> str:
     if shape[1] in (1, 3, 4):
         return first
     return last if shape[-1] in (1, 3, 4) else first
-
-
-_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
-_QUANTIZED = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4})
-# Inputs of operators that are settings, not trained values: (operator, input positions).
-_SETTINGS = {
-    "QuantizeLinear": (1, 2),
-    "DequantizeLinear": (1, 2),
-    "Clip": (1, 2),
-    "Resize": (1, 2, 3),
-    "Upsample": (1,),
-    "Pad": (1, 2, 3),
-    "QLinearConv": (1, 2, 4, 5, 6, 7),
-    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
-    "ConvInteger": (2, 3),
-    "Dropout": (1, 2),
-    "Range": (0, 1, 2),
-}
-
-
-def _count_parameters(model: Model) -> int:
-    settings: set[tuple[str, str]] = set()
-    sizes: dict[tuple[str, str], int] = {}
-    scopes: dict[str, Scope] = {"": model.scope}
-    for scope, node in walk(model.scope):
-        scopes.setdefault(scope.name, scope)
-        for position in _SETTINGS.get(node.op_type, ()):
-            if position < len(node.input):
-                settings.add((scope.name, node.input[position]))
-        if node.op_type in ("Constant", "ConstantOfShape") and node.output:
-            found = model.constants.find(scope, node.output[0])
-            if found is not None and found.shape:
-                size = int(np.prod(found.shape, dtype=np.int64))
-                kind = np.dtype(found.dtype).kind if found.dtype in np.sctypeDict else "V"
-                if kind in "fV" or found.stored_dtype in ("int8", "uint8"):
-                    sizes[scope.name, node.output[0]] = size
-    for scope in scopes.values():
-        for name, tensor in scope.initializers.items():
-            if tensor.dims and tensor.data_type in _FLOATS | _QUANTIZED:
-                sizes[scope.name, name] = int(np.prod(tensor.dims, dtype=np.int64))
-        for name, sparse in scope.sparse_initializers.items():
-            sizes[scope.name, name] = int(np.prod(sparse.dims, dtype=np.int64))
-    return sum(size for key, size in sizes.items() if key not in settings)

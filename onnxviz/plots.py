@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Literal, Protocol
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -273,6 +274,17 @@ def plot_maps(
     facts += [*sheet.facts, words.get(scale, "one scale about zero")]
     levels = 255 if scale == "standardize" else 1
     return draw(replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels), title, "Feature maps")
+
+
+def known_cmap(name: str | None) -> str | None:
+    """Returns `name` if matplotlib has a colour map of that name, or None for None.
+
+    Raises:
+        SelectionError: It has none.
+    """
+    if name is not None and name not in colormaps:
+        raise SelectionError(f"there is no colour map '{name}'; some of {len(colormaps)}: gray, viridis, magma, RdBu_r")
+    return name
 
 
 def _one_sample(values: Array, sample: int, spatial: int | None) -> tuple[Array, int]:

@@ -13,7 +13,7 @@ from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.featuremaps import Origin, Tapped
 from onnxviz.graph import Tap, expose
 from onnxviz.inputs import Feeds, Given, Reading, samples
-from onnxviz.layers import Layer, TapKind
+from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, Port
 from onnxviz.runtime import Session
 from onnxviz.scopes import all_graphs

@@ -97,8 +97,8 @@ class Session:
         """The values of `outputs`; an interrupt (Ctrl-C) stops the run within milliseconds.
 
         Raises:
-            InputError: an input does not fit the model.
-            ModelError: an operator failed.
+            InputError: the model cannot run on these inputs; onnxruntime does not tell a wrong shape from a failing
+                operator.
         """
         names = list(outputs)
         run_options = ort.RunOptions()
@@ -129,7 +129,7 @@ class Session:
             raise self._run_problem(str(failure[0]), feeds) from None
         return [value if isinstance(value, np.ndarray) else np.asarray(value, object) for value in result]
 
-    def _run_problem(self, text: str, feeds: Mapping[str, Array]) -> InputError | ModelError:
+    def _run_problem(self, text: str, feeds: Mapping[str, Array]) -> InputError:
         shapes = ", ".join(f"{printable(name)} {'x'.join(map(str, a.shape))}" for name, a in feeds.items())
         return InputError(f"{self.label} could not run on input {shapes}: {_one_line(text)}")
 

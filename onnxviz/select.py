@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from onnxviz.errors import SelectionError
-from onnxviz.layers import Layer
+from onnxviz.layer import Layer
 
 _RANGE = re.compile(r"^([0-9]{1,9})-([0-9]{1,9})$")
 _EVERY = re.compile(r"^every:([0-9]{1,9})$")

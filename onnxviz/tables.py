@@ -12,10 +12,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from onnxviz.layers import Layer
+from onnxviz.layer import Layer
 from onnxviz.model import Model, Port
 from onnxviz.shapes import Dim
-from onnxviz.text import printable
+from onnxviz.text import dims, printable
 
 Layout = Literal["onnx", "keras"]
 
@@ -126,15 +126,15 @@ def _columns(layers: Sequence[Layer], layout: Layout) -> list[_Column]:
         _Column("#", [str(layer.index) for layer in layers], style="dim", right=True),
         _Column("layer", [layer.name for layer in layers], style="bold"),
         _Column("operator", [layer.op for layer in layers], rank=2),
-        _Column(filters, [dims(weight_shape(x, layout)) if x.is_convolution else "" for x in layers]),
+        _Column(filters, [dims(weight_shape(x, layout), "×") if x.is_convolution else "" for x in layers]),
         _Column(
             "bias", [str(x.weight_shape[0]) if x.has_bias and x.weight_shape else "" for x in layers], 5, right=True
         ),
-        _Column("stride", [dims(layer.strides) if layer.strides else "" for layer in layers], rank=6),
+        _Column("stride", [dims(layer.strides, "×") if layer.strides else "" for layer in layers], rank=6),
         _Column("pads", [_pads(layer.pads) if layer.strides else "" for layer in layers], rank=8),
-        _Column("dilation", [dims(x.dilations) if max(x.dilations or (1,)) > 1 else "" for x in layers], rank=4),
+        _Column("dilation", [dims(x.dilations, "×") if max(x.dilations or (1,)) > 1 else "" for x in layers], rank=4),
         _Column("groups", [_groups(layer) for layer in layers], rank=4),
-        _Column("output", [dims(output_shape(layer, layout)) for layer in layers]),
+        _Column("output", [dims(output_shape(layer, layout), "×") for layer in layers]),
         _Column("params", [f"{x.parameters:,}" if x.parameters else "" for x in layers], rank=3, right=True),
         _Column("type", [(layer.dtype or "") if typed else "" for layer in layers], rank=5),
         _Column("weight is", [_stored(layer) if traced else "" for layer in layers], rank=5),
@@ -161,19 +161,12 @@ def _heading(model: Model, layers: Sequence[Layer]) -> Text:
         for port in ports:
             layout = f" {port.layout}" if port.layout else ""
             text.append(f"{label} ", style="dim")
-            text.append(f"{printable(port.name)}  {dims(port.shape)} {port.dtype}{layout}\n")
+            text.append(f"{printable(port.name)}  {dims(port.shape, '×')} {port.dtype}{layout}\n")
     text.append("pre ", style="dim")
     text.append(f"{preprocessing}\n")
     if model.shapes.failure:
         text.append(f"output shapes are missing: {printable(model.shapes.failure)}\n", style="yellow")
     return text
-
-
-def dims(shape: Sequence[Dim] | None) -> str:
-    """`64×3×3×3`; `?` for what is not known."""
-    if shape is None:
-        return "?"
-    return "×".join(printable(str(dim)) if dim is not None else "?" for dim in shape) or "scalar"
 
 
 def _pads(pads: tuple[int, ...] | None) -> str:
@@ -182,7 +175,7 @@ def _pads(pads: tuple[int, ...] | None) -> str:
         return "?"
     half = len(pads) // 2
     begin, end = pads[:half], pads[half:]
-    return dims(begin) if begin == end else f"{','.join(map(str, begin))}–{','.join(map(str, end))}"
+    return dims(begin, "×") if begin == end else f"{','.join(map(str, begin))}–{','.join(map(str, end))}"
 
 
 def _groups(layer: Layer) -> str:

@@ -13,7 +13,7 @@ import zoo
 from onnx import helper, numpy_helper
 
 from onnxviz.errors import ModelError, SelectionError
-from onnxviz.layers import CONVOLUTIONS
+from onnxviz.layer import CONVOLUTIONS
 from onnxviz.model import Model, load
 from onnxviz.tables import output_shape, weight_shape
 

@@ -1,0 +1,319 @@
+"""A layer: its geometry, its weights and where those came from, its output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from onnx import NodeProto
+
+from onnxviz.errors import ModelError
+from onnxviz.scopes import Scope, node_attributes, plain_domain
+from onnxviz.shapes import Dim, Shapes
+from onnxviz.weights import Array, Constant, Constants, dequantize
+
+TapKind = Literal["activation", "conv"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """Which inputs of a convolution operator hold what."""
+
+    weight: int
+    bias: int | None
+    weight_scale: int | None = None
+    weight_zero: int | None = None
+    transposed: bool = False
+
+
+CONVOLUTIONS: dict[tuple[str, str], Form] = {
+    ("", "Conv"): Form(1, 2),
+    ("", "ConvTranspose"): Form(1, 2, transposed=True),
+    ("", "QLinearConv"): Form(3, 8, weight_scale=4, weight_zero=5),
+    ("", "ConvInteger"): Form(1, None, weight_zero=3),
+    ("com.microsoft", "FusedConv"): Form(1, 2),
+    ("com.microsoft", "QLinearConv"): Form(3, 8, weight_scale=4, weight_zero=5),
+}
+
+
+def convolution_form(node: NodeProto) -> Form | None:
+    """Which inputs of `node` hold weight and bias; None if it is not a convolution."""
+    return CONVOLUTIONS.get((plain_domain(node.domain), node.op_type))
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer of a model; a row of the table.
+
+    Attributes:
+        index: 0-based position among the layers it was listed with, in graph order.
+        name: distinct in the model; where it comes from: `onnxviz.names.layer_name`.
+        op: the operator, `Conv`, `ConvTranspose`, `QLinearConv`, … or `domain::operator`.
+        node: the node's own name.
+        scope: "" in the main graph, else the path of the enclosing subgraph or function call.
+        strides, dilations: per spatial axis; None where the operator has none.
+        group: number of groups; None where the operator has none.
+        auto_pad: "NOTSET" where the pads are given.
+        taps: tensor names; "conv": what the operator makes, "activation": the layer's output.
+        folded_batch_norm: whether a batch normalisation was multiplied into the weight; None where nothing tells.
+    """
+
+    index: int
+    name: str
+    op: str
+    node: str
+    scope: str
+    strides: tuple[int, ...] | None
+    dilations: tuple[int, ...] | None
+    group: int | None
+    auto_pad: str
+    taps: dict[str, str]
+    folded_batch_norm: bool | None
+    source: Constant | None
+    _graph: Scope = field(repr=False)
+    _proto: NodeProto = field(repr=False)
+    _form: Form | None = field(repr=False)
+    _constants: Constants = field(repr=False)
+    _shapes: Shapes = field(repr=False)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.weight_shape)) if self.weight_shape else "no constant weight"
+        return f"Layer({self.index}, {self.name!r}, {self.op}, {shape})"
+
+    @property
+    def graph_scope(self) -> Scope:
+        """The graph that the layer's tensors belong to."""
+        return self._graph
+
+    def constant(self, tensor: str) -> Array | None:
+        """The values of a constant as seen from the layer's graph, None if there is none of that name."""
+        return self._constants.value(self._graph, tensor)
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether the layer is a convolution of any kind."""
+        return self._form is not None
+
+    @cached_property
+    def weight_shape(self) -> tuple[int, ...] | None:
+        """Shape of `weight`, (O, I/group, spatial…); None where the weight is not constant. Reads no weight."""
+        if self.source is None:
+            return None
+        shape = self.source.shape
+        if self._form is not None and self._form.transposed:
+            group = self.group or 1
+            return (shape[1] * group, shape[0] // group, *shape[2:])
+        return shape
+
+    @cached_property
+    def weight(self) -> Array:
+        """The filters, (O, I/group, spatial…), read-only; O filters of I/group channels.
+
+        A view into the file where the model stores it so. ConvTranspose, stored (I, O/group, spatial…), is
+        rearranged; quantised weights are dequantised (ConvInteger, which has no scale: zero point subtracted).
+
+        Raises:
+            ModelError: the weight is not a constant of the model.
+        """
+        if self.source is None:
+            raise ModelError(f"layer '{self.name}' ({self.op}) has no constant weight")
+        try:
+            return self._weight(self.source.array)
+        except (ArithmeticError, ValueError, LookupError, TypeError, MemoryError) as error:
+            raise ModelError(f"the weight of layer '{self.name}' ({self.op}) cannot be read: {error}") from None
+
+    def _weight(self, array: Array) -> Array:
+        if array.dtype.kind in "OSU":
+            raise TypeError("it holds text")
+        form = self._form
+        if form is not None and form.weight_zero is not None:
+            array = self._dequantized(array, form)
+        if form is not None and form.transposed:
+            group = self.group or 1
+            inputs, outputs, *kernel = array.shape
+            grouped = array.reshape(group, inputs // group, outputs, *kernel).swapaxes(1, 2)
+            array = grouped.reshape(self.weight_shape)
+        if array.flags.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        return array
+
+    def _dequantized(self, array: Array, form: Form) -> Array:
+        zero = self._operand(form.weight_zero)
+        if form.weight_scale is None:
+            return array if zero is None else dequantize(array, np.asarray(1, np.int32), zero, axis=0)
+        scale = self._operand(form.weight_scale)
+        return array if scale is None else dequantize(array, scale, zero, axis=0)
+
+    def _operand(self, index: int | None) -> Array | None:
+        names = self._proto.input
+        if index is None or index >= len(names):
+            return None
+        return self.constant(names[index])
+
+    @cached_property
+    def bias(self) -> Array | None:
+        """The bias, (O,), read-only; None where there is none or it is not constant.
+
+        A quantised bias (int32) is multiplied by its scale, input scale · weight scale (ONNX QLinearConv).
+        """
+        form = self._form
+        if form is None or form.bias is None:
+            return None
+        bias = self._operand(form.bias)
+        if bias is None or form.weight_scale is None:
+            return bias
+        scale, weight_scale = self._operand(1), self._operand(form.weight_scale)
+        try:
+            return bias if scale is None or weight_scale is None else bias * (scale * weight_scale)
+        except (ValueError, TypeError) as error:
+            raise ModelError(f"the bias of layer '{self.name}' ({self.op}) cannot be read: {error}") from None
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether the operator itself adds a bias."""
+        form = self._form
+        names = self._proto.input
+        return form is not None and form.bias is not None and len(names) > form.bias and bool(names[form.bias])
+
+    @property
+    def dtype(self) -> str | None:
+        """Name of the type of `weight`; None where it is not constant."""
+        if self.source is None or self._form is None:
+            return None
+        if self._form.weight_scale is not None:
+            return "float32"
+        if self._form.weight_zero is not None and len(self._proto.input) > self._form.weight_zero:
+            return "int32"
+        return self.source.dtype
+
+    @property
+    def weight_source(self) -> str | None:
+        """How the weight is stored: "initializer", "constant", "computed" or "dequantized"."""
+        if self.source is None:
+            return None
+        quantized = self._form is not None and self._form.weight_scale is not None
+        return "dequantized" if quantized else self.source.source
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights and biases."""
+        count = int(np.prod(self.weight_shape, dtype=np.int64)) if self.weight_shape else 0
+        return count + (self.weight_shape[0] if self.has_bias and self.weight_shape else 0)
+
+    @property
+    def kernel(self) -> tuple[int, ...] | None:
+        """Spatial size of the filters."""
+        if self.weight_shape:
+            return self.weight_shape[2:]
+        given = node_attributes(self._proto).get("kernel_shape")
+        return tuple(given.ints) if given is not None else None
+
+    @property
+    def output_shape(self) -> tuple[Dim, ...] | None:
+        """Shape of the activation tap, (N, C, spatial…), by shape inference.
+
+        A size for each known dimension, its name for a symbolic one, None for an unknown one; None if even the
+        rank is unknown.
+        """
+        kind: TapKind
+        for kind in ("activation", "conv"):
+            shape = self._shapes.of(self.taps[kind], self._graph.name)
+            if shape is not None:
+                return shape
+        return None
+
+    @property
+    def pads(self) -> tuple[int, ...] | None:
+        """Begin of each spatial axis, then end of each; None if `auto_pad` needs sizes that are not known."""
+        if self.strides is None:
+            return None
+        attributes = node_attributes(self._proto)
+        rank = len(self.strides)
+        if self.auto_pad == "VALID":
+            return (0,) * (2 * rank)
+        if "output_shape" in attributes and self._form is not None and self._form.transposed:
+            return self._transposed_pads(list(attributes["output_shape"].ints)[-rank:])
+        if self.auto_pad == "NOTSET":
+            return tuple(attributes["pads"].ints) if "pads" in attributes else (0,) * (2 * rank)
+        if self._form is not None and self._form.transposed:
+            return self._transposed_pads(None)
+        sizes, extents = self._input_sizes(rank), self._extents()
+        if sizes is None or extents is None:
+            return None
+        # SAME: as many outputs as input / stride, rounded up (ONNX Conv specification, `auto_pad`).
+        totals = [
+            max((-(-size // s) - 1) * s + extent - size, 0)
+            for size, extent, s in zip(sizes, extents, self.strides, strict=True)
+        ]
+        return self._halves(totals)
+
+    def _transposed_pads(self, outputs: list[int] | None) -> tuple[int, ...] | None:
+        """Pads of a ConvTranspose that states its output's size, or SAME (ONNX ConvTranspose specification)."""
+        rank = len(self.strides or ())
+        sizes, extents = self._input_sizes(rank), self._extents()
+        if sizes is None or extents is None or self.strides is None:
+            return None
+        given = node_attributes(self._proto).get("output_padding")
+        padding = tuple(given.ints) if given is not None else (0,) * rank
+        wanted = outputs or [size * stride for size, stride in zip(sizes, self.strides, strict=True)]
+        totals = [
+            max(s * (size - 1) + extra + extent - out, 0)
+            for s, size, extra, extent, out in zip(self.strides, sizes, padding, extents, wanted, strict=True)
+        ]
+        return self._halves(totals)
+
+    def _halves(self, totals: list[int]) -> tuple[int, ...]:
+        """Begin and end pads; the odd one at the end for SAME_UPPER, else at the begin."""
+        small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
+        return (*small, *large) if self.auto_pad == "SAME_UPPER" else (*large, *small)
+
+    def _input_sizes(self, rank: int) -> list[int] | None:
+        shape = self._shapes.of(self._proto.input[0], self._graph.name)
+        sizes = [dim for dim in (shape or ())[2:] if isinstance(dim, int)]
+        return sizes if shape is not None and len(shape) == rank + 2 and len(sizes) == rank else None
+
+    def _extents(self) -> list[int] | None:
+        """How far each filter reaches, dilation included."""
+        if self.kernel is None or self.dilations is None or len(self.kernel) != len(self.dilations):
+            return None
+        return [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
+
+    def row(self) -> dict[str, Any]:
+        """The layer as the JSON object of `onnxviz layers`."""
+        weight = None
+        if self._form is not None:
+            weight = {
+                "shape": list(self.weight_shape) if self.weight_shape else None,
+                "dtype": self.dtype,
+                "source": self.weight_source,
+                "tensor": self.source.tensor if self.source else None,
+                "stored_shape": list(self.source.shape) if self.source else None,
+                "stored_dtype": self.source.stored_dtype if self.source else None,
+            }
+        return {
+            "index": self.index,
+            "name": self.name,
+            "op": self.op,
+            "node": self.node,
+            "scope": self.scope,
+            "weight": weight,
+            "bias": self.has_bias,
+            "bias_shape": [self.weight_shape[0]] if self.has_bias and self.weight_shape else None,
+            "strides": _list(self.strides),
+            "pads": _list(self.pads),
+            "dilations": _list(self.dilations),
+            "group": self.group,
+            "auto_pad": self.auto_pad,
+            "folded_batch_norm": self.folded_batch_norm,
+            "taps": dict(self.taps),
+            "output_shape": _list(self.output_shape),
+            "parameters": self.parameters,
+        }
+
+
+def _list(values: Iterable[Any] | None) -> list[Any] | None:
+    return None if values is None else list(values)
