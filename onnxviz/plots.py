@@ -30,6 +30,7 @@ from onnxviz.sheet import Sheet, draw, draw_bars, save_figure
 __all__ = ["plot_filters", "plot_maps", "save_figure"]
 
 _MOST_CHANNELS = 64
+_HEAT_CELL, _HEAT_WIDTH = 18, 540
 _SEQUENTIAL, _DIVERGING, _STRIP = "gray", "RdBu_r", "viridis"
 
 
@@ -245,13 +246,15 @@ def plot_maps(
     if values.ndim == 4:
         sheet = _slices(scaled, values.shape[1], values.shape[2:], marks, labels, "channels")
     elif heat:
+        # Cells of a few positions are made wide: square ones would give a ribbon.
+        wide = max(1, _HEAT_WIDTH // (_HEAT_CELL * values.shape[2]))
         sheet = Sheet(
-            pictures=scaled,
-            shape=values.shape[1:],
+            pictures=(picture.repeat(wide, axis=-1) for picture in scaled),
+            shape=(1, values.shape[2] * wide),
             columns=1,
             marks=marks,
             row_labels=labels,
-            largest=(18, 1200),
+            largest=(_HEAT_CELL, 1200),
             gap=0,
             positions=values.shape[2],
             facts=["channels down, positions across"],
