@@ -15,7 +15,7 @@ _ACTIVATIONS = frozenset(
     "Swish QuickGelu BiasGelu Softplus Softsign Mish Softmax QLinearSigmoid QLinearLeakyRelu".split()
 )
 # Steps between a convolution and its activation that only scale, shift or convert.
-_LINKS = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Sum", "Identity", "Cast"})
+_LINKS = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Sum", "Identity", "Cast", "DequantizeLinear"})
 # What x·sigmoid(x), x·tanh(softplus(x)), x·relu6(x+3)/6 and x·(1+erf(x/√2))/2 are made of.
 _ELEMENTWISE = frozenset(
     "Add Sub Mul Div Sigmoid HardSigmoid Tanh Softplus Erf Clip Relu Exp Log Pow Sqrt Neg Identity Cast Min Max".split()
@@ -36,14 +36,14 @@ def activation_tap(scope: Scope, node: NodeProto, constants: Constants) -> str:
     """The output of the layer that begins with `node`, as its source framework has it.
 
     Follows the operator's output through batch normalisation and constant Add, Mul … to the activation, while each
-    link has one consumer.
+    link has one consumer; pairs of QuantizeLinear and DequantizeLinear on the way only round.
 
     Returns:
         The tensor's name; the operator's own output where no activation follows.
     """
     start = tensor = node.output[0]
     while tensor not in scope.outputs:
-        consumers = scope.consumers.get(tensor, [])
+        consumers = _readers(scope, tensor)
         if len(consumers) == 1:
             follower = consumers[0]
             if not _stays_here(follower):
@@ -51,7 +51,13 @@ def activation_tap(scope: Scope, node: NodeProto, constants: Constants) -> str:
             if follower.op_type in _ACTIVATIONS:
                 return follower.output[0] if follower.input[0] == tensor else start
             if follower.op_type == "QuantizeLinear":
-                return _saturation_tap(scope, follower, constants) or start
+                rounded = _rounded(scope, follower)
+                if rounded is None:
+                    return start
+                if _saturates_at_zero(scope, follower, constants):
+                    return rounded
+                tensor = rounded
+                continue
             if follower.op_type not in _LINKS or not _is_link(scope, follower, tensor, node, constants):
                 return start
             tensor = follower.output[0]
@@ -96,7 +102,7 @@ def _stays_here(node: NodeProto) -> bool:
 
 
 def _is_link(scope: Scope, node: NodeProto, tensor: str, layer: NodeProto, constants: Constants) -> bool:
-    if node.op_type == "BatchNormalization":
+    if node.op_type in ("BatchNormalization", "DequantizeLinear"):
         return node.input[0] == tensor
     others = [name for name in node.input if name and name != tensor]
     if len(others) == len(node.input):
@@ -106,22 +112,32 @@ def _is_link(scope: Scope, node: NodeProto, tensor: str, layer: NodeProto, const
     return dynamic_scale or all(constants.find(scope, name) is not None for name in others)
 
 
-def _saturation_tap(scope: Scope, quantize: NodeProto, constants: Constants) -> str | None:
-    """The output of a Quantize–Dequantize pair that acts as a ReLU, None if this one does not.
+def _readers(scope: Scope, tensor: str) -> list[NodeProto]:
+    """The nodes that read the values of `tensor`, not only its type or shape."""
+    return [
+        node
+        for node in scope.consumers.get(tensor, [])
+        if node.op_type not in ("Shape", "Size") and not (node.op_type == "CastLike" and node.input[0] != tensor)
+    ]
 
-    Quantisation tools remove a ReLU where the saturation of the QuantizeLinear already cuts at zero: where the zero
-    point is the smallest number of the type.
-    """
+
+def _rounded(scope: Scope, quantize: NodeProto) -> str | None:
+    """The real values after a Quantize–Dequantize pair, None where another operator reads the quantised ones."""
     readers = scope.consumers.get(quantize.output[0], [])
-    if len(readers) != 1 or readers[0].op_type != "DequantizeLinear" or quantize.output[0] in scope.outputs:
-        return None
+    alone = len(readers) == 1 and readers[0].op_type == "DequantizeLinear" and quantize.output[0] not in scope.outputs
+    return readers[0].output[0] if alone else None
+
+
+def _saturates_at_zero(scope: Scope, quantize: NodeProto, constants: Constants) -> bool:
+    """Whether a QuantizeLinear acts as a ReLU: its zero point is the smallest number of the type.
+
+    Quantisation tools remove a ReLU where the saturation already cuts at zero.
+    """
     name = quantize.input[2] if len(quantize.input) > 2 else ""
     if not name:  # the default is uint8 with zero point 0
-        return None if any(a.name == "output_dtype" for a in quantize.attribute) else readers[0].output[0]
+        return not any(a.name == "output_dtype" for a in quantize.attribute)
     zero = constants.value(scope, name)
-    if zero is None or zero.dtype.kind not in "iu" or (zero != np.iinfo(zero.dtype).min).any():
-        return None
-    return readers[0].output[0]
+    return zero is not None and zero.dtype.kind in "iu" and bool((zero == np.iinfo(zero.dtype).min).all())
 
 
 def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
@@ -132,7 +148,7 @@ def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
     """
     region = {tensor}
     order: list[NodeProto] = []
-    pending = list(scope.consumers.get(tensor, []))
+    pending = _readers(scope, tensor)
     while pending and len(order) < _MAX_REGION:
         node = next((n for n in pending if _closed(scope, n, region, constants)), None)
         if node is None:
@@ -143,7 +159,7 @@ def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
         inside = {id(n) for n in order}
         others = region - {node.output[0]}
         open_ends = any(
-            name in scope.outputs or any(id(reader) not in inside for reader in scope.consumers.get(name, []))
+            name in scope.outputs or any(id(reader) not in inside for reader in _readers(scope, name))
             for name in others
         )
         if not open_ends:
@@ -155,13 +171,13 @@ def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
             halved = "Erf" in made_of or "Clip" in made_of or ("Tanh" in made_of and "Softplus" not in made_of)
             return _scaled(scope, node.output[0], constants) if halved else node.output[0]
         queued = {id(n) for n in pending} | inside
-        pending.extend(n for n in scope.consumers.get(node.output[0], []) if id(n) not in queued)
+        pending.extend(n for n in _readers(scope, node.output[0]) if id(n) not in queued)
     return None
 
 
 def _scaled(scope: Scope, tensor: str, constants: Constants) -> str:
     """Past the constant factor that ends some activations: x·relu6(x+3) **/ 6**, x·(1+erf(x/√2)) **/ 2**."""
-    readers = scope.consumers.get(tensor, [])
+    readers = _readers(scope, tensor)
     if tensor in scope.outputs or len(readers) != 1 or readers[0].op_type not in ("Mul", "Div"):
         return tensor
     factors = [constants.find(scope, name) for name in readers[0].input if name != tensor]

@@ -1,7 +1,8 @@
 """Constant tensors of a graph as numpy arrays: read from the file without loading it, and followed to their origin.
 
 A convolution's weight need not be an initializer. This room follows it through Constant, ConstantOfShape, Identity,
-Transpose, Reshape, Squeeze, Unsqueeze, Cast, QuantizeLinear and DequantizeLinear (ONNX operator specification,
+Transpose, Reshape, Squeeze, Unsqueeze, Expand, Cast, CastLike, Shape, QuantizeLinear and DequantizeLinear (ONNX
+operator specification,
 https://onnx.ai/onnx/operators/) and says where it came from.
 """
 
@@ -315,6 +316,30 @@ class Constants:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(node_attributes(node)["to"].i))
         return value.then(value.array.astype(dtype) if values else _form(value.array.shape, dtype))
 
+    def _cast_like(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        """PyTorch's unoptimised exports cast constants to the type of a tensor that they have already."""
+        value = self._first(scope, node, values)
+        try:
+            dtype = self._value(scope, node.input[1], values=False).array.dtype
+        except _NotConstant:
+            return value
+        return value.then(value.array.astype(dtype) if values else _form(value.array.shape, dtype))
+
+    def _expand(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        value = self._first(scope, node, values)
+        wanted = self._operand(scope, node, 1)
+        shape = np.broadcast_shapes(value.array.shape, () if wanted is None else tuple(wanted.array.tolist()))
+        if math.prod(shape) > MAX_COMPUTED_ELEMENTS:
+            raise ModelError(f"Expand '{printable(node.name)}' asks for a tensor of shape {list(shape)}")
+        return value.then(np.broadcast_to(value.array, shape))
+
+    def _shape(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        value = self._first(scope, node, False)
+        attributes = node_attributes(node)
+        start, end = (attributes[key].i if key in attributes else None for key in ("start", "end"))
+        array = np.asarray(value.array.shape, np.int64)[start:end]
+        return _Value(array, node.output[0], "computed", "int64")
+
     def _dequantize(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
         value = self._first(scope, node, values)
         scale, zero = self._operand(scope, node, 1, values), self._operand(scope, node, 2, values)
@@ -360,6 +385,9 @@ _RULES: dict[str, Callable[[Constants, Scope, NodeProto, bool], _Value]] = {
     "Squeeze": Constants._squeeze,
     "Unsqueeze": Constants._unsqueeze,
     "Cast": Constants._cast,
+    "CastLike": Constants._cast_like,
+    "Expand": Constants._expand,
+    "Shape": Constants._shape,
     "DequantizeLinear": Constants._dequantize,
     "QuantizeLinear": Constants._quantize,
 }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
+import onnx.parser
 import pytest
 import specimens
 import zoo
+from onnx import numpy_helper
 
 from onnxviz.model import load
 from onnxviz.taps import Quantization, quantization
@@ -68,3 +72,55 @@ def test_light_densenet_reaches_its_relu() -> None:
     model = load(path)
     first = model.layers[0]
     assert model.scope.producers[first.taps["activation"]].op_type == "Relu"
+
+
+def test_bounds_that_an_exporter_casts_to_the_tensors_type() -> None:
+    """PyTorch without optimisation: Clip's bounds are CastLike(constant, x), two more readers of x."""
+    proto = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[n,3,8,8] x) => (float[n,4,6,6] y) <float low = {0.0}, float high = {6.0}, int64[1] one = {1}>
+        {
+            none = CastLike (low, x)
+            size = Shape <start=0, end=1> (w)
+            zeros = Expand (none, size)
+            c = Conv (x, w, zeros)
+            lo = CastLike (low, c)
+            hi = CastLike (high, c)
+            y = Clip (c, lo, hi)
+        }
+    """)
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w"))
+    layer = load(proto).layers[0]
+    assert layer.taps["activation"] == "y"
+    np.testing.assert_array_equal(layer.bias, np.zeros(4))
+
+
+@pytest.mark.parametrize(("zero", "tap"), [(100, "r"), (0, "d")])
+def test_rounding_between_a_convolution_and_its_activation(zero: int, tap: str) -> None:
+    """Conv, Quantize, Dequantize, batch norm, Relu: the pair only rounds, unless it cuts at zero itself."""
+    proto = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[n,3,8,8] x) => (float[n,4,6,6] y) <float s = {{0.1}}, uint8 z = {{{zero}}}>
+        {{
+            c = Conv (x, w)
+            q = QuantizeLinear (c, s, z)
+            d = DequantizeLinear (q, s, z)
+            b = BatchNormalization (d, v, v, v, v)
+            r = Relu (b)
+            y = Neg (r)
+        }}
+    """)
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "w"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "v"))
+    assert load(proto).layers[0].taps["activation"] == tap
+
+
+def test_a_quantised_convolution_is_followed_to_its_float_activation() -> None:
+    proto = zoo.model("quantized")
+    nodes = {node.output[0]: node for node in proto.graph.node}
+    nodes["p8"].input[0] = "pr"
+    proto.graph.node.insert(4, onnx.helper.make_node("Relu", ["pd"], ["pr"]))
+    assert load(proto).layer("q1").taps["activation"] == "a"  # a pooling comes first
+    nodes["p"].op_type, nodes["p"].input[0] = "Identity", "a"
+    del nodes["p"].attribute[:]
+    assert load(proto).layer("q1").taps["activation"] == "pr"
