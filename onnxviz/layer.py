@@ -12,7 +12,8 @@ from onnx import NodeProto
 
 from onnxviz.errors import ModelError
 from onnxviz.scopes import Scope, node_attributes, plain_domain
-from onnxviz.shapes import Dim, Shapes
+from onnxviz.shapes import Shapes
+from onnxviz.symbols import Dim
 from onnxviz.weights import Array, Constant, Constants, dequantize
 
 TapKind = Literal["activation", "conv"]

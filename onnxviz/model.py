@@ -29,8 +29,9 @@ from onnxviz.names import distinct
 from onnxviz.parameters import count_parameters
 from onnxviz.scopes import Scope, all_graphs, plain_domain, subgraphs, tensors, walk
 from onnxviz.select import select
-from onnxviz.shapes import Dim, Shapes, value_shape
+from onnxviz.shapes import Shapes, value_shape
 from onnxviz.skeleton import embed_weights, read_skeleton
+from onnxviz.symbols import Dim
 from onnxviz.validate import check, sort_nodes
 from onnxviz.weights import Constants, Stamp, TensorFile, file_stamp
 

@@ -17,8 +17,7 @@ from google.protobuf.message import DecodeError
 from onnx import GraphProto, TensorProto, ValueInfoProto
 
 from onnxviz.scopes import all_graphs, subgraph_path, subgraphs
-
-Dim = int | str | None
+from onnxviz.symbols import Dim, carry_names
 
 TIMEOUT_SECONDS = 30.0
 _WORKER = """
@@ -49,6 +48,16 @@ class Shapes:
 
     def of(self, tensor: str, scope: str = "") -> tuple[Dim, ...] | None:
         """The shape of `tensor` in the graph at path `scope`; None if not even the rank is known."""
+        return (
+            self._carried.get(tensor) if not scope and tensor in self._carried else self._inferred_shape(tensor, scope)
+        )
+
+    @cached_property
+    def _carried(self) -> dict[str, tuple[Dim, ...]]:
+        stored = {tensor.name: tuple(tensor.dims) for tensor in self._model.graph.initializer}
+        return carry_names(self._model.graph, lambda tensor: self._inferred_shape(tensor, "") or stored.get(tensor))
+
+    def _inferred_shape(self, tensor: str, scope: str) -> tuple[Dim, ...] | None:
         value = self._values.get((scope, tensor))
         shape = None if value is None else value_shape(value)
         if shape is None:

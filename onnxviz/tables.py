@@ -14,7 +14,7 @@ from rich.text import Text
 
 from onnxviz.layer import Layer
 from onnxviz.model import Model, Port
-from onnxviz.shapes import Dim
+from onnxviz.symbols import Dim
 from onnxviz.text import dims, printable
 
 Layout = Literal["onnx", "keras"]
