@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from onnxviz.capture import KEPT_BYTES
 from onnxviz.errors import InputError
 from onnxviz.featuremaps import FeatureMaps, MapStore
 from onnxviz.files import make_folder, replacing, safe_name
 from onnxviz.layer import Layer
 from onnxviz.plots import plot_maps, save_figure
-from onnxviz.run import Run
+from onnxviz.run import Run, nothing_usable
 from onnxviz.weights import Array
 
 
@@ -51,7 +50,7 @@ class Album:
         self.look = look
         self.suffix = suffix
         self.save = save
-        self.store = MapStore(min(run.memory // 4, KEPT_BYTES), run.axes) if save is not None else None
+        self.store = MapStore(run.memory, run.axes) if save is not None else None
         self.labels: list[str] = []
         self.pictures: list[dict[str, Any]] = []
 
@@ -107,7 +106,7 @@ class Album:
     def close(self, failed: Sequence[tuple[str, str]]) -> list[Path]:
         """Writes the manifest and the arrays; the files that were written."""
         if not self.labels:
-            raise InputError(f"none of {len(failed)} inputs could be used; the first: {failed[0][1]}")
+            raise nothing_usable(failed)
         written = []
         origin = self.run.origin(self.labels, failed, self.store.rows if self.store is not None else None)
         if self.folder is not None:

@@ -18,10 +18,8 @@ from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Given, reading
 from onnxviz.layer import TapKind
 from onnxviz.model import Model, load
-from onnxviz.run import DEFAULT_MEMORY, Progress, Run
+from onnxviz.run import DEFAULT_MEMORY, Progress, Run, nothing_usable
 
-# Maps of several batches are kept in memory up to this; beyond, a file costs little and memory stays flat.
-KEPT_BYTES = 64 * 2**20
 Selection = str | int | Sequence[str | int]
 Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
 
@@ -75,14 +73,14 @@ def capture(
     opened = load(model)
     how = reading(opened, preprocess, size, fit, background)
     run = Run(opened, x, layers, ops, at, how, provider=provider, memory=memory, verify=verify, threads=threads)
-    store = MapStore(min(memory // 4, KEPT_BYTES), run.axes)
+    store = MapStore(memory, run.axes)
     failed = _Failed(errors)
     labels: list[str] = []
     for names, maps in run.batches(on_error=failed.note, progress=progress):
         store.add(maps, len(labels), len(names))
         labels.extend(names)
     if not labels:
-        raise InputError(f"none of {len(failed.list)} inputs could be used; the first: {failed.list[0][1]}")
+        raise nothing_usable(failed.list)
     return FeatureMaps(store.arrays(), run.origin(labels, failed.list, store.rows))
 
 

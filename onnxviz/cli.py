@@ -77,7 +77,7 @@ def _fail(message: str, code: int) -> int:
 
 Provider = Literal["cpu", "cuda"]
 Picture = Literal["png", "svg", "pdf"]
-PICTURES: tuple[Picture, ...] = ("png", "svg", "pdf")
+PICTURES = (".png", ".svg", ".pdf")
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx file.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -291,7 +291,7 @@ def maps(
         failed.append((label, str(error)))
         _stderr().print(Text.assemble(("skipped ", "yellow"), printable(f"{label}: {error}", 1000)), soft_wrap=True)
 
-    if output is not None and output.suffix.lower() in {f".{known}" for known in PICTURES}:
+    if output is not None and output.suffix.lower() in PICTURES:
         raise InputError(f"maps are drawn into a folder, one picture a layer: {output} looks like a file")
     folder = output if output is not None else None if save is not None else Path("maps")
     album = Album(run, folder, look, picture, save)
@@ -314,7 +314,7 @@ def maps(
     _report(as_json, album.document(failed), written)
     if failed:
         _stderr().print(f"{len(failed)} of {len(run.samples)} inputs could not be used")
-        _leave(1)
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
@@ -360,12 +360,12 @@ def _targets(output: Path | None, default: str, chosen: Sequence[Layer], picture
     """A file for each layer: the one that was named, or `NNN-layer.png` in a folder."""
     from onnxviz.files import safe_name
 
-    if output is not None and output.suffix.lower() in {f".{known}" for known in PICTURES} and not output.is_dir():
+    if output is not None and output.suffix.lower() in PICTURES and not output.is_dir():
         if len(chosen) > 1:
             raise InputError(f"{len(chosen)} layers were chosen for the one file {output}; give a folder")
         return [output]
     if output is not None and output.suffix and not output.is_dir():
-        raise InputError(f"{output} is no folder, and pictures are {', '.join(f'.{known}' for known in PICTURES)}")
+        raise InputError(f"{output} is no folder, and pictures are {', '.join(PICTURES)}")
     folder = output if output is not None else Path(default)
     return [folder / f"{safe_name(layer.index, layer.name)}.{picture}" for layer in chosen]
 
@@ -421,10 +421,6 @@ def _finite(value: Any) -> Any:
 def _note(quiet: bool, text: str) -> None:
     if not quiet:
         _stderr().print(Text(printable(text, 1000), style="dim"), soft_wrap=True)
-
-
-def _leave(code: int) -> None:
-    raise typer.Exit(code)
 
 
 def _stdout() -> Console:

@@ -21,6 +21,8 @@ from onnxviz.model import Model
 from onnxviz.weights import Array
 
 MANIFEST_VERSION = 1
+# Maps of several batches are kept in memory up to this; beyond, a file costs little and memory stays flat.
+KEPT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -158,12 +160,12 @@ class MapStore:
     """Collects batches of maps; past a budget they go to files that vanish with the arrays.
 
     Args:
-        budget: bytes to keep in memory.
+        memory: bytes that the whole run may take; a quarter of them, but no more than `KEPT_BYTES`, are kept.
         axes: which axis counts the samples, by layer.
     """
 
-    def __init__(self, budget: int, axes: Mapping[str, int]) -> None:
-        self.budget = budget
+    def __init__(self, memory: int, axes: Mapping[str, int]) -> None:
+        self.budget = min(memory // 4, KEPT_BYTES)
         self.axes = axes
         self.rows: dict[str, list[int]] = {}
         self._parts: dict[str, list[Array]] = {}

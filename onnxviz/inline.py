@@ -44,7 +44,7 @@ class _Inliner:
         self.model = model
         self.opsets = {plain_domain(entry.domain): entry.version for entry in model.opset_import}
         self.functions = {function_key(f): f for f in model.functions}
-        self.kept: set[tuple[str, str, str]] = set()
+        self.kept = False
         self.prefixes: set[str] = set()
         self.counts: dict[str, int] = {}
         for graph in all_graphs(model.graph):
@@ -57,9 +57,8 @@ class _Inliner:
 
     def run(self) -> None:
         self.graph(self.model.graph, "")
-        kept = [f for f in self.model.functions if self.kept]
-        del self.model.functions[:]
-        self.model.functions.extend(kept)
+        if not self.kept:  # one that stays may call any of the others
+            del self.model.functions[:]
         del self.model.opset_import[:]
         for domain, version in self.opsets.items():
             self.model.opset_import.append(onnx.helper.make_opsetid(domain, version))
@@ -80,7 +79,7 @@ class _Inliner:
             elif self.fits(function):
                 result.extend(self.expand(node, function, caller))
             else:
-                self.kept.add(function_key(function))
+                self.kept = True
                 result.append(node)
         return result
 

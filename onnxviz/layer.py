@@ -14,7 +14,7 @@ from onnxviz.errors import ModelError
 from onnxviz.scopes import Scope, node_attributes, plain_domain
 from onnxviz.shapes import Shapes
 from onnxviz.symbols import Dim
-from onnxviz.weights import Array, Constant, Constants, dequantize
+from onnxviz.weights import Array, Constant, Constants, dequantize, frozen
 
 TapKind = Literal["activation", "conv"]
 
@@ -137,10 +137,7 @@ class Layer:
             inputs, outputs, *kernel = array.shape
             grouped = array.reshape(group, inputs // group, outputs, *kernel).swapaxes(1, 2)
             array = grouped.reshape(self.weight_shape)
-        if array.flags.writeable:
-            array = array.view()
-            array.flags.writeable = False
-        return array
+        return frozen(array)
 
     def _dequantized(self, array: Array, form: Form) -> Array:
         zero = self._operand(form.weight_zero)

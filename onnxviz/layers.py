@@ -110,13 +110,11 @@ def _layer(
     attributes = node_attributes(node)
     domain = plain_domain(node.domain)
     label = f"{node.op_type} '{printable(node.name or node.output[0])}'"
-    weight = None
+    weight = rank = None
     if form is not None:
         if form.weight >= len(node.input):
             raise ModelError(f"{label} has no weight input")
         weight = constants.find(scope, node.input[form.weight])
-    rank = None
-    if form is not None:
         if weight is not None and len(weight.shape) < 3:
             raise ModelError(f"{label} has a weight of shape {weight.shape}; a convolution's has 3 or more dimensions")
         if weight is not None:

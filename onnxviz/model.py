@@ -23,7 +23,7 @@ from onnx import GraphProto, TensorProto, ValueInfoProto
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.files import replacing
 from onnxviz.inline import inline_functions
-from onnxviz.layer import Layer
+from onnxviz.layer import Layer, convolution_form
 from onnxviz.layers import OTHER_LAYERS, find_layers, name_nodes
 from onnxviz.names import distinct
 from onnxviz.parameters import count_parameters
@@ -224,21 +224,11 @@ class Model:
         Raises:
             SelectionError: there is none; the message lists those there are.
         """
-        if isinstance(which, int):
-            if not -len(self.layers) <= which < len(self.layers):
-                raise SelectionError(f"{self.label} has {len(self.layers)} layers; there is no position {which}")
-            return self.layers[which]
         return self.select(which, exactly_one=True)[0]
 
-    def select(
-        self,
-        selection: str | int | Sequence[str | int],
-        layers: Sequence[Layer] | None = None,
-        *,
-        exactly_one: bool = False,
-    ) -> tuple[Layer, ...]:
-        """The layers that a selection means, in graph order; see `onnxviz.select`."""
-        return select(selection, self.layers if layers is None else layers, self.label, exactly_one=exactly_one)
+    def select(self, selection: str | int | Sequence[str | int], *, exactly_one: bool = False) -> tuple[Layer, ...]:
+        """The convolutions that a selection means, in graph order; see `onnxviz.select`."""
+        return select(selection, self.layers, self.label, exactly_one=exactly_one)
 
     @cached_property
     def inputs(self) -> tuple[Port, ...]:
@@ -370,7 +360,7 @@ def _layout(shape: tuple[Dim, ...] | None, scope: Scope, tensor: str) -> str:
             perm = next((tuple(a.ints) for a in node.attribute if a.name == "perm"), None)
             if node.op_type == "Transpose" and perm == _CHANNELS_LAST_TO_FIRST[rank]:
                 return last
-            if node.op_type in ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "ConvInteger", "QLinearConv"):
+            if convolution_form(node) is not None or node.op_type in ("MaxPool", "AveragePool"):
                 return first
         if len(readers) != 1 or readers[0].op_type not in _SEE_THROUGH:
             break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -81,7 +82,6 @@ class Run:
         self.how = how
         self.at: TapKind = at
         self.memory = memory
-        self.verify = verify
         self.samples = samples(model, x, how)
         self.layers = self._select(layers, ops)
         taps = [Tap(layer.taps[at], layer.graph_scope.name) for layer in self.layers]
@@ -182,12 +182,13 @@ class Run:
             progress(len(self.samples), len(self.samples))
 
     def _check_inputs(self, feeds: Feeds) -> None:
-        missing = [port.name for port in self._needed() if port.name not in feeds]
+        missing = [port.name for port in self._needed if port.name not in feeds]
         if missing:
             raise InputError(
                 f"{self.model.label} also needs {', '.join(missing)} for these layers: give each as NAME=PATH"
             )
 
+    @cached_property
     def _needed(self) -> list[Port]:
         """The inputs that what is run reads."""
         read = {*self.session.inputs, *(self.untapped.inputs if self.untapped else ())}
@@ -214,7 +215,7 @@ class Run:
             yield from self._attempt([item], on_error)
 
     def _run(self, batch: list[tuple[str, Feeds]]) -> tuple[list[str], dict[str, Array]]:
-        names = [port.name for port in self._needed()]
+        names = [port.name for port in self._needed]
         feeds = {n: _joined([feeds[n] for _, feeds in batch]) for n in names}
         lengths = {array.shape[0] for array in feeds.values() if array.ndim}
         rows = lengths.pop() if len(lengths) == 1 else 1
@@ -278,7 +279,7 @@ class Run:
         try:
             return self.session.run(self.outputs, feeds)
         except InputError as error:
-            one_size = all(isinstance(dim, int) for port in self._needed() for dim in (port.shape or ())[1:])
+            one_size = all(isinstance(dim, int) for port in self._needed for dim in (port.shape or ())[1:])
             if not self.reads_images or one_size:
                 raise
             hint = "images may need sides that the model's strides divide: try --size HxW"
@@ -286,7 +287,7 @@ class Run:
 
     def _fixed_batch(self) -> int | None:
         """The batch that the model insists on, None if it leaves it open."""
-        sizes = {port.shape[0] for port in self._needed() if port.shape}
+        sizes = {port.shape[0] for port in self._needed if port.shape}
         fixed = [size for size in sizes if isinstance(size, int)]
         # Where one input leaves its first axis open and another has 2 there, the 2 is not a batch.
         return 1 if 1 in fixed else fixed[0] if len(fixed) == len(sizes) == 1 else None
@@ -354,6 +355,11 @@ class Run:
 
 class _NotRowsError(Exception):
     """A batch's maps do not have one entry for each of its samples."""
+
+
+def nothing_usable(failed: Sequence[tuple[str, str]]) -> InputError:
+    """What to raise where every input was skipped."""
+    return InputError(f"none of {len(failed)} inputs could be used; the first: {failed[0][1]}")
 
 
 def difference(a: Array, b: Array) -> tuple[float, float]:

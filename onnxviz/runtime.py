@@ -69,7 +69,7 @@ class Session:
         self.provider = provider
         if provider not in PROVIDERS:
             raise ProviderError(f"provider '{printable(provider)}' is not known; there are {', '.join(PROVIDERS)}")
-        if PROVIDERS[provider] not in ort.get_available_providers():
+        if provider not in available_providers():
             raise ProviderError(
                 f"provider '{provider}' was asked for, but this onnxruntime {ort.__version__} has "
                 f"{', '.join(available_providers())}" + ("; install onnxruntime-gpu" if provider == "cuda" else "")

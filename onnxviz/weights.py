@@ -1,9 +1,8 @@
 """Constant tensors of a graph as numpy arrays: read from the file without loading it, and followed to their origin.
 
 A convolution's weight need not be an initializer. This room follows it through Constant, ConstantOfShape, Identity,
-Transpose, Reshape, Squeeze, Unsqueeze, Expand, Cast, CastLike, Shape, QuantizeLinear and DequantizeLinear (ONNX
-operator specification,
-https://onnx.ai/onnx/operators/) and says where it came from.
+Transpose, Reshape, Squeeze, Unsqueeze, Expand, Cast, CastLike, Shape, QuantizeLinear and DequantizeLinear
+(ONNX operator specification, https://onnx.ai/onnx/operators/) and says where it came from.
 """
 
 from __future__ import annotations
@@ -172,6 +171,7 @@ class _NotConstant(Exception):
     """The tensor depends on the model's input or on an operator that is not followed."""
 
 
+# Elements of a constant that is remembered.
 _REMEMBERED = 4096
 
 
@@ -197,7 +197,7 @@ class Constants:
             form.array.shape,
             str(form.array.dtype),
             form.stored_dtype,
-            lambda: _frozen(self._value(scope, name, values=True).array),
+            lambda: frozen(self._value(scope, name, values=True).array),
         )
 
     def value(self, scope: Scope, name: str) -> Array | None:
@@ -451,7 +451,8 @@ def _form(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-def _frozen(array: Array) -> Array:
+def frozen(array: Array) -> Array:
+    """`array`, or a view of it that cannot be written to."""
     if array.flags.writeable:
         array = array.view()
         array.flags.writeable = False

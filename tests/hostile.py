@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 FLOAT = TensorProto.FLOAT
@@ -195,3 +198,30 @@ def png(width: int, height: int, rows: bytes, *, depth: int = 8, colour: int = 2
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
     packed = zlib.compress(rows, 9)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+# What must not reach a terminal: control and bidirectional characters.
+UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@pytest.fixture(autouse=True)
+def deadline() -> Iterator[None]:
+    """No test hangs: what should take milliseconds gets seconds."""
+
+    def over(number: int, frame: object) -> None:
+        pytest.fail("hangs")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    folder = tmp_path / "room"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

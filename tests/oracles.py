@@ -12,14 +12,20 @@ import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
 
 
-def untouched(proto: onnx.ModelProto, tensors: list[str], feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors' values from onnxruntime, each added to the outputs of the whole model, as anyone would do it."""
+def giving(proto: onnx.ModelProto, tensors: list[str]) -> onnx.ModelProto:
+    """The whole model with each tensor added to its outputs, as anyone would do it."""
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     there = {value.name for value in copy.graph.output}
     for name in dict.fromkeys(tensors):
         if name not in there:
             copy.graph.output.append(onnx.ValueInfoProto(name=name))
+    return copy
+
+
+def untouched(proto: onnx.ModelProto, tensors: list[str], feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors' values from onnxruntime on the whole model."""
+    copy = giving(proto, tensors)
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -28,12 +34,7 @@ def untouched(proto: onnx.ModelProto, tensors: list[str], feeds: dict[str, np.nd
 
 def referenced(proto: onnx.ModelProto, tensors: list[str], feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The tensors' values from onnx's reference implementation in numpy."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    there = {value.name for value in copy.graph.output}
-    for name in dict.fromkeys(tensors):
-        if name not in there:
-            copy.graph.output.append(onnx.ValueInfoProto(name=name))
+    copy = giving(proto, tensors)
     return dict(zip(tensors, ReferenceEvaluator(copy).run(tensors, feeds), strict=True))
 
 

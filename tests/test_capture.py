@@ -315,7 +315,7 @@ def test_fixed_batches_are_filled(batch: int) -> None:
 
 
 def test_more_than_fits_goes_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["onnxviz.capture"], "KEPT_BYTES", 200_000)
+    monkeypatch.setattr(sys.modules["onnxviz.featuremaps"], "KEPT_BYTES", 200_000)
     x = np.random.default_rng(0).standard_normal((20, 3, 32, 32)).astype(np.float32)
     maps = capture(load(zoo.model("classifier")), x, memory=2**20)
     assert all(isinstance(array, np.memmap) for array in maps.values())

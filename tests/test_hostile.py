@@ -1,5 +1,6 @@
 """Models that a stranger made to break the reader: each works, or is refused in one line and leaves nothing behind."""
 
+# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import json
@@ -20,9 +21,11 @@ import numpy as np
 import onnx
 import pytest
 from hostile import (
+    UNSAFE,
     aborting,
     array,
     conv,
+    deadline,
     doubling_functions,
     endless_loop,
     external,
@@ -33,6 +36,7 @@ from hostile import (
     node,
     recursive_function,
     renamed,
+    room,
     small,
     sparse,
     unchecked,
@@ -45,32 +49,8 @@ from PIL import Image
 import onnxviz
 from onnxviz.cli import run
 
-UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 LONGEST_LINE = 1200
 MEMORY = 1500 * 2**20
-
-
-@pytest.fixture(autouse=True)
-def deadline() -> Iterator[None]:
-    """No test hangs: what should take milliseconds gets seconds."""
-
-    def over(number: int, frame: object) -> None:
-        pytest.fail("hangs")
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(autouse=True)
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
-    folder = tmp_path / "room"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Images and arrays that a stranger made to break the reader: each is read right, or refused in one line."""
 
+# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import io
@@ -22,38 +23,13 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from hostile import array, conv, info, model, node, png, small, weight, write
+from hostile import UNSAFE, array, conv, deadline, info, model, node, png, room, small, weight, write
 from onnx import TensorProto, helper
 from PIL import Image
 
 from onnxviz import InputError
 from onnxviz.cli import run
 from onnxviz.images import read_image
-
-UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-@pytest.fixture(autouse=True)
-def deadline() -> Iterator[None]:
-    """No test hangs: what should take milliseconds gets seconds."""
-
-    def over(number: int, frame: object) -> None:
-        pytest.fail("hangs")
-
-    before = signal.signal(signal.SIGALRM, over)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(autouse=True)
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
-    folder = tmp_path / "room"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def noise(*shape: int, dtype: Any = np.uint8) -> npt.NDArray[Any]:

@@ -136,7 +136,7 @@ def test_entries_of_a_branch_say_whose_they_are() -> None:
 
 
 def test_a_branch_that_never_ran_survives_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["onnxviz.capture"], "KEPT_BYTES", 1000)
+    monkeypatch.setattr(sys.modules["onnxviz.featuremaps"], "KEPT_BYTES", 1000)
     proto = zoo.model("subgraphs")
     for value in proto.graph.input:
         if value.name == "x":
