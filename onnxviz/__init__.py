@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxviz.capture import capture, stream
-    from onnxviz.errors import InputError, ModelError, OnnxvizError, ProviderError, SelectionError
+    from onnxviz.convert import convert
+    from onnxviz.errors import (
+        CodeExecution,
+        ConversionError,
+        InputError,
+        ModelError,
+        OnnxvizError,
+        ProviderError,
+        SelectionError,
+    )
     from onnxviz.featuremaps import FeatureMaps
     from onnxviz.images import Preprocessing
     from onnxviz.layer import Layer
@@ -22,6 +31,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "CodeExecution": "errors",
+    "ConversionError": "errors",
     "FeatureMaps": "featuremaps",
     "InputError": "errors",
     "Layer": "layer",
@@ -32,6 +43,7 @@ _HOMES = {
     "ProviderError": "errors",
     "SelectionError": "errors",
     "capture": "capture",
+    "convert": "convert",
     "load": "model",
     "plot_filters": "plots",
     "plot_maps": "plots",
@@ -40,6 +52,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "CodeExecution",
+    "ConversionError",
     "FeatureMaps",
     "InputError",
     "Layer",
@@ -50,6 +64,7 @@ __all__ = [
     "ProviderError",
     "SelectionError",
     "capture",
+    "convert",
     "load",
     "plot_filters",
     "plot_maps",

@@ -10,7 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -317,6 +317,67 @@ def maps(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: onnxviz convert model.keras -o model.onnx")
+def convert(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A .keras, .h5, .pt2 or TorchScript file, a SavedModel folder, or module:factory.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL.onnx", help="The file to write.", show_default=False)
+    ],
+    input_shape: Annotated[
+        str | None,
+        typer.Option(metavar="1x3x224x224", help="Batch first, ? for an open size; NAME=…,NAME=….", show_default=False),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keras weights or a state_dict to load.", show_default=False)
+    ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(metavar="P", help="Kept in the model; as for maps, without auto.", show_default="known models"),
+    ] = None,
+    opset: Annotated[int, typer.Option(metavar="N", help="Version of ONNX' operators.")] = 18,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Compare filters, maps and outputs with the source.")
+    ] = True,
+    allow_code_execution: Annotated[
+        bool, typer.Option("--allow-code-execution", help="Run code that the file brings along, if it must.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Convert a Keras or PyTorch model: the same filters, the same names, compared with the source."""
+    from onnxviz.convert import conversion
+    from onnxviz.tables import conversion_table
+
+    if preprocess == "auto":
+        raise InputError("convert keeps one preprocessing in the model; 'auto' is none: name raw, unit, torch …")
+    if output.suffix.lower() != ".onnx":
+        raise InputError(f"{output} does not end in .onnx, by which every tool knows an ONNX model")
+    with _stages(quiet) as on_stage, _clean_stdout():
+        done = conversion(
+            source,
+            output=output,
+            input_shape=input_shape,
+            weights=weights,
+            preprocess=preprocess,
+            opset=opset,
+            verify=verify,
+            allow_code_execution=allow_code_execution,
+            on_stage=on_stage,
+        )
+    for note in done.notes:
+        _note(quiet, note)
+    if not as_json and not quiet:
+        _stderr().print(conversion_table(done))
+    _report(as_json, done.as_dict(), done.files)
+
+
 @app.command(epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
 def annotate(
     model: ModelArgument,
@@ -430,6 +491,36 @@ def _stdout() -> Console:
 
 def _stderr() -> Console:
     return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def _clean_stdout() -> Iterator[None]:
+    """Keeps stdout for the result: what frameworks and code that a user names print meanwhile goes to stderr."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)  # native code and child processes
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@contextmanager
+def _stages(quiet: bool) -> Iterator[Any]:
+    """What is being done and for how long, on stderr, if that is a terminal; gives a function that names the stage."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage: None
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=_stderr(), transient=True
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        yield lambda stage: bar.update(task, description=stage)
 
 
 @contextmanager

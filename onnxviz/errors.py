@@ -26,3 +26,13 @@ class InputError(OnnxvizError):
 
 class ProviderError(OnnxvizError):
     """An execution provider was asked for that this machine does not offer."""
+
+
+class ConversionError(OnnxvizError):
+    """A model of another framework cannot be converted, or its conversion differs from it."""
+
+
+class CodeExecution(OnnxvizError):
+    """Going on would run code that a file brings along, and nobody has allowed it."""
+
+    exit_code = 3

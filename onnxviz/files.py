@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,23 @@ journal: IO[bytes] | None = None
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
 
 
+def destination(path: Path) -> Path:
+    """The file that is replaced when `path` is written: where a symbolic link leads, not the link.
+
+    Raises:
+        OnnxvizError: nothing can be written there.
+    """
+    if path.is_symlink():
+        path = path.resolve()
+    if path.is_dir():
+        raise OnnxvizError(f"{path} cannot be written: it is a folder")
+    if path.exists() and not path.is_file():
+        raise OnnxvizError(f"{path} cannot be written: it is a device or a pipe, not a file")
+    if not path.parent.is_dir():
+        raise OnnxvizError(f"{path} cannot be written: there is no folder {path.parent}")
+    return path
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Gives a temporary path in the same folder that replaces `path` when the block ends well.
@@ -29,20 +47,11 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary: Path | None = None
     try:
-        if path.is_symlink():
-            path = path.resolve()  # the file behind the link is replaced, not the link
-        if path.is_dir():
-            raise OnnxvizError(f"{path} cannot be written: it is a folder")
-        if path.exists() and not path.is_file():
-            raise OnnxvizError(f"{path} cannot be written: it is a device or a pipe, not a file")
-        if not path.parent.is_dir():
-            raise OnnxvizError(f"{path} cannot be written: there is no folder {path.parent}")
+        path = destination(path)
         handle, name = tempfile.mkstemp(prefix=f"{UNFINISHED}{os.getpid()}-", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        if journal is not None:
-            journal.write(f"{temporary.absolute()}\n".encode())
-            journal.flush()
+        _note_unfinished(temporary)
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # mkstemp gives 0600
         temporary.replace(path)
@@ -51,6 +60,39 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def assembling(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`; what was written into it takes its place when the block ends well.
+
+    For a file with companions: all are moved, `path`'s own name last.
+
+    Args:
+        path: as `destination` gives it.
+
+    Raises:
+        OnnxvizError: the folder cannot be written, or the disk is full; nothing is left behind.
+    """
+    folder: Path | None = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{os.getpid()}-", dir=path.parent))
+        _note_unfinished(folder)
+        yield folder
+        for made in sorted(folder.iterdir(), key=lambda one: one.name == path.name):
+            made.chmod(0o666 & ~_umask())
+            made.replace(path.with_name(made.name))
+    except OSError as error:
+        raise OnnxvizError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _note_unfinished(path: Path) -> None:
+    if journal is not None:
+        journal.write(f"{path.absolute()}\n".encode())
+        journal.flush()
 
 
 def make_folder(path: Path) -> Path:

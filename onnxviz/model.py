@@ -74,7 +74,7 @@ def load(source: str | PathLike[str] | bytes | onnx.ModelProto | Model) -> Model
     temporary = None
     if isinstance(source, bytes):
         # Through a file of its own, so that every model is opened, run and freed in one way.
-        temporary = _Scratch()
+        temporary = Scratch()
         path = temporary.folder / "model.onnx"
         path.write_bytes(source)
         label = "the model"
@@ -83,6 +83,15 @@ def load(source: str | PathLike[str] | bytes | onnx.ModelProto | Model) -> Model
         label = str(path)
     else:
         raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
+    return _opened(path, label, temporary)
+
+
+def load_scratch(path: Path, label: str, temporary: object) -> Model:
+    """Opens a file that onnxviz has just written, under another name; `temporary` owns its folder."""
+    return _opened(path, label, temporary)
+
+
+def _opened(path: Path, label: str, temporary: object) -> Model:
     # A symbolic link (model hubs use them) is followed, to the folder where references into the file hold.
     file = path.resolve() if os.path.exists(path) else path  # noqa: PTH110 - Path.exists raises on long names
     stamp = file_stamp(file)
@@ -93,7 +102,7 @@ def load(source: str | PathLike[str] | bytes | onnx.ModelProto | Model) -> Model
     return Model(original, file, label, stamp, temporary)
 
 
-class _Scratch:
+class Scratch:
     """A folder that goes when nobody holds this object any more."""
 
     def __init__(self) -> None:
@@ -119,7 +128,7 @@ class Model:
         file: Path,
         label: str,
         stamp: Stamp,
-        temporary: _Scratch | None = None,
+        temporary: object = None,
     ) -> None:
         self.file = file
         self.folder = file.parent

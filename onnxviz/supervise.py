@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -150,5 +151,8 @@ def _remove_unfinished(journal: int) -> None:
     for line in os.pread(journal, size, 0).decode("utf-8", "replace").splitlines():
         path = Path(line)
         if path.name.startswith(files.UNFINISHED):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+                continue
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich import box
 from rich.cells import cell_len
@@ -17,7 +17,42 @@ from onnxviz.model import Model, Port
 from onnxviz.symbols import Dim
 from onnxviz.text import dims, printable
 
+if TYPE_CHECKING:
+    from onnxviz.convert import Conversion
+
 Layout = Literal["onnx", "keras"]
+
+
+def conversion_table(done: Conversion) -> RenderableType:
+    """What a conversion found, for a reader: what it made, how it was compared, how long it took."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    model = done.model
+    versions = ", ".join(f"{name} {version}" for name, version in done.versions.items())
+    grid.add_row("source", Text(printable(f"{done.framework} model ({versions})", 500)))
+    convolutions = _counted(len(model.layers), "convolution")
+    grid.add_row("model", f"{convolutions}, {model.parameters:,} parameters, opset {model.opset['']}")
+    checked = done.verification
+    if checked is None:
+        grid.add_row("verified", Text("no (--no-verify)", style="yellow"))
+    else:
+        for label, text in (
+            ("filters", f"{_counted(checked.layers, 'layer')}: weights and biases identical, bit for bit"),
+            (
+                "maps",
+                f"{_counted(checked.maps, 'feature map')}: within {checked.maps_max_rel_diff:.1e} of the largest value",
+            ),
+            ("outputs", f"within {checked.max_rel_diff:.1e} of the largest value"),
+            ("fed", checked.inputs),
+        ):
+            grid.add_row(label, Text.assemble(("✓ ", "green"), text) if label != "fed" else Text(text, style="dim"))
+    grid.add_row("seconds", ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in done.seconds.items()))
+    return grid
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def document(model: Model, layers: Sequence[Layer], layout: Layout) -> dict[str, Any]:

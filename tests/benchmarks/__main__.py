@@ -115,7 +115,44 @@ def command(model: str, repeat: int) -> list[Row]:
     return [Row("onnxviz layers on VGG16, whole process", f"{wall:.2f} s", "–", "–", "< 1 s", wall < 1)]
 
 
-BENCHMARKS = {"first-map": first_map, "all-maps": all_maps, "drawing": drawing, "command": command}
+# How much faster than Keras' own export a conversion shall be, without and with verification.
+CONVERSIONS = {"VGG16": (100, 20), "ResNet50": (1, 1), "MobileNetV2": (1, 1), "EfficientNetB0": (1, 1)}
+
+
+def conversion(model: str, repeat: int) -> list[Row]:
+    """Keras models of keras.applications, converted here and by `model.export(format="onnx")`."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, aims in CONVERSIONS.items():
+            file = f"{folder}/{name}.onnx"
+            ours, checked, theirs = alternate(
+                1,
+                lambda name=name, file=file: work("convert", name, file, "no"),
+                lambda name=name, file=file: work("convert", name, file, "verify"),
+                lambda name=name, file=file: work("convert-by-keras", name, file),
+            )
+            for one, how, aim in ((ours, "", aims[0]), (checked, ", verified", aims[1])):
+                ratio = theirs.seconds / one.seconds
+                rows.append(
+                    Row(f"convert {name}{how}", f"{one.seconds:.2f} s", f"{theirs.seconds:.1f} s", f"{ratio:.1f}×",
+                        f"≥ {aim}×", ratio >= aim)
+                )  # fmt: skip
+            if name == "VGG16":
+                smaller = theirs.memory / checked.memory
+                rows.append(
+                    Row("convert VGG16, verified, memory", f"{checked.memory:.0f} MiB", f"{theirs.memory:.0f} MiB",
+                        f"{smaller:.1f}×", "≥ 8×", smaller >= 8)
+                )  # fmt: skip
+    return rows
+
+
+BENCHMARKS = {
+    "first-map": first_map,
+    "all-maps": all_maps,
+    "drawing": drawing,
+    "command": command,
+    "conversion": conversion,
+}
 
 
 def main() -> int:

@@ -122,7 +122,45 @@ def draw_subplots(ticks: bool = True) -> Callable[[], object]:
     return run
 
 
+def application(name: str):
+    """A model of `keras.applications` with weights that keep the signal alive, and everything imported."""
+    import logging
+    import os
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+    import onnx.reference
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    model = getattr(keras.applications, name)(weights=None)
+    rng = np.random.default_rng(0)
+    for variable in model.variables:
+        shape = tuple(variable.shape)
+        if variable.name == "moving_variance":
+            variable.assign(rng.uniform(0.5, 1.5, shape))
+        elif variable.name in ("moving_mean", "beta", "bias"):
+            variable.assign(rng.normal(0, 0.1, shape))
+    assert onnx.reference and tf2onnx
+    return model
+
+
+def convert(name: str, file: str, verify: str) -> Callable[[], object]:
+    import onnxviz
+
+    model, run = application(name), onnxviz.convert
+    return lambda: run(model, output=file, verify=verify == "verify")
+
+
+def convert_by_keras(name: str, file: str) -> Callable[[], object]:
+    model = application(name)
+    model(image(1)[:, : model.input_shape[1], : model.input_shape[2]])  # it refuses a model that was never called
+    return lambda: model.export(file, format="onnx", verbose=False)
+
+
 WORK = {
+    "convert": convert,
+    "convert-by-keras": convert_by_keras,
     "make-vgg16": make_vgg16,
     "first-map": first_map,
     "first-map-by-hand": first_map_by_hand,
