@@ -29,7 +29,7 @@ from onnxviz.files import assembling, destination
 from onnxviz.fold import Folded, fold
 from onnxviz.images import Preprocessing
 from onnxviz.model import PREPROCESSING_KEY, Model, Scratch, load, load_scratch
-from onnxviz.names import LAYER_KEY
+from onnxviz.names import LAYER_KEY, source_path
 from onnxviz.skeleton import embed_weights
 from onnxviz.source import Converter, InputShape, SourceModel
 from onnxviz.text import printable
@@ -38,7 +38,7 @@ from onnxviz.verify import verify as compare
 
 GROUP = "onnxviz.converters"
 DEFAULT_OPSET = 18
-# Earlier ones lack what converters write, later ones what tf2onnx 1.17 knows.
+# Earlier ones lack what converters write; of the later ones, each converter knows as many as its exporter does.
 OPSETS = range(13, 24)
 
 # `package.module:name`, or a call of it with literal arguments: `keras.applications:VGG16(weights=None)`.
@@ -241,15 +241,20 @@ def _write(folded: Folded, path: Path) -> list[Path]:
 
 
 def _name_layers(proto: onnx.ModelProto, opened: SourceModel) -> None:
-    """Writes into each convolution the path of the source layer whose weight it has, which is certain."""
-    paths = {layer.weight: layer.path for layer in opened.layers}
+    """Writes into each convolution the path of the source layer whose weight it has, which is certain.
+
+    Where several layers share a weight, what the converter noted tells which of them it is.
+    """
+    paths: dict[str, list[str]] = {}
+    for layer in opened.layers:
+        paths.setdefault(layer.weight, []).append(layer.path)
     for node in proto.graph.node:
-        path = paths.get(node.input[1]) if len(node.input) > 1 and node.op_type in ("Conv", "ConvTranspose") else None
-        if path is not None:
+        known = paths.get(node.input[1]) if len(node.input) > 1 and node.op_type in ("Conv", "ConvTranspose") else None
+        if known and source_path(node) not in known:
             kept = [entry for entry in node.metadata_props if entry.key != LAYER_KEY]
             del node.metadata_props[:]
             node.metadata_props.extend(kept)
-            node.metadata_props.add(key=LAYER_KEY, value=path)
+            node.metadata_props.add(key=LAYER_KEY, value=known[0])
 
 
 def _annotate(proto: onnx.ModelProto, opened: SourceModel, preprocessing: Preprocessing | None) -> None:

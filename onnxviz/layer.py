@@ -85,6 +85,11 @@ class Layer:
         return f"Layer({self.index}, {self.name!r}, {self.op}, {shape})"
 
     @property
+    def producer(self) -> NodeProto:
+        """The layer's node; to be read, not changed."""
+        return self._proto
+
+    @property
     def graph_scope(self) -> Scope:
         """The graph that the layer's tensors belong to."""
         return self._graph

@@ -45,6 +45,11 @@ def layer_name(node: NodeProto, weight: str | None) -> str:
     )
 
 
+def source_path(node: NodeProto) -> str:
+    """The path of the source layer that our converter noted, "" where it noted none."""
+    return next((entry.value for entry in node.metadata_props if entry.key == LAYER_KEY), "")
+
+
 def weight_parent(weight: str) -> str:
     """`block1_conv1` for `block1_conv1/kernel`; "" where the name has no parent that means a layer."""
     tail = _TF_TAIL.search(weight)

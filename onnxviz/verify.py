@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -17,6 +18,7 @@ from onnxviz.graph import Tap, expose
 from onnxviz.images import Preprocessing
 from onnxviz.layer import Layer
 from onnxviz.model import Model
+from onnxviz.names import source_path
 from onnxviz.run import difference
 from onnxviz.runtime import Session
 from onnxviz.scopes import all_graphs
@@ -120,8 +122,11 @@ def _compare_filters(source: SourceModel, model: Model) -> tuple[list[Pair], tup
             by_weight.setdefault(layer.source.tensor, []).append(layer)
     compared = []
     unused = []
+    sharing = Counter(one.weight for one in source.layers)
     for one in source.layers:
         layers = by_weight.get(one.weight)
+        if layers is not None and sharing[one.weight] > 1:  # layers with one weight are told apart by their paths
+            layers = [layer for layer in layers if source_path(layer.producer) == one.path] or None
         if layers is None:
             unused.append(one.path)
             continue
