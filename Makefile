@@ -8,7 +8,7 @@ MODEL := models/classifier.onnx
 PHOTO := models/photos/cat.jpg
 JOBS ?= 2
 
-.PHONY: demo test lint bench wheel clean
+.PHONY: demo test test-all lint bench wheel clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/onnxviz layers $(MODEL)
@@ -23,6 +23,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS)
+
+# Also what takes minutes or gigabytes: every architecture, a model of 3 GB.
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(JOBS) -m ''
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -159,7 +159,8 @@ def _evaluated(node: NodeProto, known: Mapping[str, Known], opset: Mapping[str, 
     try:
         # One node is a model of its own here; the reference implementation is onnx's definition of the operator.
         feeds = {name: operand for name, operand in zip(node.input, operands, strict=True) if name}
-        result = ReferenceEvaluator(node, opsets=dict(opset)).run(None, feeds)
+        with np.errstate(all="ignore"):  # infinity and NaN are values like others
+            result = ReferenceEvaluator(node, opsets=dict(opset)).run(None, feeds)
     except Exception:  # the reference lacks an operator or a type: it stays in the graph, which is right too
         return None
     if not all(isinstance(one, np.ndarray | np.generic) for one in result):  # a sequence

@@ -23,7 +23,7 @@ Perm = tuple[int, ...]
 
 _UNARY = frozenset(
     "Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid "
-    "HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh "
+    "HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh "
     "Softplus Softsign Sqrt Tan Tanh ThresholdedRelu".split()
 )
 _BROADCASTING = frozenset(
@@ -77,6 +77,7 @@ class _Pass:
         self.bases: dict[str, str] = {}
         self.outputs = {value.name for value in graph.output}
         self.taken = made_in(graph) | known.keys()
+        self.node_names = {node.name for node in graph.node}
 
     def run(self) -> None:
         for node in self.graph.node:
@@ -86,7 +87,7 @@ class _Pass:
             if name in self.seen or self.alias.get(name, name) != name:
                 made = self.plain(name)
                 if made != name:
-                    self.nodes.append(helper.make_node("Identity", [made], [name], name=f"{name}/Identity"))
+                    self.add("Identity", [made], name, f"{name}/Identity")
         set_nodes(self.graph, self._with_plain_names())
         del self.graph.value_info[:]
 
@@ -116,8 +117,13 @@ class _Pass:
         return self.carried_out[key]
 
     def transpose(self, source: str, perm: Perm, target: str) -> str:
-        self.nodes.append(helper.make_node("Transpose", [source], [target], name=f"{target}/Transpose", perm=perm))
+        self.add("Transpose", [source], target, f"{target}/Transpose", perm=perm)
         return target
+
+    def add(self, op: str, inputs: Sequence[str], output: str, stem: str, *, perm: Perm | None = None) -> None:
+        """Adds a node that the graph did not have, called `stem` if no other is."""
+        name = fresh(stem, self.node_names)  # onnxruntime takes no two of one name
+        self.nodes.append(helper.make_node(op, inputs, [output], name=name, perm=perm))
 
     def constant(self, name: str, array: Array) -> str:
         """The name of a constant made from the known tensor `name`."""
@@ -125,7 +131,7 @@ class _Pass:
         self.known[own] = self.known[name].rearranged(array)
         return own
 
-    def integers(self, stem: str, values: Sequence[int], dtype: npt.DTypeLike = np.int64) -> str:
+    def integers(self, stem: str, values: Sequence[int] | Array, dtype: npt.DTypeLike = np.int64) -> str:
         own = fresh(stem, self.taken)
         self.known[own] = Known(np.asarray(values, dtype))
         return own
@@ -286,6 +292,9 @@ class _Pass:
             self.carried_out[key] = self.transpose(name, perm, fresh(f"{name}/turned", self.taken))
         return self.carried_out[key]
 
+    def identity(self, node: NodeProto, inputs: list[str]) -> None:
+        self.seen[node.output[0]] = self.data(inputs)
+
     def reduce(self, node: NodeProto, inputs: list[str]) -> None:
         self.along_axes(node, inputs, attribute(node, "keepdims") != 0)
 
@@ -310,20 +319,14 @@ class _Pass:
 
     def pad(self, node: NodeProto, inputs: list[str]) -> None:
         seen = self.data(inputs)
-        if len(inputs) > 3 and inputs[3]:
-            raise _CannotPass
         rank = len(seen.perm)
-        given = self.value(inputs, 1)
-        pads = attribute(node, "pads") if given is None else [int(pad) for pad in given]
-        if pads is None or len(pads) != 2 * rank:
+        given, axes = self.value(inputs, 1), self.value(inputs, 3)
+        own = range(rank) if axes is None else [int(axis) for axis in axes]
+        if given is None or given.size != 2 * len(own):
             raise _CannotPass
-        turned = [0] * (2 * rank)
-        for axis, base_axis in enumerate(seen.perm):
-            turned[base_axis], turned[rank + base_axis] = pads[axis], pads[rank + axis]
-        if given is None:
-            self.emit(node, [seen.base], seen.perm, pads=turned)
-        else:
-            self.emit(node, [seen.base, self.integers(f"{node.name}/pads", turned), *inputs[2:]], seen.perm)
+        pads = np.zeros((2, rank), np.int64)
+        pads[:, [seen.perm[axis] for axis in own]] = given.reshape(2, len(own))
+        self.emit(node, [seen.base, self.integers(f"{node.name}/pads", pads.reshape(-1)), *inputs[2:3]], seen.perm)
 
     def slice(self, node: NodeProto, inputs: list[str]) -> None:
         seen = self.data(inputs)
@@ -368,7 +371,7 @@ class _Pass:
         start, end = attribute(node, "start") or 0, attribute(node, "end")
         wanted = self.integers(f"{node.name}/axes", list(seen.perm[slice(start, end)] if rank else []))
         sizes = fresh(f"{node.output[0]}/sizes", self.taken)
-        self.nodes.append(helper.make_node("Shape", [seen.base], [sizes], name=f"{node.name}/sizes"))
+        self.add("Shape", [seen.base], sizes, f"{node.name}/sizes")
         gather = helper.make_node("Gather", [sizes, wanted], [node.output[0]], name=node.name, axis=0)
         gather.metadata_props.extend(node.metadata_props)
         self.nodes.append(gather)
@@ -381,6 +384,7 @@ def _renumbered(axes: Sequence[int]) -> Perm:
 
 
 _SPECIAL: dict[str, Callable[[_Pass, NodeProto, list[str]], None]] = {
+    "Identity": _Pass.identity,
     "Concat": _Pass.concat,
     "Pad": _Pass.pad,
     "Slice": _Pass.slice,

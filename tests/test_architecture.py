@@ -11,6 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "onnxviz"
 ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py"))
+CONVERTERS = PACKAGE.parent / "converters" / "onnxviz_converters"
+FRAMEWORKS = ("tensorflow", "keras", "torch", "tf2onnx", "onnxscript", "jax")
 
 
 class Import(NamedTuple):
@@ -62,6 +64,9 @@ def literal_code(source):
 
 SOURCES = {room: (PACKAGE / f"{room}.py").read_text(encoding="utf-8") for room in ROOMS}
 IMPORTS = {room: imports_of(source) for room, source in SOURCES.items()}
+
+
+CONVERTER_IMPORTS = {path.stem: imports_of(path.read_text(encoding="utf-8")) for path in CONVERTERS.glob("*.py")}
 
 
 def importers(package, *, top_only=False):
@@ -128,7 +133,7 @@ importlib.import_module("dynamic")
         ("rich", {"cli", "tables"}),
         ("typer", {"cli"}),
         ("click", {"cli"}),
-        *((framework, set()) for framework in ("tensorflow", "keras", "torch", "tf2onnx", "onnxscript", "jax", "cv2")),
+        *((framework, set()) for framework in (*FRAMEWORKS, "cv2")),
         *((package, set()) for package in ("scipy", "skimage", "pandas", "tqdm", "requests", "setuptools", "psutil")),
         ("onnxviz_converters", set()),
     ],
@@ -214,6 +219,70 @@ ORDER = [
 def test_arrows_go_one_way(lower, upper):
     above = ORDER[ORDER.index(upper) :]
     assert not everything_below(lower, top_only=False) & set(above)
+
+
+# What rewrites a graph while it is converted, and what compares the result.
+CONVERTING = ["scopes", "known", "fold", "convert", "cli"]
+
+
+@pytest.mark.parametrize(("lower", "upper"), list(pairwise(CONVERTING)))
+def test_converting_has_its_own_ladder(lower, upper):
+    above = CONVERTING[CONVERTING.index(upper) :]
+    assert not everything_below(lower, top_only=False) & set(above)
+
+
+def test_only_the_command_line_converts():
+    """Looking at a model takes nothing of what makes one, and rewriting knows no source and no runtime."""
+    making = {"convert", "fold", "fuse", "known", "layout", "sizes", "source", "verify"}
+    users = {room for room in set(ROOMS) - making for other in rooms_of(room, top_only=False) if other in making}
+    assert users <= {"cli"}  # and the package, which names `convert` and loads it on first use
+    for room in ("fold", "fuse", "known", "layout", "sizes"):
+        assert not everything_below(room, top_only=False) & {"source", "verify", "runtime", "model", "convert"}
+    assert "convert" not in everything_below("verify", top_only=False)
+    assert not everything_below("source", top_only=False) & making
+
+
+@pytest.mark.parametrize("room", ["convert", "fold", "verify"])
+def test_the_command_line_loads_converting_late(room):
+    assert room not in everything_below("cli")
+
+
+@pytest.mark.parametrize("module", sorted(CONVERTER_IMPORTS))
+def test_a_converter_reaches_few_rooms(module):
+    found = {one.module for one in CONVERTER_IMPORTS[module] if one.module.split(".")[0] == "onnxviz"}
+    assert found <= {f"onnxviz.{room}" for room in ("errors", "images", "model", "names", "source", "text")}
+
+
+@pytest.mark.parametrize("entry", ["keras", "pytorch"])
+def test_a_converter_imports_its_framework_when_it_is_used(entry):
+    """Whoever asks which converters there are imports these modules, and must not wait for a framework."""
+    found, waiting = set(), [entry]
+    while waiting:
+        for one in CONVERTER_IMPORTS[waiting.pop()]:
+            package, _, module = one.module.partition(".")
+            if one.top and package == "onnxviz_converters" and module and one.module not in found:
+                waiting.append(module)
+            if one.top:
+                found.add(one.module)
+    assert {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names) <= {
+        "numpy", "onnx", "onnxviz", "onnxviz_converters",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("family", "other"), [("keras", "torch"), ("torch", "keras"), ("torch", "tensorflow")])
+def test_one_framework_knows_nothing_of_the_other(family, other):
+    modules = [module for module in CONVERTER_IMPORTS if module.startswith(family)]
+    assert modules
+    reached = {one.module for module in modules for one in CONVERTER_IMPORTS[module]}
+    assert not {name for name in reached if name.removeprefix("onnxviz_converters.").startswith(other)}
+
+
+def test_there_is_no_cycle_among_the_converters():
+    graph = {
+        module: {one.module.partition(".")[2] for one in found if one.module.startswith("onnxviz_converters.")}
+        for module, found in CONVERTER_IMPORTS.items()
+    }
+    TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("room", ROOMS)

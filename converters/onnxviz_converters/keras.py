@@ -24,7 +24,16 @@ from onnxviz.errors import CodeExecution, ConversionError
 from onnxviz.source import InputShape, Observed, SourceInput, SourceModel, Traced
 from onnxviz_converters import keras_graph
 from onnxviz_converters.keras_applications import known_preprocessing
-from onnxviz_converters.keras_layers import array_of, convolutions, named_variables, one_line, plain_name, quiet, walk
+from onnxviz_converters.keras_layers import (
+    TEXT,
+    array_of,
+    convolutions,
+    named_variables,
+    one_line,
+    plain_name,
+    quiet,
+    walk,
+)
 
 Array = npt.NDArray[Any]
 
@@ -138,6 +147,8 @@ class KerasSource(SourceModel):
         self._variables = named_variables(model)
         names = {id(variable): name for name, variable in self._variables.items()}
         self.layers, self._observable = convolutions(model, names)
+        if any(getattr(layer, "compute_dtype", None) == "bfloat16" for _, layer in walk(model)):
+            self.notes.append("computes in bfloat16, which tf2onnx writes as float16: values beyond 65504 overflow")
         known = known_preprocessing(model)
         self.preprocessing = known[0] if known is not None else None
         if known is not None:
@@ -154,8 +165,8 @@ class KerasSource(SourceModel):
     def trace(self, opset: int) -> Traced:
         """The graph, and the variables it reads; see `SourceModel.trace`."""
         values = {name: array_of(variable) for name, variable in self._variables.items()}
-        paths = [path for path, _ in walk(self.model)]
-        proto, constants = keras_graph.traced(self.model, self._feeds_of, self.inputs, self._variables, opset, paths)
+        layers = dict(walk(self.model))
+        proto, constants = keras_graph.traced(self.model, self._feeds_of, self.inputs, self._variables, opset, layers)
         return Traced(proto, keras_graph.as_it_is_read(proto, {**values, **constants}))
 
     def run(self, feeds: Mapping[str, Array], observe: Sequence[str] = ()) -> Observed:
@@ -165,7 +176,7 @@ class KerasSource(SourceModel):
         seen: dict[str, list[Array]] = {path: [] for path in observe}
         arguments = self._feeds_of([feeds[one.name] for one in self.inputs])
         # In the scope, what the model counts or draws as it runs is forgotten afterwards.
-        with _observed({path: self._observable[path] for path in observe}, seen), keras.StatelessScope():
+        with quiet(), _observed({path: self._observable[path] for path in observe}, seen), keras.StatelessScope():
             try:
                 result = self.model(arguments, training=False)
             except Exception as error:
@@ -230,10 +241,7 @@ def _inputs(model: Any, given: Mapping[str, InputShape]) -> tuple[SourceInput, .
     result = []
     for one in declared:
         if one.dtype == "string":
-            raise ConversionError(
-                f"input '{one.name}' of {model.name} is text, which ONNX' own operators hardly treat: convert the part "
-                "of the model that comes after its TextVectorization or StringLookup"
-            )
+            raise ConversionError(TEXT.format(name=one.name, model=model.name))
         asked = given.get(one.name, given.get("") if len(declared) == 1 else None)
         if asked is None:
             result.append(one)

@@ -16,8 +16,8 @@ from onnxviz.errors import ConversionError
 from onnxviz.names import LAYER_KEY, distinct
 from onnxviz.source import SourceInput
 from onnxviz_converters.keras_layers import one_line
-from onnxviz_converters.keras_operations import exportable_operations
-from onnxviz_converters.tensorflow_graph import converted, layer_scope
+from onnxviz_converters.keras_operations import exportable_operations, numbered_scopes
+from onnxviz_converters.tensorflow_graph import NUMBERED, converted, layer_scope
 
 Array = npt.NDArray[Any]
 
@@ -38,7 +38,7 @@ def traced(
     inputs: Sequence[SourceInput],
     variables: Mapping[str, Any],
     opset: int,
-    layers: Sequence[str],
+    layers: Mapping[str, Any],
 ) -> tuple[onnx.ModelProto, dict[str, Array]]:
     """The model as an ONNX graph that reads its variables by name, and the constant tensors it reads beside them.
 
@@ -48,7 +48,7 @@ def traced(
         inputs: what it is fed.
         variables: its variables by the names they shall have.
         opset: version of ONNX' own operators.
-        layers: paths of the model's layers.
+        layers: the model's layers by path.
 
     Raises:
         ConversionError: the model cannot be traced, or uses an operation that ONNX or tf2onnx lacks.
@@ -67,7 +67,7 @@ def traced(
         *(tf.TensorSpec(v.shape, v.dtype, name=f"{_WEIGHT}{k}") for k, v in enumerate(variables.values())),
     ]
     try:
-        with exportable_operations():
+        with exportable_operations(), numbered_scopes(list(layers.values())):
             function = tf.function(body, input_signature=signature, autograph=False).get_concrete_function()
     except Exception as error:
         hint = ""
@@ -93,7 +93,7 @@ def traced(
     fed = [one.name for one in function.inputs if one.dtype != tf.resource]
     proto = converted(definition, fed, [one.name for one in function.outputs], opset, model.name)
     names = _output_names(model, len(proto.graph.output))
-    return tidied(proto, renamed, names, inputs, layers, model.name), constants
+    return tidied(proto, renamed, names, inputs, list(layers), model.name), constants
 
 
 def _output_names(model: Any, count: int) -> list[str]:
@@ -121,16 +121,21 @@ def _sign(node: onnx.NodeProto, owner: str, owners: _Owners) -> None:
 
 
 class _Owners:
-    """Which layer a node comes from, by the scopes in its name: `vgg16_1/block1_conv1_1/Relu`."""
+    """Which layer a node comes from, by the scopes in its name: `vgg16_1/block1_conv1.L1_1/Relu`."""
 
     def __init__(self, layers: Sequence[str], model: str) -> None:
+        self.paths = list(layers)
         self.layers = set(layers)
         self.model = model
 
     def of(self, name: str) -> str:
         """The path of the innermost layer, "" where none is named."""
+        parts = name.split("/")[:-1]
+        for part in reversed(parts):
+            if number := NUMBERED.search(part):
+                return self.paths[int(number[1])]
         path = ""
-        for part in name.split("/")[:-1]:
+        for part in parts:
             # TensorFlow numbers a scope that is entered again: conv, conv_1, conv_2.
             for candidate in (part, re.sub(r"_\d+$", "", part)):
                 longer = f"{path}/{candidate}" if path else candidate

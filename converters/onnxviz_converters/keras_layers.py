@@ -16,6 +16,11 @@ from onnxviz.source import SourceLayer
 
 Array = npt.NDArray[Any]
 
+TEXT = (
+    "input '{name}' of {model} is text, which ONNX' own operators hardly treat: convert the part of the model that "
+    "comes after its TextVectorization or StringLookup"
+)
+
 
 def walk(layer: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Yields (path, layer) for every layer of the model, each once; paths are `backbone/block1_conv1`."""

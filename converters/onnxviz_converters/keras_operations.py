@@ -139,6 +139,37 @@ def exportable_operations() -> Iterator[None]:
             setattr(homes[name], name, original)
 
 
+@contextmanager
+def numbered_scopes(layers: Sequence[Any]) -> Iterator[None]:
+    """Puts each layer's position in `layers` into the names of the operations that it is traced to: `conv.L3_1/Relu`.
+
+    TensorFlow numbers a scope that is entered again, so that `conv2d_1` may be the layer of that name or the second
+    time that `conv2d` is entered. Where Keras has changed this, the names are as they are.
+    """
+    import tensorflow as tf
+
+    try:
+        from keras.src import backend
+    except ImportError:
+        yield
+        return
+    original = backend.name_scope
+    numbers = {id(layer): number for number, layer in enumerate(layers)}
+
+    class NumberedScope(original):  # type: ignore[misc, valid-type]
+        def __init__(self, name: str, **options: Any) -> None:
+            super().__init__(name, **options)
+            number = numbers.get(id(options.get("caller")))
+            if number is not None:
+                self._tf_name_scope = tf.name_scope(f"{name}.L{number}")
+
+    try:
+        backend.name_scope = NumberedScope
+        yield
+    finally:
+        backend.name_scope = original
+
+
 def _transposed_pads(
     kernel: Sequence[int], strides: Any, padding: str, output_padding: Any, dilations: Any
 ) -> list[int]:

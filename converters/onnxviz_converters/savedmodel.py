@@ -18,7 +18,7 @@ import numpy.typing as npt
 from onnxviz.errors import CodeExecution, ConversionError
 from onnxviz.source import InputShape, Observed, SourceInput, SourceLayer, SourceModel, Traced
 from onnxviz_converters import keras_graph, tensorflow_graph
-from onnxviz_converters.keras_layers import depthwise_order, kernel_order, one_line, quiet, transposed_order
+from onnxviz_converters.keras_layers import TEXT, depthwise_order, kernel_order, one_line, quiet, transposed_order
 
 Array = npt.NDArray[Any]
 
@@ -29,6 +29,8 @@ _ORDERS: dict[str, Callable[[Array], Array]] = {
     "Conv2DBackpropInput": transposed_order,
     "Conv3DBackpropInputV2": transposed_order,
 }
+# Operations between a variable and the convolution that reads it; Cast is that of mixed precision.
+_PASSING = ("Identity", "ReadVariableOp", "ExpandDims", "Squeeze", "Reshape", "Cast")
 _SIGNATURES = ("serving_default", "serve")
 
 
@@ -81,6 +83,8 @@ class SavedModelSource(SourceModel):
                 if len(asked) != len(shape):
                     raise ConversionError(f"input '{plain}' of {self.folder} has {len(shape)} axes, not {len(asked)}")
                 shape[1:] = [a if a is not None else b for a, b in zip(asked[1:], shape[1:], strict=True)]
+            if spec.dtype.name == "string":
+                raise ConversionError(TEXT.format(name=plain, model=self.folder))
             inputs.append(SourceInput(plain, tuple(shape), spec.dtype.name))
         return tuple(inputs)
 
@@ -133,7 +137,7 @@ class SavedModelSource(SourceModel):
             if name in self._names:
                 return self._names[name]
             maker = self._nodes.get(name)
-            if maker is None or maker.op not in ("Identity", "ReadVariableOp", "ExpandDims", "Squeeze", "Reshape"):
+            if maker is None or maker.op not in _PASSING:
                 return None
             name = maker.input[0]
         return None
@@ -143,7 +147,6 @@ class SavedModelSource(SourceModel):
         for node in self._definition.node:
             for name in node.input:
                 readers.setdefault(name.split(":")[0], []).append(node)
-        self._operations = {operation.name for operation in self._frozen.graph.get_operations()}
         layers: dict[str, SourceLayer] = {}
         self._fetches: dict[str, list[str]] = {}
         for node in self._definition.node:
@@ -158,16 +161,30 @@ class SavedModelSource(SourceModel):
             stem, count = path, 2
             while path in layers and layers[path].weight != kernel:
                 path, count = f"{stem}_{count}", count + 1
-            # What Keras calls the convolution's output has its bias in it.
-            following = readers.get(node.name, [])
-            biased = following[0] if len(following) == 1 and following[0].op == "BiasAdd" else None
-            self._fetches.setdefault(path, []).append(f"{(biased or node).name}:0")
-            # One that was inlined is not in the graph that is run.
-            observed = node.name in self._operations
+            # What Keras calls the convolution's output has its bias in it, and a dilated one's space in its place.
+            last = node
+            for then in ("BatchToSpaceND", "BiasAdd"):
+                following = readers.get(last.name, [])
+                if len(following) == 1 and following[0].op == then:
+                    last = following[0]
+            self._fetches.setdefault(path, []).append(f"{last.name}:0")
+            observed = self._is_observable(last.name, node.op)
             layers.setdefault(
                 path, SourceLayer(path, kernel, _reader(self._variables[kernel], order), observed=observed)
             )
         return tuple(layers.values())
+
+    def _is_observable(self, name: str, operation: str) -> bool:
+        """Whether the tensor is what the ONNX convolution gives.
+
+        One that was inlined is not in the graph that is run, and a transposed convolution of an open size is cut
+        to its size afterwards.
+        """
+        graph = self._frozen.graph
+        if name not in {one.name for one in graph.get_operations()}:
+            return False
+        shape = graph.get_tensor_by_name(f"{name}:0").shape
+        return "Backprop" not in operation or (shape.rank is not None and None not in tuple(shape)[1:])
 
     def trace(self, opset: int) -> Traced:
         """The frozen graph with its variables outside again; see `SourceModel.trace`."""
@@ -185,7 +202,8 @@ class SavedModelSource(SourceModel):
         names = ["output"] if names == ["output_0"] else names
         paths = [one.rpartition("/")[0] for one in self._variables]
         proto = keras_graph.tidied(proto, renamed, names, self.inputs, paths, self.folder.name)
-        return Traced(proto, {name: _value(self._variables[name]) for name in weights.values()})
+        values = {name: _value(self._variables[name]) for name in weights.values()}
+        return Traced(proto, keras_graph.as_it_is_read(proto, values))
 
     def run(self, feeds: Mapping[str, Array], observe: Sequence[str] = ()) -> Observed:
         """Runs the signature; observed tensors are fetched from its frozen graph."""

@@ -14,10 +14,13 @@ from onnxviz.errors import ConversionError
 from onnxviz_converters.keras_layers import one_line, quiet
 from onnxviz_converters.keras_operations import PADS
 
+# What `keras_operations.numbered_scopes` adds to a scope, and TensorFlow when it is entered again.
+NUMBERED = re.compile(r"\.L(\d+)(?:_\d+)?$")
+
 
 def layer_scope(name: str) -> str:
-    """`block1/conv1` of a node name `model_1/block1_1/conv1_1/convolution`."""
-    return "/".join(re.sub(r"_\d+$", "", part) for part in name.split("/")[1:-1])
+    """`block1/conv1` of a node name `model_1/block1.L3_1/conv1.L5_1/convolution`."""
+    return "/".join(re.sub(r"_\d+$", "", NUMBERED.sub("", part)) for part in name.split("/")[1:-1])
 
 
 def converted(definition: Any, inputs: list[str], outputs: list[str], opset: int, label: str) -> onnx.ModelProto:
@@ -39,6 +42,9 @@ def converted(definition: Any, inputs: list[str], outputs: list[str], opset: int
     import tensorflow as tf
     import tf2onnx
 
+    newest = max(tf2onnx.constants.OPSET_TO_IR_VERSION)
+    if opset > newest:
+        raise ConversionError(f"tf2onnx {tf2onnx.__version__} writes opsets up to {newest}, not {opset}")
     with quiet():
         try:
             definition = inlined(definition, inputs, outputs)
@@ -135,22 +141,40 @@ def _transposed_convolution(context: Any, node: Any, name: str, args: Any) -> No
     """A transposed convolution, padded as `exportable_operations` has noted, whatever the size of its input is."""
     from tf2onnx.onnx_opset import nn
 
+    spatial = 3 if node.type == "Conv3DBackpropInputV2" else 2
     note = node.attr.pop(PADS, None)
-    if note is None:
+    pads = list(note.ints) if note is not None else _pads_by_size(context, node, spatial)
+    if pads is None:
         nn.ConvTranspose.version_11(context, node)
         return
-    spatial = 3 if node.type == "Conv3DBackpropInputV2" else 2
     node.type = "ConvTranspose"
     nn.conv_kernel_shape(context, node, 1, spatial=spatial)
     node.set_attr("auto_pad", "NOTSET")
-    node.set_attr("pads", note.ints[: 2 * spatial])
-    if any(extra := note.ints[2 * spatial :]):
+    node.set_attr("pads", pads[: 2 * spatial])
+    if any(extra := pads[2 * spatial :]):
         node.set_attr("output_padding", extra)
     nn.conv_dims_attr(node, "strides", spatial=spatial)
     nn.conv_dims_attr(node, "dilations", spatial=spatial)
     _, kernel, data, *bias = node.input
     context.replace_inputs(node, [data, kernel, *bias])
     nn.conv_convert_inputs(context, node, with_kernel=True, spatial=spatial, quantization_axis=1)
+
+
+def _pads_by_size(context: Any, node: Any, spatial: int) -> list[int] | None:
+    """What a transposed convolution cuts off and adds, from the sizes of its input and output; None if one is open."""
+    if node.get_attr_str("data_format") not in ("NHWC", "NDHWC"):
+        return None
+    before, after = (context.get_shape(name) for name in (node.input[2], node.output[0]))
+    kernel = context.get_shape(node.input[1])
+    if not before or not after or min(*before[1:], *after[1:]) < 0:
+        return None
+    steps, dilations = (list(node.get_attr(name).ints)[1:-1] for name in ("strides", "dilations"))
+    growth = [
+        after[axis + 1] - (before[axis + 1] - 1) * steps[axis] - (kernel[axis] - 1) * dilations[axis] - 1
+        for axis in range(spatial)
+    ]
+    cut = [max(-one, 0) for one in growth]
+    return [*(one // 2 for one in cut), *(one - one // 2 for one in cut), *(max(one, 0) for one in growth)]
 
 
 _HANDLERS: dict[str, tuple[Any, list[Any]]] = {
