@@ -26,3 +26,7 @@ class InputError(OnnxvizError):
 
 class ProviderError(OnnxvizError):
     """An execution provider was asked for that this machine does not offer."""
+
+
+class UnsupportedGradientError(OnnxvizError, NotImplementedError):
+    """A tensor cannot be differentiated; the message lists every node that stands in the way, and what helps."""
