@@ -262,6 +262,7 @@ def test_the_engine_of_gradients_knows_no_operator():
         assert "gradients.engine" not in everything_below(room)
         assert rooms_of(room) <= {
             "gradients.builder",
+            "gradients.corrections",
             "gradients.rules.windows",
             "gradients.step",
             "gradients.table",

@@ -128,15 +128,22 @@ class Value:
         """Repeated along axes of size 1 to fill `shape`, an integer tensor."""
         return self.op("Expand", shape)
 
-    def slice(self, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> Value:
+    def slice(self, starts: Sequence[int] | Value, ends: Sequence[int] | Value, axes: Sequence[int]) -> Value:
         """The part from `starts` to before `ends` along `axes`."""
-        build = self.builder.integers
-        return self.op("Slice", build(starts), build(ends), build(axes))
+        bounds = [x if isinstance(x, Value) else self.builder.integers(x) for x in (starts, ends, axes)]
+        return self.op("Slice", *bounds)
 
-    def pad(self, begin: Sequence[int], end: Sequence[int], axes: Sequence[int]) -> Value:
-        """With zeros added before and behind along `axes`."""
-        build = self.builder.integers
-        return self.op("Pad", build([*begin, *end]), None, build(axes)) if any((*begin, *end)) else self
+    def pad(self, begin: Sequence[int], end: Sequence[int], axes: Sequence[int], rank: int) -> Value:
+        """With zeros added before and behind along `axes`.
+
+        All axes are written out: onnxruntime's transpose optimizer misreads the `axes` input of Pad (1.32).
+        """
+        if not any((*begin, *end)):
+            return self
+        pads = [0] * (2 * rank)
+        for axis, before, behind in zip(axes, begin, end, strict=True):
+            pads[axis], pads[axis + rank] = before, behind
+        return self.op("Pad", self.builder.integers(pads))
 
 
 class Builder:
@@ -231,6 +238,13 @@ class Builder:
             return self.integers([math.prod(known)])
         size = self.op("Size", self.tensor(tensor))
         return Value(self, size.name, TensorProto.INT64).reshape([1])
+
+    def size_of(self, tensor: str, axis: int) -> Value:
+        """The size of a forward tensor along `axis`, as a vector of one int64."""
+        dim = (self.prepared.shape(tensor) or ())[axis]
+        if isinstance(dim, int):
+            return self.integers([dim])
+        return self.shape_of(tensor).op("Gather", self.integers([axis]))
 
     def graph(self, outputs: Sequence[str]) -> onnx.GraphProto:
         """The forward and the appended nodes, with those constants made that `outputs` need."""

@@ -41,42 +41,59 @@ def _settle_ceil(node: NodeProto, shapes: Shapes) -> bool:
     """Replaces ceil_mode by pads where a last window would begin in the padding behind.
 
     ONNX ignores such a window, and so does onnxruntime, but onnx's shape inference counts it. Where another axis has
-    a last window that hangs over, its end is padded that far instead.
+    a last window that hangs over, its end is padded that far instead; `has_surplus` tells where that cannot be done.
+    """
+    dims: tuple[Dim, ...] = shapes.of(node.input[0]) or ()
+    found = _last_windows(node, dims)
+    if found is None or not found[0]:
+        return False
+    _, pads, ends = found
+    rank = len(ends)
+    attributes = node_attributes(node)
+    counted = "count_include_pad" in attributes and attributes["count_include_pad"].i
+    kernel = attributes["kernel_shape"].ints
+    # A longer pad would be counted; and onnxruntime takes none as long as the kernel.
+    if ends != pads[rank:] and (counted or any(end >= k for end, k in zip(ends, kernel, strict=True))):
+        return False
+    attributes["ceil_mode"].i = 0
+    if "pads" not in attributes:
+        node.attribute.append(helper.make_attribute("pads", pads))
+        attributes = node_attributes(node)
+    attributes["pads"].ints[rank:] = ends
+    return True
+
+
+def has_surplus(node: NodeProto, dims: tuple[Dim, ...]) -> bool:
+    """Whether shape inference counts a window of a pooling, whose input has the shape `dims`, that is ignored."""
+    found = _last_windows(node, dims)
+    return found is not None and found[0]
+
+
+def _last_windows(node: NodeProto, dims: tuple[Dim, ...]) -> tuple[bool, list[int], list[int]] | None:
+    """For a pooling with ceil_mode: whether any axis has a window too many, the pads, and end pads that hold the rest.
+
+    None where there is no ceil_mode or sizes are open.
     """
     attributes = node_attributes(node)
     if "ceil_mode" not in attributes or not attributes["ceil_mode"].i or "kernel_shape" not in attributes:
-        return False
+        return None
     kernel = list(attributes["kernel_shape"].ints)
     rank = len(kernel)
 
-    def given(key: str, default: int) -> list[int]:
-        return list(attributes[key].ints) if key in attributes else [default] * rank
+    def given(key: str, default: int, count: int = rank) -> list[int]:
+        return list(attributes[key].ints) if key in attributes else [default] * count
 
-    dims: tuple[Dim, ...] = shapes.of(node.input[0]) or ()
     sizes = [dim for dim in dims[2:] if isinstance(dim, int)]
-    pads = list(attributes["pads"].ints) if "pads" in attributes else [0] * (2 * rank)
-    if len(sizes) != rank or len(pads) != 2 * rank or attributes.get("auto_pad", _NOTSET).s not in (b"NOTSET", b""):
-        return False
-    surplus = False
-    ends = []
+    pads = given("pads", 0, 2 * rank)
+    padded_so = "auto_pad" not in attributes or attributes["auto_pad"].s in (b"NOTSET", b"")
+    if len(sizes) != rank or len(pads) != 2 * rank or not padded_so:
+        return None
+    surplus, ends = False, []
     rows = zip(sizes, kernel, given("strides", 1), given("dilations", 1), pads[:rank], pads[rank:], strict=True)
     for size, taps, stride, dilation, begin, end in rows:
         extent = (taps - 1) * dilation + 1
         last = -(-(size + begin + end - extent) // stride) * stride  # where the last window begins
-        if last >= size + begin:
-            surplus = True
-            ends.append(end)
-        else:
-            ends.append(max(end, last + extent - size - begin))
-    if not surplus or ("count_include_pad" in attributes and attributes["count_include_pad"].i and ends != pads[rank:]):
-        return False
-    attributes["ceil_mode"].i = 0
-    if ends != pads[rank:]:
-        if "pads" not in attributes:
-            node.attribute.append(helper.make_attribute("pads", pads))
-            attributes = node_attributes(node)
-        attributes["pads"].ints[rank:] = ends
-    return True
-
-
-_NOTSET = helper.make_attribute("auto_pad", "NOTSET")
+        beyond = last >= size + begin
+        surplus |= beyond
+        ends.append(end if beyond else max(end, last + extent - size - begin))
+    return surplus, pads, ends

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from weakref import WeakKeyDictionary
 
@@ -22,8 +22,8 @@ from onnxviz.text import dims as shown
 from onnxviz.text import printable
 from onnxviz.weights import Constant, Constants
 
-# Each turn may make known what the next one needs; real models take two or three.
-MAX_TURNS = 8
+# Each turn may make known what the next one needs; most models take one or two, ShuffleNet one for each shuffle.
+MAX_TURNS = 32
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
 
 InputShapes = Mapping[str, Sequence[int | str | None]]
@@ -144,10 +144,21 @@ def _prepared(model: Model, shapes: Mapping[str, tuple[int | str | None, ...]]) 
     file = model.constants.file
     inferred = Shapes(proto)
     for _ in range(MAX_TURNS):
-        if not fold(proto, inferred, file, model.folder) and not correct(graph, inferred):
+        folded = fold(proto, inferred, file, model.folder)
+        corrected = correct(graph, inferred)
+        if not corrected and (not folded or _all_known(graph, inferred)):
             break
         inferred = Shapes(proto)
     return Prepared(proto, inferred, model, widened)
+
+
+def _all_known(graph: GraphProto, shapes: Shapes) -> bool:
+    """Whether inferring shapes anew can teach nothing."""
+    return all(None not in (shapes.of(name) or (None,)) or shapes.of(name) == () for name in _outputs(graph))
+
+
+def _outputs(graph: GraphProto) -> Iterator[str]:
+    return (name for node in graph.node for name in node.output if name)
 
 
 def _drop_defaults(graph: GraphProto) -> None:

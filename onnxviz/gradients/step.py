@@ -182,23 +182,26 @@ class Step:
 
     def unrepeated(self, value: Value, index: int, wide: Sequence[Dim]) -> Value:
         """`value`, of shape `wide`, summed over the axes along which the input at `index` was broadcast to it."""
-        narrow = self.dims(self.input(index))
+        mine = self.input(index)
+        narrow = self.dims(mine)
         new = len(wide) - len(narrow)
-        repeated = [axis for axis in range(new, len(wide)) if self._repeats(narrow[axis - new], wide, axis, index)]
-        if new:
-            return value.sum([*range(new), *repeated]).reshape(self.shape_of(self.input(index)))
-        return value.sum(repeated)
+        repeated = [new + axis for axis, size in enumerate(narrow) if size == 1 and wide[new + axis] != 1]
+        value = value.sum([*range(new), *repeated], keep=True)
+        unsure = [axis for axis in range(len(narrow)) if self._may_repeat(index, axis, wide)]
+        if unsure:
+            # Summing along an axis of size 1 does nothing, so it need not be known whether the output is larger.
+            sizes = self.shape_of(mine).op("Gather", self.builder.integers(unsure))
+            places = sizes.op("Equal", 1).op("NonZero").reshape([-1])
+            axes = self.builder.integers([new + axis for axis in unsure]).op("Gather", places)
+            value = value.op("ReduceSum", axes, keepdims=1, noop_with_empty_axes=1)
+        return value.reshape(self.shape_of(mine)) if new else value
 
-    def _repeats(self, mine: Dim, wide: Sequence[Dim], axis: int, index: int) -> bool:
-        """Whether the input at `index`, of size `mine`, is broadcast along `axis` of shape `wide`."""
-        if isinstance(mine, int):
-            return mine == 1 and wide[axis] != 1
-        if mine is not None and mine == wide[axis]:
+    def _may_repeat(self, index: int, axis: int, wide: Sequence[Dim]) -> bool:
+        """Whether the input at `index` has an open size along its `axis` that could be 1 where the output's is not."""
+        dims = self.dims(self.input(index))
+        size, behind = dims[axis], len(dims) - axis
+        if isinstance(size, int) or (size is not None and size == wide[-behind]):
             return False
-        # An open size: it is the output's own if no other input can have made the output larger.
-        behind = len(wide) - axis
+        # It is the output's own size if no other input can have made the output larger.
         others = [self.dims(self.input(i)) for i, name in enumerate(self.node.input) if name and i != index]
-        if all(len(dims) < behind or dims[-behind] == 1 for dims in others):
-            return False
-        name = self.node.input[index]
-        self.refuse("unknown-static-shape", f"whether '{name}' is repeated along axis {axis} is not known", PIN)
+        return not all(len(other) < behind or other[-behind] == 1 for other in others)

@@ -17,6 +17,9 @@ from onnxviz.text import printable
 # They look at the model from outside, so they work whatever it is made of.
 GRADIENT_FREE = ("occlusion", "rise", "score-cam", "eigen-cam")
 
+# Blocking nodes that a message lists.
+LISTED = 10
+
 
 @dataclass(frozen=True)
 class Blocking:
@@ -85,7 +88,9 @@ class Support:
             f"cannot differentiate {what}: {count} of {self.nodes} nodes on the path "
             f"{'has' if count == 1 else 'have'} no gradient."
         ]
-        lines += [f"  {number}. {blocking}" for number, blocking in enumerate(self.blocking, 1)]
+        lines += [f"  {number}. {blocking}" for number, blocking in enumerate(self.blocking[:LISTED], 1)]
+        if count > LISTED:
+            lines.append(f"  … and {count - LISTED} more (grad_support lists them all)")
         if self.reaches:
             lines.append(
                 f"  Differentiable up to: '{printable(self.reaches)}' (node {self.reached} of {self.nodes}) - "

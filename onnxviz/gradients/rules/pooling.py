@@ -75,7 +75,7 @@ def _repeated(step: Step, g: Value, found: Window) -> Value:
         "Resize", None, scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
     )
     left = [size - count * k for size, count, k in zip(inputs, outputs, found.kernel, strict=True)]
-    return spread.pad([0] * len(left), left, list(axes))
+    return spread.pad([0] * len(left), left, list(axes), len(left) + 2)
 
 
 @rule("LpPool")

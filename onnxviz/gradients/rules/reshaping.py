@@ -27,12 +27,18 @@ def transpose(step: Step) -> Value:
 def concat(step: Step) -> Sequence[Value | None]:
     """Each: its part of g."""
     axis = step.attribute("axis", 0) % step.rank(step.y)
+    sizes = [step.dims(step.input(index))[axis] for index in range(len(step.node.input))]
     parts: list[Value | None] = []
-    start = 0
-    for index in range(len(step.node.input)):
-        (size,) = step.sizes(step.input(index), [axis])
-        parts.append(step.g.slice([start], [start + size], [axis]))
-        start += size
+    start: Value = step.builder.integers([0])
+    known = 0
+    for index, size in enumerate(sizes):
+        if isinstance(size, int) and all(isinstance(before, int) for before in sizes[:index]):
+            known += size
+            end = step.builder.integers([known])
+        else:
+            end = start + step.builder.size_of(step.node.input[index], axis)
+        parts.append(step.g.slice(start, end, [axis]))
+        start = end
     return parts
 
 

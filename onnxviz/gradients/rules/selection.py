@@ -22,17 +22,17 @@ def put_back(step: Step, g: Value, axis: int, positions: Array, size: int) -> Va
     Where no position occurs twice, each sample is fetched from g, or from a zero put behind it; else g is multiplied
     by a matrix of ones and zeros.
     """
-    count = len(positions)
+    count, rank = len(positions), step.rank(step.x)
     if count and np.array_equal(positions, np.arange(positions[0], positions[0] + count)):
-        return g.pad([int(positions[0])], [size - int(positions[0]) - count], [axis])
+        return g.pad([int(positions[0])], [size - int(positions[0]) - count], [axis], rank)
     if len(np.unique(positions)) == count:
         source = np.full(size, count, np.int64)
         source[positions] = np.arange(count)
-        padded = g.pad([0], [1], [axis]) if count < size else g
+        padded = g.pad([0], [1], [axis], rank) if count < size else g
         return padded.op("Gather", step.builder.constant(source), axis=axis)
     if count * size > MAX_MATRIX:
         step.refuse("attribute-unsupported", f"picking {count:,} of {size:,} positions, some twice, is not supported")
-    return step.along(g, axis, step.rank(step.x), lambda: np.asarray(positions[:, None] == np.arange(size)))
+    return step.along(g, axis, rank, lambda: np.asarray(positions[:, None] == np.arange(size)))
 
 
 @rule("Slice")
@@ -98,7 +98,7 @@ def pad(step: Step) -> Value:
     begins, ends = pads[: len(axes)], pads[len(axes) :]
     mode = step.attribute("mode", "constant")
     if mode == "constant":
-        return _without_border(step.g, axes, begins, ends)
+        return _without_border(step.g, axes, begins, ends, rank)
     g = step.g
     for axis, begin, end in zip(axes, begins, ends, strict=True):
         if begin or end:
@@ -107,13 +107,14 @@ def pad(step: Step) -> Value:
     return g
 
 
-def _without_border(g: Value, axes: Sequence[int], begins: Sequence[int], ends: Sequence[int]) -> Value:
+def _without_border(g: Value, axes: Sequence[int], begins: Sequence[int], ends: Sequence[int], rank: int) -> Value:
+    """Without the padding that was added."""
     cut = [i for i, _ in enumerate(axes) if begins[i] > 0 or ends[i] > 0]
     if cut:
         stops = [-ends[i] if ends[i] > 0 else _END for i in cut]
         g = g.slice([max(begins[i], 0) for i in cut], stops, [axes[i] for i in cut])
     # A negative pad cut the input: those samples have no influence.
-    return g.pad([max(-b, 0) for b in begins], [max(-e, 0) for e in ends], axes)
+    return g.pad([max(-b, 0) for b in begins], [max(-e, 0) for e in ends], axes, rank)
 
 
 def _mirrored(size: int, begin: int, end: int, mode: str) -> Array:

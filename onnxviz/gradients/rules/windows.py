@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from onnxviz.gradients.builder import Value
+from onnxviz.gradients.corrections import has_surplus
 from onnxviz.gradients.step import Step
 from onnxviz.weights import Array
 
@@ -81,6 +82,8 @@ def window(step: Step, kernel: Sequence[int]) -> Window:
         small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
         begin, end = (small, large) if auto == "SAME_UPPER" else (large, small)
         found = replace(found, begin=begin, end=end)
+    if has_surplus(step.node, step.dims(step.x)):
+        step.refuse("attribute-unsupported", "with ceil_mode, a last window in the padding is not supported")
     if min(found.pads, default=0) < 0:
         step.refuse("attribute-unsupported", f"negative pads {found.pads} are not supported")
     return found
