@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from onnx import GraphProto, NodeProto, helper
 
 from onnxviz.scopes import node_attributes, plain_domain
@@ -13,23 +15,31 @@ _UNINFERRED = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
-def correct(graph: GraphProto, shapes: Shapes) -> bool:
-    """Corrects `graph` in place; says whether anything was changed, so that shapes must be inferred anew."""
+def correct(graph: GraphProto, shapes: Shapes, sizes: Mapping[str, tuple[Dim, ...]]) -> bool:
+    """Corrects `graph` in place; says whether anything was changed, so that shapes must be inferred anew.
+
+    Args:
+        graph: nodes in topological order.
+        shapes: as inferred.
+        sizes: tensors that list sizes some of which are open.
+    """
     changed = False
     for node in graph.node:
         if plain_domain(node.domain) or not node.output:
             continue
         if node.op_type in _UNINFERRED:
-            changed |= _declare(graph, node, shapes)
+            changed |= _declare(graph, node, shapes, shapes.of(node.input[0]))
+        elif node.op_type == "Resize" and len(node.input) > 3 and "axes" not in node_attributes(node):
+            changed |= _declare(graph, node, shapes, sizes.get(node.input[3]))
         elif node.op_type in _POOLS:
             changed |= _settle_ceil(node, shapes)
     return changed
 
 
-def _declare(graph: GraphProto, node: NodeProto, shapes: Shapes) -> bool:
-    """Declares the shape of what the node makes, so that inference goes on behind it."""
-    dims, kind = shapes.of(node.input[0]), shapes.element_type(node.input[0])
-    if dims is None or shapes.of(node.output[0]) is not None:
+def _declare(graph: GraphProto, node: NodeProto, shapes: Shapes, dims: tuple[Dim, ...] | None) -> bool:
+    """Declares the shape of what the node makes, in the type of its first input, so that inference goes on behind."""
+    kind, known = shapes.element_type(node.input[0]), shapes.of(node.output[0])
+    if dims is None or not kind or (known is not None and known.count(None) <= dims.count(None)):
         return False
     value = helper.make_tensor_value_info(node.output[0], kind, dims)
     output = next((one for one in graph.output if one.name == value.name), None)

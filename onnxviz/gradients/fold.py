@@ -30,7 +30,9 @@ _GROWING = frozenset("ConstantOfShape Expand Tile Range Resize Upsample Pad OneH
 _RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 
 
-def fold(model: onnx.ModelProto, shapes: Shapes, file: TensorFile, folder: Path) -> bool:
+def fold(
+    model: onnx.ModelProto, shapes: Shapes, file: TensorFile, folder: Path
+) -> tuple[bool, dict[str, tuple[Dim, ...]]]:
     """Replaces, in place, what is constant and small by its value, and an If whose condition is constant by its branch.
 
     Args:
@@ -40,12 +42,14 @@ def fold(model: onnx.ModelProto, shapes: Shapes, file: TensorFile, folder: Path)
         folder: where the model's external data lie.
 
     Returns:
-        Whether anything was replaced; what stands behind may then be known too.
+        Whether anything was replaced; what stands behind may then be known too. And tensors that list sizes some of
+        which are open.
     """
     folding = _Folding(model, shapes, file)
     folding.read()
     folding.run(folder)
-    return folding.replace() | _decide(model.graph, folding.known)
+    changed = folding.replace() | _decide(model.graph, folding.known)
+    return changed, {name: tuple(sizes) for name, sizes in folding.sizes.items()}
 
 
 class _Folding:
@@ -95,7 +99,11 @@ class _Folding:
                 return list(dims[start:end])
             sizes = [dim for dim in dims if isinstance(dim, int)]
             return [math.prod(sizes)] if len(sizes) == len(dims) else None
+        if node.op_type == "Concat":
+            return self.joined(node)
         source = self.sizes.get(node.input[0]) if node.input else None
+        if source is not None and node.op_type in ("Identity", "Cast", "Unsqueeze", "Squeeze"):
+            return source
         operands = [self.known.get(name) for name in node.input[1:]]
         if source is None or any(operand is None for operand in operands):
             return None
@@ -106,6 +114,20 @@ class _Folding:
             step = values[3][0] if len(values) > 3 else 1
             return source[values[0][0] : values[1][0]] if step == 1 else None
         return None
+
+    def joined(self, node: NodeProto) -> list[Dim] | None:
+        """Sizes listed one behind the other, None if they are not sizes or all are known."""
+        if not any(name in self.sizes for name in node.input):
+            return None
+        listed: list[Dim] = []
+        for name in node.input:
+            if name in self.sizes:
+                listed += self.sizes[name]
+            elif name in self.known and self.known[name].ndim == 1:
+                listed += [int(value) for value in self.known[name]]
+            else:
+                return None
+        return listed
 
     def can_run(self, node: NodeProto) -> bool:
         """Whether the node depends on small constants only and gives small ones."""
