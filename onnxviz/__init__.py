@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from onnxviz.capture import capture, stream
     from onnxviz.errors import InputError, ModelError, OnnxvizError, ProviderError, SelectionError
+    from onnxviz.explain import Explanation, explain, explain_each
     from onnxviz.featuremaps import FeatureMaps
     from onnxviz.images import Preprocessing
     from onnxviz.layer import Layer
     from onnxviz.model import Model, load
-    from onnxviz.plots import plot_filters, plot_maps, save_figure
+    from onnxviz.plots import plot_explanation, plot_filters, plot_maps, save_figure
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Explanation": "explain",
     "FeatureMaps": "featuremaps",
     "InputError": "errors",
     "Layer": "layer",
@@ -32,7 +34,10 @@ _HOMES = {
     "ProviderError": "errors",
     "SelectionError": "errors",
     "capture": "capture",
+    "explain": "explain",
+    "explain_each": "explain",
     "load": "model",
+    "plot_explanation": "plots",
     "plot_filters": "plots",
     "plot_maps": "plots",
     "save_figure": "plots",
@@ -40,6 +45,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Explanation",
     "FeatureMaps",
     "InputError",
     "Layer",
@@ -50,7 +56,10 @@ __all__ = [
     "ProviderError",
     "SelectionError",
     "capture",
+    "explain",
+    "explain_each",
     "load",
+    "plot_explanation",
     "plot_filters",
     "plot_maps",
     "save_figure",

@@ -317,6 +317,134 @@ def maps(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: onnxviz explain model.onnx dog.jpg --method grad-cam -o dog.png")
+def explain(
+    model: ModelArgument,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Images, folders, .npy, .npz, or NAME=PATH.", show_default=False),
+    ],
+    class_: Annotated[str, typer.Option("--class", metavar="N|top", help="Which class; the model's answer.")] = "top",
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="grad-cam, grad-cam++, layer-cam, hires-cam, xgrad-cam, eigen-cam, score-cam, saliency, "
+            "input-x-gradient, integrated-gradients, smooth-grad, guided, occlusion, rise.",
+        ),
+    ] = "grad-cam",
+    layer: Annotated[
+        str | None, typer.Option(metavar="L", help="For CAMs: a layer or tensor.", show_default="last convolution")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="TENSOR", help="What is explained.", show_default="first output")
+    ] = None,
+    region: Annotated[
+        str,
+        typer.Option(
+            metavar="R",
+            help="Of a segmentation: all, argmax, TOP,LEFT,BOTTOM,RIGHT, or a mask as .npy.",
+        ),
+    ] = "auto",
+    wrt: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The input to explain, of several.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of integrated-gradients, smooth-grad, rise.", show_default="50, 50, 1000"),
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of occlusion's square.", show_default="an eighth")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Occlusion's step.", show_default="half a window")
+    ] = None,
+    baseline: Annotated[float, typer.Option(metavar="X", help="What stands for nothing, in the model's input.")] = 0.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)] = 0,
+    cmap: CmapOption = None,
+    preprocess: PreprocessOption = "auto",
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Image size, if the model leaves it open.", show_default=False)
+    ] = None,
+    fit: Annotated[
+        Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or crop the middle.")
+    ] = "stretch",
+    background: Annotated[str, typer.Option(metavar="COLOUR", help="Behind transparent pixels.")] = "white",
+    provider: Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")] = "cpu",
+    memory: Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")] = "1GiB",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE|DIR", help="Where to.", show_default="explain/")
+    ] = None,
+    picture: FormatOption = "png",
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Write the raw maps.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw where a model looks: saliency, class activation maps, occlusion."""
+    from onnxviz.explain import Explainer, Settings
+    from onnxviz.explain.target import read_labels, read_region
+    from onnxviz.gallery import Gallery
+    from onnxviz.inputs import reading
+    from onnxviz.plots import known_cmap
+
+    if class_ != "top" and not re.fullmatch(r"-?[0-9]{1,9}", class_):
+        raise InputError(f"'{class_}' is not a class; write its number, or top")
+    explainer = Explainer(
+        model,
+        method,
+        class_="top" if class_ == "top" else int(class_),
+        layer=layer,
+        target=target,
+        region=read_region(region),
+        wrt=wrt,
+        labels=read_labels(labels) if labels is not None else None,
+        settings=Settings(samples=samples, baseline=baseline, window=window, stride=stride, seed=seed),
+        provider=provider,
+        memory=_parse_bytes(memory),
+    )
+    opened = explainer.model
+    how = reading(opened, preprocess, _parse_size(size), fit, background)
+    given = explainer.samples(inputs, how)
+    several = len(given) > 1
+    folder = output if output is not None else None if save is not None else Path("explain")
+    gallery = Gallery(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
+    failed: list[tuple[str, str]] = []
+
+    def note(label: str, error: OnnxvizError) -> None:
+        failed.append((label, str(error)))
+        _stderr().print(Text.assemble(("skipped ", "yellow"), printable(f"{label}: {error}", 1000)), soft_wrap=True)
+
+    with _bar(quiet, "explaining", len(given)) as (told, advance):
+        for explanation in explainer.each(given, how, on_error=note if several else None, progress=told):
+            gallery.add(explanation)
+            advance()
+            where = f", {explanation.method} at {explanation.layer}" if explanation.layer else f", {explanation.method}"
+            _note(quiet, f"{explanation.sample}: {explanation.what}, score {explanation.score:.4g}{where}")
+            for warning in (*explanation.warnings, *explanation.approximations):
+                _note(quiet, f"{explanation.sample}: {warning}")
+    written = gallery.close(failed)
+    if how.assumed and any(sample.path for sample in given):
+        _note(
+            quiet,
+            f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}' "
+            "(give --preprocess, or keep it in the model with onnxviz annotate)",
+        )
+    document = {
+        "model": opened.label,
+        "explanations": gallery.entries,
+        "failed": [{"input": label, "error": error} for label, error in failed],
+    }
+    _report(as_json, document, written)
+    if failed:
+        _stderr().print(f"{len(failed)} of {len(given)} inputs could not be used")
+        raise typer.Exit(1)
+
+
 @app.command(epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
 def annotate(
     model: ModelArgument,
@@ -447,3 +575,25 @@ def _progress(quiet: bool, what: str, total: int) -> Iterator[Any]:
     with bar:
         task = bar.add_task(what, total=total)
         yield lambda count=1: bar.advance(task, count)
+
+
+@contextmanager
+def _bar(quiet: bool, what: str, total: int) -> Iterator[Any]:
+    """A progress bar on stderr, if that is a terminal; gives (tell, advance).
+
+    `tell(done, of)` says how far the input that is worked on is, `advance()` that it is done.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield None, lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=_stderr(), transient=True) as shown:
+        whole = shown.add_task(what, total=total)
+        part = shown.add_task("this one", total=None, visible=False)
+
+        def tell(done: int, of: int) -> None:
+            shown.update(part, completed=done, total=of, visible=True)
+
+        yield tell, lambda: shown.advance(whole)
