@@ -13,10 +13,10 @@ from onnx import TensorProto, helper
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.gradients import rules
-from onnxviz.gradients.engine import Accumulated, accumulate
-from onnxviz.gradients.prepare import InputShapes, Prepared, prepare
+from onnxviz.gradients.engine import Accumulated, accumulate, trace
+from onnxviz.gradients.prepare import FLOATS, InputShapes, Prepared, prepare
 from onnxviz.gradients.result import Differentiated, Gradient, GradientSession, Passed
-from onnxviz.gradients.self_check import SelfCheck, self_check
+from onnxviz.gradients.slope import SelfCheck, self_check
 from onnxviz.gradients.step import Mode
 from onnxviz.gradients.support import Blocking, Support, check_tensors, id_of, judge
 from onnxviz.gradients.table import RULES
@@ -57,7 +57,7 @@ def add_gradient(
     Args:
         model: an opened model, or what `load` opens. It is not changed.
         of: the tensor to differentiate; the first output by default.
-        wrt: one or several tensors, inputs or inside the model; all float inputs by default.
+        wrt: one or several tensors, inputs or inside the model; all float inputs that matter by default.
         shapes: sizes of inputs, by input name, in place of what the model says; a name or None leaves one open, as
             far as the rules allow: the batch may nearly always stay open, heights and widths often not.
         mode: how gradients pass Relu: "plain", "guided" (only what is positive, Springenberg et al. 2015) or "deconv"
@@ -117,12 +117,16 @@ def _ends(
         raise SelectionError(f"{model.label} has no output: say which tensor is to be differentiated")
     target = of if of is not None else outputs[0]
     if wrt is None:
-        inputs = [value.name for value in prepared.graph.input]
-        floats = (TensorProto.FLOAT, TensorProto.DOUBLE)
-        wrt = [name for name in inputs if prepared.element_type(name) in floats] or inputs
+        wrt = _influential(prepared, target) or [value.name for value in prepared.graph.input]
     sources = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
     check_tensors(prepared, target, sources)
     return target, sources
+
+
+def _influential(prepared: Prepared, target: str) -> list[str]:
+    """The float inputs that the target depends on in a differentiable way."""
+    floats = [value.name for value in prepared.graph.input if prepared.element_type(value.name) in FLOATS]
+    return [name for name in floats if target in trace(prepared, target, [name]).active]
 
 
 def _assembled(

@@ -106,8 +106,9 @@ def _carries(prepared: Prepared, node: NodeProto, output: str, active: set[str])
     kind = prepared.element_type(output)
     if kind in FLOATS or kind == TensorProto.UNDEFINED:
         return True
-    if node.op_type == "QuantizeLinear":
-        return True
+    key = (plain_domain(node.domain), node.op_type)
+    if node.op_type == "QuantizeLinear" or (key not in RULES and why_no_rule(*key).kind == "quantised"):
+        return True  # the latter so that it is found to be in the way
     data = node.input[:1] if node.op_type != "Concat" else node.input
     return node.op_type in _MOVES and output == node.output[0] and any(name in active for name in data)
 

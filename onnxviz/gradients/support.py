@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from onnx import NodeProto, TensorProto
 
 from onnxviz.errors import SelectionError, UnsupportedGradientError
-from onnxviz.gradients.engine import Accumulated, Path
+from onnxviz.gradients.engine import Accumulated, Path, Refused
 from onnxviz.gradients.prepare import FLOATS, Prepared
 from onnxviz.gradients.table import Kind
 from onnxviz.scopes import plain_domain, reads
@@ -140,7 +140,8 @@ def judge(prepared: Prepared, of: str, wrt: Sequence[str], found: Accumulated) -
             remedy = f"pass {prepared.pin_hint}"
         return Blocking(node.name, op, id_of(node), prepared.opset, positions.get(id_of(node), 0), kind, reason, remedy)
 
-    listed = [blocking(one.node, one.refusal.kind, one.refusal.reason, one.refusal.remedy) for one in found.refused]
+    refused = _causes(path, found.refused)
+    listed = [blocking(one.node, one.refusal.kind, one.refusal.reason, one.refusal.remedy) for one in refused]
     listed = [*_not_floats(prepared, of, wrt), *listed]
     if not listed and any(value is None for value in found.gradients.values()):
         listed = [
@@ -155,6 +156,16 @@ def judge(prepared: Prepared, of: str, wrt: Sequence[str], found: Accumulated) -
     reaches, reached = _reach(path, wrt, blocked) if listed else (of, len(path.nodes))
     how = tuple(dict.fromkeys(f"{node.op_type}: {text}" for node, text in found.approximations))
     return Support(of, tuple(wrt), tuple(listed), len(path.nodes), reaches, reached, how)
+
+
+def _causes(path: Path, refused: Sequence[Refused]) -> list[Refused]:
+    """Those of the refusals that are not mere consequences: behind a foreign operator no shape is known."""
+    blocked = {id_of(one.node) for one in refused if one.refusal.kind != "unknown-static-shape"}
+    behind: set[str] = set()
+    for node in path.nodes:
+        if id_of(node) in blocked or behind.intersection(node.input):
+            behind.update(node.output)
+    return [one for one in refused if id_of(one.node) in blocked or not behind.intersection(one.node.input)]
 
 
 def id_of(node: NodeProto) -> str:

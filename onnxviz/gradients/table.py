@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import onnx
+
 if TYPE_CHECKING:
     from onnxviz.gradients.builder import Value
     from onnxviz.gradients.step import Step
@@ -106,6 +108,8 @@ def why_no_rule(domain: str, op: str) -> Refusal:
         return Refusal("quantised", "a quantised operator is not differentiable", _UNFLOAT)
     if domain == "com.microsoft":
         return Refusal("custom-domain", "onnxruntime's own operator has no gradient", _FUSED)
+    if not domain and not onnx.defs.has(op):
+        return Refusal("custom-domain", "ONNX has no such operator: the export is incomplete", "export the model again")
     if domain:
         return Refusal("custom-domain", f"operators of the domain '{domain}' have no gradient", _BEFORE)
     if op in ("If", "Loop", "Scan"):
