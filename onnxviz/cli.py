@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from onnxviz import __version__
-from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
 from onnxviz.supervise import INTERRUPTED, supervised
 from onnxviz.text import printable
 
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = app(args=arguments, standalone_mode=False)
         sys.stdout.flush()
     except OnnxvizError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code, lines=isinstance(error, UnsupportedGradientError))
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (BrokenPipeError, SystemExit):  # the reader of a pipe has enough; Typer makes an exit of it
@@ -70,8 +70,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _fail(message: str, code: int) -> int:
-    _stderr().print(Text.assemble(("error: ", "bold red"), printable(message, 1000)), soft_wrap=True)
+_MOST_LINES = 60
+
+
+def _fail(message: str, code: int, *, lines: bool = False) -> int:
+    # What lacks a gradient is a list, a line each; other messages are one line whatever strangers' names contain.
+    said = message.splitlines()[:_MOST_LINES] if lines else [message]
+    words = "\n".join(printable(line, 1000) for line in said)
+    _stderr().print(Text.assemble(("error: ", "bold red"), words), soft_wrap=True)
     return code
 
 

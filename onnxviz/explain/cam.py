@@ -217,7 +217,7 @@ def _positions(case: Case, tensor: str) -> Sequence[int]:
 
 
 def _bottleneck(case: Case, layer: Layer, before: set[str]) -> str:
-    """The last tensor of the layer's size that all its ways to the target pass, no other convolution between."""
+    """The last tensor of the layer's size that all its ways to the target pass; no other convolution is between."""
     scope, start = case.probe.model.scope, layer.taps["conv"]
     shapes, wanted = case.probe.shapes(case.sizes), tuple(_positions(case, start))
     wayside = {*before, case.probe.target}
@@ -232,12 +232,10 @@ def _bottleneck(case: Case, layer: Layer, before: set[str]) -> str:
             continue
         for waiting in unread.values():
             waiting.discard(node.output[0])
-        if convolution_form(node) is not None or node.op_type in ("MatMul", "Gemm"):
-            break
+        if convolution_form(node) is not None and math.prod(_positions(case, node.output[0])) > 1:
+            break  # the head of a picture
         unread.update({name: readers(name) for name in node.output if name in before})
         live = [name for name, waiting in unread.items() if waiting]
         if live == [node.output[0]]:
-            if spatial_sizes(shapes.of(live[0])) != wanted:
-                break
-            found = live[0]
+            found = live[0] if spatial_sizes(shapes.of(live[0])) == wanted else found
     return found

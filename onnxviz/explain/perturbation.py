@@ -62,7 +62,7 @@ def rise(case: Case, settings: Settings, layer: str) -> Found:
     total = np.zeros(spatial)
     for first in range(0, count, case.batch):
         rows = min(case.batch, count - first)
-        masks = np.stack([_mask(rng, spatial, settings.cells, settings.keep) for _ in range(rows)])
+        masks = np.stack([random_mask(rng, spatial, settings.cells, settings.keep) for _ in range(rows)])
         scores = case.probabilities(case.x * case.over_channels(masks))
         total += np.tensordot(scores, masks.astype(np.float64), 1)
         if case.progress is not None:
@@ -76,7 +76,7 @@ def _squares(spatial: tuple[int, ...], window: int, stride: int) -> Iterator[tup
         yield tuple(slice(start, min(start + window, size)) for start, size in zip(corner, spatial, strict=True))
 
 
-def _mask(rng: np.random.Generator, spatial: tuple[int, ...], cells: int, keep: float) -> Array:
+def random_mask(rng: np.random.Generator, spatial: tuple[int, ...], cells: int, keep: float) -> Array:
     """One mask, (spatial…) float32 0…1."""
     grid = (rng.random((cells,) * len(spatial)) < keep).astype(np.float32)
     cell = [math.ceil(size / cells) for size in spatial]

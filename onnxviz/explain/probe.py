@@ -85,8 +85,8 @@ class Probe:
         if key in self._slopes:
             return self._slopes[key]
         ports = {port.name: port for port in self.model.inputs}
-        pinned = {name: tuple(size) for name, size in sizes.items() if ports[name].shape is not None}
-        opened = {name: (_first(ports[name]) or size[0], *size[1:]) for name, size in pinned.items() if size}
+        pinned = {name: (_first(ports[name], size[0]), *size[1:]) for name, size in sizes.items() if ports[name].shape}
+        opened = {name: (_first(ports[name], "batch"), *size[1:]) for name, size in pinned.items()}
         batch = fixed_batch(self.model) or 0
         try:
             gradient = add_gradient(self.model, self.target, wrt, shapes=opened, mode=mode)
@@ -106,10 +106,10 @@ def fixed_batch(model: Model) -> int | None:
     return min(fixed) if fixed else None
 
 
-def _first(port: Port) -> str | None:
-    """A name for the batch axis of an input that leaves it open, None if it does not."""
-    first = port.shape[0] if port.shape else 0
-    return None if isinstance(first, int) else first or "batch"
+def _first(port: Port, otherwise: int | str) -> int | str:
+    """The batch of an input, `otherwise` where the model leaves it open."""
+    first = port.shape[0] if port.shape else None
+    return first if isinstance(first, int) else otherwise
 
 
 def _explained(model: Model, wrt: str | None) -> Port:
@@ -190,7 +190,8 @@ class Case:
 
     def values(self, tensor: str) -> Array:
         """A tensor's values on the sample, without the batch axis."""
-        return self._run((tensor,), self.x[None])[0][0]
+        found: Array = self._run((tensor,), self.x[None])[0][0]
+        return found
 
     @cached_property
     def base(self) -> Array:
