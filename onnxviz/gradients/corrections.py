@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from onnx import GraphProto, NodeProto, helper
@@ -15,13 +16,13 @@ _UNINFERRED = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 _POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
 
 
-def correct(graph: GraphProto, shapes: Shapes, sizes: Mapping[str, tuple[Dim, ...]]) -> bool:
+def correct(graph: GraphProto, shapes: Shapes, vectors: Mapping[str, tuple[Dim, ...]]) -> bool:
     """Corrects `graph` in place; says whether anything was changed, so that shapes must be inferred anew.
 
     Args:
         graph: nodes in topological order.
         shapes: as inferred.
-        sizes: tensors that list sizes some of which are open.
+        vectors: short vectors of integers; sizes that are open are names or None.
     """
     changed = False
     for node in graph.node:
@@ -30,7 +31,9 @@ def correct(graph: GraphProto, shapes: Shapes, sizes: Mapping[str, tuple[Dim, ..
         if node.op_type in _UNINFERRED:
             changed |= _declare(graph, node, shapes, shapes.of(node.input[0]))
         elif node.op_type == "Resize" and len(node.input) > 3 and "axes" not in node_attributes(node):
-            changed |= _declare(graph, node, shapes, sizes.get(node.input[3]))
+            changed |= _declare(graph, node, shapes, vectors.get(node.input[3]))
+        elif node.op_type == "Reshape" and len(node.input) > 1:
+            changed |= _declare(graph, node, shapes, _reshaped(node, shapes, vectors.get(node.input[1])))
         elif node.op_type in _POOLS:
             changed |= _settle_ceil(node, shapes)
     return changed
@@ -45,6 +48,33 @@ def _declare(graph: GraphProto, node: NodeProto, shapes: Shapes, dims: tuple[Dim
     output = next((one for one in graph.output if one.name == value.name), None)
     (graph.value_info.add() if output is None else output).CopyFrom(value)
     return True
+
+
+def _reshaped(node: NodeProto, shapes: Shapes, wanted: tuple[Dim, ...] | None) -> tuple[Dim, ...] | None:
+    """The shape that a Reshape makes where a size is open: what is left for −1 is found by cancelling names."""
+    dims = shapes.of(node.input[0])
+    attributes = node_attributes(node)
+    if dims is None or wanted is None or None in dims or ("allowzero" in attributes and attributes["allowzero"].i):
+        return None
+    if any(size == 0 and axis >= len(dims) for axis, size in enumerate(wanted)):
+        return None
+    made = [dims[axis] if size == 0 else size for axis, size in enumerate(wanted)]
+    if made.count(-1) != 1 or None in made:
+        return None
+    names = [dim for dim in dims if isinstance(dim, str)]
+    for dim in made:
+        if isinstance(dim, str):
+            if dim not in names:
+                return None
+            names.remove(dim)
+    all_, taken = (math.prod(d for d in side if isinstance(d, int) and d != -1) for side in (dims, made))
+    if not taken or all_ % taken:
+        return None
+    rest: Dim = all_ // taken
+    if names:
+        rest = names[0] if len(names) == 1 and rest == 1 else None
+    made[made.index(-1)] = rest
+    return tuple(made)
 
 
 def _settle_ceil(node: NodeProto, shapes: Shapes) -> bool:

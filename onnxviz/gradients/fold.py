@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import GraphProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from onnxviz.errors import OnnxvizError
 from onnxviz.graph import unused
@@ -25,6 +25,8 @@ from onnxviz.weights import Array, Constants, TensorFile
 
 # Elements of a tensor that is worked out.
 SMALL = 4096
+# Axes of a tensor whose shape may be listed by another.
+MAX_AXES = 16
 # Operators whose output may be large although their inputs are small; worked out only where its size is known.
 _GROWING = frozenset("ConstantOfShape Expand Tile Range Resize Upsample Pad OneHot EyeLike Loop Scan If".split())
 _RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
@@ -42,14 +44,14 @@ def fold(
         folder: where the model's external data lie.
 
     Returns:
-        Whether anything was replaced; what stands behind may then be known too. And tensors that list sizes some of
-        which are open.
+        Whether anything was replaced; what stands behind may then be known too. And short vectors of integers by name,
+        such as list a shape; open sizes in them are names or None.
     """
     folding = _Folding(model, shapes, file)
     folding.read()
     folding.run(folder)
     changed = folding.replace() | _decide(model.graph, folding.known)
-    return changed, {name: tuple(sizes) for name, sizes in folding.sizes.items()}
+    return changed, folding.vectors
 
 
 class _Folding:
@@ -77,15 +79,26 @@ class _Folding:
         for node in self.graph.node:
             if plain_domain(node.domain) or not node.output or node.output[0] in self.known:
                 continue
-            picked = self.picked(node)
+            kind = self.shapes.element_type(node.output[0]) or TensorProto.INT64
+            picked = self.picked(node) if kind in (TensorProto.INT64, TensorProto.INT32) else None
             if picked is not None and all(isinstance(dim, int) for dim in picked):
                 scalar = node.op_type == "Size" or self.shapes.of(node.output[0]) == ()
-                self.known[node.output[0]] = np.asarray(picked, np.int64).reshape(() if scalar else -1)
+                dtype = np.int64 if kind == TensorProto.INT64 else np.int32  # TensorFlow computes sizes in int32
+                self.known[node.output[0]] = np.asarray(picked, dtype).reshape(() if scalar else -1)
             elif picked is not None:
                 self.sizes[node.output[0]] = picked
             elif self.can_run(node):
                 self.waiting.append(node)
                 self.ready.update(name for name in node.output if name)
+
+    @property
+    def vectors(self) -> dict[str, tuple[Dim, ...]]:
+        """What may list a shape: known integers, and sizes some of which are open."""
+        found: dict[str, tuple[Dim, ...]] = {name: tuple(sizes) for name, sizes in self.sizes.items()}
+        for name, value in self.known.items():
+            if value.ndim == 1 and value.size <= MAX_AXES and value.dtype == np.int64:
+                found[name] = tuple(int(size) for size in value)
+        return found
 
     def picked(self, node: NodeProto) -> list[Dim] | None:
         """The sizes that a node asks for, or picks out of such; None if it does not."""

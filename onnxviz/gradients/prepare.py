@@ -144,8 +144,8 @@ def _prepared(model: Model, shapes: Mapping[str, tuple[int | str | None, ...]]) 
     file = model.constants.file
     inferred = Shapes(proto)
     for _ in range(MAX_TURNS):
-        folded, sizes = fold(proto, inferred, file, model.folder)
-        corrected = correct(graph, inferred, sizes)
+        folded, vectors = fold(proto, inferred, file, model.folder)
+        corrected = correct(graph, inferred, vectors)
         if not corrected and (not folded or _all_known(graph, inferred)):
             break
         inferred = Shapes(proto)

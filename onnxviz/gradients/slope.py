@@ -11,7 +11,7 @@ from onnxviz.errors import InputError
 from onnxviz.gradients.result import GradientSession
 from onnxviz.weights import Array
 
-# Relative to the gradient's own size. Kinks (Relu, MaxPool) and float32 leave about 1 %, up to 4 % where there are many.
+# Relative to the gradient's own size. Kinks (Relu, MaxPool) and float32 leave 1 %, up to 4 % where there are many.
 TOLERANCE = 0.05
 DIRECTIONS = 5
 # Steps, relative to the root mean square of the input: large ones meet kinks, small ones float32's rounding.

@@ -204,10 +204,21 @@ class _Upgrade:
             self._resize(node, node.input[1], mode)
 
     def _resize(self, node: NodeProto, scales: str, mode: str) -> None:
-        """Until opset 10: x_original = x_resized / scale, and the nearest is the one before."""
+        """Until opset 10: x_original = x_resized / scale; the nearest is the one before, or behind when shrinking.
+
+        That is what onnxruntime does; the specification of the time was silent. A node that grows along one axis and
+        shrinks along another stays as it is.
+        """
+        stored = next((tensor for tensor in self.graph.initializer if tensor.name == scales), None)
+        factors = numpy_helper.to_array(stored) if stored is not None and not stored.external_data else np.ones(1)
+        shrinks = bool((factors < 1).any())
+        if shrinks and (factors > 1).any() and mode == "nearest":
+            self.set(node, mode=mode)
+            return
         node.op_type = "Resize"
         node.input[:] = [node.input[0], "", scales]
-        self.set(node, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+        rounding = "ceil" if shrinks else "floor"
+        self.set(node, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode=rounding)
 
     def scatter(self, node: NodeProto) -> None:
         node.op_type = "ScatterElements"
