@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxviz.capture import capture, stream
-    from onnxviz.errors import InputError, ModelError, OnnxvizError, ProviderError, SelectionError
+    from onnxviz.errors import (
+        InputError,
+        ModelError,
+        OnnxvizError,
+        ProviderError,
+        SelectionError,
+        UnsupportedGradientError,
+    )
     from onnxviz.explain import Explanation, explain, explain_each
     from onnxviz.featuremaps import FeatureMaps
+    from onnxviz.gradients import add_gradient, grad_support
     from onnxviz.images import Preprocessing
     from onnxviz.layer import Layer
     from onnxviz.model import Model, load
@@ -33,9 +41,12 @@ _HOMES = {
     "Preprocessing": "images",
     "ProviderError": "errors",
     "SelectionError": "errors",
+    "UnsupportedGradientError": "errors",
+    "add_gradient": "gradients",
     "capture": "capture",
     "explain": "explain",
     "explain_each": "explain",
+    "grad_support": "gradients",
     "load": "model",
     "plot_explanation": "plots",
     "plot_filters": "plots",
@@ -55,9 +66,12 @@ __all__ = [
     "Preprocessing",
     "ProviderError",
     "SelectionError",
+    "UnsupportedGradientError",
+    "add_gradient",
     "capture",
     "explain",
     "explain_each",
+    "grad_support",
     "load",
     "plot_explanation",
     "plot_filters",
