@@ -20,13 +20,23 @@ if TYPE_CHECKING:
         SelectionError,
         UnsupportedGradientError,
     )
-    from onnxviz.explain import Explanation, explain, explain_each
+    from onnxviz.explain import Explanation, explain, explain_each, explain_faithfulness, explain_sanity
     from onnxviz.featuremaps import FeatureMaps
     from onnxviz.gradients import add_gradient, grad_support
     from onnxviz.images import Preprocessing
     from onnxviz.layer import Layer
     from onnxviz.model import Model, load
-    from onnxviz.plots import plot_explanation, plot_filters, plot_maps, save_figure
+    from onnxviz.patches import TopPatches, top_patches
+    from onnxviz.plots import (
+        plot_explanation,
+        plot_faithfulness,
+        plot_filters,
+        plot_maps,
+        plot_patches,
+        plot_sanity,
+        save_figure,
+    )
+    from onnxviz.receptive import ReceptiveField
 
 __version__ = "0.1.0"
 
@@ -40,19 +50,27 @@ _HOMES = {
     "OnnxvizError": "errors",
     "Preprocessing": "images",
     "ProviderError": "errors",
+    "ReceptiveField": "receptive",
     "SelectionError": "errors",
+    "TopPatches": "patches",
     "UnsupportedGradientError": "errors",
     "add_gradient": "gradients",
     "capture": "capture",
     "explain": "explain",
     "explain_each": "explain",
+    "explain_faithfulness": "explain",
+    "explain_sanity": "explain",
     "grad_support": "gradients",
     "load": "model",
     "plot_explanation": "plots",
+    "plot_faithfulness": "plots",
     "plot_filters": "plots",
     "plot_maps": "plots",
+    "plot_patches": "plots",
+    "plot_sanity": "plots",
     "save_figure": "plots",
     "stream": "capture",
+    "top_patches": "patches",
 }
 
 __all__ = [
@@ -65,19 +83,27 @@ __all__ = [
     "OnnxvizError",
     "Preprocessing",
     "ProviderError",
+    "ReceptiveField",
     "SelectionError",
+    "TopPatches",
     "UnsupportedGradientError",
     "add_gradient",
     "capture",
     "explain",
     "explain_each",
+    "explain_faithfulness",
+    "explain_sanity",
     "grad_support",
     "load",
     "plot_explanation",
+    "plot_faithfulness",
     "plot_filters",
     "plot_maps",
+    "plot_patches",
+    "plot_sanity",
     "save_figure",
     "stream",
+    "top_patches",
 ]
 
 

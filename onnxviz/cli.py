@@ -235,11 +235,24 @@ def maps(
     at: Annotated[
         Literal["activation", "conv"], typer.Option(help="The layer's output, or the operator's own.")
     ] = "activation",
-    first: Annotated[int, typer.Option(metavar="N", help="How many maps of each layer.", min=1)] = 64,
+    first: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="How many maps of each layer.", min=1, show_default="64; patches: 16"),
+    ] = None,
     channels: Annotated[str | None, typer.Option(metavar="0,3,5-9", help="Which maps.", show_default=False)] = None,
     sort: Annotated[
         Literal["mean", "variance", "norm", "weight-norm"] | None,
         typer.Option(help="Show the largest first.", show_default=False),
+    ] = None,
+    patches: Annotated[
+        int | None,
+        typer.Option(
+            "--top-patches",
+            metavar="N",
+            min=1,
+            help="Instead: the N regions that excite each filter.",
+            show_default=False,
+        ),
     ] = None,
     style: Annotated[
         Literal["grid", "strip", "lines"], typer.Option(help="grid, strip (one row), lines (1-D).")
@@ -276,8 +289,14 @@ def maps(
     from onnxviz.run import Run
     from onnxviz.select import numbers as parse_numbers
 
+    if patches is not None:
+        _top_patches(
+            model, inputs, layers, patches, first or 16, channels, at, preprocess, _parse_size(size), fit, background,
+            provider, output, picture, save, as_json, quiet,
+        )  # fmt: skip
+        return
     look = Look(
-        first=first,
+        first=first or 64,
         channels=parse_numbers(channels, "channels") if channels is not None else None,
         sort=sort,
         style=style,
@@ -320,6 +339,51 @@ def maps(
     _report(as_json, album.document(failed), written)
     if failed:
         _stderr().print(f"{len(failed)} of {len(run.samples)} inputs could not be used")
+        raise typer.Exit(1)
+
+
+def _top_patches(
+    model: Path,
+    inputs: list[str],
+    layers: str,
+    count: int,
+    first: int,
+    channels: str | None,
+    at: Literal["activation", "conv"],
+    preprocess: str,
+    size: tuple[int, int] | None,
+    fit: Literal["stretch", "crop"],
+    background: str,
+    provider: str,
+    output: Path | None,
+    picture: str,
+    save: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """`maps --top-patches`: a sheet for each layer instead of its maps."""
+    from onnxviz.gallery import write_patches
+    from onnxviz.inputs import reading, samples
+    from onnxviz.model import load
+    from onnxviz.patches import Search
+    from onnxviz.select import numbers as parse_numbers
+
+    opened = load(model)
+    how = reading(opened, preprocess, size, fit, background)
+    given = samples(opened, inputs, how)
+    search = Search(opened, given, how, opened.select(layers), count, at, provider)
+    which = parse_numbers(channels, "filters") if channels is not None else None
+    with _progress(quiet, "searching", len(given)) as advance:
+        found = search.run(errors="skip" if len(given) > 1 else "raise", progress=lambda done, total: advance())
+    for label, error in search.failed:
+        _stderr().print(Text.assemble(("skipped ", "yellow"), printable(f"{label}: {error}", 1000)), soft_wrap=True)
+    folder = output if output is not None else None if save is not None else Path("patches")
+    document, written = write_patches(search, found, folder, save, picture, which, first)
+    if how.assumed and any(sample.path for sample in given):
+        _note(quiet, f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}'")
+    _report(as_json, document, written)
+    if search.failed:
+        _stderr().print(f"{len(search.failed)} of {len(given)} inputs could not be used")
         raise typer.Exit(1)
 
 
@@ -369,6 +433,9 @@ def explain(
         int | None, typer.Option(metavar="PIXELS", help="Occlusion's step.", show_default="half a window")
     ] = None,
     baseline: Annotated[float, typer.Option(metavar="X", help="What stands for nothing, in the model's input.")] = 0.0,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Also maps of random weights, deletion and insertion curves.")
+    ] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)] = 0,
     cmap: CmapOption = None,
     preprocess: PreprocessOption = "auto",
@@ -392,7 +459,7 @@ def explain(
     quiet: QuietOption = False,
 ) -> None:
     """Draw where a model looks: saliency, class activation maps, occlusion."""
-    from onnxviz.explain import Explainer, Settings
+    from onnxviz.explain import Explainer, Settings, explain_faithfulness, explain_sanity
     from onnxviz.explain.target import read_labels, read_region
     from onnxviz.gallery import Gallery
     from onnxviz.inputs import reading
@@ -427,12 +494,18 @@ def explain(
 
     with _bar(quiet, "explaining", len(given)) as (told, advance):
         for explanation in explainer.each(given, how, on_error=note if several else None, progress=told):
-            gallery.add(explanation)
+            checks = None
+            if sanity:
+                checks = explain_sanity(explanation, seed=seed, progress=told), explain_faithfulness(explanation)
+            gallery.add(explanation, checks)
             advance()
             where = f", {explanation.method} at {explanation.layer}" if explanation.layer else f", {explanation.method}"
             _note(quiet, f"{explanation.sample}: {explanation.what}, score {explanation.score:.4g}{where}")
             for warning in (*explanation.warnings, *explanation.approximations):
                 _note(quiet, f"{explanation.sample}: {warning}")
+            if checks is not None and not as_json:
+                print(printable(f"{explanation.sample}: {checks[0].verdict}", 1000))
+                print(printable(f"{explanation.sample}: {checks[1].verdict}", 1000))
     written = gallery.close(failed)
     if how.assumed and any(sample.path for sample in given):
         _note(

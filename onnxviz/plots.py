@@ -25,15 +25,23 @@ from onnxviz.mosaic import (
     spread,
     standardize,
 )
-from onnxviz.overlay import draw_overlay
+from onnxviz.overlay import plot_explanation, plot_patches
 from onnxviz.sheet import Sheet, draw, draw_bars, save_figure
+from onnxviz.trust import plot_faithfulness, plot_sanity
 
-__all__ = ["plot_explanation", "plot_filters", "plot_maps", "save_figure"]
+__all__ = [
+    "plot_explanation",
+    "plot_faithfulness",
+    "plot_filters",
+    "plot_maps",
+    "plot_patches",
+    "plot_sanity",
+    "save_figure",
+]
 
 _MOST_CHANNELS = 64
 _HEAT_CELL, _HEAT_WIDTH = 18, 540
-_SEQUENTIAL, _DIVERGING, _STRIP, _HEAT = "gray", "RdBu_r", "viridis", "inferno"
-_PERCENTILE = 99
+_SEQUENTIAL, _DIVERGING, _STRIP = "gray", "RdBu_r", "viridis"
 
 
 class HasWeight(Protocol):
@@ -356,91 +364,4 @@ def _slices(
         column_labels=[str(position) for position in shown],
         largest=(140, 140),
         facts=[f"rows: {noun}", f"columns: {len(shown)} of {depth} slices along the first axis"],
-    )
-
-
-class HasMap(Protocol):
-    """What `plot_explanation` needs of an explanation."""
-
-    @property
-    def map(self) -> Array:
-        """(H, W)."""
-
-    @property
-    def signed(self) -> bool:
-        """Whether negative values count against the class."""
-
-    @property
-    def of_pixels(self) -> bool:
-        """Whether single pixels stand out so far that the range is cut at a percentile."""
-
-    @property
-    def title(self) -> str:
-        """First line."""
-
-    @property
-    def method(self) -> str:
-        """Written over the map."""
-
-    @property
-    def facts(self) -> list[str]:
-        """Second line."""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Notes below."""
-
-    def upsampled(self, size: tuple[int, ...] | None = None) -> Array:
-        """The map at another size."""
-
-    def photo(self) -> Array:
-        """(H, W, 3) uint8."""
-
-
-def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str | None = None) -> Figure:
-    """Returns a figure of an explanation: the photo, and the map laid on it, with a colour bar.
-
-    Only here is the map scaled: unsigned ones from zero (or their least value, where that is more than half the
-    greatest) to the greatest; signed ones about zero. Maps of single pixels are cut at the 99th percentile.
-
-    Args:
-        explanation: What `onnxviz.explain` gives, with a map of two axes.
-        cmap: matplotlib colour map; None: "inferno", for signed maps "RdBu_r".
-        title: First line; None: the class.
-
-    Returns:
-        Figure: `figure.axes[0].images` are the photo, the map on the photo, and the colour bar.
-
-    Raises:
-        InputError: The map does not have two axes, or the colour map does not exist.
-    """
-    if explanation.map.ndim != 2:
-        raise InputError(f"a map of shape {explanation.map.shape} cannot be laid on a photo; draw it with plot_maps")
-    chosen = known_cmap(cmap) or (_DIVERGING if explanation.signed else _HEAT)
-    photo = explanation.photo()
-    values = explanation.map.astype(np.float64)
-    facts = explanation.facts
-    if explanation.signed:
-        limit = float(np.percentile(np.abs(values), _PERCENTILE if explanation.of_pixels else 100))
-        window = Window(-limit, limit)
-    else:
-        high = float(np.percentile(values, _PERCENTILE)) if explanation.of_pixels else float(values.max())
-        least = float(values.min())
-        window = Window(least if least > high / 2 else 0.0, max(high, 0.0))
-    if explanation.of_pixels:
-        facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
-    heat = np.clip(explanation.upsampled(photo.shape[:2]).astype(np.float64), window.low, window.high)
-    if window.low == window.high:  # nothing stands out: nothing is coloured
-        window = Window(window.low, window.low + 1)
-        heat = np.full_like(heat, window.low)
-    return draw_overlay(
-        photo,
-        heat,
-        window,
-        cmap=chosen,
-        signed=explanation.signed,
-        title=title or explanation.title,
-        facts=facts,
-        labels=("photo", explanation.method),
-        notes=explanation.warnings,
     )

@@ -133,7 +133,7 @@ importlib.import_module("dynamic")
     ("package", "allowed"),
     [
         ("onnxruntime", {"runtime"}),
-        ("matplotlib", {"plots", "sheet", "cli"}),
+        ("matplotlib", {"plots", "sheet", "overlay", "cli"}),
         ("PIL", {"images"}),
         ("rich", {"cli", "tables"}),
         ("typer", {"cli"}),
@@ -216,6 +216,7 @@ ORDER = [
     "runtime",
     "gradients",
     "capture",
+    "explain",
     "album",
     "cli",
 ]
@@ -271,9 +272,9 @@ def test_the_engine_of_gradients_knows_no_operator():
         }
 
 
-@pytest.mark.parametrize("room", ["plots", "sheet", "mosaic"])
+@pytest.mark.parametrize("room", ["plots", "overlay", "trust", "sheet", "mosaic"])
 def test_drawing_knows_nothing_of_models(room):
-    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", "sheet"}
+    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", "sheet", "overlay", "trust"}
 
 
 def test_the_supervisor_is_light():

@@ -12,9 +12,10 @@ import numpy as np
 import onnx
 
 from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
-from onnxviz.explain import cam, perturbation, saliency
 from onnxviz.explain.cam import choose_layer
-from onnxviz.explain.method import Method, Settings
+from onnxviz.explain.checks import explain_faithfulness, explain_sanity
+from onnxviz.explain.method import Settings
+from onnxviz.explain.methods import METHODS
 from onnxviz.explain.probe import Case, Probe, Progress, one_row
 from onnxviz.explain.result import Explanation
 from onnxviz.explain.target import Aim, ClassChoice, Region, Target, aim, class_names, find_target
@@ -25,12 +26,16 @@ from onnxviz.model import Model, load
 from onnxviz.text import printable
 from onnxviz.weights import Array
 
-__all__ = ["METHODS", "Explainer", "Explanation", "Settings", "explain", "explain_each"]
-
-METHODS: dict[str, Method] = {
-    method.name: method for method in (*cam.METHODS, *saliency.METHODS, *perturbation.METHODS)
-}
-"""Every method, by name."""
+__all__ = [
+    "METHODS",
+    "Explainer",
+    "Explanation",
+    "Settings",
+    "explain",
+    "explain_each",
+    "explain_faithfulness",
+    "explain_sanity",
+]
 
 Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
 
@@ -287,6 +292,7 @@ class Explainer:
             how=how,
             provider=self.provider,
             model=self.model,
+            case=case,
         )
 
     @property

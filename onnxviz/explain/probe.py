@@ -56,6 +56,7 @@ class Probe:
         self.port = _explained(model, wrt)
         self.memory = memory
         self._options: dict[str, Any] = {"provider": provider, "threads": threads}
+        self.options: dict[str, Any] = {**self._options, "memory": memory}
         self._sessions: dict[tuple[str, ...], Session] = {}
         self._slopes: dict[object, tuple[GradientSession, int]] = {}
         self._shapes: dict[object, Shapes] = {}

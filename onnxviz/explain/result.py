@@ -9,6 +9,7 @@ from typing import Any
 
 from onnxviz.explain.method import Settings
 from onnxviz.explain.photo import photo
+from onnxviz.explain.probe import Case
 from onnxviz.explain.resize import resized
 from onnxviz.featuremaps import Origin, save_arrays
 from onnxviz.inputs import Reading
@@ -49,6 +50,7 @@ class Explanation:
         how: how image files were read, None for arrays.
         provider: "cpu" or "cuda".
         model: the model.
+        case: the sample and what is scored, for `explain_sanity` and `explain_faithfulness`.
     """
 
     map: Array
@@ -76,6 +78,7 @@ class Explanation:
     how: Reading | None
     provider: str
     model: Model
+    case: Case
 
     def __post_init__(self) -> None:
         for array in (self.map, self.attribution, self.input):
@@ -99,6 +102,8 @@ class Explanation:
             facts.append(f"class {self.class_} of {self.classes}")
         if self.probability is not None:
             facts.append(f"probability {_percent(self.probability)}")
+        else:
+            facts.append(self.what)
         facts.append(f"score {self.score:.4g}".replace("-", "−"))
         facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
         if self.layer and self.map.shape != self.size:
