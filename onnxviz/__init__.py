@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from onnxviz.gradients import add_gradient, grad_support
     from onnxviz.images import Preprocessing
     from onnxviz.layer import Layer
+    from onnxviz.maximize import maximize
     from onnxviz.model import Model, load
     from onnxviz.patches import TopPatches, top_patches
     from onnxviz.plots import (
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
         plot_maps,
         plot_patches,
         plot_sanity,
+        plot_synthetic,
         save_figure,
     )
     from onnxviz.receptive import ReceptiveField
+    from onnxviz.synthetic import SyntheticInputs
 
 __version__ = "0.1.0"
 
@@ -52,6 +55,7 @@ _HOMES = {
     "ProviderError": "errors",
     "ReceptiveField": "receptive",
     "SelectionError": "errors",
+    "SyntheticInputs": "synthetic",
     "TopPatches": "patches",
     "UnsupportedGradientError": "errors",
     "add_gradient": "gradients",
@@ -62,12 +66,14 @@ _HOMES = {
     "explain_sanity": "explain",
     "grad_support": "gradients",
     "load": "model",
+    "maximize": "maximize",
     "plot_explanation": "plots",
     "plot_faithfulness": "plots",
     "plot_filters": "plots",
     "plot_maps": "plots",
     "plot_patches": "plots",
     "plot_sanity": "plots",
+    "plot_synthetic": "plots",
     "save_figure": "plots",
     "stream": "capture",
     "top_patches": "patches",
@@ -85,6 +91,7 @@ __all__ = [
     "ProviderError",
     "ReceptiveField",
     "SelectionError",
+    "SyntheticInputs",
     "TopPatches",
     "UnsupportedGradientError",
     "add_gradient",
@@ -95,12 +102,14 @@ __all__ = [
     "explain_sanity",
     "grad_support",
     "load",
+    "maximize",
     "plot_explanation",
     "plot_faithfulness",
     "plot_filters",
     "plot_maps",
     "plot_patches",
     "plot_sanity",
+    "plot_synthetic",
     "save_figure",
     "stream",
     "top_patches",

@@ -524,6 +524,105 @@ def explain(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: onnxviz maximize model.onnx block1_conv2 --random 4 -o looks-for")
+def maximize(
+    model: ModelArgument,
+    selection: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LAYER]...", help="Names, globs or positions.", show_default=False),
+    ] = None,
+    numbers: Annotated[
+        str | None, typer.Option("--filters", metavar="0,3,5-9", help="Which filters.", show_default=False)
+    ] = None,
+    random: Annotated[int, typer.Option(metavar="N", help="How many filters to draw.", min=1)] = 6,
+    class_: Annotated[
+        str | None, typer.Option("--class", metavar="N", help="Which classes, before softmax.", show_default=False)
+    ] = None,
+    at: Annotated[
+        Literal["activation", "conv"], typer.Option(help="The layer's output, or the operator's own.")
+    ] = "activation",
+    steps: Annotated[int, typer.Option(metavar="N", help="Gradient steps.", min=1)] = 256,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="If the model leaves it open.", show_default="128x128")
+    ] = None,
+    param: Annotated[Literal["fourier", "pixel"], typer.Option(help="What is varied.")] = "fourier",
+    jitter: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Largest shift.", min=0, show_default="16, less for small inputs"),
+    ] = None,
+    transforms: Annotated[
+        Literal["standard", "jitter", "none"], typer.Option(help="standard: jitter, scale ±10 %, rotation ±10°.")
+    ] = "standard",
+    rate: Annotated[float, typer.Option(metavar="X", help="Adam's step size.")] = 0.05,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)] = 0,
+    preprocess: PreprocessOption = "auto",
+    fixed: Annotated[
+        list[str] | None,
+        typer.Option("--fixed", metavar="NAME=PATH", help="The model's other inputs.", show_default=False),
+    ] = None,
+    provider: Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")] = "cpu",
+    memory: Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")] = "1GiB",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to.", show_default="maximize/")
+    ] = None,
+    picture: Annotated[Picture, typer.Option("--format", help="Format of the sheet.")] = "png",
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make the inputs that filters or classes look for: activation maximisation."""
+    from onnxviz.maximize import maximize as make
+    from onnxviz.select import numbers as parse_numbers
+    from onnxviz.showcase import write_showcase
+
+    if output is not None and output.suffix.lower() in PICTURES:
+        raise InputError(f"pictures are made into a folder: {output} looks like a file")
+    others = dict(item.partition("=")[::2] for item in fixed or ())
+    with _climbing(quiet) as told:
+        found = make(
+            model,
+            selection or None,
+            filters=parse_numbers(numbers, "filters") if numbers is not None else None,
+            random=random,
+            class_=parse_numbers(class_, "classes") if class_ is not None else None,
+            at=at, steps=steps, size=_parse_size(size), param=param, jitter=jitter, transforms=transforms, rate=rate,
+            seed=seed, preprocess=preprocess, fixed=others, memory=_parse_bytes(memory), provider=provider,
+            progress=told,
+        )  # fmt: skip
+    folder = output if output is not None else None if save is not None else Path("maximize")
+    written, document = write_showcase(found, folder, picture) if folder is not None else ([], found.manifest())
+    if save is not None:
+        written.extend(found.write(save))
+    if found.made.canvas.assumed:
+        _note(
+            quiet,
+            f"{model} does not say how inputs are prepared; assumed '{found.made.canvas.preprocessing.name}' "
+            "(give --preprocess, or keep it in the model with onnxviz annotate)",
+        )
+    for warning in found.warnings:
+        _note(quiet, warning)
+    _report(as_json, {**document, "model": str(model), "folder": str(folder) if folder else None}, written)
+
+
+@contextmanager
+def _climbing(quiet: bool) -> Iterator[Any]:
+    """A progress bar with the activation on stderr, if that is a terminal; gives what `maximize` reports to."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=_stderr(), transient=True) as shown:
+        task = shown.add_task("preparing", total=None)
+
+        def tell(now: Any) -> None:
+            words = f"{printable(now.target, 40)}  activation {now.activation:.4g}"
+            shown.update(task, completed=now.done, total=now.total, description=words)
+
+        yield tell
+
+
 @app.command(epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
 def annotate(
     model: ModelArgument,
