@@ -387,7 +387,7 @@ def _top_patches(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: onnxviz explain model.onnx dog.jpg --method grad-cam -o dog.png")
+@app.command(epilog="Example: onnxviz explain model.onnx cat.jpg --method grad-cam -o cat.png")
 def explain(
     model: ModelArgument,
     inputs: Annotated[
@@ -495,7 +495,7 @@ def explain(
     with _bar(quiet, "explaining", len(given)) as (told, advance):
         for explanation in explainer.each(given, how, on_error=note if several else None, progress=told):
             checks = None
-            if sanity:
+            if sanity and explanation.map.any():  # of a map of zeros the warnings tell
                 checks = explain_sanity(explanation, seed=seed, progress=told), explain_faithfulness(explanation)
             gallery.add(explanation, checks)
             advance()

@@ -19,11 +19,10 @@ Interval = tuple[int, int]
 """First and last index, both inside."""
 
 _ELEMENTWISE = (
-    "Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization Cast CastLike Ceil Celu Clip Cos Cosh "
-    "DequantizeLinear Div Dropout Elu Equal Erf Exp Expand Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish "
-    "Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log LRN Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow "
-    "QuantizeLinear Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan "
-    "Tanh ThresholdedRelu Where Xor"
+    "Abs Add BatchNormalization Cast CastLike Ceil Celu Clip DequantizeLinear Div Dropout Elu Erf Exp Expand Floor "
+    "Gelu HardSigmoid HardSwish Identity LeakyRelu Log LRN Max Mean Min Mish Mod Mul Neg PRelu Pow QuantizeLinear "
+    "Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Softplus Softsign Sqrt Sub Sum Swish Tanh ThresholdedRelu "
+    "Where"
 ).split()
 
 
@@ -123,8 +122,7 @@ def _rule(*operators: str) -> Callable[[Rule], Rule]:
 def seen_by(step: Step) -> list[Seen]:
     """What of its inputs an interval of a node's output depends on; constant inputs are left out."""
     rule = RULES.get(step.node.op_type)
-    found = rule(step) if rule is not None else None
-    if found is None:
+    if (found := rule(step) if rule is not None else None) is None:
         found = [step.all_of(name, axis) for name in step.changing for axis in range(len(step.sizes(name)))]
     return [seen for seen in found if seen.tensor in step.changing]
 
@@ -300,8 +298,7 @@ def _padded(step: Step) -> list[Seen] | None:
 @_rule("Transpose")
 def _transposition(step: Step) -> list[Seen] | None:
     rank = len(step.sizes(step.x))
-    perm = step.attribute("perm", list(range(rank))[::-1])
-    return [step.same(step.x, int(perm[step.axis]))]
+    return [step.same(step.x, int(step.attribute("perm", list(range(rank))[::-1])[step.axis]))]
 
 
 @_rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
@@ -353,13 +350,6 @@ def _picked(step: Step) -> list[Seen] | None:
         return [step.all_of(step.x, axis)]
     chosen = indices[step.first : step.last + 1] % step.sizes(step.x)[axis]
     return [Seen(step.x, axis, (int(chosen.min()), int(chosen.max())))]
-
-
-@_rule("Tile")
-def _tiled(step: Step) -> list[Seen] | None:
-    size = step.sizes(step.x)[step.axis]
-    once = step.first // size == step.last // size
-    return [Seen(step.x, step.axis, (step.first % size, step.last % size)) if once else step.all_of(step.x, step.axis)]
 
 
 @_rule("Resize")

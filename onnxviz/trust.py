@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from onnxviz.mosaic import Array, Window
-from onnxviz.sheet import _MARGIN, Sheet, _number, _page, _text, _width, draw
+from onnxviz.sheet import _MARGIN, Sheet, _number, _page, _shortened, _text, _width, draw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Pixels over a map that its label must do with.
+_ROOM = 180
 _LINES = ("#2f6690", "#b5442e", "#8a8d90")
 
 
@@ -128,14 +130,16 @@ def plot_sanity(
         Figure: `figure.axes[0].images[0]` is the mosaic; each map, of absolute values, has its own range.
     """
     maps = [np.abs(sanity.true), *(np.abs(stage.map) for stage in sanity.stages)]
-    labels = ["the model", *(f"to {stage.layer}" for stage in sanity.stages)]
-    values = ["", *(f"ρ {stage.rank_correlation:.2f}, SSIM {stage.ssim:.2f}" for stage in sanity.stages)]
+    labels = ["the model"]
+    for stage in sanity.stages:
+        value = f": ρ {stage.rank_correlation:.2f}"
+        labels.append(_shortened(f"to {stage.layer}", 7, _ROOM - _width(value, 7)) + value)
     sheet = Sheet(
         pictures=(Window(0.0, float(heat.max())).place(heat) for heat in maps),
         shape=(maps[0].shape[0], maps[0].shape[1]),
         columns=min(len(maps), 5),
         marks=[""] * len(maps),
-        tile_labels=[f"{label}: {value}" if value else label for label, value in zip(labels, values, strict=True)],
+        tile_labels=labels,
         largest=(220, 220),
         facts=[
             *([subtitle] if subtitle else []),

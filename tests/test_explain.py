@@ -257,6 +257,15 @@ def test_labels_of_pixels_are_explained_by_their_scores():
     assert explain(proto, x, method="saliency").target == "z"
 
 
+def test_scores_are_those_before_their_rounding():
+    """A quantised classifier ends in a rounding that saturates: its gradient would be zero."""
+    tail = HEAD + "q = QuantizeLinear (z, s, o) y = DequantizeLinear (q, s, o)"
+    proto = ended(tail, **DENSE, s=np.float32(1e-3), o=np.int8(0))
+    found = explain(proto, normal(3, 8, 8), method="saliency")
+    assert found.target == "z"
+    assert found.map.any()
+
+
 def test_segmentation_of_a_photo():
     found = explain(UNET, DOG, size=(120, 160))
     assert (found.target, found.class_, found.layer, found.tensor) == ("head", 1, "up1.conv2", "up1.relu2")

@@ -118,6 +118,11 @@ def test_a_model_without_stored_weights():
         explain_sanity(explain(proto, normal(3, 8, 8), method="saliency"))
 
 
+def test_a_map_of_zeros_cannot_be_checked():
+    with pytest.raises(InputError, match="zero everywhere"):
+        explain_sanity(explain(finder(), np.zeros((3, 40, 48), np.float32)))
+
+
 def test_curves_follow_a_map_that_is_right():
     x = scene(20, 24)
     right = explain_faithfulness(explain(finder(), x, method="grad-cam"), steps=40)

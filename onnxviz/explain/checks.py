@@ -31,7 +31,7 @@ def explain_sanity(
         progress: called with (stages done, stages in all).
 
     Raises:
-        InputError: there are no stages.
+        InputError: there are no stages, or the map is zero everywhere.
         ModelError: the model has no weights before the target, or they cannot be replaced.
     """
     if stages < 1:
@@ -40,6 +40,8 @@ def explain_sanity(
     layers = learnt_layers(model, explanation.target)
     if not layers:
         raise ModelError(f"{model.label} has no stored weights before '{explanation.target}' that could be randomised")
+    if not explanation.map.any():
+        raise InputError("the map is zero everywhere: there is nothing that random weights could change")
     forgetful = Forgetful(model, seed)
     true = explanation.upsampled()
     found = []

@@ -78,7 +78,10 @@ def find_target(model: Model, name: str | None = None) -> Target:
         if node.op_type in _LINKS:
             tensor, link = node.input[0], _LINKS[node.op_type]
             break
-        if node.op_type == "ArgMax":  # a segmentation that gives labels: its input has the scores
+        before = scope.producers.get(node.input[0])
+        if node.op_type == "DequantizeLinear" and before is not None and before.op_type == "QuantizeLinear":
+            tensor = seen = before.input[0]  # rounding the scores saturates them
+        elif node.op_type == "ArgMax":  # a segmentation that gives labels: its input has the scores
             tensor = seen = node.input[0]
         elif node.op_type in _CARRIERS:
             seen = node.input[0]
