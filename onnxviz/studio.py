@@ -153,9 +153,13 @@ class Studio:
         fitting = int(self.memory / max(1, self._bytes_each(wanted[0].tensors)))
         return max(1, min(fitting, MAX_BATCH) // each)
 
+    @cached_property
+    def _shapes(self) -> Shapes:
+        return Shapes(self.model.proto, {self.canvas.port.name: self.canvas.model_shape(1)})
+
     def _bytes_each(self, tensors: Sequence[str]) -> int:
         """What one picture takes on the way there and back: every tensor before the targets, twice."""
-        shapes = Shapes(self.model.proto, {self.canvas.port.name: self.canvas.model_shape(1)})
+        shapes = self._shapes
         missing, elements = set(tensors), 0.0
         for node in self.model.proto.graph.node:
             for name in node.output:
