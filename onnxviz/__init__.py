@@ -21,18 +21,35 @@ if TYPE_CHECKING:
         OnnxvizError,
         ProviderError,
         SelectionError,
+        UnsupportedGradientError,
     )
+    from onnxviz.explain import Explanation, explain, explain_each, explain_faithfulness, explain_sanity
     from onnxviz.featuremaps import FeatureMaps
+    from onnxviz.gradients import add_gradient, grad_support
     from onnxviz.images import Preprocessing
     from onnxviz.layer import Layer
+    from onnxviz.maximize import maximize
     from onnxviz.model import Model, load
-    from onnxviz.plots import plot_filters, plot_maps, save_figure
+    from onnxviz.patches import TopPatches, top_patches
+    from onnxviz.plots import (
+        plot_explanation,
+        plot_faithfulness,
+        plot_filters,
+        plot_maps,
+        plot_patches,
+        plot_sanity,
+        plot_synthetic,
+        save_figure,
+    )
+    from onnxviz.receptive import ReceptiveField
+    from onnxviz.synthetic import SyntheticInputs
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "CodeExecution": "errors",
     "ConversionError": "errors",
+    "Explanation": "explain",
     "FeatureMaps": "featuremaps",
     "InputError": "errors",
     "Layer": "layer",
@@ -41,19 +58,37 @@ _HOMES = {
     "OnnxvizError": "errors",
     "Preprocessing": "images",
     "ProviderError": "errors",
+    "ReceptiveField": "receptive",
     "SelectionError": "errors",
+    "SyntheticInputs": "synthetic",
+    "TopPatches": "patches",
+    "UnsupportedGradientError": "errors",
+    "add_gradient": "gradients",
     "capture": "capture",
     "convert": "convert",
+    "explain": "explain",
+    "explain_each": "explain",
+    "explain_faithfulness": "explain",
+    "explain_sanity": "explain",
+    "grad_support": "gradients",
     "load": "model",
+    "maximize": "maximize",
+    "plot_explanation": "plots",
+    "plot_faithfulness": "plots",
     "plot_filters": "plots",
     "plot_maps": "plots",
+    "plot_patches": "plots",
+    "plot_sanity": "plots",
+    "plot_synthetic": "plots",
     "save_figure": "plots",
     "stream": "capture",
+    "top_patches": "patches",
 }
 
 __all__ = [
     "CodeExecution",
     "ConversionError",
+    "Explanation",
     "FeatureMaps",
     "InputError",
     "Layer",
@@ -62,14 +97,31 @@ __all__ = [
     "OnnxvizError",
     "Preprocessing",
     "ProviderError",
+    "ReceptiveField",
     "SelectionError",
+    "SyntheticInputs",
+    "TopPatches",
+    "UnsupportedGradientError",
+    "add_gradient",
     "capture",
     "convert",
+    "explain",
+    "explain_each",
+    "explain_faithfulness",
+    "explain_sanity",
+    "grad_support",
     "load",
+    "maximize",
+    "plot_explanation",
+    "plot_faithfulness",
     "plot_filters",
     "plot_maps",
+    "plot_patches",
+    "plot_sanity",
+    "plot_synthetic",
     "save_figure",
     "stream",
+    "top_patches",
 ]
 
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from onnxviz import __version__
-from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
 from onnxviz.supervise import INTERRUPTED, supervised
 from onnxviz.text import printable
 
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         code = app(args=arguments, standalone_mode=False)
         sys.stdout.flush()
     except OnnxvizError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code, lines=isinstance(error, UnsupportedGradientError))
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (BrokenPipeError, SystemExit):  # the reader of a pipe has enough; Typer makes an exit of it
@@ -70,8 +70,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _fail(message: str, code: int) -> int:
-    _stderr().print(Text.assemble(("error: ", "bold red"), printable(message, 1000)), soft_wrap=True)
+_MOST_LINES = 60
+
+
+def _fail(message: str, code: int, *, lines: bool = False) -> int:
+    # What lacks a gradient is a list, a line each; other messages are one line whatever strangers' names contain.
+    said = message.splitlines()[:_MOST_LINES] if lines else [message]
+    words = "\n".join(printable(line, 1000) for line in said)
+    _stderr().print(Text.assemble(("error: ", "bold red"), words), soft_wrap=True)
     return code
 
 
@@ -229,11 +235,24 @@ def maps(
     at: Annotated[
         Literal["activation", "conv"], typer.Option(help="The layer's output, or the operator's own.")
     ] = "activation",
-    first: Annotated[int, typer.Option(metavar="N", help="How many maps of each layer.", min=1)] = 64,
+    first: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="How many maps of each layer.", min=1, show_default="64; patches: 16"),
+    ] = None,
     channels: Annotated[str | None, typer.Option(metavar="0,3,5-9", help="Which maps.", show_default=False)] = None,
     sort: Annotated[
         Literal["mean", "variance", "norm", "weight-norm"] | None,
         typer.Option(help="Show the largest first.", show_default=False),
+    ] = None,
+    patches: Annotated[
+        int | None,
+        typer.Option(
+            "--top-patches",
+            metavar="N",
+            min=1,
+            help="Instead: the N regions that excite each filter.",
+            show_default=False,
+        ),
     ] = None,
     style: Annotated[
         Literal["grid", "strip", "lines"], typer.Option(help="grid, strip (one row), lines (1-D).")
@@ -270,8 +289,14 @@ def maps(
     from onnxviz.run import Run
     from onnxviz.select import numbers as parse_numbers
 
+    if patches is not None:
+        _top_patches(
+            model, inputs, layers, patches, first or 16, channels, at, preprocess, _parse_size(size), fit, background,
+            provider, output, picture, save, as_json, quiet,
+        )  # fmt: skip
+        return
     look = Look(
-        first=first,
+        first=first or 64,
         channels=parse_numbers(channels, "channels") if channels is not None else None,
         sort=sort,
         style=style,
@@ -376,6 +401,287 @@ def convert(
     if not as_json and not quiet:
         _stderr().print(conversion_table(done))
     _report(as_json, done.as_dict(), done.files)
+
+
+def _top_patches(
+    model: Path,
+    inputs: list[str],
+    layers: str,
+    count: int,
+    first: int,
+    channels: str | None,
+    at: Literal["activation", "conv"],
+    preprocess: str,
+    size: tuple[int, int] | None,
+    fit: Literal["stretch", "crop"],
+    background: str,
+    provider: str,
+    output: Path | None,
+    picture: str,
+    save: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """`maps --top-patches`: a sheet for each layer instead of its maps."""
+    from onnxviz.gallery import write_patches
+    from onnxviz.inputs import reading, samples
+    from onnxviz.model import load
+    from onnxviz.patches import Search
+    from onnxviz.select import numbers as parse_numbers
+
+    opened = load(model)
+    how = reading(opened, preprocess, size, fit, background)
+    given = samples(opened, inputs, how)
+    search = Search(opened, given, how, opened.select(layers), count, at, provider)
+    which = parse_numbers(channels, "filters") if channels is not None else None
+    with _progress(quiet, "searching", len(given)) as advance:
+        found = search.run(errors="skip" if len(given) > 1 else "raise", progress=lambda done, total: advance())
+    for label, error in search.failed:
+        _stderr().print(Text.assemble(("skipped ", "yellow"), printable(f"{label}: {error}", 1000)), soft_wrap=True)
+    folder = output if output is not None else None if save is not None else Path("patches")
+    document, written = write_patches(search, found, folder, save, picture, which, first)
+    if how.assumed and any(sample.path for sample in given):
+        _note(quiet, f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}'")
+    _report(as_json, document, written)
+    if search.failed:
+        _stderr().print(f"{len(search.failed)} of {len(given)} inputs could not be used")
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: onnxviz explain model.onnx cat.jpg --method grad-cam -o cat.png")
+def explain(
+    model: ModelArgument,
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="INPUT...", help="Images, folders, .npy, .npz, or NAME=PATH.", show_default=False),
+    ],
+    class_: Annotated[str, typer.Option("--class", metavar="N|top", help="Which class; the model's answer.")] = "top",
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="grad-cam, grad-cam++, layer-cam, hires-cam, xgrad-cam, eigen-cam, score-cam, saliency, "
+            "input-x-gradient, integrated-gradients, smooth-grad, guided, occlusion, rise.",
+        ),
+    ] = "grad-cam",
+    layer: Annotated[
+        str | None, typer.Option(metavar="L", help="For CAMs: a layer or tensor.", show_default="last convolution")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="TENSOR", help="What is explained.", show_default="first output")
+    ] = None,
+    region: Annotated[
+        str,
+        typer.Option(
+            metavar="R",
+            help="Of a segmentation: all, argmax, TOP,LEFT,BOTTOM,RIGHT, or a mask as .npy.",
+        ),
+    ] = "auto",
+    wrt: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The input to explain, of several.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of integrated-gradients, smooth-grad, rise.", show_default="50, 50, 1000"),
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of occlusion's square.", show_default="an eighth")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Occlusion's step.", show_default="half a window")
+    ] = None,
+    baseline: Annotated[float, typer.Option(metavar="X", help="What stands for nothing, in the model's input.")] = 0.0,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Also maps of random weights, deletion and insertion curves.")
+    ] = False,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)] = 0,
+    cmap: CmapOption = None,
+    preprocess: PreprocessOption = "auto",
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Image size, if the model leaves it open.", show_default=False)
+    ] = None,
+    fit: Annotated[
+        Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or crop the middle.")
+    ] = "stretch",
+    background: Annotated[str, typer.Option(metavar="COLOUR", help="Behind transparent pixels.")] = "white",
+    provider: Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")] = "cpu",
+    memory: Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")] = "1GiB",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE|DIR", help="Where to.", show_default="explain/")
+    ] = None,
+    picture: FormatOption = "png",
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Write the raw maps.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw where a model looks: saliency, class activation maps, occlusion."""
+    from onnxviz.explain import Explainer, Settings, explain_faithfulness, explain_sanity
+    from onnxviz.explain.target import read_labels, read_region
+    from onnxviz.gallery import Gallery
+    from onnxviz.inputs import reading
+    from onnxviz.plots import known_cmap
+
+    if class_ != "top" and not re.fullmatch(r"-?[0-9]{1,9}", class_):
+        raise InputError(f"'{class_}' is not a class; write its number, or top")
+    explainer = Explainer(
+        model,
+        method,
+        class_="top" if class_ == "top" else int(class_),
+        layer=layer,
+        target=target,
+        region=read_region(region),
+        wrt=wrt,
+        labels=read_labels(labels) if labels is not None else None,
+        settings=Settings(samples=samples, baseline=baseline, window=window, stride=stride, seed=seed),
+        provider=provider,
+        memory=_parse_bytes(memory),
+    )
+    opened = explainer.model
+    how = reading(opened, preprocess, _parse_size(size), fit, background)
+    given = explainer.samples(inputs, how)
+    several = len(given) > 1
+    folder = output if output is not None else None if save is not None else Path("explain")
+    gallery = Gallery(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
+    failed: list[tuple[str, str]] = []
+
+    def note(label: str, error: OnnxvizError) -> None:
+        failed.append((label, str(error)))
+        _stderr().print(Text.assemble(("skipped ", "yellow"), printable(f"{label}: {error}", 1000)), soft_wrap=True)
+
+    with _bar(quiet, "explaining", len(given)) as (told, advance):
+        for explanation in explainer.each(given, how, on_error=note if several else None, progress=told):
+            checks = None
+            if sanity and explanation.map.any():  # of a map of zeros the warnings tell
+                checks = explain_sanity(explanation, seed=seed, progress=told), explain_faithfulness(explanation)
+            gallery.add(explanation, checks)
+            advance()
+            where = f", {explanation.method} at {explanation.layer}" if explanation.layer else f", {explanation.method}"
+            _note(quiet, f"{explanation.sample}: {explanation.what}, score {explanation.score:.4g}{where}")
+            for warning in (*explanation.warnings, *explanation.approximations):
+                _note(quiet, f"{explanation.sample}: {warning}")
+            if checks is not None and not as_json:
+                print(printable(f"{explanation.sample}: {checks[0].verdict}", 1000))
+                print(printable(f"{explanation.sample}: {checks[1].verdict}", 1000))
+    written = gallery.close(failed)
+    if how.assumed and any(sample.path for sample in given):
+        _note(
+            quiet,
+            f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}' "
+            "(give --preprocess, or keep it in the model with onnxviz annotate)",
+        )
+    document = {
+        "model": opened.label,
+        "explanations": gallery.entries,
+        "failed": [{"input": label, "error": error} for label, error in failed],
+    }
+    _report(as_json, document, written)
+    if failed:
+        _stderr().print(f"{len(failed)} of {len(given)} inputs could not be used")
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: onnxviz maximize model.onnx block1_conv2 --random 4 -o looks-for")
+def maximize(
+    model: ModelArgument,
+    selection: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LAYER]...", help="Names, globs or positions.", show_default=False),
+    ] = None,
+    numbers: Annotated[
+        str | None, typer.Option("--filters", metavar="0,3,5-9", help="Which filters.", show_default=False)
+    ] = None,
+    random: Annotated[int, typer.Option(metavar="N", help="How many filters to draw.", min=1)] = 6,
+    class_: Annotated[
+        str | None, typer.Option("--class", metavar="N", help="Which classes, before softmax.", show_default=False)
+    ] = None,
+    at: Annotated[
+        Literal["activation", "conv"], typer.Option(help="The layer's output, or the operator's own.")
+    ] = "activation",
+    steps: Annotated[int, typer.Option(metavar="N", help="Gradient steps.", min=1)] = 256,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help="If the model leaves it open.", show_default="128x128")
+    ] = None,
+    param: Annotated[Literal["fourier", "pixel"], typer.Option(help="What is varied.")] = "fourier",
+    jitter: Annotated[
+        int | None,
+        typer.Option(metavar="PIXELS", help="Largest shift.", min=0, show_default="16, less for small inputs"),
+    ] = None,
+    transforms: Annotated[
+        Literal["standard", "jitter", "none"], typer.Option(help="standard: jitter, scale ±10 %, rotation ±10°.")
+    ] = "standard",
+    rate: Annotated[float, typer.Option(metavar="X", help="Adam's step size.")] = 0.05,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)] = 0,
+    preprocess: PreprocessOption = "auto",
+    fixed: Annotated[
+        list[str] | None,
+        typer.Option("--fixed", metavar="NAME=PATH", help="The model's other inputs.", show_default=False),
+    ] = None,
+    provider: Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")] = "cpu",
+    memory: Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")] = "1GiB",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to.", show_default="maximize/")
+    ] = None,
+    picture: Annotated[Picture, typer.Option("--format", help="Format of the sheet.")] = "png",
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Make the inputs that filters or classes look for: activation maximisation."""
+    from onnxviz.maximize import maximize as make
+    from onnxviz.select import numbers as parse_numbers
+    from onnxviz.showcase import write_showcase
+
+    if output is not None and output.suffix.lower() in PICTURES:
+        raise InputError(f"pictures are made into a folder: {output} looks like a file")
+    others = dict(item.partition("=")[::2] for item in fixed or ())
+    with _climbing(quiet) as told:
+        found = make(
+            model,
+            selection or None,
+            filters=parse_numbers(numbers, "filters") if numbers is not None else None,
+            random=random,
+            class_=parse_numbers(class_, "classes") if class_ is not None else None,
+            at=at, steps=steps, size=_parse_size(size), param=param, jitter=jitter, transforms=transforms, rate=rate,
+            seed=seed, preprocess=preprocess, fixed=others, memory=_parse_bytes(memory), provider=provider,
+            progress=told,
+        )  # fmt: skip
+    folder = output if output is not None else None if save is not None else Path("maximize")
+    written, document = write_showcase(found, folder, picture) if folder is not None else ([], found.manifest())
+    if save is not None:
+        written.extend(found.write(save))
+    if found.made.canvas.assumed:
+        _note(
+            quiet,
+            f"{model} does not say how inputs are prepared; assumed '{found.made.canvas.preprocessing.name}' "
+            "(give --preprocess, or keep it in the model with onnxviz annotate)",
+        )
+    for warning in found.warnings:
+        _note(quiet, warning)
+    _report(as_json, {**document, "model": str(model), "folder": str(folder) if folder else None}, written)
+
+
+@contextmanager
+def _climbing(quiet: bool) -> Iterator[Any]:
+    """A progress bar with the activation on stderr, if that is a terminal; gives what `maximize` reports to."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=_stderr(), transient=True) as shown:
+        task = shown.add_task("preparing", total=None)
+
+        def tell(now: Any) -> None:
+            words = f"{printable(now.target, 40)}  activation {now.activation:.4g}"
+            shown.update(task, completed=now.done, total=now.total, description=words)
+
+        yield tell
 
 
 @app.command(epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
@@ -538,3 +844,25 @@ def _progress(quiet: bool, what: str, total: int) -> Iterator[Any]:
     with bar:
         task = bar.add_task(what, total=total)
         yield lambda count=1: bar.advance(task, count)
+
+
+@contextmanager
+def _bar(quiet: bool, what: str, total: int) -> Iterator[Any]:
+    """A progress bar on stderr, if that is a terminal; gives (tell, advance).
+
+    `tell(done, of)` says how far the input that is worked on is, `advance()` that it is done.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield None, lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=_stderr(), transient=True) as shown:
+        whole = shown.add_task(what, total=total)
+        part = shown.add_task("this one", total=None, visible=False)
+
+        def tell(done: int, of: int) -> None:
+            shown.update(part, completed=done, total=of, visible=True)
+
+        yield tell, lambda: shown.advance(whole)

@@ -36,3 +36,7 @@ class CodeExecution(OnnxvizError):
     """Going on would run code that a file brings along, and nobody has allowed it."""
 
     exit_code = 3
+
+
+class UnsupportedGradientError(OnnxvizError, NotImplementedError):
+    """A tensor cannot be differentiated; the message lists every node that stands in the way, and what helps."""

@@ -61,13 +61,19 @@ def expose(model: Model, taps: Sequence[Tap], *, keep_outputs: bool = False) -> 
         if name not in made:
             raise SelectionError(f"{model.label} has no tensor '{printable(tap.tensor)}' that a node makes")
     own = [value.name for value in graph.output] if keep_outputs else []
-    proto = _pruned(model.proto, graph, list(dict.fromkeys([*own, *outputs])))
+    proto = pruned(model.proto, graph, list(dict.fromkeys([*own, *outputs])))
     sometimes = lifted.sometimes if lifted is not None else frozenset()
     return Exposed(proto, outputs, sometimes)
 
 
-def _pruned(model: onnx.ModelProto, graph: GraphProto, outputs: Sequence[str]) -> onnx.ModelProto:
-    """A model of the nodes, initializers and inputs of `graph` that `outputs` depend on."""
+def pruned(model: onnx.ModelProto, graph: GraphProto, outputs: Sequence[str]) -> onnx.ModelProto:
+    """A model of the nodes, initializers and inputs of `graph` that `outputs` depend on.
+
+    Args:
+        model: gives versions and functions; not changed.
+        graph: nodes in topological order; not changed.
+        outputs: tensors of `graph`.
+    """
     producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
     needed: set[int] = set()
     used: set[str] = set(outputs)
@@ -80,13 +86,13 @@ def _pruned(model: onnx.ModelProto, graph: GraphProto, outputs: Sequence[str]) -
         names = set(reads(graph.node[index]))
         waiting.extend(names - used)
         used |= names
-    pruned = onnx.ModelProto(
+    proto = onnx.ModelProto(
         ir_version=model.ir_version,
         producer_name="onnxviz",
         opset_import=model.opset_import,
         functions=model.functions,
     )
-    target = pruned.graph
+    target = proto.graph
     target.name = "onnxviz"  # the source's own name may be confidential, and onnxruntime logs it
     target.node.extend(graph.node[index] for index in sorted(needed))
     target.initializer.extend(tensor for tensor in graph.initializer if tensor.name in used)
@@ -94,7 +100,7 @@ def _pruned(model: onnx.ModelProto, graph: GraphProto, outputs: Sequence[str]) -
     target.input.extend(value for value in graph.input if value.name in used)
     declared = {value.name: value for value in graph.output}
     target.output.extend(declared.get(name, ValueInfoProto(name=name)) for name in outputs)
-    return pruned
+    return proto
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def _lift_out_of_subgraphs(model: Model, taps: Sequence[Tap]) -> _Lifted | None:
         tensor = tap.tensor
         while scope.owner is not None and scope.parent is not None:
             owner, attribute = scope.owner
-            outer = _unused(f"{tensor}@{scope.name}", taken)
+            outer = unused(f"{tensor}@{scope.name}", taken)
             if owner.op_type == "If":
                 sometimes.add(tap)
             _give_out(scope.graph, owner, attribute, tensor, outer, element_type, taken)
@@ -141,7 +147,7 @@ def _give_out(
             if name == attribute:
                 _add_output(branch, value, taken)
             else:
-                empty = _unused(f"{outer}/not_run", taken)
+                empty = unused(f"{outer}/not_run", taken)
                 nothing = helper.make_tensor(empty, element_type, [0], [])
                 branch.node.append(helper.make_node("Constant", [], [empty], value=nothing))
                 branch.output.append(helper.make_tensor_value_info(empty, element_type, [0]))
@@ -159,13 +165,14 @@ def _give_out(
 def _add_output(graph: GraphProto, value: ValueInfoProto, taken: set[str]) -> None:
     """Adds an output; through an Identity where the tensor is one already, since outputs must differ."""
     if any(output.name == value.name for output in graph.output):
-        copy = _unused(f"{value.name}/copy", taken)
+        copy = unused(f"{value.name}/copy", taken)
         graph.node.append(helper.make_node("Identity", [value.name], [copy]))
         value = helper.make_tensor_value_info(copy, value.type.tensor_type.elem_type, None)
     graph.output.append(value)
 
 
-def _unused(wanted: str, taken: set[str]) -> str:
+def unused(wanted: str, taken: set[str]) -> str:
+    """`wanted`, or with `_2`, `_3` … added, such that it is not among `taken`; it is added there."""
     name, count = wanted, 1
     while name in taken:
         count += 1

@@ -109,7 +109,7 @@ class _Inliner:
         for node in function.node:
             copy = NodeProto()
             copy.CopyFrom(node)
-            _rename(copy, tensors, label, attributes)
+            rename(copy, tensors, label, attributes)
             if not any(entry.key == SCOPE_KEY for entry in copy.metadata_props):
                 copy.metadata_props.add(key=SCOPE_KEY, value=label)
             body.append(copy)
@@ -125,7 +125,7 @@ class _Inliner:
         return prefix
 
 
-def _rename(node: NodeProto, tensors: dict[str, str], label: str, attributes: dict[str, AttributeProto]) -> None:
+def rename(node: NodeProto, tensors: dict[str, str], label: str, attributes: dict[str, AttributeProto]) -> None:
     """Gives `node` and its subgraphs the caller's tensors and attributes; `tensors` grows by the names it meets."""
 
     def renamed(name: str) -> str:
@@ -158,4 +158,4 @@ def _rename(node: NodeProto, tensors: dict[str, str], label: str, attributes: di
         for sparse in graph.sparse_initializer:
             sparse.values.name = renamed(sparse.values.name)
         for inner in graph.node:
-            _rename(inner, tensors, label, attributes)
+            rename(inner, tensors, label, attributes)

@@ -6,14 +6,17 @@ What is asked for becomes a `Sheet` here, of scaled pictures and words; `sheet` 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
 from numpy.typing import ArrayLike
 
 from onnxviz.errors import InputError, SelectionError
+from onnxviz.files import replacing
 from onnxviz.mosaic import (
     Array,
     Picture,
@@ -25,9 +28,21 @@ from onnxviz.mosaic import (
     spread,
     standardize,
 )
+from onnxviz.overlay import plot_explanation, plot_patches
 from onnxviz.sheet import Sheet, draw, draw_bars, save_figure
+from onnxviz.trust import plot_faithfulness, plot_sanity
 
-__all__ = ["plot_filters", "plot_maps", "save_figure"]
+__all__ = [
+    "plot_explanation",
+    "plot_faithfulness",
+    "plot_filters",
+    "plot_maps",
+    "plot_patches",
+    "plot_sanity",
+    "plot_synthetic",
+    "save_figure",
+    "save_picture",
+]
 
 _MOST_CHANNELS = 64
 _HEAT_CELL, _HEAT_WIDTH = 18, 540
@@ -277,6 +292,98 @@ def plot_maps(
     facts += [*sheet.facts, words.get(scale, "one scale about zero")]
     levels = 255 if scale == "standardize" else 1
     return draw(replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels), title, "Feature maps")
+
+
+def plot_synthetic(
+    images: ArrayLike,
+    *,
+    labels: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
+    title: str | None = None,
+    subtitle: str | None = None,
+) -> Figure:
+    """Returns a figure of synthetic inputs, such as `onnxviz.maximize` makes.
+
+    Args:
+        images: (N, spatial..., C) in 0..1. Two spatial axes: one picture each, of three channels in colour, of one in
+            grey, of others a grey picture a channel. One: a line a channel. Three: the middle slice along the first.
+        labels: One for each picture; None: their numbers.
+        rows: For each picture the name of the row it goes in, equal ones next to each other; None: as they come.
+        title: First line; None: "Synthetic inputs".
+        subtitle: Words put before the facts that the second line states.
+
+    Returns:
+        Figure: `figure.axes[0].images[0]` is the mosaic, float32 0..1, with a fourth channel for what is left out.
+
+    Raises:
+        InputError: The pictures cannot be drawn, or there are not as many labels or rows.
+    """
+    values = as_numbers(images).astype(np.float32)
+    if not 3 <= values.ndim <= 5:
+        raise InputError(f"pictures are (N, spatial..., C) with 1 to 3 spatial axes, not of shape {values.shape}")
+    facts = [*([subtitle] if subtitle else []), "×".join(map(str, values.shape[1:-1])) + " input"]
+    if values.ndim == 5:
+        facts.append(f"slice {values.shape[1] // 2} of {values.shape[1]}")
+        values = values[:, values.shape[1] // 2]
+    lines = values.ndim == 3
+    if lines:
+        values = values[:, None]
+    names = [str(number) for number in range(len(values))] if labels is None else list(labels)
+    groups = [""] * len(values) if rows is None else list(rows)
+    if {len(names), len(groups)} != {len(values)}:
+        raise InputError(f"{len(values)} pictures need as many labels and rows, not {len(names)} and {len(groups)}")
+    if values.shape[3] not in (1, 3) or lines:
+        # A row for each picture, a column for each channel.
+        groups = [f"{group} {name}".strip() for group, name in zip(groups, names, strict=True)]
+        names = [f"channel {channel}" for channel in range(values.shape[3])] * len(values)
+        groups = [group for group in groups for _ in range(values.shape[3])]
+        values = np.moveaxis(values, 3, 1).reshape(-1, *values.shape[1:3], 1)
+    kinds = list(dict.fromkeys(groups))
+    width = max(groups.count(kind) for kind in kinds) if rows is not None or kinds != [""] else len(values)
+    columns = grid_columns(len(values)) if kinds == [""] else min(width, 8)
+    places: list[int | None] = []
+    heads: list[str] = []
+    for kind in kinds:
+        mine = [number for number, group in enumerate(groups) if group == kind]
+        filled = -(-len(mine) // columns) * columns
+        places += [*mine, *[None] * (filled - len(mine))]
+        heads += [kind, *[""] * (filled // columns - 1)]
+    while places and places[-1] is None and kinds == [""]:
+        places.pop()
+    flat = values.shape[3] == 1
+    blank = np.ma.masked_array(np.zeros(values.shape[1:3] if flat else values.shape[1:], np.float32), mask=True)
+    drawn = [np.ma.masked_invalid(value[..., 0] if flat else value) for value in values]
+    sheet = Sheet(
+        pictures=(blank if place is None else drawn[place] for place in places),
+        shape=values.shape[1:3],
+        columns=columns,
+        marks=["" if place is None else flaw(values[place]).replace("const", "") for place in places],
+        row_labels=heads if any(heads) else [],
+        tile_labels=["" if place is None else names[place] for place in places],
+        largest=(64, 160) if lines else (256, 256),
+        lines=lines,
+        rgb=not flat,
+        facts=facts,
+    )
+    return draw(sheet, title, "Synthetic inputs")
+
+
+def save_picture(image: ArrayLike, path: Path) -> Path:
+    """Writes one picture as a PNG of its own size, and returns its path; the file appears whole or not at all.
+
+    Args:
+        image: (H, W, C) in 0..1; C is 1 (grey) or 3 (RGB), of others the channels are put side by side in grey.
+        path: Ends in .png.
+
+    Raises:
+        OnnxvizError: The folder does not exist, or the file cannot be written.
+    """
+    pixels = np.rint(np.clip(np.asarray(image, np.float64), 0, 1) * 255).astype(np.uint8)
+    if pixels.shape[2] != 3:
+        pixels = np.concatenate(np.moveaxis(pixels, 2, 0), axis=1)[..., None].repeat(3, axis=2)
+    with replacing(path) as unfinished:
+        imsave(unfinished, pixels, format="png", metadata={"Software": ""})
+    return path
 
 
 def known_cmap(name: str | None) -> str | None:

@@ -103,6 +103,17 @@ def two_inputs_proto(batch="batch"):
 
 
 @pytest.fixture
+def shapes_in_process(monkeypatch):
+    """Shape inference without a process of its own, for hundreds of small models that the tests made themselves."""
+    from onnxviz.shapes import Shapes  # not at the top: tests of light imports run without it
+
+    def inferred(self):
+        return onnx.shape_inference.infer_shapes(self._model, data_prop=True), ""
+
+    monkeypatch.setattr(Shapes, "_inferred", property(inferred))
+
+
+@pytest.fixture
 def classifier(tmp_path: Path) -> Path:
     """`classifier.onnx` in the test's folder, for images of 16x12, any batch."""
     path = tmp_path / "classifier.onnx"

@@ -10,9 +10,14 @@ from typing import NamedTuple
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "onnxviz"
-ROOMS = sorted(path.stem for path in PACKAGE.glob("*.py"))
 CONVERTERS = PACKAGE.parent / "converters" / "onnxviz_converters"
 FRAMEWORKS = ("tensorflow", "keras", "torch", "tf2onnx", "onnxscript", "jax")
+# `capture`, `gradients.engine`; a package's own name means its __init__.
+FILES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+ROOMS = sorted(FILES)
 
 
 class Import(NamedTuple):
@@ -27,6 +32,12 @@ def is_type_checking(node):
     return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
+def room_of(module):
+    """The room that the module `onnxviz.…` is, "" if it is none."""
+    package, _, room = module.partition(".")
+    return room if package == "onnxviz" and room in FILES else ""
+
+
 def imports_of(source, *, top=True):
     """Every import in the source but those for type checkers."""
 
@@ -36,11 +47,10 @@ def imports_of(source, *, top=True):
                 yield Import(alias.name, node.lineno, top)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"line {node.lineno}: imports are absolute"
-            if node.module == "onnxviz":  # `from onnxviz import files` imports a room, `… import load` a name
-                for alias in node.names:
-                    yield Import(f"onnxviz.{alias.name}" if alias.name in ROOMS else "onnxviz", node.lineno, top)
-            else:
-                yield Import(node.module, node.lineno, top)
+            # `from onnxviz import files` imports a room, `… import load` a name; so in a package.
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in dict.fromkeys(name if room_of(name) else node.module for name in names):
+                yield Import(name, node.lineno, top)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "__import__"):
             named = node.args[:1] if node.args and isinstance(node.args[0], ast.Constant) else []
             yield from (Import(str(name.value), node.lineno, top) for name in named)
@@ -62,7 +72,7 @@ def literal_code(source):
             yield node.value
 
 
-SOURCES = {room: (PACKAGE / f"{room}.py").read_text(encoding="utf-8") for room in ROOMS}
+SOURCES = {room: path.read_text(encoding="utf-8") for room, path in FILES.items()}
 IMPORTS = {room: imports_of(source) for room, source in SOURCES.items()}
 
 
@@ -81,8 +91,8 @@ def importers(package, *, top_only=False):
 
 def rooms_of(room, *, top_only=True):
     """The rooms of onnxviz that `room` imports."""
-    names = (one.module.split(".") for one in IMPORTS[room] if one.top or not top_only)
-    return {parts[1] if len(parts) > 1 else "__init__" for parts in names if parts[0] == "onnxviz"}
+    names = (one.module for one in IMPORTS[room] if one.top or not top_only)
+    return {room_of(name) or "__init__" for name in names if name.partition(".")[0] == "onnxviz"}
 
 
 def everything_below(room, *, top_only=True):
@@ -128,7 +138,7 @@ importlib.import_module("dynamic")
     ("package", "allowed"),
     [
         ("onnxruntime", {"runtime"}),
-        ("matplotlib", {"plots", "sheet", "cli"}),
+        ("matplotlib", {"plots", "sheet", "overlay", "cli"}),
         ("PIL", {"images"}),
         ("rich", {"cli", "tables"}),
         ("typer", {"cli"}),
@@ -209,7 +219,9 @@ ORDER = [
     "model",
     "graph",
     "runtime",
+    "gradients",
     "capture",
+    "explain",
     "album",
     "cli",
 ]
@@ -294,6 +306,7 @@ def test_nothing_imports_the_command_line(room):
 def test_opening_a_model_needs_no_runtime_no_capture_and_no_pictures(room):
     heavy = {
         "runtime",
+        "gradients",
         "capture",
         "graph",
         "album",
@@ -308,9 +321,29 @@ def test_opening_a_model_needs_no_runtime_no_capture_and_no_pictures(room):
     assert not rooms_of(room, top_only=False) & heavy
 
 
-@pytest.mark.parametrize("room", ["plots", "sheet", "mosaic"])
+RULES = [room for room in ROOMS if room.startswith("gradients.rules.")]
+
+
+def test_the_engine_of_gradients_knows_no_operator():
+    """It asks the table; the rules fill the table and know nothing of the engine."""
+    for room in ("gradients.engine", "gradients.step", "gradients.builder", "gradients.table"):
+        assert not {other for other in everything_below(room) if other.startswith("gradients.rules")}
+    for room in RULES:
+        assert "gradients.engine" not in everything_below(room)
+        assert rooms_of(room) <= {
+            "gradients.builder",
+            "gradients.corrections",
+            "gradients.rules.windows",
+            "gradients.step",
+            "gradients.table",
+            "runtime",
+            "weights",
+        }
+
+
+@pytest.mark.parametrize("room", ["plots", "overlay", "trust", "sheet", "mosaic"])
 def test_drawing_knows_nothing_of_models(room):
-    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", "sheet"}
+    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", "sheet", "overlay", "trust"}
 
 
 def test_the_supervisor_is_light():

@@ -60,14 +60,16 @@ def test_star_import_gives_the_public_names():
     )
 
 
-@pytest.mark.parametrize("name", ["load", "capture", "plot_filters", "plot_maps", "Preprocessing", "FeatureMaps"])
+@pytest.mark.parametrize(
+    "name", ["load", "capture", "plot_filters", "plot_maps", "Preprocessing", "FeatureMaps", "grad_support"]
+)
 def test_the_names_of_the_contract_are_public(name):
     assert name in onnxviz.__all__
     assert name in dir(onnxviz)
 
 
 def test_errors_are_one_family():
-    for name in ("InputError", "ModelError", "ProviderError", "SelectionError"):
+    for name in ("InputError", "ModelError", "ProviderError", "SelectionError", "UnsupportedGradientError"):
         assert issubclass(getattr(onnxviz, name), onnxviz.OnnxvizError)
         assert getattr(onnxviz, name).exit_code == 2
 

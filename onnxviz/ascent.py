@@ -1,0 +1,310 @@
+"""Gradient ascent for a batch of pictures: one run of the gradient graph a step, Adam, the best picture kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from onnxviz.canvas import Canvas
+from onnxviz.errors import InputError
+from onnxviz.gradients.result import Differentiated, GradientSession
+from onnxviz.leaky import LeakyGradient
+from onnxviz.objectives import Term
+from onnxviz.parametrisation import Parametrisation
+from onnxviz.transforms import Transform, draw
+from onnxviz.weights import Array
+
+# How often the picture itself is looked at while what is climbed is moved about: costs a forward run each time.
+CHECK_EVERY = 16
+# A start that excites nothing is tried again, each time this much livelier.
+RESTARTS, LIVELIER = 3, 4.0
+
+
+@dataclass(frozen=True)
+class Looking:
+    """One term of an objective, and where it looks.
+
+    Attributes:
+        weight: of the term.
+        term: the term.
+        tensor: what it looks at, None for the picture.
+    """
+
+    weight: float
+    term: Term
+    tensor: str | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that share an objective: `count` neighbouring rows of the batch."""
+
+    terms: tuple[Looking, ...]
+    count: int
+
+
+@dataclass(frozen=True)
+class Climb:
+    """How to climb.
+
+    Attributes:
+        steps: number of gradient steps.
+        rate: Adam's step size, in units of the parameters.
+        leak: slope of the targets' own activations where they cut, in the first half and while they are silent.
+        transforms: random movements; none for the picture as it is.
+        seed: of everything random.
+    """
+
+    steps: int
+    rate: float
+    leak: float
+    transforms: tuple[Transform, ...]
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Climbed:
+    """What came of it, N pictures.
+
+    Attributes:
+        images: (N, C, spatial…), 0…1.
+        before, after: (N,) activations of the starts and of `images`, neither moved about.
+        trace: (N, steps) activations as they were climbed, moved about.
+        best: (N,) after how many steps each picture was the best.
+        dead: (N,) whether the target has never been excited: no gradient, or nothing but 0 to the end.
+    """
+
+    images: Array
+    before: Array
+    after: Array
+    trace: Array
+    best: Array
+    dead: Array
+
+    def first(self, count: int) -> Climbed:
+        """The first `count` pictures."""
+        return Climbed(*(getattr(self, field.name)[:count] for field in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Climbed]) -> Climbed:
+        """All pictures of several climbs."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+@dataclass(frozen=True, eq=False)
+class Climbable:
+    """A target tensor, with its gradient ready to run; `leaky` says how it leaks, None where it cannot."""
+
+    session: GradientSession
+    leaky: LeakyGradient | None
+
+    def run(self, feeds: Mapping[str, Array], seed: Array, leaks: Array) -> Differentiated:
+        """Value and gradient; `leaks` (N,) for each picture."""
+        return self.session.run({**feeds, **(self.leaky.feed(leaks) if self.leaky is not None else {})}, seed)
+
+
+class Adam:
+    """Adam, ascending. (Kingma & Ba 2015; β = 0.9, 0.999, ε = 1e-8, as in torch and lucid)."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self._steps = 0
+        self._mean: Array | None = None
+        self._square: Array | None = None
+
+    def step(self, parameters: Array, gradient: Array) -> Array:
+        """The parameters after one step."""
+        if self._mean is None or self._square is None:
+            self._mean, self._square = np.zeros_like(gradient), np.zeros_like(gradient)
+        self._steps += 1
+        self._mean += np.float32(0.1) * (gradient - self._mean)
+        self._square += np.float32(0.001) * (gradient * gradient - self._square)
+        size = np.float32(self.rate / (1 - 0.9**self._steps))
+        root = np.sqrt(self._square) * np.float32(1 / (1 - 0.999**self._steps) ** 0.5)
+        stepped: Array = parameters + size * self._mean / (root + np.float32(1e-8))
+        return stepped
+
+
+@dataclass(eq=False)
+class Batch:
+    """Pictures that are climbed together.
+
+    Attributes:
+        canvas: the model's input.
+        parametrisation: what is varied.
+        groups: objectives, for neighbouring rows; the rows of all are the batch.
+        targets: by tensor, its gradient with respect to the input.
+        fixed: the model's other inputs.
+        sources: a source of randomness for the start of each row.
+    """
+
+    canvas: Canvas
+    parametrisation: Parametrisation
+    groups: Sequence[Group]
+    targets: Callable[[str], Climbable]
+    fixed: Mapping[str, Array]
+    sources: Sequence[np.random.Generator]
+    _seeds: dict[str, Array] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Runs the targets once, without the way back.
+
+        Raises:
+            InputError: the model cannot run on these inputs.
+            SelectionError: an objective asks for what its tensor does not have.
+        """
+        self._activation(self._values(self.parametrisation.images(self.parametrisation.start(self.sources))))
+
+    def climb(self, how: Climb, progress: Callable[[Array], None] | None = None) -> Climbed:
+        """Makes the pictures.
+
+        Args:
+            how: how to climb.
+            progress: called after each step with the activations (N,).
+
+        Raises:
+            InputError: the model cannot run on these inputs, or a value or gradient is not finite.
+            SelectionError: an objective asks for what its tensor does not have.
+        """
+        parameters = self.parametrisation.start(self.sources)
+        images = self.parametrisation.images(parameters)
+        values = self._values(images)
+        before = self._activation(values)
+        if not np.isfinite(before).all():
+            raise InputError(f"{self._label} gives values that are not finite for a grey picture, before any step")
+        best = _Best(self._middle(images), before.copy(), np.zeros(len(before), np.intp))
+        trace = np.repeat(before[:, None], how.steps, axis=1)
+        moved = np.zeros(len(before), bool)
+        adam = Adam(how.rate)
+        for step in range(how.steps):
+            warp = draw(how.transforms, np.random.default_rng((how.seed, step)), self.canvas.size, images.shape[2:])
+            leaks = how.leak * ((2 * step < how.steps) | self._silent(values))
+            gradient, values = self._slope(warp.forward(images), leaks, step)
+            trace[:, step] = self._activation(values)
+            if not np.isfinite(trace[:, step]).all():
+                raise InputError(f"step {step + 1} cannot be made: {self._label} is not finite")
+            if not how.transforms:
+                best.keep(self._middle(images), trace[:, step], step)
+            moved |= gradient.reshape(len(moved), -1).any(axis=1)
+            gradient = warp.adjoint(gradient) + self._picture_slope(images)
+            parameters = adam.step(parameters, self.parametrisation.pull(images, gradient))
+            if not moved.all() and step < RESTARTS:
+                lively = self.parametrisation.start(self.sources) * np.float32(LIVELIER ** (step + 1))
+                parameters[~moved] = lively[~moved]
+            images = self.parametrisation.images(parameters)
+            if step + 1 == how.steps or (how.transforms and (step + 1) % CHECK_EVERY == 0):
+                best.keep(self._middle(images), self._activation(self._values(images)), step + 1)
+            if progress is not None:
+                progress(trace[:, step])
+            if step >= RESTARTS and not moved.any():
+                break  # nothing will ever move
+        dead = ~moved | self._silent(self._values(best.images))
+        return Climbed(best.images, before, best.value, trace, best.step, dead)
+
+    @property
+    def _label(self) -> str:
+        tensor = self._tensors[0]
+        return f"'{tensor}' of {self.targets(tensor).session.gradient.label}"
+
+    @property
+    def _tensors(self) -> list[str]:
+        return list(dict.fromkeys(look.tensor for g in self.groups for look in g.terms if look.tensor is not None))
+
+    def _middle(self, images: Array) -> Array:
+        """The part of pictures that is kept: what is seen of them where nothing moves."""
+        for axis, length in enumerate(self.canvas.size, 2):
+            first = (images.shape[axis] - length) // 2
+            images = images.take(range(first, first + length), axis=axis) if images.shape[axis] != length else images
+        return images
+
+    def _feeds(self, images: Array) -> dict[str, Array]:
+        return {**self.fixed, self.canvas.port.name: self.canvas.feed(images)}
+
+    def _values(self, images: Array) -> dict[str, Array]:
+        """The targets' values, without the way back."""
+        images = self._middle(images)
+        feeds = self._feeds(images)
+        return {tensor: self._checked(self.targets(tensor).session.value(feeds), images) for tensor in self._tensors}
+
+    def _checked(self, value: Array, images: Array) -> Array:
+        if value.ndim < 2 or len(value) != len(images):
+            raise InputError(
+                f"{self._label} has shape {value.shape} for {len(images)} pictures: its first axis does not count them"
+            )
+        return value
+
+    def _rows(self, tensor: str | None) -> list[tuple[slice, Looking]]:
+        """The terms that look at `tensor`, and the rows that they are about."""
+        found: list[tuple[slice, Looking]] = []
+        first = 0
+        for group in self.groups:
+            rows = slice(first, first + group.count)
+            found.extend((rows, look) for look in group.terms if look.tensor == tensor)
+            first = rows.stop
+        return found
+
+    def _activation(self, values: Mapping[str, Array]) -> Array:
+        """The objectives' values (N,) without penalties."""
+        total = np.zeros(sum(group.count for group in self.groups))
+        for tensor, value in values.items():
+            for rows, look in self._rows(tensor):
+                if look.term.activation:
+                    total[rows] += look.weight * look.term.value(value[rows])
+        return total
+
+    def _seed(self, tensor: str, values: Array) -> Array:
+        """The slope of the objectives with respect to the tensor."""
+        seed = np.zeros_like(values)
+        for rows, look in self._rows(tensor):
+            seed[rows] += values.dtype.type(look.weight) * look.term.slope(values[rows])
+        return seed
+
+    def _silent(self, values: Mapping[str, Array]) -> Array:
+        """Rows (N,) in which all that is seen is exactly 0."""
+        silent = np.ones(sum(group.count for group in self.groups), bool)
+        for tensor, value in values.items():
+            for rows, look in self._rows(tensor):
+                seen = look.term.part(value[rows])
+                silent[rows] &= ~seen.reshape(len(seen), -1).any(axis=1)
+        return silent
+
+    def _slope(self, images: Array, leaks: Array, step: int) -> tuple[Array, dict[str, Array]]:
+        """The gradient with respect to pictures, and the targets' values; one run where objectives are linear."""
+        feeds = self._feeds(images)
+        total = np.zeros_like(images)
+        values: dict[str, Array] = {}
+        for tensor in self._tensors:
+            target = self.targets(tensor)
+            if tensor not in self._seeds or not all(look.term.linear for _, look in self._rows(tensor)):
+                self._seeds[tensor] = self._seed(tensor, target.session.value(feeds))
+            found = target.run(feeds, self._seeds[tensor], leaks)
+            values[tensor] = found.value
+            given = found.gradients[self.canvas.port.name]
+            if not np.isfinite(given).all():
+                raise InputError(f"step {step + 1} cannot be made: {'; '.join(found.warnings)}")
+            total += self.canvas.pull(given)
+        return total, values
+
+    def _picture_slope(self, images: Array) -> Array:
+        """The slope of the terms that look at the picture itself."""
+        slope = np.zeros_like(images)
+        for rows, look in self._rows(None):
+            slope[rows] += np.float32(look.weight) * look.term.slope(images[rows])
+        return slope
+
+
+@dataclass(eq=False)
+class _Best:
+    """The best pictures so far (N, …), their activations (N,) and after how many steps (N,)."""
+
+    images: Array
+    value: Array
+    step: Array
+
+    def keep(self, images: Array, value: Array, step: int) -> None:
+        """Takes over what is better."""
+        better = value >= self.value
+        self.images = np.where(better.reshape(-1, *[1] * (images.ndim - 1)), images, self.images)
+        self.value, self.step = np.where(better, value, self.value), np.where(better, step, self.step)

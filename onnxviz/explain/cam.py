@@ -1,0 +1,241 @@
+"""Class activation maps: a layer's maps, weighted by what they mean for the score.
+
+A are the layer's maps (C, spatial…), G = ∂S/∂A; raw maps, before any scaling, after the ReLU of the papers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from onnxviz.errors import InputError, SelectionError
+from onnxviz.explain.method import Found, Method, Settings
+from onnxviz.explain.probe import Case, Probe, spatial_sizes
+from onnxviz.explain.resize import resized
+from onnxviz.explain.target import channels_last
+from onnxviz.layer import Layer, convolution_form
+from onnxviz.model import Model
+from onnxviz.scopes import reads
+from onnxviz.text import printable
+from onnxviz.weights import Array
+
+Weighing = Callable[[Array, Array], Array]
+
+
+def grad_cam(maps: Array, slopes: Array) -> Array:
+    """ReLU(Σₖ mean(Gₖ) Aₖ) (Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2)."""
+    return _weighted(maps, _over_positions(slopes).mean(axis=1))
+
+
+def grad_cam_plus_plus(maps: Array, slopes: Array) -> Array:
+    """ReLU(Σₖ wₖ Aₖ), wₖ = Σ α·ReLU(Gₖ), α = G² / (2G² + ΣAₖ G³) (Chattopadhay et al. 2018, 1710.11063, equation 19).
+
+    The score is taken as the exponent that the paper assumes; 1e-6 in the denominator, and α = 0 where G is, as in
+    pytorch-grad-cam.
+    """
+    square = slopes**2
+    sums = _over_positions(maps).sum(axis=1).reshape(-1, *[1] * (maps.ndim - 1))
+    shares = np.where(slopes != 0, square / (2 * square + sums * square * slopes + 1e-6), 0)
+    return _weighted(maps, _over_positions(np.maximum(slopes, 0) * shares).sum(axis=1))
+
+
+def layer_cam(maps: Array, slopes: Array) -> Array:
+    """ReLU(Σₖ ReLU(Gₖ)·Aₖ), position by position (Jiang et al. 2021, IEEE TIP, "LayerCAM")."""
+    found: Array = np.maximum((np.maximum(slopes, 0) * maps).sum(axis=0), 0)
+    return found
+
+
+def hires_cam(maps: Array, slopes: Array) -> Array:
+    """ReLU(Σₖ Gₖ·Aₖ), position by position (Draelos & Carin 2020, arXiv 2011.08891)."""
+    found: Array = np.maximum((slopes * maps).sum(axis=0), 0)
+    return found
+
+
+def xgrad_cam(maps: Array, slopes: Array) -> Array:
+    """ReLU(Σₖ wₖ Aₖ), wₖ = Σ(Gₖ·Aₖ) / (ΣAₖ + 1e-7) (Fu et al. 2020, arXiv 2008.02312)."""
+    sums = _over_positions(maps).sum(axis=1)
+    return _weighted(maps, _over_positions(slopes * maps).sum(axis=1) / (sums + 1e-7))
+
+
+def eigen_cam(case: Case, settings: Settings, layer: str) -> Found:
+    """The maps projected on their first principal component over the positions (Muhammad & Yeasin 2020, 2008.00299).
+
+    Which sign a component has is arbitrary; here the larger end is positive (Chung & Ying 2025, Seg-Eigen-CAM,
+    equation 13). It does not depend on the class, and is returned signed, without a ReLU.
+    """
+    maps = _maps(case, layer)
+    flat = _over_positions(maps).T
+    flat = flat - flat.mean(axis=0)
+    axes = np.linalg.svd(flat, full_matrices=False)[2]
+    found = (flat @ axes[0]).reshape(maps.shape[1:])
+    return Found(map=-found if abs(found.min()) > abs(found.max()) else found)
+
+
+def score_cam(case: Case, settings: Settings, layer: str) -> Found:
+    """ReLU(Σₖ wₖ Aₖ), w = softmax of S(x·Mₖ), Mₖ the map enlarged and stretched to 0…1 (Wang et al. 2020, 1910.01279).
+
+    As in pytorch-grad-cam: no score of a blank input is subtracted, and maps are enlarged with aligned corners.
+    """
+    maps = _maps(case, layer)
+    count = len(maps)
+    scores = np.empty(count)
+    for first in range(0, count, case.batch):
+        mask = resized(maps[first : first + case.batch], case.spatial, corners=True)
+        flat = _over_positions(mask)
+        low, high = (end.reshape(-1, *[1] * (mask.ndim - 1)) for end in (flat.min(axis=1), flat.max(axis=1)))
+        mask = (mask - low) / (high - low + 1e-8)
+        scores[first : first + len(mask)] = case.scores(case.x * case.over_channels(mask))
+        if case.progress is not None:
+            case.progress(first + len(mask), count)
+    powers = np.exp(scores - scores.max())
+    return Found(map=_weighted(maps, powers / powers.sum()))
+
+
+def _from_gradient(weighing: Weighing) -> Callable[[Case, Settings, str], Found]:
+    def run(case: Case, settings: Settings, layer: str) -> Found:
+        maps = _maps(case, layer)
+        gradients, notes = case.gradients(case.x[None], layer)
+        return Found(map=weighing(maps, _channels_first(case, layer, gradients[0])), warnings=notes)
+
+    return run
+
+
+def _weighted(maps: Array, weights: Array) -> Array:
+    found: Array = np.maximum(np.tensordot(weights, maps, 1), 0)
+    return found
+
+
+def _over_positions(maps: Array) -> Array:
+    """(C, spatial…) as (C, positions)."""
+    return maps.reshape(len(maps), -1)
+
+
+def _maps(case: Case, layer: str) -> Array:
+    """The layer's maps on the sample, (C, spatial…) float64."""
+    values = case.values(layer)
+    if values.ndim < 2 or math.prod(values.shape) == 0:
+        raise InputError(f"'{printable(layer)}' has no positions to look at: its shape is {values.shape}")
+    if not np.isfinite(values).all():
+        raise InputError(f"the maps of '{printable(layer)}' on this input are not finite (NaN or infinite)")
+    return _channels_first(case, layer, values)
+
+
+def _channels_first(case: Case, layer: str, values: Array) -> Array:
+    last = channels_last(case.probe.model.scope, layer)
+    return (np.moveaxis(values, -1, 0) if last else values).astype(np.float64)
+
+
+METHODS = (
+    Method(name="grad-cam", needs="layer-gradient", run=_from_gradient(grad_cam), source="Selvaraju et al. 2017"),
+    Method(
+        name="grad-cam++",
+        needs="layer-gradient",
+        run=_from_gradient(grad_cam_plus_plus),
+        source="Chattopadhay et al. 2018",
+    ),
+    Method(name="layer-cam", needs="layer-gradient", run=_from_gradient(layer_cam), source="Jiang et al. 2021"),
+    Method(name="hires-cam", needs="layer-gradient", run=_from_gradient(hires_cam), source="Draelos & Carin 2020"),
+    Method(name="xgrad-cam", needs="layer-gradient", run=_from_gradient(xgrad_cam), source="Fu et al. 2020"),
+    Method(
+        name="eigen-cam",
+        needs="layer",
+        run=eigen_cam,
+        source="Muhammad & Yeasin 2020",
+        warning="eigen-cam does not depend on the class: it shows what the layer responds to most",
+    ),
+    Method(name="score-cam", needs="layer", run=score_cam, source="Wang et al. 2020"),
+)
+
+
+def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str, str]:
+    """(name, tensor) of the layer to map.
+
+    Args:
+        probe: the model and the target.
+        case: a sample, for the sizes that the model leaves open.
+        asked: a layer's name or position, or a tensor's name; None for the last convolution with positions before
+            the target, followed to the last tensor of its size that all its ways to the target pass: behind its
+            activation and a residual sum, before the pooling. Before a target that is a picture itself, the last
+            convolution is its head, and the one before is taken.
+
+    Raises:
+        SelectionError: there is no such layer, or none that the target depends on.
+    """
+    model = probe.model
+    if asked is not None:
+        name, tensor = _named_layer(model, asked)
+        if tensor != probe.target and tensor not in _ancestors(model, probe.target):
+            raise SelectionError(f"'{printable(probe.target)}' does not depend on layer '{name}'; choose another")
+        return name, tensor
+    before = _ancestors(model, probe.target)
+    there = [layer for layer in model.layers if not layer.graph_scope.name]
+    there = [layer for layer in there if layer.taps["conv"] in {*before, probe.target}]
+    found = [layer for layer in there if math.prod(_positions(case, layer.taps["conv"])) > 1]
+    picture = case.base.ndim > 2 and math.prod(case.base.shape) > max(case.base.shape)
+    if picture and len(found) > 1:
+        found = found[:-1]
+    if not found:
+        raise SelectionError(
+            f"{model.label} has no convolution with positions before '{printable(probe.target)}': "
+            "name a tensor with --layer, or use occlusion, rise or a method of the input"
+        )
+    return found[-1].name, _bottleneck(case, found[-1], before)
+
+
+def _named_layer(model: Model, asked: str | int) -> tuple[str, str]:
+    named = {layer.name: layer for layer in reversed(model.all_layers)}
+    if isinstance(asked, str) and asked in named:
+        layer = named[asked]
+    elif isinstance(asked, str) and asked in model.scope.producers:
+        return asked, asked
+    else:
+        layer = model.layer(asked)
+    if layer.graph_scope.name:
+        raise SelectionError(f"layer '{layer.name}' is inside {layer.graph_scope.name}; choose one of the main graph")
+    return layer.name, layer.taps["activation"]
+
+
+def _ancestors(model: Model, target: str) -> set[str]:
+    """The tensors that `target` depends on, itself left out."""
+    found: set[str] = set()
+    waiting = [target]
+    while waiting:
+        node = model.scope.producers.get(waiting.pop())
+        for name in reads(node) if node is not None else ():
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
+
+
+def _positions(case: Case, tensor: str) -> Sequence[int]:
+    """The spatial sizes of a convolution's output, measured where inference does not tell."""
+    sizes = spatial_sizes(case.probe.shapes(case.sizes).of(tensor))
+    return sizes if sizes is not None else case.values(tensor).shape[1:]
+
+
+def _bottleneck(case: Case, layer: Layer, before: set[str]) -> str:
+    """The last tensor of the layer's size that all its ways to the target pass; no other convolution is between."""
+    scope, start = case.probe.model.scope, layer.taps["conv"]
+    shapes, wanted = case.probe.shapes(case.sizes), tuple(_positions(case, start))
+    wayside = {*before, case.probe.target}
+
+    def readers(tensor: str) -> set[str]:
+        nodes = scope.consumers.get(tensor, [])
+        return {node.output[0] for node in nodes if wayside.intersection(node.output)}
+
+    found, unread = start, {start: readers(start)}
+    for node in scope.graph.node:
+        if not any(node.output[0] in waiting for waiting in unread.values()):
+            continue
+        for waiting in unread.values():
+            waiting.discard(node.output[0])
+        if convolution_form(node) is not None and math.prod(_positions(case, node.output[0])) > 1:
+            break  # the head of a picture
+        unread.update({name: readers(name) for name in node.output if name in before})
+        live = [name for name, waiting in unread.items() if waiting]
+        if live == [node.output[0]]:
+            found = live[0] if spatial_sizes(shapes.of(live[0])) == wanted else found
+    return found

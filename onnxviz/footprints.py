@@ -1,0 +1,402 @@
+"""Which positions of its inputs an interval of a node's output depends on, operator by operator, axis by axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto, helper
+
+from onnxviz.errors import InputError
+from onnxviz.gradients.prepare import Prepared
+from onnxviz.text import printable
+from onnxviz.weights import Array
+
+Interval = tuple[int, int]
+"""First and last index, both inside."""
+
+_ELEMENTWISE = (
+    "Abs Add BatchNormalization Cast CastLike Ceil Celu Clip DequantizeLinear Div Dropout Elu Erf Exp Expand Floor "
+    "Gelu HardSigmoid HardSwish Identity LeakyRelu Log LRN Max Mean Min Mish Mod Mul Neg PRelu Pow QuantizeLinear "
+    "Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Softplus Softsign Sqrt Sub Sum Swish Tanh ThresholdedRelu "
+    "Where"
+).split()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An interval along one axis of an input."""
+
+    tensor: str
+    axis: int
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node on the way back.
+
+    Attributes:
+        prepared: the graph.
+        node: the node.
+        output: the output of which an interval is known.
+        axis: the axis that it is along.
+        first, last: the interval.
+        gates: whether what is the same for all positions counts.
+    """
+
+    prepared: Prepared
+    node: NodeProto
+    output: str
+    axis: int
+    first: int
+    last: int
+    gates: bool
+
+    @property
+    def x(self) -> str:
+        """The first input."""
+        return str(self.node.input[0])
+
+    @property
+    def changing(self) -> list[str]:
+        """The inputs that are not constant."""
+        return [name for name in self.node.input if name and self.prepared.constant(name) is None]
+
+    def sizes(self, tensor: str) -> list[int]:
+        """The shape of a tensor."""
+        return known_sizes(self.prepared, tensor)
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """An attribute of the node; text as `str`."""
+        for attribute in self.node.attribute:
+            if attribute.name == name:
+                value = helper.get_attribute_value(attribute)
+                return value.decode() if isinstance(value, bytes) else value
+        return default
+
+    def constant(self, place: int) -> Array | None:
+        """The values of a constant input, None if there is none there or it is not constant."""
+        name = self.node.input[place] if place < len(self.node.input) else ""
+        found = self.prepared.constant(name) if name else None
+        return None if found is None else np.asarray(found.array)
+
+    def same(self, tensor: str, axis: int | None = None) -> Seen:
+        """The same interval of an input."""
+        return Seen(tensor, self.axis if axis is None else axis, (self.first, self.last))
+
+    def all_of(self, tensor: str, axis: int) -> Seen:
+        """The whole of one axis of an input."""
+        return Seen(tensor, axis, (0, self.sizes(tensor)[axis] - 1))
+
+
+def known_sizes(prepared: Prepared, tensor: str) -> list[int]:
+    """The shape of a tensor.
+
+    Raises:
+        InputError: it is not known.
+    """
+    shape = prepared.shape(tensor)
+    sizes = [dim for dim in shape or () if isinstance(dim, int)]
+    if shape is None or len(sizes) != len(shape):
+        raise InputError(f"the size of '{printable(tensor)}' in {prepared.label} is not known, so nor is what it sees")
+    return sizes
+
+
+Rule = Callable[[Step], list[Seen] | None]
+"""What the node sees; None where that cannot be told, so that it is everything."""
+RULES: dict[str, Rule] = {}
+
+
+def _rule(*operators: str) -> Callable[[Rule], Rule]:
+    def register(rule: Rule) -> Rule:
+        RULES.update(dict.fromkeys(operators, rule))
+        return rule
+
+    return register
+
+
+def seen_by(step: Step) -> list[Seen]:
+    """What of its inputs an interval of a node's output depends on; constant inputs are left out."""
+    rule = RULES.get(step.node.op_type)
+    if (found := rule(step) if rule is not None else None) is None:
+        found = [step.all_of(name, axis) for name in step.changing for axis in range(len(step.sizes(name)))]
+    return [seen for seen in found if seen.tensor in step.changing]
+
+
+@_rule(*_ELEMENTWISE)
+def _elementwise(step: Step) -> list[Seen] | None:
+    """Axes are aligned at the end; an input that is stretched along the axis is a gate."""
+    sizes, found = step.sizes(step.output), []
+    for name in step.changing:
+        own = step.sizes(name)
+        axis = step.axis - (len(sizes) - len(own))
+        if axis >= 0 and own[axis] == sizes[step.axis]:
+            found.append(step.same(name, axis))
+        elif axis >= 0 and step.gates:
+            found.append(Seen(name, axis, (0, 0)))
+    return found
+
+
+@_rule("Conv", "MaxPool", "AveragePool", "LpPool", "QLinearConv", "ConvInteger")
+def _window(step: Step) -> list[Seen] | None:
+    """Index i sees i·s − p … i·s − p + (k − 1)·d (Dumoulin & Visin 2016, arXiv 1603.07285)."""
+    place = step.axis - 2
+    if place < 0:
+        return []
+    kernel, stride, dilation = _geometry(step, place)
+    size, count = step.sizes(step.x)[step.axis], step.sizes(step.output)[step.axis]
+    begin = _begin(step, place, (count - 1) * stride + (kernel - 1) * dilation + 1 - size)
+    span = step.first * stride - begin, step.last * stride - begin + (kernel - 1) * dilation
+    return [Seen(step.x, step.axis, span)]
+
+
+@_rule("ConvTranspose")
+def _transposed(step: Step) -> list[Seen] | None:
+    """Input i reaches i·s − p … i·s − p + (k − 1)·d of the output; this is that, read backwards."""
+    place = step.axis - 2
+    if place < 0:
+        return []
+    kernel, stride, dilation = _geometry(step, place)
+    reach = (kernel - 1) * dilation
+    extra = step.attribute("output_padding", [0] * (place + 1))[place]
+    size, count = step.sizes(step.x)[step.axis], step.sizes(step.output)[step.axis]
+    given = step.attribute("output_shape", None) is not None
+    begin = _begin(step, place, stride * (size - 1) + extra + reach + 1 - count, given=given)
+    return [Seen(step.x, step.axis, (-((reach - step.first - begin) // stride), (step.last + begin) // stride))]
+
+
+def _geometry(step: Step, place: int) -> tuple[int, int, int]:
+    """Taps, stride and dilation along one spatial axis."""
+    kernel = step.attribute("kernel_shape", None)
+    if kernel is None:
+        weight = step.node.input[3 if step.node.op_type == "QLinearConv" else 1]
+        kernel = step.sizes(weight)[2:]
+    stride, dilation = (int(step.attribute(key, [1] * 8)[place]) for key in ("strides", "dilations"))
+    return int(kernel[place]), stride, dilation
+
+
+def _begin(step: Step, place: int, total: int, *, given: bool = False) -> int:
+    """Padding before the first sample; `total` is what SAME pads, both ends together."""
+    auto = step.attribute("auto_pad", "NOTSET")
+    if auto == "VALID":
+        return 0
+    if auto.startswith("SAME") or given:
+        total = max(total, 0)
+        return total // 2 if auto == "SAME_UPPER" else total - total // 2
+    return int(step.attribute("pads", [0] * 8)[place]) if step.attribute("pads", None) else 0
+
+
+@_rule("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+def _global(step: Step) -> list[Seen] | None:
+    return [step.all_of(step.x, step.axis)] if step.axis >= 2 else []
+
+
+@_rule("InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization", "LpNormalization")
+def _statistics(step: Step) -> list[Seen] | None:
+    """Each position sees itself, and the others only through what is the same for all."""
+    return [step.all_of(step.x, step.axis) if step.gates else step.same(step.x)]
+
+
+@_rule("LayerNormalization", "RMSNormalization", "Softmax", "LogSoftmax", "Hardmax")
+def _along_axes(step: Step) -> list[Seen] | None:
+    rank = len(step.sizes(step.output))
+    start = step.attribute("axis", -1) % rank
+    inside = step.axis >= start if "Norm" in step.node.op_type else step.axis == start
+    soft = not step.gates and "Norm" in step.node.op_type
+    return [step.all_of(step.x, step.axis) if inside and not soft else step.same(step.x)]
+
+
+@_rule(*(f"Reduce{kind}" for kind in "Mean Sum Max Min L1 L2 LogSum LogSumExp Prod SumSquare".split()))
+def _reduced(step: Step) -> list[Seen] | None:
+    rank = len(step.sizes(step.x))
+    given = step.constant(1)
+    axes = step.attribute("axes", None) if given is None else given.reshape(-1).tolist()
+    if len(step.node.input) > 1 and step.node.input[1] and given is None:
+        return None
+    if not axes:
+        axes = [] if step.attribute("noop_with_empty_axes", 0) else list(range(rank))
+    reduced = {int(axis) % rank for axis in axes}
+    found = [step.all_of(step.x, axis) for axis in reduced]
+    if step.attribute("keepdims", 1):
+        own = step.axis
+    else:
+        own = [axis for axis in range(rank) if axis not in reduced][step.axis]
+    return found if own in reduced else [*found, step.same(step.x, own)]
+
+
+@_rule("Concat")
+def _joined(step: Step) -> list[Seen] | None:
+    rank = len(step.sizes(step.output))
+    if step.attribute("axis", 0) % rank != step.axis:
+        return [step.same(name) for name in step.changing]
+    found, start = [], 0
+    for name in step.node.input:
+        size = step.sizes(name)[step.axis]
+        first, last = max(step.first - start, 0), min(step.last - start, size - 1)
+        found += [Seen(name, step.axis, (first, last))] if first <= last else []
+        start += size
+    return found
+
+
+@_rule("Split")
+def _parted(step: Step) -> list[Seen] | None:
+    rank = len(step.sizes(step.x))
+    if step.attribute("axis", 0) % rank != step.axis:
+        return [step.same(step.x)]
+    start = 0
+    for name in step.node.output:
+        if name == step.output:
+            break
+        start += step.sizes(name)[step.axis]
+    return [Seen(step.x, step.axis, (step.first + start, step.last + start))]
+
+
+@_rule("Slice")
+def _sliced(step: Step) -> list[Seen] | None:
+    rank, size = len(step.sizes(step.x)), step.sizes(step.x)[step.axis]
+    starts, axes, steps = step.constant(1), step.constant(3), step.constant(4)
+    if starts is None or (axes is None and len(step.node.input) > 3 and step.node.input[3]):
+        return None
+    which = list(range(starts.size)) if axes is None else [int(axis) % rank for axis in axes.reshape(-1)]
+    if step.axis not in which:
+        return [step.same(step.x)]
+    place = which.index(step.axis)
+    stride = 1 if steps is None else int(steps.reshape(-1)[place])
+    start = int(starts.reshape(-1)[place])
+    start = min(max(start + size if start < 0 else start, 0), size - 1 if stride < 0 else size)
+    ends = start + stride * step.first, start + stride * step.last
+    return [Seen(step.x, step.axis, (min(ends), max(ends)))]
+
+
+@_rule("Pad")
+def _padded(step: Step) -> list[Seen] | None:
+    rank, size = len(step.sizes(step.x)), step.sizes(step.x)[step.axis]
+    given, axes = step.constant(1), step.constant(3)
+    pads = step.attribute("pads", None) if given is None else given.reshape(-1).tolist()
+    if pads is None:
+        return None
+    which = list(range(rank)) if axes is None else [int(axis) % rank for axis in axes.reshape(-1)]
+    begin = int(pads[which.index(step.axis)]) if step.axis in which else 0
+    first, last = step.first - begin, step.last - begin
+    mode = step.attribute("mode", "constant")
+    if mode == "wrap" and (first < 0 or last >= size):
+        return [step.all_of(step.x, step.axis)]
+    spans = [(max(first, 0), min(last, size - 1))] if mode != "constant" else [(first, last)]
+    if mode == "edge":
+        spans = [(min(max(first, 0), size - 1), min(max(last, 0), size - 1))]
+    if mode == "reflect":  # what lies beyond an end is as far inside of it
+        end = size - 1
+        spans += [(max(-last, 1), -first)] if first < 0 else []
+        spans += [(2 * end - last, min(2 * end - first, end - 1))] if last > end else []
+    return [Seen(step.x, step.axis, span) for span in spans if span[0] <= span[1]]
+
+
+@_rule("Transpose")
+def _transposition(step: Step) -> list[Seen] | None:
+    rank = len(step.sizes(step.x))
+    return [step.same(step.x, int(step.attribute("perm", list(range(rank))[::-1])[step.axis]))]
+
+
+@_rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+def _reshaped(step: Step) -> list[Seen] | None:
+    """An axis goes on where as many elements stand before it in both shapes, and it keeps its size."""
+    before, after = step.sizes(step.x), step.sizes(step.output)
+    wanted = math.prod(after[: step.axis])
+    for axis, size in enumerate(before):
+        if size == after[step.axis] and math.prod(before[:axis]) == wanted:
+            return [step.same(step.x, axis)]
+    return None
+
+
+@_rule("DepthToSpace", "SpaceToDepth")
+def _blocks(step: Step) -> list[Seen] | None:
+    block = int(step.attribute("blocksize", 1)) if step.axis >= 2 else 1
+    if step.node.op_type == "DepthToSpace":
+        return [Seen(step.x, step.axis, (step.first // block, step.last // block))]
+    return [Seen(step.x, step.axis, (step.first * block, step.last * block + block - 1))]
+
+
+@_rule("MatMul")
+def _product(step: Step) -> list[Seen] | None:
+    """Rows of the first, columns of the second; what is summed over is seen whole."""
+    rank, found = len(step.sizes(step.output)), []
+    for place, name in enumerate(step.node.input):
+        if name not in step.changing:
+            continue
+        own = step.sizes(name)
+        summed = len(own) - 1 if place == 0 or len(own) == 1 else len(own) - 2
+        found.append(step.all_of(name, summed))
+        axis = step.axis - (rank - len(own))
+        if axis >= 0 and axis != summed and own[axis] > 1:
+            found.append(step.same(name, axis))
+    return found
+
+
+@_rule("Gather")
+def _picked(step: Step) -> list[Seen] | None:
+    rank = len(step.sizes(step.x))
+    axis = step.attribute("axis", 0) % rank
+    indices = step.constant(1)
+    if indices is None:
+        return None
+    wide = indices.ndim
+    if not axis <= step.axis < axis + wide:
+        return [step.same(step.x, step.axis if step.axis < axis else step.axis - wide + 1)]
+    if wide != 1:
+        return [step.all_of(step.x, axis)]
+    chosen = indices[step.first : step.last + 1] % step.sizes(step.x)[axis]
+    return [Seen(step.x, axis, (int(chosen.min()), int(chosen.max())))]
+
+
+@_rule("Resize")
+def _resized(step: Step) -> list[Seen] | None:
+    """The coordinate transformations of the ONNX Resize specification."""
+    size, count = step.sizes(step.x)[step.axis], step.sizes(step.output)[step.axis]
+    given = step.constant(2)
+    which = step.attribute("axes", None) or list(range(len(step.sizes(step.x))))
+    scales = None if given is None or given.size == 0 else given.reshape(-1).tolist()
+    if step.attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        return None
+    scale = float(scales[which.index(step.axis)]) if scales and step.axis in which else count / size
+    if scale == 1 and size == count:
+        return [step.same(step.x)]
+    low, high = (_place(step, index, scale, size, count) for index in (step.first, step.last))
+    mode = step.attribute("mode", "nearest")
+    wide = 1 / scale if step.attribute("antialias", 0) and scale < 1 else 1.0
+    if mode == "nearest":
+        span = _nearest(step, low), _nearest(step, high)
+    elif wide > 1:
+        reach = wide * (1 if mode == "linear" else 2)
+        span = math.floor(low - reach) + 1, math.ceil(high + reach) - 1
+    else:
+        reach = 0 if mode == "linear" else 1
+        span = math.floor(low) - reach, math.ceil(high) + reach
+    return [Seen(step.x, step.axis, (max(span[0], 0), min(span[1], size - 1)))]
+
+
+def _place(step: Step, index: int, scale: float, size: int, count: int) -> float:
+    """Where an output sample lies among the input's."""
+    mode = step.attribute("coordinate_transformation_mode", "half_pixel")
+    if mode == "asymmetric":
+        return index / scale
+    if mode == "align_corners":
+        return index * (size - 1) / (count - 1) if count > 1 else 0.0
+    if mode == "pytorch_half_pixel" and count == 1:
+        return 0.0
+    if mode == "half_pixel_symmetric":
+        adjustment = count / (scale * size)
+        return size / 2 * (1 - adjustment) + (index + 0.5) / scale - 0.5
+    return (index + 0.5) / scale - 0.5
+
+
+def _nearest(step: Step, place: float) -> int:
+    mode = step.attribute("nearest_mode", "round_prefer_floor")
+    if mode == "floor":
+        return math.floor(place)
+    if mode == "ceil":
+        return math.ceil(place)
+    return math.ceil(place - 0.5) if mode == "round_prefer_floor" else math.floor(place + 0.5)

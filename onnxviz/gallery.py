@@ -1,0 +1,186 @@
+"""Explanations as files: an overlay for each input, the raw maps, a manifest that says what made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from onnxviz.errors import InputError
+from onnxviz.explain import Explanation
+from onnxviz.explain.faithfulness import Faithfulness
+from onnxviz.explain.sanity import Sanity
+from onnxviz.featuremaps import Origin, save_arrays
+from onnxviz.files import make_folder, replacing, safe_name
+from onnxviz.patches import Search, TopPatches
+from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_patches, plot_sanity, save_figure
+from onnxviz.run import nothing_usable
+from onnxviz.weights import Array
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+class Gallery:
+    """Draws explanations one after the other, and keeps only the raw maps that are to be saved.
+
+    Args:
+        output: a picture for a single input, or a folder; None to draw nothing.
+        save: an `.npz` for the raw maps; None not to keep them.
+        several: whether there is more than one input.
+        suffix: "png", "svg" or "pdf", for pictures in a folder.
+        cmap: matplotlib colour map; None for the plot's own.
+
+    Raises:
+        InputError: the names do not fit what they are for.
+    """
+
+    def __init__(
+        self, output: Path | None, save: Path | None, *, several: bool, suffix: str = "png", cmap: str | None = None
+    ) -> None:
+        if save is not None and save.suffix.lower() != ".npz":
+            raise InputError(f"maps are saved as .npz, not as {save.name}")
+        single = output is not None and output.suffix.lower() in PICTURES and not output.is_dir()
+        if several and single:
+            raise InputError(f"several inputs were given for the one file {output}; give a folder")
+        if output is not None and output.suffix and not single and not output.is_dir():
+            raise InputError(f"{output} is no folder, and pictures are {', '.join(PICTURES)}")
+        for file in (output if single else None, save):
+            if file is not None and not file.parent.is_dir():  # said before anything is computed
+                raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
+        self.file = output if single else None
+        self.folder = None if single else output
+        self.several = several
+        self.save = save
+        self.suffix = suffix
+        self.cmap = cmap
+        self.written: list[Path] = []
+        self.entries: list[dict[str, Any]] = []
+        self._arrays: dict[str, Array] = {}
+        self._manifest: dict[str, Any] = {}
+
+    def add(self, explanation: Explanation, checks: tuple[Sanity, Faithfulness] | None = None) -> Path | None:
+        """Draws one explanation; the picture's path, None if nothing is drawn.
+
+        Args:
+            explanation: what is drawn.
+            checks: how far it can be trusted; drawn beside it as `NAME-sanity` and `NAME-deletion`.
+        """
+        number = len(self.entries)
+        path = self.file
+        if self.folder is not None:
+            stem = Path(explanation.sample).stem
+            name = safe_name(number, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
+            path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.suffix}"
+        entry: dict[str, Any] = {**explanation.as_dict(), "file": None if path is None else str(path)}
+        if checks is not None:
+            sanity, faithfulness = checks
+            entry |= {"sanity": sanity.as_dict(), "faithfulness": faithfulness.as_dict()}
+        if path is not None:
+            figures = {path: figure_of(explanation, self.cmap)}
+            if checks is not None:
+                what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
+                curves = plot_faithfulness(checks[1], subtitle=what)
+                figures[path.with_name(f"{path.stem}-deletion{path.suffix}")] = curves
+                if checks[0].true.ndim == 2:
+                    forgetting = plot_sanity(checks[0], subtitle=what)
+                    figures[path.with_name(f"{path.stem}-sanity{path.suffix}")] = forgetting
+            if self.folder is not None:
+                make_folder(self.folder)  # not before something can be drawn
+            self.written.extend(save_figure(figure, file) for file, figure in figures.items())
+        self.entries.append(entry)
+        if not self._manifest:
+            made = explanation.manifest()
+            kept = ("version", "model", "versions", "preprocessing", "provider")
+            self._manifest = {**{key: made[key] for key in kept}, "settings": asdict(explanation.settings)}
+        if self.save is not None:
+            prefix = f"{safe_name(number, explanation.sample)}/" if self.several else ""
+            self._arrays.update({f"{prefix}{name}": array for name, array in explanation.arrays().items()})
+        return path
+
+    def close(self, failed: Sequence[tuple[str, str]] = ()) -> list[Path]:
+        """Writes the archive and, into a folder, the manifest; the files that were written."""
+        if not self.entries:
+            raise nothing_usable(failed)
+        lost = [{"input": label, "error": error} for label, error in failed]
+        manifest = {**self._manifest, "explanations": self.entries, "failed": lost}
+        if self.folder is not None:
+            path = self.folder / "manifest.json"
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+            self.written.append(path)
+        if self.save is not None:
+            self.written.extend(save_arrays(self._arrays, self.save, manifest))
+        return self.written
+
+
+def figure_of(explanation: Explanation, cmap: str | None = None) -> Any:
+    """The overlay, or, where the input is no picture, the map alone."""
+    channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
+    if explanation.map.ndim == 2 and len(explanation.size) == 2 and channels >= 1:
+        return plot_explanation(explanation, cmap=cmap)
+    return plot_maps(
+        explanation.map[None],
+        spatial=explanation.map.ndim,
+        scale="symmetric" if explanation.signed else "layer",
+        cmap=cmap,
+        title=explanation.title,
+        subtitle=", ".join(explanation.facts),
+    )
+
+
+def write_patches(
+    search: Search,
+    found: Mapping[str, TopPatches],
+    folder: Path | None,
+    save: Path | None,
+    suffix: str,
+    filters: Sequence[int] | None,
+    first: int,
+) -> tuple[dict[str, Any], list[Path]]:
+    """Draws a sheet for each layer and writes the manifest and the crops; (what `--json` prints, files).
+
+    Args:
+        search: what searched.
+        found: what it found, by layer.
+        folder: for sheets and manifest; None to draw nothing.
+        save: an `.npz` for crops and activations of the filters that are shown; None not to keep them.
+        suffix: of the pictures.
+        filters: which filters; None for the first `first`.
+        first: how many.
+
+    Raises:
+        SelectionError: there is no such filter.
+        InputError: a name does not fit, or an image is gone.
+    """
+    if folder is not None and folder.suffix.lower() in PICTURES:
+        raise InputError(f"patches are drawn into a folder, one picture a layer: {folder} looks like a file")
+    written: list[Path] = []
+    sheets: list[dict[str, Any]] = []
+    arrays: dict[str, Array] = {}
+    for layer in search.layers:
+        patches = found[layer.name]
+        chosen = list(range(min(first, len(patches.values)))) if filters is None else list(filters)
+        crops = patches.crops(chosen)
+        path = None
+        if folder is not None:
+            figure = plot_patches(patches, filters=chosen, crops=crops)
+            path = make_folder(folder) / f"{safe_name(layer.index, layer.name)}-patches.{suffix}"
+            written.append(save_figure(figure, path))
+        if save is not None:
+            arrays[f"{layer.name}/crops"], arrays[f"{layer.name}/activations"] = crops, patches.values[chosen]
+        sheets.append({**patches.as_dict(chosen), "file": None if path is None else str(path)})
+    failed = [{"input": label, "error": error} for label, error in search.failed]
+    labels = [sample.label for sample in search.given]
+    document = {"model": search.model.label, "inputs": labels, "patches": sheets, "failed": failed}
+    made = Origin(search.model, search.provider, search.at, search.how, {}, tuple(labels), (), None).manifest()
+    kept = {key: made[key] for key in ("version", "model", "versions", "preprocessing", "provider", "at", "samples")}
+    manifest = {**kept, "patches": sheets, "failed": failed}
+    if folder is not None:
+        with replacing(folder / "manifest.json") as temporary:
+            temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        written.append(folder / "manifest.json")
+    if save is not None:
+        written.extend(save_arrays(arrays, save, manifest))
+    return document, written

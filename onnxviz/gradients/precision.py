@@ -1,0 +1,70 @@
+"""Half-precision models computed in single precision, in which their gradients are taken.
+
+Products of many derivatives leave the range of float16 (6e-8 … 65,504) long before that of float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+
+from onnxviz.graph import unused
+from onnxviz.scopes import all_graphs
+
+HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
+# Attributes that hold an element type.
+_TYPES = frozenset({"to", "dtype", "output_dtype", "stash_type"})
+
+
+def widen(model: onnx.ModelProto) -> bool:
+    """Makes `model`, in place, compute in float32 where it computes in float16 or bfloat16.
+
+    Stored weights stay as they are; a Cast stands behind each.
+
+    Returns:
+        Whether there was anything to change.
+    """
+    changed = False
+    for graph in all_graphs(model.graph):
+        changed |= _widen_graph(graph)
+    return changed
+
+
+def _widen_graph(graph: GraphProto) -> bool:
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    taken |= {tensor.name for tensor in graph.initializer}
+    changed = False
+    nodes: list[NodeProto] = []
+
+    def behind(stored: str, wanted: str) -> None:
+        nodes.append(helper.make_node("Cast", [stored], [wanted], to=TensorProto.FLOAT))
+
+    for tensor in graph.initializer:
+        if tensor.data_type in HALF:
+            name, tensor.name = tensor.name, unused(f"{tensor.name}/half", taken)
+            behind(tensor.name, name)
+            changed = True
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if value.type.tensor_type.elem_type in HALF:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+            changed = True
+    for node in graph.node:
+        nodes.append(node)
+        for attribute in node.attribute:
+            if attribute.name in _TYPES and attribute.i in HALF:
+                attribute.i = TensorProto.FLOAT
+                changed = True
+            if attribute.HasField("t") and attribute.t.data_type in HALF:
+                changed = True
+                if node.op_type == "Constant":
+                    name, node.output[0] = node.output[0], unused(f"{node.output[0]}/half", taken)
+                    behind(node.output[0], name)
+                else:  # ConstantOfShape: one value
+                    array = numpy_helper.to_array(attribute.t).astype(np.float32)
+                    attribute.t.CopyFrom(numpy_helper.from_array(array, attribute.t.name))
+    if changed:
+        copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(copies)
+    return changed

@@ -1,0 +1,117 @@
+"""Poolings."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from onnx import TensorProto
+
+from onnxviz.gradients.builder import Value
+from onnxviz.gradients.rules.windows import Window, slide_back, window
+from onnxviz.gradients.step import Step
+from onnxviz.gradients.table import rule
+from onnxviz.weights import Array
+
+
+@rule("MaxPool")
+def max_pool(step: Step) -> Value:
+    """x̄ = g added at the position of each window's (first) maximum.
+
+    The positions are the forward node's own second output. ScatterElements adds in order; ScatterND may lose
+    additions when it runs in several threads.
+    """
+    found = window(step, step.attribute("kernel_shape", [1]))
+    if step.attribute("storage_order", 0):
+        step.refuse("attribute-unsupported", "storage_order=1 is not supported")
+    positions = step.output(1, TensorProto.INT64).reshape([-1])
+    g = step.g
+    zeros = step.builder.zeros(step.builder.count_of(step.node.input[0]), g.element_type)
+    reduction = "none" if found.disjoint else "add"
+    flat = zeros.op("ScatterElements", positions, g.reshape([-1]), axis=0, reduction=reduction)
+    return flat.reshape(step.shape_of(step.x))
+
+
+@rule("AveragePool")
+def average_pool(step: Step) -> Value:
+    """x̄ = g / count, spread over each window; count is that of the samples (or padded samples) in the window."""
+    found = window(step, step.attribute("kernel_shape", [1]))
+    g = step.g / _counts(step, found)
+    return _spread(step, g, found)
+
+
+def _counts(step: Step, found: Window) -> Value | float:
+    """How many samples each window averages: a number, or (1, 1, spatial…) where it differs."""
+    padded = step.attribute("count_include_pad", 0)
+    hangs = step.attribute("ceil_mode", 0)
+    if not hangs and (padded or not any(found.pads)):
+        return float(math.prod(found.kernel))
+    rank = len(found.kernel)
+    inputs, outputs = (step.sizes(value, range(2, rank + 2)) for value in (step.x, step.y))
+    counts: Array = np.ones((), step.g.dtype)
+    for axis in range(rank):
+        starts = np.arange(outputs[axis]) * found.strides[axis] - found.begin[axis]
+        taps = starts[:, None] + np.arange(found.kernel[axis]) * found.dilations[axis]
+        low, high = (-found.begin[axis], inputs[axis] + found.end[axis]) if padded else (0, inputs[axis])
+        counts = np.multiply.outer(counts, ((taps >= low) & (taps < high)).sum(1).astype(step.g.dtype))
+    return step.builder.constant(counts[None, None])
+
+
+def _spread(step: Step, g: Value, found: Window) -> Value:
+    """The adjoint of summing over each window, channel by channel."""
+    if found.disjoint and found.kernel == found.strides and not any(found.pads) and not step.attribute("ceil_mode", 0):
+        return _repeated(step, g, found)
+    (channels,) = step.sizes(step.x, [1])
+    ones = step.builder.constant(np.ones((channels, 1, *found.kernel), g.dtype))
+    return slide_back(step, g, found, channels, ones, lambda: ones)
+
+
+def _repeated(step: Step, g: Value, found: Window) -> Value:
+    """Windows side by side: each value repeated, and zeros for the samples that are left at the end."""
+    axes = range(2, len(found.kernel) + 2)
+    inputs, outputs = step.sizes(step.x, axes), step.sizes(step.y, axes)
+    scales = step.builder.constant(np.asarray([1, 1, *found.kernel], np.float32))
+    spread = g.op(
+        "Resize", None, scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    )
+    left = [size - count * k for size, count, k in zip(inputs, outputs, found.kernel, strict=True)]
+    return spread.pad([0] * len(left), left, list(axes), len(left) + 2)
+
+
+@rule("LpPool")
+def lp_pool(step: Step) -> Value:
+    """y = (Σ|x|ᵖ)^(1/p): x̄ = sign(x)·|x|^(p−1) · (g·y^(1−p) spread over each window); 0 where y = 0."""
+    p = step.attribute("p", 2)
+    found = window(step, step.attribute("kernel_shape", [1]))
+    return _power(step.x, p) * _spread(step, step.g / _power(_not_zero(step.y), p), found)
+
+
+@rule("GlobalLpPool")
+def global_lp_pool(step: Step) -> Value:
+    """y = (Σ|x|ᵖ)^(1/p) over the spatial axes: x̄ = sign(x)·|x|^(p−1) · g·y^(1−p); 0 where y = 0."""
+    p = step.attribute("p", 2)
+    return _power(step.x, p) * (step.g / _power(_not_zero(step.y), p))
+
+
+def _power(value: Value, p: int) -> Value:
+    """sign(v)·|v|^(p−1)."""
+    if p == 1:
+        return value.op("Sign")
+    return value if p == 2 else value.op("Sign") * value.op("Abs").op("Pow", float(p - 1))
+
+
+def _not_zero(value: Value) -> Value:
+    return value + value.equals(0.0)
+
+
+@rule("GlobalAveragePool")
+def global_average_pool(step: Step) -> Value:
+    """x̄ = g / (number of positions), everywhere."""
+    return (step.g / float(step.count(step.x, step.spatial(step.x)))).expand(step.shape_of(step.x))
+
+
+@rule("GlobalMaxPool")
+def global_max_pool(step: Step) -> Value:
+    """x̄ = g at the maximum, shared evenly where several positions have it."""
+    there = step.x.equals(step.y)
+    return there * (step.g / there.sum(step.spatial(step.x)))

@@ -1,0 +1,148 @@
+"""The geometry of sliding windows, and the adjoint of sliding one: what convolutions and poolings share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnxviz.gradients.builder import Value
+from onnxviz.gradients.corrections import has_surplus
+from onnxviz.gradients.step import Step
+from onnxviz.weights import Array
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of `kernel` taps slid over an input; one entry per spatial axis.
+
+    Attributes:
+        kernel: taps.
+        strides, dilations: in samples.
+        begin, end: padding.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    begin: tuple[int, ...]
+    end: tuple[int, ...]
+
+    @property
+    def extents(self) -> tuple[int, ...]:
+        """How far the window reaches, (k − 1)·d + 1."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+
+    @property
+    def pads(self) -> list[int]:
+        """As ONNX lists them: the begins, then the ends."""
+        return [*self.begin, *self.end]
+
+    @property
+    def disjoint(self) -> bool:
+        """Whether no sample is in two windows."""
+        return all(extent <= stride for extent, stride in zip(self.extents, self.strides, strict=True))
+
+    def covering(self, inputs: Sequence[int], outputs: Sequence[int]) -> tuple[Window, tuple[int, ...]]:
+        """The window with its end padding grown to hold all outputs, and the samples that no window covers.
+
+        With ceil_mode the last window may hang over the padded input; without it, up to stride − 1 samples at the
+        end may be left: r = X + p_begin + p_end − extent − (Y − 1)·s.
+        """
+        ends, rests = [], []
+        for size, count, extent, stride, begin, end in zip(
+            inputs, outputs, self.extents, self.strides, self.begin, self.end, strict=True
+        ):
+            needed = (count - 1) * stride + extent - size - begin
+            ends.append(max(end, needed))
+            rests.append(max(end, needed) - needed)
+        return replace(self, end=tuple(ends)), tuple(rests)
+
+
+def window(step: Step, kernel: Sequence[int]) -> Window:
+    """The window of a Conv or pooling node, `auto_pad` resolved (ONNX Conv specification)."""
+    rank = len(kernel)
+    strides = tuple(step.attribute("strides", [1] * rank))
+    dilations = tuple(step.attribute("dilations", [1] * rank))
+    pads = step.attribute("pads", [0] * (2 * rank))
+    found = Window(tuple(kernel), strides, dilations, tuple(pads[:rank]), tuple(pads[rank:]))
+    auto = step.attribute("auto_pad", "NOTSET")
+    if auto == "VALID":
+        found = replace(found, begin=(0,) * rank, end=(0,) * rank)
+    elif auto.startswith("SAME"):
+        if all(stride == 1 for stride in strides):
+            totals = [extent - 1 for extent in found.extents]
+        else:
+            inputs, outputs = (step.sizes(value, range(2, rank + 2)) for value in (step.x, step.y))
+            totals = [
+                max((count - 1) * stride + extent - size, 0)
+                for count, stride, extent, size in zip(outputs, strides, found.extents, inputs, strict=True)
+            ]
+        small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+        begin, end = (small, large) if auto == "SAME_UPPER" else (large, small)
+        found = replace(found, begin=begin, end=end)
+    if has_surplus(step.node, step.dims(step.x)):
+        step.refuse("attribute-unsupported", "with ceil_mode, a last window in the padding is not supported")
+    if min(found.pads, default=0) < 0:
+        step.refuse("attribute-unsupported", f"negative pads {found.pads} are not supported")
+    return found
+
+
+def slide_back(
+    step: Step, g: Value, found: Window, group: int, weight: Value, flipped: Callable[[], Value | None]
+) -> Value:
+    """The adjoint of sliding `weight` over the node's first input.
+
+    With stride 1 it is a convolution with the flipped weight, padded by (extent − 1 − pad), which onnxruntime runs
+    faster than the general form, a ConvTranspose; its own `output_shape` would move the pads (Dumoulin & Visin 2016,
+    "A guide to convolution arithmetic", chapter 4).
+
+    Args:
+        step: the node.
+        g: gradient with respect to its output, (N, O, spatial…).
+        found: the window.
+        group: number of groups.
+        weight: (O, I/group, spatial…).
+        flipped: gives the weight as (I, O/group, spatial…) with its spatial axes reversed, None to do without.
+    """
+    rank = len(found.kernel)
+    rests = (0,) * rank
+    if any(stride > 1 for stride in found.strides) or step.attribute("ceil_mode", 0):
+        inputs, outputs = (step.sizes(value, range(2, rank + 2)) for value in (step.x, step.y))
+        found, rests = found.covering(inputs, outputs)
+    if all(stride == 1 for stride in found.strides):
+        turned = flipped()
+        if turned is not None:
+            begin = [extent - 1 - pad for extent, pad in zip(found.extents, found.begin, strict=True)]
+            end = [e - 1 - pad + rest for e, pad, rest in zip(found.extents, found.end, rests, strict=True)]
+            pads = [max(pad, 0) for pad in (*begin, *end)]
+            x = g.op("Conv", turned, dilations=list(found.dilations), group=group, pads=pads)
+            return _cropped(x, [max(-pad, 0) for pad in begin], [max(-pad, 0) for pad in end])
+    return g.op(
+        "ConvTranspose",
+        weight,
+        strides=list(found.strides),
+        dilations=list(found.dilations),
+        group=group,
+        pads=found.pads,
+        output_padding=list(rests),
+        kernel_shape=list(found.kernel),
+    )
+
+
+def _cropped(value: Value, begin: Sequence[int], end: Sequence[int]) -> Value:
+    """Without the first and last samples along the spatial axes: a 1x1 window with padding sees none of them."""
+    if not any((*begin, *end)):
+        return value
+    axes = [axis for axis in range(len(begin)) if begin[axis] or end[axis]]
+    ends = [-end[axis] if end[axis] else np.iinfo(np.int64).max for axis in axes]
+    return value.slice([begin[axis] for axis in axes], ends, [axis + 2 for axis in axes])
+
+
+def flip(weight: Array, group: int) -> Array:
+    """(O, I/group, spatial…) as (I, O/group, spatial…), spatial axes reversed."""
+    outputs, inputs, *kernel = weight.shape
+    grouped = weight.reshape(group, outputs // group, inputs, *kernel).swapaxes(1, 2)
+    backwards = (slice(None, None, -1),) * len(kernel)
+    return np.ascontiguousarray(grouped.reshape(group * inputs, outputs // group, *kernel)[:, :, *backwards])

@@ -1,0 +1,298 @@
+"""What a model looks at as matplotlib figures: a heat map on a photo, image regions.
+
+Numbers, pictures and words come from outside; nothing here knows of models.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from onnxviz.errors import InputError
+from onnxviz.mosaic import Array, Window
+from onnxviz.sheet import (
+    _INK,
+    _MARGIN,
+    Sheet,
+    _number,
+    _page,
+    _PixelImage,
+    _text,
+    _width,
+    draw,
+)
+
+_GAP = 16
+_HEAT, _DIVERGING = "inferno", "RdBu_r"
+# Single pixels stand out so far that the rest would be black.
+_PERCENTILE = 99
+_BAR = 10
+# How much of a heat map's colour covers the photo where the map is largest, and how far the photo fades below it.
+_COVER, _FADE = 0.82, 0.45
+
+
+class HasMap(Protocol):
+    """What `plot_explanation` needs of an explanation."""
+
+    @property
+    def map(self) -> Array:
+        """(H, W)."""
+
+    @property
+    def signed(self) -> bool:
+        """Whether negative values count against the class."""
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether single pixels stand out so far that the range is cut at a percentile."""
+
+    @property
+    def title(self) -> str:
+        """First line."""
+
+    @property
+    def method(self) -> str:
+        """Written over the map."""
+
+    @property
+    def facts(self) -> list[str]:
+        """Second line."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Notes below."""
+
+    def upsampled(self, size: tuple[int, ...] | None = None) -> Array:
+        """The map at another size."""
+
+    def photo(self) -> Array:
+        """(H, W, 3) uint8."""
+
+
+def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str | None = None) -> Figure:
+    """Returns a figure of an explanation: the photo, and the map laid on it, with a colour bar.
+
+    Only here is the map scaled: unsigned ones from zero (or their least value, where that is more than half the
+    greatest) to the greatest; signed ones about zero. Maps of single pixels are cut at the 99th percentile.
+
+    Args:
+        explanation: What `onnxviz.explain` gives, with a map of two axes.
+        cmap: matplotlib colour map; None: "inferno", for signed maps "RdBu_r".
+        title: First line; None: the class.
+
+    Returns:
+        Figure: `figure.axes[0].images` are the photo, the map on the photo, and the colour bar.
+
+    Raises:
+        InputError: The map does not have two axes, or the colour map does not exist.
+    """
+    if cmap is not None and cmap not in mpl.colormaps:
+        raise InputError(f"matplotlib has no colour map {cmap!r}; try inferno, viridis, magma or RdBu_r")
+    if explanation.map.ndim != 2:
+        raise InputError(f"a map of shape {explanation.map.shape} cannot be laid on a photo; draw it with plot_maps")
+    chosen = cmap or (_DIVERGING if explanation.signed else _HEAT)
+    photo = explanation.photo()
+    values = explanation.map.astype(np.float64)
+    facts = explanation.facts
+    if explanation.signed:
+        limit = float(np.percentile(np.abs(values), _PERCENTILE if explanation.of_pixels else 100))
+        window = Window(-limit, limit)
+    else:
+        high = float(np.percentile(values, _PERCENTILE)) if explanation.of_pixels else float(values.max())
+        least = float(values.min())
+        window = Window(least if least > high / 2 else 0.0, max(high, 0.0))
+    if explanation.of_pixels:
+        facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
+    heat = np.clip(explanation.upsampled(photo.shape[:2]).astype(np.float64), window.low, window.high)
+    if window.low == window.high:  # nothing stands out: nothing is coloured
+        window = Window(window.low, window.low + 1)
+        heat = np.full_like(heat, window.low)
+    return draw_overlay(
+        photo,
+        heat,
+        window,
+        cmap=chosen,
+        signed=explanation.signed,
+        title=title or explanation.title,
+        facts=facts,
+        labels=("photo", explanation.method),
+        notes=explanation.warnings,
+    )
+
+
+class HasCrops(Protocol):
+    """What `plot_patches` needs of top patches."""
+
+    @property
+    def layer(self) -> str:
+        """Title."""
+
+    @property
+    def values(self) -> Array:
+        """(C, N), the activations."""
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """How many pixels a unit sees."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the images."""
+
+    def crops(self, channels: Sequence[int] | None = None) -> Array:
+        """(filters, N, H, W, 3) uint8."""
+
+    def excited(self, channel: int, rank: int) -> bool:
+        """Whether a region is one."""
+
+
+def plot_patches(
+    patches: HasCrops,
+    *,
+    filters: Sequence[int] | None = None,
+    first: int = 16,
+    title: str | None = None,
+    crops: Array | None = None,
+) -> Figure:
+    """Returns a figure of the image regions that excite filters most: one row a filter, the best on the left.
+
+    Args:
+        patches: What `onnxviz.top_patches` gives for a layer.
+        filters: Which filters, in this order; None: the first `first`.
+        first: How many filters to show where `filters` is None.
+        title: First line; None: the layer's name.
+        crops: The regions of these filters, where they were cut already.
+
+    Returns:
+        Figure: `figure.axes[0].images[0]` is the mosaic. Over each region stands its activation.
+
+    Raises:
+        SelectionError: A filter that the layer does not have.
+        InputError: An image is gone.
+    """
+    total, count = patches.values.shape
+    chosen = list(range(min(first, total))) if filters is None else list(filters)
+    crops = patches.crops(chosen) if crops is None else crops
+    height, width = crops.shape[2:4]
+    labels = [
+        _number(float(patches.values[channel, rank])) if patches.excited(channel, rank) else "none"
+        for channel in chosen
+        for rank in range(count)
+    ]
+    pictures = (np.ma.MaskedArray((crop / 255).astype(np.float32)) for row in crops for crop in row)
+    seen = "×".join(map(str, patches.size))
+    facts = [
+        f"the {count} image regions that excite each filter most, of {len(patches.labels)} images",
+        f"rows: {len(chosen)} of {total} filters",
+        f"a unit sees {seen} pixels",
+        "over each region: its activation",
+    ]
+    side = max(48, min(112, 1200 // count))
+    sheet = Sheet(
+        pictures=pictures,
+        shape=(height, width),
+        columns=count,
+        marks=[""] * len(labels),
+        row_labels=[str(channel) for channel in chosen],
+        tile_labels=labels,
+        largest=(side, side),
+        facts=facts,
+        rgb=True,
+    )
+    return draw(sheet, title, patches.layer)
+
+
+def draw_overlay(
+    photo: Array,
+    heat: Array,
+    window: Window,
+    *,
+    cmap: str,
+    signed: bool,
+    title: str,
+    facts: Sequence[str],
+    labels: tuple[str, str],
+    notes: Sequence[str] = (),
+) -> Figure:
+    """Returns a figure: the photo, beside it the heat map laid on a grey copy of it, and a colour bar.
+
+    Args:
+        photo: (H, W, 3) uint8.
+        heat: (H, W), the map at the photo's size.
+        window: The range of values that the colours cover.
+        cmap: matplotlib colour map.
+        signed: Whether the middle of the window, not its low end, is "nothing" and so transparent.
+        title: First line.
+        facts: What the second line says.
+        labels: Over the photo and over the map.
+        notes: Said below, in words.
+    """
+    height, width = photo.shape[:2]
+    right = width + _GAP
+    room = right + width
+    said = [line for note in notes for line in _broken(f"Note: {note}", room)]
+    figure, axes = _page(
+        (height, room),
+        title,
+        list(facts),
+        left=_MARGIN,
+        above=14,
+        below=34 + 15 * len(said),
+        right=_MARGIN,
+    )
+    placed = window.place(heat)
+    colours = _blended(_grey(photo), placed.filled(0.5 if signed else 0), cmap, signed)
+    for left, picture, label in ((0, photo / 255, labels[0]), (right, colours, labels[1])):
+        image = _PixelImage(axes, extent=(left, left + width, height, 0), interpolation="none", origin="upper")
+        image.set(data=picture)
+        axes.add_image(image)
+        _text(axes, left, -5, label, 8, _INK)
+    _bar(figure, right, width, height, window, cmap, signed)
+    for number, line in enumerate(said):
+        _text(axes, 0, height + 44 + 15 * number, line, 8)
+    return figure
+
+
+def _grey(photo: Array) -> Array:
+    """(H, W, 3) uint8 as pale grey, 0…1: colour is left to the map (luma of ITU-R BT.601)."""
+    luma = photo @ np.array([0.299, 0.587, 0.114]) / 255
+    pale: Array = np.clip(1 - (1 - _FADE) * (1 - luma[..., None]) - _FADE * 0.25, 0, 1)
+    return pale.repeat(3, axis=2)
+
+
+def _blended(ground: Array, placed: Array, cmap: str, signed: bool) -> Array:
+    """Colours over a ground (…, 3), the more opaque the further a value (0…1) is from nothing."""
+    strength = np.abs(2 * placed - 1) if signed else placed
+    cover = (_COVER * strength)[..., None]
+    colours = mpl.colormaps[cmap](placed)[..., :3]
+    blended: Array = ground * (1 - cover) + colours * cover
+    return blended
+
+
+def _bar(figure: Figure, left: int, width: int, height: int, window: Window, cmap: str, signed: bool) -> None:
+    """Draws the colour bar below the map, as the colours look on a middle grey."""
+    axes = figure.axes[0]
+    low, high = _number(window.low), _number(window.high)
+    top = height + 10
+    start = left + _width(low, 7.5) + 6
+    end = left + width - _width(high, 7.5) - 6
+    ramp = np.linspace(0, 1, max(end - start, 2))[None].repeat(_BAR, 0)
+    image = _PixelImage(axes, extent=(start, end, top + _BAR, top), interpolation="none", origin="upper")
+    image.set(data=_blended(np.full((*ramp.shape, 3), 0.72), ramp, cmap, signed), clip_on=False)
+    axes.add_image(image)
+    _text(axes, left, top + _BAR - 1, low, 7.5)
+    _text(axes, left + width, top + _BAR - 1, high, 7.5, ha="right")
+
+
+def _broken(words: str, room: int) -> list[str]:
+    """Returns words in lines of at most `room` pixels."""
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if _width(longer, 8) > room and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines

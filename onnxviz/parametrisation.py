@@ -1,0 +1,162 @@
+"""What is varied to make a picture: its pixels, or its spectrum with colours that vary independently.
+
+Pictures here are (N, C, spatial…) float32 in display space, 0…1, channels RGB where there are three. Each
+parametrisation has the exact adjoint of what it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from onnxviz.weights import Array
+
+# Square root of the colours' covariance in photos (columns: brightness, blue–yellow, green–magenta), from ImageNet.
+# (lucid 0.3.10, 2021: `color_correlation_svd_sqrt`; Olah et al., Feature Visualization, Distill 2017)
+_COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+COLOURS: Array = (_COLOURS / np.linalg.norm(_COLOURS, axis=0).max()).astype(np.float32)
+# lucid's: spectra of this size make pictures near to grey, where a network's gradients are lively.
+DEVIATION = 0.01
+_SPECTRUM_DIVISOR = 4.0
+
+
+class Parametrisation(Protocol):
+    """A smooth map from free parameters to pictures."""
+
+    def start(self, sources: Sequence[np.random.Generator]) -> Array:
+        """Random parameters for one near-grey picture per source, (N, …) float32."""
+
+    def images(self, parameters: Array) -> Array:
+        """The pictures, (N, C, spatial…) in 0…1."""
+
+    def pull(self, images: Array, gradient: Array) -> Array:
+        """The gradient with respect to the parameters.
+
+        Args:
+            images: what `images` gave for them.
+            gradient: with respect to the pictures, (N, C, spatial…).
+        """
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Each pixel on its own: x = sigmoid(parameter).
+
+    Attributes:
+        shape: (C, spatial…).
+        deviation: standard deviation of the start.
+    """
+
+    shape: tuple[int, ...]
+    deviation: float = DEVIATION
+
+    def start(self, sources: Sequence[np.random.Generator]) -> Array:
+        """Normal noise about grey."""
+        return _noise(sources, self.shape, self.deviation)
+
+    def images(self, parameters: Array) -> Array:
+        """The pictures."""
+        return _sigmoid(parameters)
+
+    def pull(self, images: Array, gradient: Array) -> Array:
+        """The gradient with respect to the pixels' parameters."""
+        pulled: Array = gradient * images * (1 - images)
+        return pulled
+
+
+@dataclass(frozen=True)
+class Fourier:
+    """The spectrum, low frequencies made easy and high ones hard, in colours that photos vary independently.
+
+    x = sigmoid(M · irfftn(s · z) / 4), s = 1 / max(f, 1 / longest side)^decay, f in cycles per pixel, irfftn
+    orthonormal; M the colour matrix where there are three channels. Gradient steps in z prefer what photos have much
+    of, without any penalty. (Olah et al., Feature Visualization, Distill 2017; lucid's `param.image`)
+
+    Unlike there, s of the mean (f = 0) is the root of the sum of all other (n s)², n = 2 for what stands twice in a
+    whole spectrum: a step of Adam then moves the mean as far as it moves a pixel about the mean. With lucid's, some
+    seven times slower, filters that look for a flat colour get it in the middle and its opposite at the edges.
+
+    Attributes:
+        shape: (C, spatial…).
+        decay: power of the frequency; photos have 1 or a little more.
+        deviation: standard deviation of the start.
+    """
+
+    shape: tuple[int, ...]
+    decay: float = 1.0
+    deviation: float = DEVIATION
+
+    @property
+    def _axes(self) -> tuple[int, ...]:
+        return tuple(range(2, len(self.shape) + 1))
+
+    @cached_property
+    def scale(self) -> Array:
+        """Factor of each frequency, in the shape of a real spectrum of one channel."""
+        sizes = self.shape[1:]
+        grids = [np.fft.fftfreq(size) for size in sizes[:-1]] + [np.fft.rfftfreq(sizes[-1])]
+        squares = np.zeros(())
+        for grid in grids:
+            squares = squares[..., None] + grid**2
+        lowest = 1 / max(sizes)
+        factors: Array = np.maximum(np.sqrt(squares), lowest) ** -self.decay / _SPECTRUM_DIVISOR
+        mean = (0,) * len(sizes)
+        others = ((factors * self._twice) ** 2).sum() - factors[mean] ** 2
+        factors[mean] = max(factors[mean], np.sqrt(others))
+        return factors.astype(np.float32)
+
+    @cached_property
+    def _twice(self) -> Array:
+        """How often each column of the half spectrum stands in the whole one."""
+        length = self.shape[-1]
+        counts = np.full(length // 2 + 1, 2, np.float32)
+        counts[0] = 1
+        if length % 2 == 0:
+            counts[-1] = 1
+        return counts
+
+    def start(self, sources: Sequence[np.random.Generator]) -> Array:
+        """A normal spectrum, (N, C, spatial…, last / 2 + 1, 2): real and imaginary parts."""
+        return _noise(sources, (self.shape[0], *self.scale.shape, 2), self.deviation)
+
+    def plane(self, parameters: Array) -> Array:
+        """The pictures before the sigmoid: the linear part, (N, C, spatial…)."""
+        spectrum = np.ascontiguousarray(parameters).view(np.complex64)[..., 0] * self.scale
+        plane: Array = np.fft.irfftn(spectrum, self.shape[1:], self._axes, norm="ortho").astype(np.float32, copy=False)
+        return _mixed(plane, COLOURS) if self.shape[0] == 3 else plane
+
+    def plane_adjoint(self, gradient: Array) -> Array:
+        """The adjoint of `plane`."""
+        if self.shape[0] == 3:
+            gradient = _mixed(gradient, COLOURS.T)
+        spectrum = np.fft.rfftn(gradient, axes=self._axes, norm="ortho").astype(np.complex64, copy=False)
+        spectrum *= self.scale * self._twice
+        return np.ascontiguousarray(spectrum)[..., None].view(np.float32)
+
+    def images(self, parameters: Array) -> Array:
+        """The pictures."""
+        return _sigmoid(self.plane(parameters))
+
+    def pull(self, images: Array, gradient: Array) -> Array:
+        """The gradient with respect to the spectrum."""
+        return self.plane_adjoint(gradient * images * (1 - images))
+
+
+def _noise(sources: Sequence[np.random.Generator], shape: tuple[int, ...], deviation: float) -> Array:
+    return np.stack([source.standard_normal(shape, np.float32) * np.float32(deviation) for source in sources])
+
+
+def _sigmoid(x: Array) -> Array:
+    with np.errstate(over="ignore"):  # e^−x of a large negative x is infinite, and 1 / ∞ the right answer
+        value: Array = 1 / (1 + np.exp(-x))
+    return value
+
+
+def _mixed(planes: Array, matrix: Array) -> Array:
+    """`matrix` applied to the channels: (N, 3, spatial…) to the same."""
+    mixed = matrix @ planes.reshape(len(planes), 3, -1)
+    return mixed.reshape(planes.shape)

@@ -1,0 +1,383 @@
+"""Top patches: for each filter of a layer, the image regions that excite it most.
+
+(Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, 2014, section 4.) The largest value of each
+channel, and where it is, are found inside the model; of each filter only the best few are kept, so memory does not
+grow with the number of images. One region an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.graph import Tap, expose
+from onnxviz.images import Fit, Preprocessing, read_image
+from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
+from onnxviz.layer import Layer, TapKind
+from onnxviz.model import Model, load
+from onnxviz.receptive import ReceptiveField
+from onnxviz.run import nothing_usable
+from onnxviz.runtime import Session
+from onnxviz.scopes import plain_domain
+from onnxviz.text import printable
+from onnxviz.weights import Array
+
+Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
+Progress = Callable[[int, int], None]
+# Of a crop where it reaches beyond the picture.
+_GREY = 214
+_CHANNEL = {"NCHW": 0, "NHWC": -1}
+
+
+@dataclass(frozen=True, eq=False)
+class TopPatches:
+    """What excites the filters of one layer most; arrays are read-only, the best first.
+
+    Attributes:
+        layer: the layer's name.
+        tensor: its tensor.
+        values: (C, N) float32: the activations; -inf where there were fewer than N images.
+        samples: (C, N): which sample each is in, an index into `labels`; -1 where there is none.
+        positions: (C, N, spatial): where in the layer.
+        labels: of all samples.
+        size: how many pixels a unit of the layer sees, (height, width).
+    """
+
+    layer: str
+    tensor: str
+    values: Array
+    samples: Array
+    positions: Array
+    labels: tuple[str, ...]
+    size: tuple[int, ...]
+    _pictures: Callable[[int], Array] = field(repr=False)
+    _fields: Callable[[int], ReceptiveField] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for array in (self.values, self.samples, self.positions):
+            array.flags.writeable = False
+
+    def __repr__(self) -> str:
+        filters, count = self.values.shape
+        return f"TopPatches({self.layer!r}, {filters} filters, {count} of {len(self.labels)} images each)"
+
+    def box(self, channel: int, rank: int) -> tuple[tuple[int, int], ...]:
+        """First and last pixel, along each axis, of what the unit sees; it may reach beyond the picture."""
+        found = self._fields(int(self.samples[channel, rank]))
+        return found.at(self.positions[channel, rank], beyond=True)
+
+    def crops(self, channels: Sequence[int] | None = None) -> Array:
+        """The regions as pictures, (filters, N, height, width, 3) uint8.
+
+        Images are read again, each once. What lies beyond a picture, where the model sees padding, is grey, and so
+        is a region that there is not: there were too few images, or nothing excited the filter.
+
+        Args:
+            channels: which filters; None for all.
+
+        Raises:
+            SelectionError: there is no such filter.
+            InputError: an image is gone.
+        """
+        chosen = list(range(len(self.values)) if channels is None else channels)
+        for channel in chosen:
+            if not 0 <= channel < len(self.values):
+                raise SelectionError(
+                    f"'{self.layer}' has no filter {channel}; there are {len(self.values)}, 0 to {len(self.values) - 1}"
+                )
+        wanted = self.samples[chosen]
+        found = np.full((*wanted.shape, *self.canvas, 3), _GREY, np.uint8)
+        for sample in sorted(set(wanted[wanted >= 0].tolist())):
+            picture = self._pictures(sample)
+            for row, rank in np.argwhere(wanted == sample):
+                if self.excited(chosen[row], rank):
+                    _cut(picture, self.box(chosen[row], rank), found[row, rank])
+        return found
+
+    def excited(self, channel: int, rank: int) -> bool:
+        """Whether there is a region, and it excites the filter: a Relu that stays 0 everywhere was not excited."""
+        return bool(self.samples[channel, rank] >= 0 and self.values[channel, rank] != 0)
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """(height, width) of the crops: what a unit sees, but no more than the picture."""
+        picture = self._fields(int(self.samples[self.samples >= 0].flat[0])).picture
+        height, width = (min(seen, side) for seen, side in zip(self.size, picture, strict=True))
+        return height, width
+
+    def as_dict(self, channels: Sequence[int] | None = None) -> dict[str, Any]:
+        """What is known of these filters, or of all, as JSON types."""
+        return {
+            "layer": self.layer,
+            "tensor": self.tensor,
+            "receptive_field": list(self.size),
+            "filters": {
+                str(channel): [
+                    {
+                        "input": self.labels[sample],
+                        "activation": float(value),
+                        "position": position.tolist(),
+                        "pixels": [list(span) for span in self.box(channel, rank)],
+                    }
+                    for rank, (value, sample, position) in enumerate(
+                        zip(self.values[channel], self.samples[channel], self.positions[channel], strict=True)
+                    )
+                    if sample >= 0
+                ]
+                for channel in (range(len(self.values)) if channels is None else channels)
+            },
+        }
+
+
+def top_patches(
+    model: Source,
+    x: Given,
+    *,
+    layers: str | int | Sequence[str | int] = "last",
+    count: int = 9,
+    at: TapKind = "activation",
+    preprocess: str | Preprocessing = "auto",
+    size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    background: str = "white",
+    provider: str = "cpu",
+    threads: int = 0,
+    errors: Literal["raise", "skip"] = "raise",
+    progress: Progress | None = None,
+) -> dict[str, TopPatches]:
+    """For each filter of each layer, the `count` image regions that excite it most.
+
+    Args:
+        model: an opened model, or what `load` opens.
+        x: images; see `onnxviz.inputs.samples`.
+        layers: a selection of convolutions; see `onnxviz.select.select`.
+        count: regions a filter; no more than one of each image.
+        at: "activation" or "conv"; see `onnxviz.capture`.
+        preprocess: what is done to images.
+        size: (height, width) of images where the model leaves it open.
+        fit: "stretch" or "crop".
+        background: colour behind transparent pixels.
+        provider: "cpu" or "cuda".
+        threads: of onnxruntime; 0 for its own choice.
+        errors: "raise" at the first input that fails, or "skip" it.
+        progress: called with (samples done, samples in all).
+
+    Returns:
+        By layer name.
+
+    Raises:
+        OnnxvizError: model, selection or input cannot be used.
+    """
+    opened = load(model)
+    how = reading(opened, preprocess, size, fit, background)
+    search = Search(opened, samples(opened, x, how), how, opened.select(layers), count, at, provider, threads)
+    return search.run(errors=errors, progress=progress)
+
+
+class Search:
+    """Runs samples one after the other and keeps the best.
+
+    Args:
+        model: the model.
+        given: the samples.
+        how: how image files are read.
+        layers: whose filters.
+        count, at, provider, threads: as for `top_patches`.
+
+    Attributes:
+        failed: (label, error) of the samples that were skipped.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        given: Sequence[Sample],
+        how: Reading,
+        layers: Sequence[Layer],
+        count: int,
+        at: TapKind,
+        provider: str = "cpu",
+        threads: int = 0,
+    ) -> None:
+        if count < 1:
+            raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
+        for layer in layers:
+            if layer.graph_scope.name:
+                raise SelectionError(f"layer '{layer.name}' is inside {layer.scope}; patches need the main graph")
+        self.model = model
+        self.given = given
+        self.how = how
+        self.layers = layers
+        self.count = count
+        self.at: TapKind = at
+        self.provider = provider
+        self.failed: list[tuple[str, str]] = []
+        self._tensors = [layer.taps[at] for layer in layers]
+        proto, self._outputs = _with_peaks(model, self._tensors)
+        self._session = Session(proto, model.folder, model.label, provider=provider, threads=threads)
+        model.check_unchanged()
+        self._sizes: dict[int, dict[str, tuple[int, ...]]] = {}
+        self._found: dict[tuple[object, ...], ReceptiveField] = {}
+
+    def run(self, *, errors: str = "raise", progress: Progress | None = None) -> dict[str, TopPatches]:
+        """The best of all samples, by layer; arguments as for `top_patches`."""
+        best: dict[str, tuple[Array, Array, Array]] = {}
+        labels = [sample.label for sample in self.given]
+        done, last = 0, dict[str, tuple[int, ...]]()
+        for number, sample in enumerate(self.given):
+            try:
+                feeds = self._filled(sample.read())
+                values = self._session.run(self._outputs, feeds)
+                sizes = {name: array.shape for name, array in feeds.items()}
+                self._sizes[number] = last = sizes if sizes != last else last
+                for place, layer in enumerate(self.layers):
+                    peaks, places, shape = values[3 * place : 3 * place + 3]
+                    best[layer.name] = self._merged(best.get(layer.name), number, peaks, places, shape, layer.name)
+                done += 1
+            except OnnxvizError as error:
+                if errors == "raise":
+                    raise
+                self.failed.append((sample.label, str(error)))
+            if progress is not None:
+                progress(number + 1, len(self.given))
+        if not done:
+            raise nothing_usable(self.failed)
+        return {
+            layer.name: self._result(layer.name, tensor, labels, *best[layer.name])
+            for layer, tensor in zip(self.layers, self._tensors, strict=True)
+        }
+
+    def _result(self, name: str, tensor: str, labels: list[str], values: Array, which: Array, at: Array) -> TopPatches:
+        def seen(sample: int) -> ReceptiveField:
+            sizes = self._sizes[sample]
+            key = (tensor, tuple(sorted(sizes.items())))
+            if key not in self._found:
+                self._found[key] = ReceptiveField(self.model, tensor, sizes)
+            return self._found[key]
+
+        size = seen(int(which[which >= 0].flat[0])).size
+        return TopPatches(name, tensor, values, which, at, tuple(labels), size, self._picture, seen)
+
+    def _filled(self, feeds: Feeds) -> Feeds:
+        """The sample as often as the model insists on."""
+        found = {}
+        for port in self.model.inputs:
+            if port.name not in feeds:
+                if port.name in self._session.inputs:
+                    raise InputError(f"{self.model.label} also needs {printable(port.name)}: give it as NAME=PATH")
+                continue
+            array = feeds[port.name]
+            fixed = port.shape[0] if port.shape else None
+            if isinstance(fixed, int) and array.ndim and array.shape[0] == 1 < fixed:
+                array = np.repeat(array, fixed, 0)
+            if port.name in self._session.inputs:
+                found[port.name] = array
+        return found
+
+    def _merged(
+        self,
+        before: tuple[Array, Array, Array] | None,
+        sample: int,
+        peaks: Array,
+        places: Array,
+        shape: Array,
+        name: str,
+    ) -> tuple[Array, Array, Array]:
+        """The best so far and one more sample's peaks, (rows, C), of which the best row counts."""
+        spatial = tuple(int(side) for side in shape[2:])
+        if not spatial:
+            raise SelectionError(f"layer '{name}' has no positions; choose a convolution")
+        row = peaks.argmax(axis=0)
+        value = np.where(np.isfinite(peaks), peaks, -np.inf).max(axis=0).astype(np.float32)
+        flat = np.take_along_axis(places, row[None], 0)[0]
+        position = np.stack(np.unravel_index(flat, spatial), axis=-1)
+        if before is None:
+            channels = len(value)
+            before = (
+                np.full((channels, self.count), -np.inf, np.float32),
+                np.full((channels, self.count), -1),
+                np.zeros((channels, self.count, len(spatial)), np.int64),
+            )
+        fresh = value[:, None], np.where(np.isfinite(value), sample, -1)[:, None], position[:, None]
+        values, which, at = (np.concatenate(pair, axis=1) for pair in zip(before, fresh, strict=True))
+        order = np.argsort(-values, axis=1, kind="stable")[:, : self.count]
+        return (
+            np.take_along_axis(values, order, 1),
+            np.take_along_axis(which, order, 1),
+            np.take_along_axis(at, order[..., None], 1),
+        )
+
+    def _picture(self, sample: int) -> Array:
+        """One sample as the model sees it, before preprocessing: (H, W, 3) uint8."""
+        given = self.given[sample]
+        port = next((port for port in self.model.inputs if port.layout in _CHANNEL), None)
+        if port is None:
+            raise InputError(f"{self.model.label} takes no images: patches cannot be cut")
+        array = np.moveaxis(given.read()[port.name][0], _CHANNEL[port.layout], 0)
+        if given.path:
+            grey = array.shape[0] == 1
+            pixels = read_image(
+                Path(given.path),
+                channels=1 if grey else 3,
+                size=array.shape[1:],
+                fit=self.how.fit,
+                background=self.how.background,
+            )
+            return np.repeat(pixels, 3, axis=2) if grey else pixels
+        planes = (array[:3] if array.shape[0] in (3, 4) else array[:1]).astype(np.float64)
+        low, high = float(planes.min()), float(planes.max())
+        scaled = np.rint((planes - low) / (high - low) * 255) if high > low else np.full(planes.shape, 128)
+        return np.ascontiguousarray(np.broadcast_to(scaled, (3, *scaled.shape[1:])).transpose(1, 2, 0), np.uint8)
+
+
+def _cut(picture: Array, box: Sequence[tuple[int, int]], canvas: Array) -> None:
+    """Lays what of the picture is in the box on the canvas, centred where one is larger than the other."""
+    own, there = [], []
+    for (first, last), side, room in zip(box, picture.shape, canvas.shape, strict=False):
+        if room == side:  # a unit sees more than the picture: the picture is shown
+            first = 0
+        else:
+            first += (last - first + 1 - room) // 2
+        start, stop = max(first, 0), min(first + room, side)
+        own.append(slice(start, stop))
+        there.append(slice(start - first, stop - first))
+    canvas[tuple(there)] = picture[tuple(own)]
+
+
+def _with_peaks(model: Model, tensors: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
+    """A model that gives, for each tensor, the largest value of each channel, its flat position, and the shape."""
+    exposed = expose(model, [Tap(name) for name in tensors])
+    proto = exposed.proto
+    opset = max((entry.version for entry in proto.opset_import if not plain_domain(entry.domain)), default=0)
+    if opset < 5:
+        raise InputError(f"{model.label} is of opset {opset}; patches need 5 or later: convert it first")
+    graph = proto.graph
+    del graph.output[:]
+    flat = "onnxviz/flat_shape"
+    graph.initializer.append(numpy_helper.from_array(np.array([0, 0, -1], np.int64), flat))
+    outputs: list[str] = []
+    for number, tensor in enumerate(tensors):
+        names = {part: f"onnxviz/{part}_{number}" for part in ("float", "flat", "peak", "max", "place", "shape")}
+        graph.node.extend(
+            [
+                helper.make_node("Shape", [tensor], [names["shape"]]),
+                helper.make_node("Cast", [tensor], [names["float"]], to=TensorProto.FLOAT),
+                helper.make_node("Reshape", [names["float"], flat], [names["flat"]]),
+                helper.make_node("GlobalMaxPool", [names["flat"]], [names["peak"]]),
+                helper.make_node("Flatten", [names["peak"]], [names["max"]], axis=1),
+                helper.make_node("ArgMax", [names["flat"]], [names["place"]], axis=2, keepdims=0),
+            ]
+        )
+        graph.output.append(helper.make_tensor_value_info(names["max"], TensorProto.FLOAT, None))
+        graph.output.append(helper.make_tensor_value_info(names["place"], TensorProto.INT64, None))
+        graph.output.append(helper.make_tensor_value_info(names["shape"], TensorProto.INT64, None))
+        outputs += [names["max"], names["place"], names["shape"]]
+    return proto, outputs

@@ -1,0 +1,231 @@
+"""Where synthetic inputs are made: gradients of the targets, and batches of pictures that climb them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from onnxviz.ascent import Batch, Climb, Climbable, Climbed, Group
+from onnxviz.canvas import Canvas
+from onnxviz.errors import InputError, UnsupportedGradientError
+from onnxviz.gradients import add_gradient
+from onnxviz.graph import Tap, expose
+from onnxviz.leaky import cut_of, leaky
+from onnxviz.model import Model
+from onnxviz.parametrisation import Parametrisation
+from onnxviz.runtime import Session
+from onnxviz.shapes import Shapes
+from onnxviz.text import dims
+from onnxviz.weights import Array
+
+DEFAULT_MEMORY = 2**30
+# More pictures at once are no faster on a processor.
+MAX_BATCH = 16
+Report = Callable[[int, Array], None]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Pictures that share an objective, to be made at once.
+
+    Attributes:
+        group: their objective.
+        sources: a seed for the start of each.
+    """
+
+    group: Group
+    sources: tuple[tuple[int, ...], ...]
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """What the objective looks at in the model."""
+        return tuple(dict.fromkeys(look.tensor for look in self.group.terms if look.tensor is not None))
+
+
+@dataclass(frozen=True, eq=False)
+class Studio:
+    """All that does not depend on what is asked for.
+
+    Attributes:
+        model: the model.
+        canvas: its input.
+        parametrisation: what is varied.
+        fixed: the model's other inputs.
+        memory: bytes that a batch may take, about.
+        provider, threads: of onnxruntime.
+    """
+
+    model: Model
+    canvas: Canvas
+    parametrisation: Parametrisation
+    fixed: Mapping[str, Array]
+    memory: int
+    provider: str
+    threads: int
+
+    def climb(self, wanted: Sequence[Wanted], how: Climb, report: Report) -> tuple[Climbed, tuple[str, ...]]:
+        """Makes pictures for objectives that look at the same tensors, in groups of one size.
+
+        Args:
+            wanted: the groups.
+            how: how to climb.
+            report: called after each step of each batch, with the first group's place in `wanted` and the activations
+                of the batch.
+
+        Returns:
+            The pictures in order, and what the user should hear.
+
+        Raises:
+            UnsupportedGradientError: a tensor cannot be differentiated.
+            InputError: the model cannot run on these inputs, or values are not finite.
+        """
+        each = wanted[0].group.count
+        most = self._most(wanted)
+        # As even as can be, since the sessions are for one size.
+        size = most if self.canvas.batch is not None else -(-len(wanted) // -(-len(wanted) // most))
+        try:
+            room = self._room([wanted[0]] * size)
+        except InputError:
+            if size == 1 or self.canvas.batch is not None:
+                raise
+            size = 1  # a model that says it takes any number, and does not
+            room = self._room(wanted[:1])
+        found = []
+        for first in range(0, len(wanted), size):
+            mine = list(wanted[first : first + size])
+            batch = room.batch(mine + [mine[-1]] * (size - len(mine)))
+            count = len(mine) * each
+
+            def progress(activations: Array, first: int = first, count: int = count) -> None:
+                report(first, activations[:count])
+
+            found.append(batch.climb(how, progress).first(count))
+        return Climbed.joined(found), tuple(room.notes)
+
+    def _room(self, wanted: Sequence[Wanted]) -> _Room:
+        """A room in which these groups can be made.
+
+        Raises:
+            UnsupportedGradientError: what they look at cannot be differentiated.
+            InputError: the model cannot run on such pictures.
+        """
+        room = _Room(self, sum(one.group.count for one in wanted))
+        try:
+            for tensor in wanted[0].tensors:
+                room.target(tensor)  # refuses what cannot be differentiated before anything is made
+            room.batch(wanted).check()
+        except InputError as error:
+            raise self._explained(error) from None
+        except UnsupportedGradientError:
+            self._try(wanted[0].tensors, room)  # shapes are unknown, too, where the network cannot take the size
+            raise
+        return room
+
+    def _try(self, tensors: Sequence[str], room: _Room) -> None:
+        """Runs the model on grey pictures, without any gradient.
+
+        Raises:
+            InputError: it cannot.
+        """
+        grey = np.full((room.count, *self.canvas.shape), 0.5, np.float32)
+        exposed = expose(self.model, [Tap(tensor) for tensor in tensors])
+        session = Session(exposed.proto, self.model.folder, self.model.label, provider=self.provider)
+        feeds = {**room.fixed, self.canvas.port.name: self.canvas.feed(grey)}
+        try:
+            session.run(exposed.outputs, {name: feeds[name] for name in session.inputs if name in feeds})
+        except InputError as error:
+            raise self._explained(error) from None
+
+    def _most(self, wanted: Sequence[Wanted]) -> int:
+        """How many groups are made at once at most: what the model insists on, or what fits the memory."""
+        each = wanted[0].group.count
+        if self.canvas.batch is not None:
+            if self.canvas.batch % each:
+                raise InputError(
+                    f"{self.model.label} takes {self.canvas.batch} pictures at a time, but {each} are to differ"
+                )
+            return self.canvas.batch // each
+        if len(wanted) == 1:
+            return 1
+        fitting = int(self.memory / max(1, self._bytes_each(wanted[0].tensors)))
+        return max(1, min(fitting, MAX_BATCH) // each)
+
+    @cached_property
+    def _shapes(self) -> Shapes:
+        return Shapes(self.model.proto, {self.canvas.port.name: self.canvas.model_shape(1)})
+
+    def _bytes_each(self, tensors: Sequence[str]) -> int:
+        """What one picture takes on the way there and back: every tensor before the targets, twice."""
+        shapes = self._shapes
+        missing, elements = set(tensors), 0.0
+        for node in self.model.proto.graph.node:
+            for name in node.output:
+                sizes = [size for size in shapes.of(name) or () if isinstance(size, int)]
+                elements += float(np.prod(sizes, dtype=np.float64)) if sizes else 0
+            missing -= set(node.output)
+            if not missing:
+                break
+        return int(2 * 4 * elements)
+
+    def _explained(self, error: InputError) -> InputError:
+        """An error of a run, with what may help."""
+        axes = dict(zip(self.canvas.port.layout, self.canvas.port.shape or (), strict=True))
+        others = [p.name for p in self.model.inputs if p.name not in (self.canvas.port.name, *self.fixed)]
+        if others:
+            return InputError(f"{error}; give other inputs as fixed= (--fixed {others[0]}=PATH)")
+        if all(isinstance(size, int) for axis, size in axes.items() if axis not in "NC"):
+            return error
+        return InputError(f"{error}; the network may not take {dims(self.canvas.size)}: try another --size")
+
+
+class _Room:
+    """The sessions for one number of pictures."""
+
+    def __init__(self, studio: Studio, count: int) -> None:
+        self.studio = studio
+        self.count = count
+        self.notes: list[str] = []
+        self._targets: dict[str, Climbable] = {}
+
+    @cached_property
+    def fixed(self) -> dict[str, Array]:
+        """The other inputs, one row for each picture."""
+        ports = {port.name: port for port in self.studio.model.inputs}
+        found = {}
+        for name, array in self.studio.fixed.items():
+            shape = ports[name].shape
+            repeated = shape is not None and len(shape) > 0 and not isinstance(shape[0], int) and len(array) == 1
+            found[name] = np.repeat(array, self.count, axis=0) if repeated else array
+        return found
+
+    def target(self, tensor: str) -> Climbable:
+        """The gradient of `tensor` with respect to the pictures, ready to run.
+
+        Raises:
+            UnsupportedGradientError: it has none.
+        """
+        if tensor not in self._targets:
+            studio = self.studio
+            port = studio.canvas.port.name
+            shapes = {name: array.shape for name, array in self.fixed.items()}
+            shapes[port] = studio.canvas.model_shape(self.count)
+            cut = cut_of(studio.model, tensor)
+            gradient = add_gradient(studio.model, cut.before if cut else tensor, port, shapes=shapes)
+            made = leaky(gradient, cut) if cut else None
+            if made is not None:
+                gradient = made.gradient
+            elif cut is not None:
+                gradient = add_gradient(studio.model, tensor, port, shapes=shapes)
+            self.notes += [*gradient.approximations, *gradient.warnings]
+            session = gradient.session(provider=studio.provider, threads=studio.threads)
+            self._targets[tensor] = Climbable(session, made)
+        return self._targets[tensor]
+
+    def batch(self, wanted: Sequence[Wanted]) -> Batch:
+        """A batch of pictures; `count` in all."""
+        sources = [np.random.default_rng(source) for one in wanted for source in one.sources]
+        groups = [one.group for one in wanted]
+        return Batch(self.studio.canvas, self.studio.parametrisation, groups, self.target, self.fixed, sources)

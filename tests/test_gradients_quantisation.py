@@ -1,0 +1,99 @@
+"""QuantizeLinear and DequantizeLinear: straight through, with the saturation seen."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+from gradient_cases import Case, check, seeded
+from onnx import helper
+
+import onnxviz
+from onnxviz.errors import InputError, UnsupportedGradientError
+from onnxviz.gradients import add_gradient, grad_support, self_check
+
+pytestmark = pytest.mark.usefixtures("shapes_in_process")
+
+
+def quantised(name, scale, zero, *, axis=None, low=None, high=None, between=(), x=(2, 3, 4)):
+    """Quantised and read back; what stands for that is a line between the bounds."""
+    zero = np.asarray(zero)
+    limits = ml_dtypes.iinfo(zero.dtype)
+    scale = np.asarray(scale, np.float32)
+    options = {} if axis is None else {"axis": axis}
+    along = [-1 if i == axis else 1 for i in range(len(x))]
+
+    def line(x, s, z):
+        s, z = (np.reshape(v, along if np.ndim(v) else ()).astype(np.float64) for v in (s, z))
+        return np.clip(x, (limits.min - z) * s, (limits.max - z) * s)
+
+    chain, last = [], "y0"
+    for index, (op, attributes) in enumerate(between):
+        chain.append(helper.make_node(op, [last], [f"m{index}"], **attributes))
+        last = f"m{index}"
+    chain.append(helper.make_node("DequantizeLinear", [last, "s", "z"], ["y"], **options))
+    return Case(
+        "QuantizeLinear",
+        name,
+        {"x": seeded(*x, key=name, low=-3, high=3), "s": scale, "z": zero},
+        constant=("s", "z"),
+        attributes=options,
+        numpy=line,
+        double=False,
+        opset=21,
+        then=tuple(chain),
+    )
+
+
+CASES = [
+    quantised("uint8", 0.01, np.uint8(128)),
+    quantised("relu", 0.02, np.uint8(0)),
+    quantised("int8", 0.015, np.int8(5)),
+    quantised("uint16", 0.00005, np.uint16(30000)),
+    quantised("int16", 0.00005, np.int16(0)),
+    quantised("int4", np.float32(0.2), np.asarray(1, ml_dtypes.int4)),
+    quantised("per-channel", [0.01, 0.02, 0.005], np.asarray([0, 128, 200], np.uint8), axis=1),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_rule(case):
+    check(case)
+
+
+def built(case):
+    return onnxviz.load(case.model())
+
+
+def test_quantised_tensors_are_moved_about_between():
+    """Exporters leave Reshape and Transpose between the pair, on integers."""
+    case = quantised("moved", 0.01, np.uint8(128), between=[("Transpose", {"perm": [2, 0, 1]}), ("Flatten", {})])
+    x = case.given["x"]
+    session = add_gradient(built(case), of="y").session()
+    seed = np.arange(24, dtype=np.float32).reshape(session.value({"x": x}).shape)
+    inside = (x > -1.28) & (x < 1.27)
+    expected = seed.reshape(4, 2, 3).transpose(1, 2, 0) * inside
+    np.testing.assert_array_equal(session.run({"x": x}, seed).gradients["x"], expected)
+
+
+def test_the_result_says_that_it_is_approximate():
+    gradient = add_gradient(built(CASES[0]), of="y")
+    assert gradient.approximations == (
+        "QuantizeLinear: rounding is taken as the identity (straight through), saturation as zero gradient",
+    )
+    assert grad_support(built(CASES[0])).approximations == gradient.approximations
+
+
+def test_an_approximate_gradient_is_not_checked_against_the_staircase():
+    case = CASES[0]
+    session = add_gradient(built(case), of="y").session()
+    with pytest.raises(InputError, match="straight through"):
+        self_check(session, case.fed, np.ones((2, 3, 4)))
+
+
+def test_float8_is_refused():
+    given = {"x": seeded(2, 3), "s": np.float32(1), "z": np.asarray(0, ml_dtypes.float8_e4m3fn)}
+    then = (helper.make_node("DequantizeLinear", ["y0", "s", "z"], ["y"]),)
+    case = Case("QuantizeLinear", "float8", given, constant=("s", "z"), opset=21, then=then)
+    with pytest.raises(UnsupportedGradientError, match="float8_e4m3fn"):
+        add_gradient(built(case), of="y")
