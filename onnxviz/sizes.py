@@ -161,8 +161,9 @@ def _multiply(node: NodeProto, operands: Operands) -> Array:
 
 
 def _product(node: NodeProto, operands: Operands) -> Array:
-    sizes = _given(operands)[0]
-    if sizes.ndim != 1 or attribute(node, "noop_with_empty_axes"):
+    sizes, axes = (*operands, None)[:2]
+    without_axes = axes is None or axes.size == 0
+    if sizes is None or sizes.ndim != 1 or (without_axes and attribute(node, "noop_with_empty_axes")):
         raise ValueError("not the plain form")
     total = None if None in sizes else math.prod(int(size) for size in sizes)
     return np.array(total if attribute(node, "keepdims") == 0 else [total], object)

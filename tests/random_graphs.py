@@ -556,7 +556,7 @@ def _broadcasts(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
 @st.composite
 def random_graphs(draw: Draw) -> RandomGraph:
     """A finished graph of some twenty nodes, its `model` beside it."""
-    graph = RandomGraph(draw, draw(st.integers(13, 21)))
+    graph = RandomGraph(draw, draw(st.integers(13, 23)))
     for _ in range(graph.number(1, 2)):
         rank = graph.number(2, 5)
         graph.feed(graph.array(tuple(graph.pick(1, 2, 3, 4) for _ in range(rank))))

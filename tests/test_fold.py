@@ -40,7 +40,7 @@ def test_a_kernel_in_another_order_is_a_view_that_keeps_its_name() -> None:
     np.testing.assert_array_equal(rewriting.stored(result)["conv/kernel"], weights["conv/kernel"].transpose(3, 2, 0, 1))
 
 
-@pytest.mark.parametrize("opset", range(13, 22))
+@pytest.mark.parametrize("opset", range(13, 24))
 def test_every_way_of_arranging_gives_a_view(opset: int) -> None:
     weights = {"conv/kernel": array(1, 3 * 9 * 4 * 4)}
     nodes = [
@@ -196,20 +196,15 @@ def test_text_stays() -> None:
 
 def test_equal_bytes_of_different_types_are_two_constants() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
-    stored = {
-        "a": np.ones(4, np.uint8).view(ml_dtypes.float8_e4m3fn),
-        "b": np.ones(4, np.uint8).view(ml_dtypes.float8_e5m2),
-    }
-    nodes = [
-        node(op, f"{op_in} {name}", f"{name}_y") for op, op_in, name in (("Concat", "x", "a"), ("Concat", "z", "b"))
-    ]
-    for one in nodes:
-        one.attribute.append(helper.make_attribute("axis", 0))
+    stored = {name: np.ones(4, np.uint8).view(getattr(ml_dtypes, f"float8_{name}")) for name in ("e4m3fn", "e4m3fnuz")}
+    nodes = [node("Concat", f"x_{name} {name}", f"y_{name}", axis=0) for name in stored]
     ports = [
-        helper.make_tensor_value_info(n, element_type(stored[s]), [4 * k])
-        for n, s, k in (("x", "a", 1), ("z", "b", 1), ("a_y", "a", 2), ("b_y", "b", 2))
+        helper.make_tensor_value_info(f"{port}_{name}", element_type(one), [size])
+        for port, size in (("x", 1), ("y", 5))
+        for name, one in stored.items()
     ]
-    assert len(rewritten(graph_of(nodes, ports[:2], ports[2:], opset=21, stored=stored)).graph.initializer) == 2
+    result = rewritten(graph_of(nodes, ports[:2], ports[2:], opset=21, stored=stored))
+    assert len(result.graph.initializer) == 2
 
 
 # ---- what is not folded
@@ -455,6 +450,22 @@ def test_each_way_to_a_target(opset: int) -> None:
     assert target.tolist() == [-1, 30, 1]
 
 
+def test_a_product_whose_axes_are_named_is_no_empty_one() -> None:
+    """tf2onnx marks every reduction noop_with_empty_axes, and names the axes."""
+    nodes = [
+        node("Shape", "x", "sizes"),
+        node("Slice", "sizes low high", "between"),
+        node("ReduceProd", "between first", "product", keepdims=1, noop_with_empty_axes=1),
+        node("Slice", "sizes first low", "batch"),
+        node("Concat", "batch product", "target", axis=0),
+        node("Reshape", "x target", "y"),
+    ]
+    stored = {"low": np.array([1]), "high": np.array([4]), "first": np.array([0])}
+    proto = graph_of(nodes, {"x": ["n", 3, 2, 5]}, "y", stored=stored)
+    result = rewritten(proto, {}, {"x": array(2, 3, 2, 5)})
+    assert rewriting.operators(result) == {"Reshape": 1}
+
+
 def test_sizes_along_two_axes_are_not_mixed_up() -> None:
     """Of x: (n, 3, 5, 7), whose sizes make the matrix [[n, 3], [5, 7]]."""
     nodes = [
@@ -495,6 +506,12 @@ def test_when_a_target_is_settled(shape: list[int | str], target: list[int], set
     assert ("Shape" not in rewriting.operators(result)) is (settled and target != [-1])
 
 
+def test_two_open_sizes_are_not_settled() -> None:
+    nodes = [node("Shape", "x", "sizes"), node("Gather", "sizes order", "target"), node("Reshape", "x target", "y")]
+    proto = graph_of(nodes, {"x": ["n", "m", 4]}, "y", stored={"order": np.array([1, 0, 2])})
+    assert rewriting.operators(rewritten(proto, {}, {"x": array(2, 3, 4)})) == rewriting.operators(proto)
+
+
 def test_allowzero_is_left_alone() -> None:
     nodes = [node("Shape", "x", "sizes"), node("Reshape", "x sizes", "y", allowzero=1)]
     proto = graph_of(nodes, {"x": ["n", 3]}, "y")
@@ -507,12 +524,13 @@ def test_allowzero_is_left_alone() -> None:
 def test_a_cast_to_truth_values_changes_sizes() -> None:
     nodes = [
         node("Shape", "x", "sizes"),
-        node("Cast", "sizes", "flags", to=TensorProto.BOOL),
-        node("Cast", "flags", "ones", to=TensorProto.INT64),
-        node("Concat", "ones rest", "target", axis=0),
+        node("Slice", "sizes one two", "channels"),
+        node("Cast", "channels", "flag", to=TensorProto.BOOL),
+        node("Cast", "flag", "single", to=TensorProto.INT64),
+        node("Concat", "single sizes", "target", axis=0),
         node("Reshape", "x target", "y"),
     ]
-    proto = graph_of(nodes, {"x": ["n", 3]}, "y", stored={"rest": np.array([-1])})
+    proto = graph_of(nodes, {"x": ["n", 3]}, "y", stored={"one": np.array([1]), "two": np.array([2])})
     rewritten(proto, {}, {"x": array(2, 3)})
 
 

@@ -23,7 +23,7 @@ def array(*shape: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(4, 1, 1), (1, 4, 1, 1)])
 @pytest.mark.parametrize("first", [True, False])
-@pytest.mark.parametrize("opset", [13, 18, 21])
+@pytest.mark.parametrize("opset", [13, 18, 21, 23])
 def test_a_trained_vector_is_the_bias(shape: tuple[int, ...], first: bool, opset: int) -> None:
     weights = {"conv/kernel": array(4, 3, 3, 3), "conv/bias": array(4)}
     nodes = [

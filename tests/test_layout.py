@@ -52,9 +52,8 @@ def test_random_graphs_give_what_they_gave(graph: RandomGraph) -> None:
     rewriting.same(oracles.untouched(result, names, graph.feeds), answers, 1e-5, least=1)
 
 
-@pytest.mark.parametrize("opset", range(13, 22))
-def test_random_graphs_are_valid_in_every_operator_set(opset: int) -> None:
-    """The graphs' forms differ between operator sets; onnxruntime knows them all."""
+@pytest.mark.parametrize("opset", range(13, 24))
+def test_forms_of_every_operator_set(opset: int) -> None:
     nodes = [
         node("Transpose", "x", "t", perm=NHWC),
         node("ReduceSum", "t axes", "a", keepdims=0),
@@ -242,6 +241,23 @@ def test_branches_read_what_they_read(flag: bool) -> None:
     rewritten(proto, {"w": array(4, 5, 3)}, {"x": array(2, 3, 4, 5), "flag": np.array(flag)})
 
 
+def test_a_branch_reads_what_was_turned_back() -> None:
+    branches = {
+        key: helper.make_graph([node("Neg", "back", "p")], key, [], [value("p", None)])
+        for key in ("then_branch", "else_branch")
+    }
+    nodes = [
+        node("Transpose", "x", "t", perm=NHWC),
+        node("Relu", "t", "r"),
+        node("Transpose", "r", "back", perm=NCHW),
+        node("If", "flag", "y", **branches),
+    ]
+    proto = graph_of(nodes, [value("x", ["n", 3, 4, 5]), value("flag", [], bool)], "y")
+    result = rewritten(proto, {}, {"x": array(2, 3, 4, 5), "flag": np.array(True)})
+    assert rewriting.operators(result) == {"Relu": 1, "If": 1}
+    assert rewriting.the(result, "Relu").output[0] == "r"
+
+
 def test_a_loop_reads_what_it_read() -> None:
     body = helper.make_graph(
         [node("Identity", "go", "on"), node("Add", "state r", "next"), node("Mul", "next w", "seen")],
@@ -269,7 +285,8 @@ def test_names_that_are_wanted_are_taken() -> None:
         node("Abs", "x", "r/base"),
         node("Relu", "t", "r"),
         node("Add", "r w", "s"),
-        node("ReduceSum", "s axes", "y", name="y", keepdims=0),
+        node("Mul", "s w/rearranged", "m"),
+        node("ReduceSum", "m axes", "y", name="y", keepdims=0),
         node("Exp", "axes_in", "y/axes"),
         node("If", "flag", "z", **branches),
     ]
@@ -321,14 +338,16 @@ def test_slices_keep_the_type_of_their_numbers(dtype: type) -> None:
 
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 @pytest.mark.parametrize("operand", ["scales", "sizes"])
-def test_images_are_resized_channels_first(mode: str, operand: str) -> None:
-    """The input is channels-last; onnxruntime does not resize such images in every mode."""
-    nodes = [node("Transpose", "image", "x", perm=NCHW)]
+@pytest.mark.parametrize("perm", [NCHW, (2, 3, 0, 1), (3, 0, 2, 1)])
+def test_images_are_resized_channels_first(mode: str, operand: str, perm: tuple[int, ...]) -> None:
+    """The input is in another order; onnxruntime does not resize along every pair of axes in every mode."""
+    nodes = [node("Transpose", "image", "x", perm=perm)]
     nodes += [node("Resize", "x - scales" if operand == "scales" else "x - - sizes", "r", mode=mode)]
     nodes += [node("GlobalAveragePool", "r", "y")]
     stored = {"scales": np.float32([1, 1, 2, 2]), "sizes": np.array([2, 3, 8, 10])}
-    proto = graph_of(nodes, {"image": ["n", 4, 5, 3]}, "y", stored={operand: stored[operand]})
-    rewritten(proto, {}, {"image": array(2, 4, 5, 3)}, tolerance=1e-5)
+    image = array(2, 3, 4, 5).transpose(np.argsort(perm))
+    proto = graph_of(nodes, {"image": image.shape}, "y", stored={operand: stored[operand]})
+    rewritten(proto, {}, {"image": np.ascontiguousarray(image)}, tolerance=1e-5)
 
 
 def test_resizing_between_convolutions_needs_no_transpose() -> None:
