@@ -76,9 +76,10 @@ class Fourier:
     orthonormal; M the colour matrix where there are three channels. Gradient steps in z prefer what photos have much
     of, without any penalty. (Olah et al., Feature Visualization, Distill 2017; lucid's `param.image`)
 
-    Unlike there, s of the mean (f = 0) is the root of the sum of all other (n s)², n = 2 for what stands twice in a
-    whole spectrum: a step of Adam then moves the mean as far as it moves a pixel about the mean. With lucid's, some
-    seven times slower, filters that look for a flat colour get it in the middle and its opposite at the edges.
+    Unlike there, s of the mean (f = 0) is larger: the geometric mean of lucid's and of the one with which a step of
+    Adam would move the mean as far as it moves a pixel about the mean, the root of the sum of all other (n s)², n = 2
+    for what stands twice in a whole spectrum. With lucid's, some seven times slower, filters that look for a flat
+    colour get it in the middle and its opposite at the edges; with the other, late filters get one tint all over.
 
     Attributes:
         shape: (C, spatial…).
@@ -106,7 +107,7 @@ class Fourier:
         factors: Array = np.maximum(np.sqrt(squares), lowest) ** -self.decay / _SPECTRUM_DIVISOR
         mean = (0,) * len(sizes)
         others = ((factors * self._twice) ** 2).sum() - factors[mean] ** 2
-        factors[mean] = max(factors[mean], np.sqrt(others))
+        factors[mean] = np.sqrt(factors[mean] * max(factors[mean], np.sqrt(others)))
         return factors.astype(np.float32)
 
     @cached_property
