@@ -8,7 +8,7 @@ position. (Mordvintsev et al., Inceptionism, 2015; Olah et al., Feature Visualiz
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -127,22 +127,26 @@ class Warp:
         grid = np.meshgrid(*(np.arange(length) - (length - 1) / 2 for length in self.size), indexing="ij")
         flat = np.stack([axis.ravel() for axis in grid])
         middle = (np.asarray(self.source) - 1) / 2
-        place = self.matrix[:-1, :-1] @ flat + (self.matrix[:-1, -1] + middle)[:, None]
+        places = self.matrix[:-1, :-1] @ flat + (self.matrix[:-1, -1] + middle)[:, None]
+        sides = [self._sides(place, length) for place, length in zip(places, self.source, strict=True)]
+        taps = []
+        for corner in product(*sides):
+            index, weight = corner[0]
+            for (further, factor), length in zip(corner[1:], self.source[1:], strict=True):
+                index, weight = index * length + further, weight * factor
+            taps.append((index, weight))
+        return taps
+
+    def _sides(self, place: Array, length: int) -> list[tuple[Array, Array]]:
+        """Indices and weights of the two pixels that places along one axis lie between."""
         below = np.floor(place)
         ahead = (place - below).astype(np.float32)
-        return list(self._corners(below.astype(np.intp), ahead))
-
-    def _corners(self, below: Array, ahead: Array) -> Iterator[tuple[Array, Array]]:
-        for corner in product((0, 1), repeat=len(self.size)):
-            index = np.zeros(below.shape[1], np.intp)
-            weight = np.ones(below.shape[1], np.float32)
-            for axis, (side, length) in enumerate(zip(corner, self.source, strict=True)):
-                at = below[axis] + side
-                weight = weight * (ahead[axis] if side else 1 - ahead[axis])
-                if self.fill is not None:
-                    weight = weight * ((at >= 0) & (at < length))
-                index = index * length + at % length
-            yield index, weight
+        first = below.astype(np.intp)
+        sides = [(first, 1 - ahead), (first + 1, ahead)]
+        if self.fill is not None:
+            sides = [(at, weight * ((at >= 0) & (at < length))) for at, weight in sides]
+        inside = first.min() >= 0 and first.max() + 1 < length  # the usual case, and division is slow
+        return sides if inside else [(at % length, weight) for at, weight in sides]
 
     def forward(self, images: Array) -> Array:
         """What is seen of pictures."""
