@@ -362,3 +362,19 @@ def test_a_tensor_with_respect_to_itself_is_the_seed():
     seed = np.random.default_rng(0).normal(size=(1, 6, 16, 12)).astype(np.float32)
     x = np.zeros((1, 3, 16, 12), np.float32)
     np.testing.assert_array_equal(found.run({"image": x}, seed).gradients["r1"], seed)
+
+
+def test_a_type_that_is_read_from_the_input_is_no_dependence():
+    """PyTorch's exporter leaves CastLike(constant, x): x gives a type only."""
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        g (float[2,3] x) => (float[2,3] y) <int64[1] two = {2}> {
+            like = CastLike (two, x)
+            y = Mul (x, like)
+        }"""
+    )
+    model = onnxviz.load(proto)
+    assert onnxviz.grad_support(model)
+    x = np.ones((2, 3), np.float32)
+    found = onnxviz.add_gradient(model).session().run({"x": x}, x)
+    assert np.array_equal(found.gradients["x"], 2 * x)

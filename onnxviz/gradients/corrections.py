@@ -36,7 +36,21 @@ def correct(graph: GraphProto, shapes: Shapes, vectors: Mapping[str, tuple[Dim, 
             changed |= _declare(graph, node, shapes, _reshaped(node, shapes, vectors.get(node.input[1])))
         elif node.op_type in _POOLS:
             changed |= _settle_ceil(node, shapes)
+        elif node.op_type == "CastLike":
+            changed |= _settle_type(node, shapes)
     return changed
+
+
+def _settle_type(node: NodeProto, shapes: Shapes) -> bool:
+    """CastLike reads a type only, no values: where the type is known, it is a Cast, which depends on its data alone."""
+    kind = shapes.element_type(node.input[1])
+    if not kind:
+        return False
+    del node.input[1:]
+    del node.attribute[:]
+    node.op_type = "Cast"
+    node.attribute.append(helper.make_attribute("to", kind))
+    return True
 
 
 def _declare(graph: GraphProto, node: NodeProto, shapes: Shapes, dims: tuple[Dim, ...] | None) -> bool:
