@@ -106,6 +106,15 @@ PreprocessOption = Annotated[
 ]
 
 
+SizeOption = Annotated[
+    str | None, typer.Option(metavar="HxW", help="Image size, if the model leaves it open.", show_default=False)
+]
+FitOption = Annotated[Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or crop the middle.")]
+BackgroundOption = Annotated[str, typer.Option(metavar="COLOUR", help="Behind transparent pixels.")]
+ProviderOption = Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")]
+MemoryOption = Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")]
+
+
 @app.callback(invoke_without_command=True)
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
@@ -263,15 +272,11 @@ def maps(
     ] = None,
     cmap: CmapOption = None,
     preprocess: PreprocessOption = "auto",
-    size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Image size, if the model leaves it open.", show_default=False)
-    ] = None,
-    fit: Annotated[
-        Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or crop the middle.")
-    ] = "stretch",
-    background: Annotated[str, typer.Option(metavar="COLOUR", help="Behind transparent pixels.")] = "white",
-    provider: Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")] = "cpu",
-    memory: Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")] = "1GiB",
+    size: SizeOption = None,
+    fit: FitOption = "stretch",
+    background: BackgroundOption = "white",
+    provider: ProviderOption = "cpu",
+    memory: MemoryOption = "1GiB",
     verify: Annotated[bool, typer.Option("--verify", help="Also run untapped; say if the outputs moved.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to.", show_default="maps/")
@@ -327,11 +332,7 @@ def maps(
             advance(len(labels))
     written = album.close(failed)
     if how.assumed and run.reads_images:
-        _note(
-            quiet,
-            f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}' "
-            "(give --preprocess, or keep it in the model with onnxviz annotate)",
-        )
+        _note(quiet, _assumed(opened.label, how.preprocessing.name))
     if run.moved is not None:
         _note(quiet, _moved(run.moved))
     if preprocess != "auto" and not run.reads_images:
@@ -500,15 +501,11 @@ def explain(
     seed: Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)] = 0,
     cmap: CmapOption = None,
     preprocess: PreprocessOption = "auto",
-    size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Image size, if the model leaves it open.", show_default=False)
-    ] = None,
-    fit: Annotated[
-        Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or crop the middle.")
-    ] = "stretch",
-    background: Annotated[str, typer.Option(metavar="COLOUR", help="Behind transparent pixels.")] = "white",
-    provider: Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")] = "cpu",
-    memory: Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")] = "1GiB",
+    size: SizeOption = None,
+    fit: FitOption = "stretch",
+    background: BackgroundOption = "white",
+    provider: ProviderOption = "cpu",
+    memory: MemoryOption = "1GiB",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE|DIR", help="Where to.", show_default="explain/")
     ] = None,
@@ -569,11 +566,7 @@ def explain(
                 print(printable(f"{explanation.sample}: {checks[1].verdict}", 1000))
     written = gallery.close(failed)
     if how.assumed and any(sample.path for sample in given):
-        _note(
-            quiet,
-            f"{opened.label} does not say how images are prepared; assumed '{how.preprocessing.name}' "
-            "(give --preprocess, or keep it in the model with onnxviz annotate)",
-        )
+        _note(quiet, _assumed(opened.label, how.preprocessing.name))
     document = {
         "model": opened.label,
         "explanations": gallery.entries,
@@ -621,8 +614,8 @@ def maximize(
         list[str] | None,
         typer.Option("--fixed", metavar="NAME=PATH", help="The model's other inputs.", show_default=False),
     ] = None,
-    provider: Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")] = "cpu",
-    memory: Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")] = "1GiB",
+    provider: ProviderOption = "cpu",
+    memory: MemoryOption = "1GiB",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to.", show_default="maximize/")
     ] = None,
@@ -752,6 +745,13 @@ def _parse_bytes(text: str) -> int:
         raise InputError(f"'{text}' is not a number of bytes; write 512MiB, 2GiB …")
     step = 1024 if match[3] in ("ib", None) else 1000
     return int(float(match[1]) * step ** " kmgt".index(match[2] or " "))
+
+
+def _assumed(label: str, preprocessing: str) -> str:
+    return (
+        f"{label} does not say how images are prepared; assumed '{preprocessing}' "
+        "(give --preprocess, or keep it in the model with onnxviz annotate)"
+    )
 
 
 def _moved(moved: dict[str, float]) -> str:

@@ -25,11 +25,10 @@ from onnxviz.known import (
     made_in,
     operator,
     rename_reads,
-    set_nodes,
 )
 from onnxviz.layout import sink_transposes
 from onnxviz.names import distinct
-from onnxviz.scopes import reads, subgraphs
+from onnxviz.scopes import reads, set_nodes, subgraphs
 from onnxviz.sizes import ranks, settle_targets
 from onnxviz.skeleton import INLINE_BYTES
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import GraphProto, NodeProto, helper
 
-from onnxviz.known import Known, attribute, fresh, made_in, operator, set_nodes
-from onnxviz.scopes import reads
+from onnxviz.known import Known, attribute, fresh, made_in, operator
+from onnxviz.scopes import reads, set_nodes
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,13 +59,6 @@ def operator(node: NodeProto) -> str:
 def attribute(node: NodeProto, name: str) -> Any:
     """The value of the attribute `name`, None where the node has none."""
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
-
-
-def set_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
-    """Replaces the graph's nodes."""
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
 
 
 # ---- names

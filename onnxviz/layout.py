@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import GraphProto, NodeProto, helper
 
-from onnxviz.known import Array, Known, attribute, fresh, made_in, operator, rename_reads, set_nodes
-from onnxviz.scopes import outer_reads, subgraphs
+from onnxviz.known import Array, Known, attribute, fresh, made_in, operator, rename_reads
+from onnxviz.scopes import outer_reads, set_nodes, subgraphs
 
 Perm = tuple[int, ...]
 

@@ -27,7 +27,7 @@ from onnxviz.layer import Layer, convolution_form
 from onnxviz.layers import OTHER_LAYERS, find_layers, name_nodes
 from onnxviz.names import distinct
 from onnxviz.parameters import count_parameters
-from onnxviz.scopes import Scope, all_graphs, plain_domain, subgraphs, tensors, walk
+from onnxviz.scopes import Scope, all_graphs, plain_domain, set_nodes, subgraphs, tensors, walk
 from onnxviz.select import select
 from onnxviz.shapes import Shapes, value_shape
 from onnxviz.skeleton import embed_weights, read_skeleton
@@ -311,9 +311,7 @@ def _normalised(original: onnx.ModelProto, label: str) -> onnx.ModelProto:
         _name_owners(graph)
         nodes = sort_nodes(graph, label)
         if any(a is not b for a, b in zip(nodes, graph.node, strict=True)):
-            copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-            del graph.node[:]
-            graph.node.extend(copies)
+            set_nodes(graph, nodes)
         for value in (*graph.input, *graph.output, *graph.value_info):
             for dim in value.type.tensor_type.shape.dim:
                 if dim.dim_value < 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 import onnx
@@ -51,6 +51,13 @@ def outer_reads(graph: GraphProto) -> Iterator[str]:
 def node_attributes(node: NodeProto) -> dict[str, AttributeProto]:
     """The attributes of `node` by name."""
     return {attribute.name: attribute for attribute in node.attribute}
+
+
+def set_nodes(graph: GraphProto, nodes: Iterable[NodeProto]) -> None:
+    """Replaces the graph's nodes; those given may be its own, which go when the old ones do: they are copied first."""
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copies)
 
 
 def plain_domain(domain: str) -> str:

@@ -7,7 +7,6 @@ they are constants, and rules can read them. Weights are never touched: only sma
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from onnxviz.errors import OnnxvizError
 from onnxviz.graph import unused
 from onnxviz.inline import rename
 from onnxviz.runtime import Session
-from onnxviz.scopes import Scope, node_attributes, outer_reads, plain_domain, reads, subgraphs
+from onnxviz.scopes import Scope, node_attributes, outer_reads, plain_domain, reads, set_nodes, subgraphs
 from onnxviz.shapes import Shapes
 from onnxviz.symbols import Dim
 from onnxviz.weights import Array, Constants, TensorFile
@@ -186,7 +185,7 @@ class _Folding:
         gone = found - {name for node in kept for name in node.output}
         for name in sorted(gone & read):
             self.graph.initializer.append(numpy_helper.from_array(np.asarray(self.known[name]), name))
-        _set_nodes(self.graph, kept)
+        set_nodes(self.graph, kept)
         return True
 
 
@@ -202,12 +201,6 @@ def _small_constants(graph: GraphProto, file: TensorFile) -> dict[str, Array]:
         if constant is not None and math.prod(constant.shape) <= SMALL and constant.array.dtype.isbuiltin == 1:
             found[name] = constant.array
     return found
-
-
-def _set_nodes(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:
-    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.node[:]
-    graph.node.extend(copies)
 
 
 def _decide(graph: GraphProto, known: dict[str, Array]) -> bool:
@@ -242,5 +235,5 @@ def _decide(graph: GraphProto, known: dict[str, Array]) -> bool:
                 nodes.append(helper.make_node("Identity", [inside(value.name)], [output], name=f"{label}/{output}"))
     changed = len(nodes) != len(graph.node) or any(a is not b for a, b in zip(nodes, graph.node, strict=True))
     if changed:
-        _set_nodes(graph, nodes)
+        set_nodes(graph, nodes)
     return changed

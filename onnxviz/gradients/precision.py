@@ -10,7 +10,7 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from onnxviz.graph import unused
-from onnxviz.scopes import all_graphs
+from onnxviz.scopes import all_graphs, set_nodes
 
 HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 # Attributes that hold an element type.
@@ -64,7 +64,5 @@ def _widen_graph(graph: GraphProto) -> bool:
                     array = numpy_helper.to_array(attribute.t).astype(np.float32)
                     attribute.t.CopyFrom(numpy_helper.from_array(array, attribute.t.name))
     if changed:
-        copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
-        del graph.node[:]
-        graph.node.extend(copies)
+        set_nodes(graph, nodes)
     return changed

@@ -16,7 +16,7 @@ import onnx
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 from onnxviz.graph import unused
-from onnxviz.scopes import all_graphs, node_attributes, plain_domain
+from onnxviz.scopes import all_graphs, node_attributes, plain_domain, set_nodes
 
 OPSET = 18
 # Ranks of tensors, None where unknown.
@@ -81,9 +81,7 @@ class _Upgrade:
                 self.one(node)
             self.nodes.append(node)
             self.nodes.extend(self.behind)
-        nodes = [NodeProto.FromString(node.SerializeToString()) for node in self.nodes]
-        del self.graph.node[:]
-        self.graph.node.extend(nodes)
+        set_nodes(self.graph, self.nodes)
 
     def one(self, node: NodeProto) -> None:
         self.drop(node, "consumed_inputs")
