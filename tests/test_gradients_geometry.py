@@ -87,9 +87,11 @@ def agrees(case, function):
         assert error < TOLERANCE, f"gradient of '{name}' is off by {error:.2e}"
 
 
-@given(geometries(), st.sampled_from([(1, 2, 3), (2, 4, 2), (3, 3, 6), (4, 4, 4)]))
+@given(geometries(), st.sampled_from([(1, 2, 3), (2, 4, 2), (3, 3, 6), (4, 4, 4)]), st.booleans())
 @drawn
-def test_conv(geometry, channels):
+def test_conv(monkeypatch, geometry, channels, many):
+    """`many`: in the form that many channels get."""
+    monkeypatch.setattr("onnxviz.gradients.rules.convolution.BLOCK", 1 if many else 16)
     group, inputs, outputs = channels
     x, w = (1, inputs, *geometry["sizes"]), (outputs, inputs // group, *geometry["kernel"])
     attributes = attributes_of(geometry, group=group, dilations=geometry["dilations"])
@@ -185,6 +187,18 @@ def test_max_pool(geometry, ceil):
             dilation=geometry["dilations"],
         ),
     )
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2)), min_size=1, max_size=3), st.data())
+@drawn
+def test_max_pools_side_by_side(axes, data):
+    """Windows without gaps, values that often tie: all goes to the first maximum, as in PyTorch."""
+    kernel = [k for k, _, _ in axes]
+    sizes = [k * count + rest % k for k, count, rest in axes]
+    x = np.random.default_rng(data.draw(st.integers(0, 99))).integers(-1, 2, (2, 3, *sizes)).astype(np.float32)
+    case = Case("MaxPool", "", {"x": x}, attributes={"kernel_shape": kernel, "strides": kernel})
+    pool = (tf.max_pool1d, tf.max_pool2d, tf.max_pool3d)[len(axes) - 1]
+    agrees(case, lambda x: pool(x, kernel, kernel))
 
 
 @given(geometries(dilated=False), st.booleans(), st.booleans())

@@ -120,6 +120,7 @@ def test_a_pad_too_far_is_noticed(monkeypatch):
 
 
 def test_an_unflipped_kernel_is_noticed(monkeypatch):
+    monkeypatch.setattr("onnxviz.gradients.rules.convolution.BLOCK", 1)
     monkeypatch.setattr(
         "onnxviz.gradients.rules.convolution.flip", lambda weight, group: np.ascontiguousarray(weight.swapaxes(0, 1))
     )

@@ -16,7 +16,7 @@ from onnxviz.weights import Array
 
 @rule("MaxPool")
 def max_pool(step: Step) -> Value:
-    """x̄ = g added at the position of each window's (first) maximum.
+    """x̄ = g at the position of each window's first maximum, added up where windows overlap.
 
     The positions are the forward node's own second output. ScatterElements adds in order; ScatterND may lose
     additions when it runs in several threads.
@@ -24,12 +24,32 @@ def max_pool(step: Step) -> Value:
     found = window(step, step.attribute("kernel_shape", [1]))
     if step.attribute("storage_order", 0):
         step.refuse("attribute-unsupported", "storage_order=1 is not supported")
-    positions = step.output(1, TensorProto.INT64).reshape([-1])
     g = step.g
+    if (
+        _tiles(step, found)
+        and g.element_type == TensorProto.FLOAT
+        and all(isinstance(dim, int) for dim in step.dims(step.x)[2:])
+    ):
+        return _repeated(step, g, found) * _first_maxima(step, found)
+    positions = step.output(1, TensorProto.INT64).reshape([-1])
     zeros = step.builder.zeros(step.builder.count_of(step.node.input[0]), g.element_type)
     reduction = "none" if found.disjoint else "add"
     flat = zeros.op("ScatterElements", positions, g.reshape([-1]), axis=0, reduction=reduction)
     return flat.reshape(step.shape_of(step.x))
+
+
+def _first_maxima(step: Step, found: Window) -> Value:
+    """1 at each window's first maximum, else 0, for windows side by side; half as dear as the node's own positions.
+
+    Where x equals its window's maximum, taps are numbered from the last to the first; the first has the largest.
+    """
+    highest = step.x.equals(_repeated(step, step.y, found))
+    numbers = np.arange(math.prod(found.kernel), 0, -1, dtype=np.float32).reshape(found.kernel)
+    sizes = step.sizes(step.x, step.spatial(step.x))
+    tiled = np.tile(numbers, [-(-size // k) for size, k in zip(sizes, found.kernel, strict=True)])
+    numbered = highest * step.builder.constant(tiled[tuple(map(slice, sizes))][None, None])
+    first = numbered.op("MaxPool", kernel_shape=list(found.kernel), strides=list(found.kernel))
+    return numbered.equals(_repeated(step, first, found))
 
 
 @rule("AveragePool")
@@ -59,11 +79,17 @@ def _counts(step: Step, found: Window) -> Value | float:
 
 def _spread(step: Step, g: Value, found: Window) -> Value:
     """The adjoint of summing over each window, channel by channel."""
-    if found.disjoint and found.kernel == found.strides and not any(found.pads) and not step.attribute("ceil_mode", 0):
+    if _tiles(step, found):
         return _repeated(step, g, found)
     (channels,) = step.sizes(step.x, [1])
     ones = step.builder.constant(np.ones((channels, 1, *found.kernel), g.dtype))
     return slide_back(step, g, found, channels, ones, lambda: ones)
+
+
+def _tiles(step: Step, found: Window) -> bool:
+    """Whether the windows lie side by side, without gaps, from the first sample on."""
+    plain = not any(found.pads) and max(found.dilations) == 1 and not step.attribute("ceil_mode", 0)
+    return plain and found.kernel == found.strides
 
 
 def _repeated(step: Step, g: Value, found: Window) -> Value:
