@@ -10,6 +10,7 @@ import numpy as np
 from onnxviz.canvas import Canvas
 from onnxviz.errors import InputError
 from onnxviz.gradients.result import Differentiated, GradientSession
+from onnxviz.gradients.slope import doubt
 from onnxviz.leaky import LeakyGradient
 from onnxviz.objectives import Term
 from onnxviz.parametrisation import Parametrisation
@@ -102,7 +103,14 @@ class Climbable:
 
     def run(self, feeds: Mapping[str, Array], seed: Array, leaks: Array) -> Differentiated:
         """Value and gradient; `leaks` (N,) for each picture."""
-        return self.session.run({**feeds, **(self.leaky.feed(leaks) if self.leaky is not None else {})}, seed)
+        return self.session.run(self._feeds(feeds, leaks), seed)
+
+    def doubt(self, feeds: Mapping[str, Array], seed: Array) -> str:
+        """What there is to say against the gradient, "" if nothing."""
+        return doubt(self.session, self._feeds(feeds, np.zeros(len(seed))), seed)
+
+    def _feeds(self, feeds: Mapping[str, Array], leaks: Array) -> dict[str, Array]:
+        return {**feeds, **(self.leaky.feed(leaks) if self.leaky is not None else {})}
 
 
 class Adam:
@@ -148,14 +156,19 @@ class Batch:
     sources: Sequence[np.random.Generator]
     _seeds: dict[str, Array] = field(default_factory=dict)
 
-    def check(self) -> None:
-        """Runs the targets once, without the way back.
+    def check(self) -> list[str]:
+        """Runs the targets; what their gradients have against them, held against the model's own slope.
 
         Raises:
             InputError: the model cannot run on these inputs.
             SelectionError: an objective asks for what its tensor does not have.
         """
-        self._activation(self._values(self.parametrisation.images(self.parametrisation.start(self.sources))))
+        images = self._middle(self.parametrisation.images(self.parametrisation.start(self.sources)))
+        values = self._values(images)
+        self._activation(values)
+        feeds = self._feeds(images)
+        found = (self.targets(tensor).doubt(feeds, self._seed(tensor, value)) for tensor, value in values.items())
+        return [text for text in found if text]
 
     def climb(self, how: Climb, progress: Callable[[Array], None] | None = None) -> Climbed:
         """Makes the pictures.

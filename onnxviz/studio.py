@@ -116,7 +116,7 @@ class Studio:
         try:
             for tensor in wanted[0].tensors:
                 room.target(tensor)  # refuses what cannot be differentiated before anything is made
-            room.batch(wanted).check()
+            room.notes += room.batch(wanted).check()
         except InputError as error:
             raise self._explained(error) from None
         except UnsupportedGradientError:

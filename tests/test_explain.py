@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from conftest import classifier_proto
 from onnx import numpy_helper
 from oracles import relative, untouched
 
@@ -19,6 +21,7 @@ from onnxviz.errors import InputError, ModelError, SelectionError, UnsupportedGr
 from onnxviz.explain import METHODS, Explainer
 from onnxviz.explain.cam import choose_layer
 from onnxviz.explain.target import class_names
+from onnxviz.gradients.table import RULES
 
 pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
@@ -585,3 +588,15 @@ def test_the_verbs_are_public():
     assert onnxviz.explain is explain
     assert onnxviz.explain_each is explain_each
     assert onnxviz.Explanation is type(explain(finder(), scene(9, 9)))
+
+
+def test_a_wrong_gradient_is_told(monkeypatch):
+    """It is held against the model's own slope when it is first used."""
+    rule = RULES["", "Conv"]
+    x = np.random.default_rng(0).normal(size=(1, 3, 16, 12)).astype(np.float32)
+    for method in ("saliency", "smooth-grad"):
+        assert not explain(classifier_proto(), x, method=method, samples=2).warnings
+    monkeypatch.setitem(RULES, ("", "Conv"), replace(rule, apply=lambda step: rule.apply(step) * 1.3))
+    for method in ("saliency", "smooth-grad"):
+        (warning,) = explain(classifier_proto(), x, method=method, samples=2).warnings
+        assert "off the model's own slope" in warning

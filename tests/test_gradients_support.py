@@ -320,6 +320,17 @@ def test_the_check_notices_a_wrong_rule(monkeypatch):
     assert check.error > 0.1
 
 
+def test_the_check_notices_a_gradient_that_is_lost(monkeypatch):
+    from dataclasses import replace
+
+    from onnxviz.gradients.table import RULES
+
+    rule = RULES["", "Conv"]
+    monkeypatch.setitem(RULES, ("", "Conv"), replace(rule, apply=lambda step: rule.apply(step) * 0.0))
+    x = np.random.default_rng(0).normal(size=(2, 3, 16, 12)).astype(np.float32)
+    assert not self_check(add_gradient(onnxviz.load(classifier_proto())).session(), {"image": x}, np.ones((2, 5)))
+
+
 def test_the_model_is_not_changed_and_the_result_runs_anywhere(tmp_path):
     import onnxruntime as ort
 

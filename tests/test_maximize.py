@@ -1,6 +1,7 @@
 """`onnxviz.maximize` as a person uses it: what comes back, what it promises, what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 import onnxviz
 from onnxviz import cli
 from onnxviz.errors import InputError, SelectionError, UnsupportedGradientError
+from onnxviz.gradients.table import RULES
 from onnxviz.leaky import cut_of
 from onnxviz.maximize import Progress, maximize
 from onnxviz.objectives import Class, Direction, Filter, Neuron
@@ -99,7 +101,7 @@ def test_the_first_of_the_trace_is_the_start_where_nothing_moves():
 
 def test_the_best_picture_is_kept():
     """With a rate that overshoots, the last picture is not the best."""
-    found = maximize(small(), 1, filters=[1, 2, 3], steps=40, rate=30.0, seed=2, **STILL)
+    found = maximize(small(), 1, filters=list(range(8)), steps=40, rate=30.0, seed=1, **STILL)
     np.testing.assert_allclose(found.after, np.maximum(found.trace.max(axis=1), found.after), rtol=1e-6)
     assert (found.best_step < 40).any()
 
@@ -568,3 +570,12 @@ def test_movement_makes_pictures_that_hold_when_moved():
         still = onnxviz.capture(model, found.images.transpose(0, 3, 1, 2) * 2 - 1, layers="conv5")["conv5"].mean()
         kept.append(np.mean(run) / still)
     assert kept[1] > kept[0] - 0.05
+
+
+def test_a_wrong_gradient_is_told(monkeypatch):
+    """It is held against the model's own slope before the first step."""
+    rule = RULES["", "Conv"]
+    assert not maximize(small(), 1, filters=[1, 2], steps=1, **STILL).warnings
+    monkeypatch.setitem(RULES, ("", "Conv"), replace(rule, apply=lambda step: rule.apply(step) * 1.3))
+    (warning,) = maximize(small(), 1, filters=[1, 2], steps=1, **STILL).warnings
+    assert "69% off the model's own slope" in warning

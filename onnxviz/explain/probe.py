@@ -14,6 +14,7 @@ from onnx import NodeProto
 from onnxviz.errors import InputError, SelectionError, UnsupportedGradientError
 from onnxviz.explain.target import Aim
 from onnxviz.gradients import Differentiated, GradientSession, add_gradient
+from onnxviz.gradients.slope import doubt
 from onnxviz.gradients.step import Mode
 from onnxviz.graph import Tap, expose
 from onnxviz.inputs import Feeds
@@ -59,6 +60,7 @@ class Probe:
         self.options: dict[str, Any] = {**self._options, "memory": memory}
         self._sessions: dict[tuple[str, ...], Session] = {}
         self._slopes: dict[object, tuple[GradientSession, int]] = {}
+        self.checked: set[GradientSession] = set()
         self._shapes: dict[object, Shapes] = {}
 
     def session(self, tensors: tuple[str, ...]) -> Session:
@@ -267,7 +269,7 @@ class Case:
         name = wrt or self.probe.port.name
         session, fixed = self.probe.slope(self.sizes, name, mode)
         step = fixed or self.gradient_batch(name, mode)
-        parts, notes = [], [*session.gradient.warnings]
+        parts, notes = [], [*session.gradient.warnings, *self._doubts(session, fixed)]
         for rows in _pieces(variants, step):
             weights = np.broadcast_to(self._aim.weights, (len(rows), *self._aim.weights.shape))
             padded = _filled(weights, fixed, zero=True)
@@ -278,6 +280,24 @@ class Case:
             parts.append(own[: len(rows)])
             notes.extend(found.warnings)
         return np.concatenate(parts), tuple(dict.fromkeys(notes))
+
+    def _doubts(self, session: GradientSession, fixed: int) -> list[str]:
+        """What is to be said against a gradient that has not been used before, held against the model's own slope."""
+        if session in self.probe.checked:
+            return []
+        self.probe.checked.add(session)
+        rows = _filled(self.x[None], fixed)
+        weights = _filled(self._aim.weights[None], fixed, zero=True)
+        runner = self.probe.session((self.probe.target,))
+
+        def value(feeds: Mapping[str, Array]) -> Array:
+            cast = {name: np.asarray(feeds[name], self.feeds[name].dtype) for name in runner.inputs}
+            return runner.run((self.probe.target,), cast)[0]
+
+        # What was widened to float32 would be held against half precision's rounding.
+        run = None if session.gradient.warnings else value
+        found = doubt(session, self._feed(rows), weights.reshape(self._seed_shape(len(rows))), run)
+        return [found] if found else []
 
     def approximations(self, wrt: str | None = None, mode: Mode = "plain") -> tuple[str, ...]:
         """Where the gradient is not that of what the model computes."""
