@@ -6,11 +6,13 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+import zoo
 from conftest import classifier_proto
 
 import onnxviz
 from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
 from onnxviz.gradients import Differentiated, add_gradient, grad_support, self_check
+from onnxviz.scopes import walk
 
 
 def parsed(text, opset=18):
@@ -389,3 +391,10 @@ def test_a_type_that_is_read_from_the_input_is_no_dependence():
     x = np.ones((2, 3), np.float32)
     found = onnxviz.add_gradient(model).session().run({"x": x}, x)
     assert np.array_equal(found.gradients["x"], 2 * x)
+
+
+def test_a_tensor_inside_control_flow_is_refused_with_its_place():
+    model = onnxviz.load(zoo.model("subgraphs"))
+    inside = next(name for scope, node in walk(model.scope) if scope.parent for name in node.output)
+    with pytest.raises(SelectionError, match=f"'{inside}' lies inside control flow .*need none"):
+        add_gradient(model, of=inside)

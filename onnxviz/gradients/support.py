@@ -11,7 +11,7 @@ from onnxviz.errors import SelectionError, UnsupportedGradientError
 from onnxviz.gradients.engine import Accumulated, Path, Refused
 from onnxviz.gradients.prepare import FLOATS, Prepared
 from onnxviz.gradients.table import Kind
-from onnxviz.scopes import plain_domain, reads
+from onnxviz.scopes import plain_domain, reads, walk
 from onnxviz.text import printable
 
 # They look at the model from outside, so they work whatever it is made of.
@@ -118,6 +118,12 @@ def check_tensors(prepared: Prepared, of: str, wrt: Sequence[str]) -> None:
     inputs = {value.name for value in prepared.graph.input}
     made = {name for node in prepared.graph.node for name in node.output if name}
     for name in (of, *wrt):
+        inside = next((scope for scope, node in walk(prepared.scope) if scope.parent and name in node.output), None)
+        if inside is not None:
+            raise SelectionError(
+                f"'{printable(name)}' lies inside control flow ({printable(inside.name)}), which no gradient passes; "
+                "its feature maps need none (onnxviz maps)"
+            )
         if name not in made and not (name in inputs and name != of):
             what = "is a constant" if prepared.constant(name) is not None else "is not a tensor of its main graph"
             ports = ", ".join(printable(known) for known in sorted(inputs))
