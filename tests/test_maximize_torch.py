@@ -97,7 +97,7 @@ def apart(one, other):
 @pytest.mark.parametrize("preprocess", ["torch", "signed", "caffe"])
 @pytest.mark.parametrize("param", ["fourier", "pixel"])
 def test_the_trace_is_a_plain_torch_loops(exported, param, preprocess):
-    """1e-4 over 16 steps (2e-7 is usual); one start of three may meet a tie of Relu or MaxPool, and part from there."""
+    """1e-4 over 16 steps; 3e-7 is usual."""
     module, path = exported
     shape = (3, 40, 36)
     way = Fourier(shape) if param == "fourier" else Pixels(shape)
@@ -114,8 +114,7 @@ def test_the_trace_is_a_plain_torch_loops(exported, param, preprocess):
         assert (trace[:, -1] > trace[:, 0]).all()
         gaps.append(apart(found.trace, trace))
         assert np.abs(found.images - images).mean() < 1e-2
-    assert sorted(gaps)[1] < 1e-4
-    assert max(gaps) < 2e-2
+    assert max(gaps) < 1e-4
 
 
 def test_a_sum_of_objectives_climbs_as_in_torch(exported):
