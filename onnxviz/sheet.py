@@ -25,11 +25,8 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import IdentityTransform
 
 from onnxviz.errors import InputError
-from onnxviz.files import replacing
+from onnxviz.files import PICTURES, replacing
 from onnxviz.mosaic import Array, Grid, Picture, Window, flaw, label_step
-
-FORMATS = (".png", ".svg", ".pdf")
-"""The kinds of file `save_figure` writes, by suffix."""
 
 _DPI = 100
 _MARGIN = 16
@@ -365,8 +362,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float | None 
     """
     target = Path(path)
     kind = target.suffix.lower()
-    if kind not in FORMATS:
-        raise InputError(f"cannot write '{target}': its name must end in {', '.join(FORMATS)}")
+    if kind not in PICTURES:
+        raise InputError(f"cannot write '{target}': its name must end in {', '.join(PICTURES)}")
     by_kind: dict[str, dict[str, Any]] = {
         # Level 2 takes a third of the time of zlib's usual level, for files of about the same size.
         ".png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 2}},
