@@ -18,6 +18,9 @@ FILES = {
     for path in PACKAGE.rglob("*.py")
 }
 ROOMS = sorted(FILES)
+COMMAND_LINE = [room for room in ROOMS if room.partition(".")[0] == "cli"]
+# Each of these files is a command; the others are what commands share.
+COMMANDS = sorted({*COMMAND_LINE} - {"cli", "cli.options", "cli.program", "cli.progress", "cli.terminal"})
 
 
 class Import(NamedTuple):
@@ -138,12 +141,11 @@ importlib.import_module("dynamic")
     ("package", "allowed"),
     [
         ("onnxruntime", {"runtime"}),
-        ("matplotlib", {"plots", "sheet", "overlay", "cli"}),
+        ("matplotlib", {"plots", "sheet", "overlay"}),
         ("PIL", {"images"}),
-        ("rich", {"cli", "tables"}),
-        ("typer", {"cli"}),
-        ("click", {"cli"}),
-        *((framework, set()) for framework in (*FRAMEWORKS, "cv2")),
+        ("rich", {"cli.terminal", "cli.progress", "tables"}),
+        ("typer", set(COMMAND_LINE)),
+        *((framework, set()) for framework in (*FRAMEWORKS, "cv2", "click")),
         *((package, set()) for package in ("scipy", "skimage", "pandas", "tqdm", "requests", "setuptools", "psutil")),
         ("onnxviz_converters", set()),
     ],
@@ -167,8 +169,23 @@ def test_only_declared_dependencies_are_imported():
 
 @pytest.mark.parametrize("package", ["matplotlib", "onnx", "onnxruntime", "numpy", "PIL"])
 def test_the_command_line_loads_what_is_heavy_only_when_it_is_used(package):
-    assert "cli" not in importers(package, top_only=True)
-    assert not {room for room in everything_below("cli") if room in importers(package, top_only=True)}
+    early = importers(package, top_only=True)
+    assert not early & {*COMMAND_LINE, *everything_below("cli")}
+
+
+def test_bars_are_loaded_when_something_takes_long():
+    assert "cli.progress" not in everything_below("cli")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_one_file(command):
+    """It takes what commands share, nothing of another command; the package names it and knows no more of it."""
+    shared = {"cli.options", "cli.program", "cli.progress", "cli.terminal"}
+    assert {room for room in rooms_of(command, top_only=False) if room in COMMAND_LINE} <= shared
+    users = {room for room in ROOMS if command in rooms_of(room, top_only=False)}
+    assert users == {"cli"}
+    for room in shared:
+        assert not {other for other in everything_below(room, top_only=False) if other in COMMANDS}
 
 
 def test_the_mosaic_knows_numbers_only():
@@ -247,7 +264,7 @@ def test_only_the_command_line_converts():
     """Looking at a model takes nothing of what makes one, and rewriting knows no source and no runtime."""
     making = {"convert", "fold", "fuse", "known", "layout", "sizes", "source", "verify"}
     users = {room for room in set(ROOMS) - making for other in rooms_of(room, top_only=False) if other in making}
-    assert users <= {"cli"}  # and the package, which names `convert` and loads it on first use
+    assert users <= {"cli.convert"}  # and the package, which names `convert` and loads it on first use
     for room in ("fold", "fuse", "known", "layout", "sizes"):
         assert not everything_below(room, top_only=False) & {"source", "verify", "runtime", "model", "convert"}
     assert "convert" not in everything_below("verify", top_only=False)
@@ -297,9 +314,9 @@ def test_there_is_no_cycle_among_the_converters():
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", sorted({*ROOMS} - {*COMMAND_LINE}))
 def test_nothing_imports_the_command_line(room):
-    assert "cli" not in rooms_of(room, top_only=False)
+    assert not rooms_of(room, top_only=False) & {*COMMAND_LINE}
 
 
 @pytest.mark.parametrize("room", ["model", *sorted(everything_below("model", top_only=False))])
@@ -362,7 +379,7 @@ def test_nothing_prints_but_the_command_line():
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
     }
-    assert printing <= {"cli", "supervise"}
+    assert printing <= {"cli.terminal", "supervise"}
 
 
 @pytest.mark.parametrize("room", ["utils", "util", "helpers", "core", "base", "common", "misc"])
