@@ -18,6 +18,7 @@ FILES = {
     for path in PACKAGE.rglob("*.py")
 }
 ROOMS = sorted(FILES)
+DRAWING = [room for room in ROOMS if room.partition(".")[0] == "plots"]
 COMMAND_LINE = [room for room in ROOMS if room.partition(".")[0] == "cli"]
 # Each of these files is a command; the others are what commands share.
 COMMANDS = sorted({*COMMAND_LINE} - {"cli", "cli.options", "cli.program", "cli.progress", "cli.terminal"})
@@ -141,7 +142,7 @@ importlib.import_module("dynamic")
     ("package", "allowed"),
     [
         ("onnxruntime", {"runtime"}),
-        ("matplotlib", {"plots", "sheet", "overlay"}),
+        ("matplotlib", set(DRAWING)),
         ("PIL", {"images"}),
         ("rich", {"cli.terminal", "cli.progress", "tables"}),
         ("typer", set(COMMAND_LINE)),
@@ -327,13 +328,12 @@ def test_opening_a_model_needs_no_runtime_no_capture_and_no_pictures(room):
         "capture",
         "graph",
         "album",
-        "plots",
-        "sheet",
         "images",
         "inputs",
         "tables",
-        "cli",
         "featuremaps",
+        *DRAWING,
+        *COMMAND_LINE,
     }
     assert not rooms_of(room, top_only=False) & heavy
 
@@ -358,9 +358,26 @@ def test_the_engine_of_gradients_knows_no_operator():
         }
 
 
-@pytest.mark.parametrize("room", ["plots", "overlay", "trust", "sheet", "mosaic"])
+@pytest.mark.parametrize("room", [*DRAWING, "mosaic"])
 def test_drawing_knows_nothing_of_models(room):
-    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", "sheet", "overlay", "trust"}
+    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", *DRAWING}
+
+
+def test_plots_are_asked_for_at_the_door():
+    """Who draws imports `onnxviz.plots`; how its files share the work is their own matter."""
+    inside = {*DRAWING} - {"plots"}
+    assert not [room for room in ROOMS if room not in DRAWING and rooms_of(room, top_only=False) & inside]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_begins_with_an_underscore_stays_in_its_file(room):
+    names = [
+        alias.name
+        for node in ast.walk(ast.parse(SOURCES[room]))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "onnxviz"
+        for alias in node.names
+    ]
+    assert not [name for name in names if name.startswith("_") and not name.startswith("__")]
 
 
 def test_the_supervisor_is_light():
