@@ -124,6 +124,7 @@ def explain(
     folder = folder_for(output, save, "explain")
     gallery = Gallery(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
     skipped = Skipped()
+    verdicts: list[str] = []
     with counting(quiet, "explaining", len(given)) as bar:
         for explanation in explainer.each(given, how, on_error=skipped.add if several else None, progress=bar.part):
             checks = None
@@ -135,9 +136,9 @@ def explain(
             note(quiet, f"{explanation.sample}: {explanation.what}, score {explanation.score:.4g}{where}")
             for warning in (*explanation.warnings, *explanation.approximations):
                 note(quiet, f"{explanation.sample}: {warning}")
-            if checks is not None and not as_json:
-                for check in checks:
-                    say(f"{explanation.sample}: {check.verdict}")
+            verdicts += [f"{explanation.sample}: {check.verdict}" for check in checks or ()]
+    for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
+        say(verdict)
     written = gallery.close(skipped.list)
     if how.assumed and any(sample.path for sample in given):
         note_assumed(quiet, opened.label, how.preprocessing.name)

@@ -185,6 +185,6 @@ def _top_patches(
         skipped.add(label, error)
     document, written = write_patches(search, found, folder, save, picture, which, first)
     if how.assumed and any(sample.path for sample in given):
-        note(quiet, f"{model.label} does not say how images are prepared; assumed '{how.preprocessing.name}'")
+        note_assumed(quiet, model.label, how.preprocessing.name)
     report(as_json, document, written)
     skipped.end(len(given))

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from onnxviz.cli.terminal import stderr
+from onnxviz.cli.terminal import showing, stderr
 from onnxviz.text import printable
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def _live(quiet: bool, *columns: ProgressColumn) -> Iterator[Progress | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    with Progress(*columns, console=stderr(), transient=True) as live:
+    console = stderr()
+    with Progress(*columns, console=console, transient=True) as live, showing(console):
         yield live
 
 

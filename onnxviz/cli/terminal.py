@@ -27,9 +27,24 @@ def stdout() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else 220)
 
 
+# That of a bar while it is shown: what is said meanwhile stands above it, not in its line.
+_shown: Console | None = None
+
+
 def stderr() -> Console:
     """Where everything else goes."""
-    return Console(stderr=True, highlight=False)
+    return _shown or Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def showing(console: Console) -> Iterator[None]:
+    """Has `console` say what is said on stderr meanwhile."""
+    global _shown
+    _shown = console
+    try:
+        yield
+    finally:
+        _shown = None
 
 
 def failure(message: str, *, lines: bool = False) -> None:
