@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from onnxviz.errors import InputError
 from onnxviz.featuremaps import FeatureMaps, MapStore
-from onnxviz.files import make_folder, replacing, safe_name
+from onnxviz.files import make_folder, safe_name, write_json
 from onnxviz.layer import Layer
 from onnxviz.plots import plot_maps, save_figure
 from onnxviz.run import Run, nothing_usable
@@ -111,11 +110,8 @@ class Album:
         origin = self.run.origin(self.labels, failed, self.store.rows if self.store is not None else None)
         if self.folder is not None:
             written = [self.folder / entry["file"] for entry in self.pictures if entry["file"]]
-            manifest = self.folder / "manifest.json"
-            with replacing(manifest) as temporary:
-                content = {**origin.manifest(), "look": asdict(self.look), "pictures": self.pictures}
-                temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            written.append(manifest)
+            manifest = {**origin.manifest(), "look": asdict(self.look), "pictures": self.pictures}
+            written.append(write_json(self.folder / "manifest.json", manifest))
         if self.store is not None and self.save is not None:
             written.extend(FeatureMaps(self.store.arrays(), origin).write(self.save))
         return written

@@ -7,21 +7,17 @@ disk. Memory therefore does not grow with the number of images.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from os import PathLike
 from typing import Literal
-
-import onnx
 
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.featuremaps import FeatureMaps, MapStore
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Given, reading
 from onnxviz.layer import TapKind
-from onnxviz.model import Model, load
+from onnxviz.model import Source, load
 from onnxviz.run import DEFAULT_MEMORY, Progress, Run, nothing_usable
 
 Selection = str | int | Sequence[str | int]
-Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
 
 
 def capture(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -10,9 +11,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from onnxviz.errors import OnnxvizError
+from onnxviz.errors import InputError, OnnxvizError
+
+PICTURES = (".png", ".svg", ".pdf")
+"""The kinds of picture that are written, by suffix."""
 
 # Beginning of the names of unfinished files, so that what an aborted process leaves can be told and removed.
 UNFINISHED = ".onnxviz-"
@@ -93,6 +97,30 @@ def _note_unfinished(path: Path) -> None:
     if journal is not None:
         journal.write(f"{path.absolute()}\n".encode())
         journal.flush()
+
+
+def is_picture(path: Path) -> bool:
+    """Whether `path`, where pictures are to go, is one picture; else it is a folder for them.
+
+    Raises:
+        InputError: it looks like neither.
+    """
+    if path.is_dir() or not path.suffix:
+        return False
+    if path.suffix.lower() not in PICTURES:
+        raise InputError(f"{path} is no folder, and pictures are {', '.join(PICTURES)}")
+    return True
+
+
+def write_json(path: Path, document: dict[str, Any]) -> Path:
+    """Writes a manifest, and gives its path.
+
+    Raises:
+        OnnxvizError: the folder does not exist or cannot be written, or the disk is full.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 def make_folder(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +12,11 @@ from onnxviz.explain import Explanation
 from onnxviz.explain.faithfulness import Faithfulness
 from onnxviz.explain.sanity import Sanity
 from onnxviz.featuremaps import Origin, save_arrays
-from onnxviz.files import make_folder, replacing, safe_name
+from onnxviz.files import PICTURES, is_picture, make_folder, safe_name, write_json
 from onnxviz.patches import Search, TopPatches
 from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_patches, plot_sanity, save_figure
 from onnxviz.run import nothing_usable
 from onnxviz.weights import Array
-
-PICTURES = (".png", ".svg", ".pdf")
 
 
 class Gallery:
@@ -41,11 +38,9 @@ class Gallery:
     ) -> None:
         if save is not None and save.suffix.lower() != ".npz":
             raise InputError(f"maps are saved as .npz, not as {save.name}")
-        single = output is not None and output.suffix.lower() in PICTURES and not output.is_dir()
+        single = output is not None and is_picture(output)
         if several and single:
             raise InputError(f"several inputs were given for the one file {output}; give a folder")
-        if output is not None and output.suffix and not single and not output.is_dir():
-            raise InputError(f"{output} is no folder, and pictures are {', '.join(PICTURES)}")
         for file in (output if single else None, save):
             if file is not None and not file.parent.is_dir():  # said before anything is computed
                 raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
@@ -106,10 +101,7 @@ class Gallery:
         lost = [{"input": label, "error": error} for label, error in failed]
         manifest = {**self._manifest, "explanations": self.entries, "failed": lost}
         if self.folder is not None:
-            path = self.folder / "manifest.json"
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-            self.written.append(path)
+            self.written.append(write_json(self.folder / "manifest.json", manifest))
         if self.save is not None:
             self.written.extend(save_arrays(self._arrays, self.save, manifest))
         return self.written
@@ -178,9 +170,7 @@ def write_patches(
     kept = {key: made[key] for key in ("version", "model", "versions", "preprocessing", "provider", "at", "samples")}
     manifest = {**kept, "patches": sheets, "failed": failed}
     if folder is not None:
-        with replacing(folder / "manifest.json") as temporary:
-            temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        written.append(folder / "manifest.json")
+        written.append(write_json(folder / "manifest.json", manifest))
     if save is not None:
         written.extend(save_arrays(arrays, save, manifest))
     return document, written

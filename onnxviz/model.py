@@ -55,7 +55,7 @@ class Port:
     layout: str
 
 
-def load(source: str | PathLike[str] | bytes | onnx.ModelProto | Model) -> Model:
+def load(source: Source) -> Model:
     """Opens a model: its graph is read, its weights stay where they are.
 
     Args:
@@ -286,6 +286,10 @@ class Model:
                     with target.open("wb") as file:
                         file.writelines(parts)
         return path
+
+
+Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
+"""What `load` opens."""
 
 
 def _follow_links(proto: onnx.ModelProto, folder: Path, file: Path) -> None:

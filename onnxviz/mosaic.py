@@ -5,7 +5,8 @@ what is masked has no finite value. A *tile* is the place of one picture in a mo
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,12 @@ def flaw(values: Array) -> str:
     return ", ".join(words)
 
 
+def count_flaws(marks: list[str]) -> list[str]:
+    """Returns one fact that counts the marked maps."""
+    kinds = Counter("constant" if "const" in mark else "not finite" for mark in marks if mark)
+    return [f"marked: {', '.join(f'{number} {kind}' for kind, number in sorted(kinds.items()))}"] if kinds else []
+
+
 @dataclass(frozen=True)
 class Window:
     """The range of values that is drawn from black to white: `low` becomes 0, `high` becomes 1."""
@@ -142,6 +149,19 @@ def standardize(values: Array) -> Picture:
     inside = numbers[finite]
     scaled = (numbers - inside.mean()) / inside.std() * 64 + 128
     return np.ma.MaskedArray(np.clip(scaled, 0, 255).astype(np.uint8), mask=~finite)
+
+
+def scalings(
+    values: Array, chosen: list[int], scale: str, window: Window | None
+) -> Iterator[tuple[int, Callable[[Array], Picture]]]:
+    """Yields each chosen number with the function that scales what belongs to it; ranges are found late."""
+    for number in chosen:
+        if window is not None:
+            yield number, window.place
+        elif scale == "standardize":
+            yield number, standardize
+        else:
+            yield number, Window.around(values[number]).place
 
 
 def sort_channels(values: ArrayLike, by: str) -> NDArray[np.intp]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,16 +21,14 @@ from onnxviz.graph import Tap, expose
 from onnxviz.images import Fit, Preprocessing, read_image
 from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
 from onnxviz.layer import Layer, TapKind
-from onnxviz.model import Model, load
+from onnxviz.model import Model, Source, load
 from onnxviz.receptive import ReceptiveField
-from onnxviz.run import nothing_usable
+from onnxviz.run import Progress, nothing_usable
 from onnxviz.runtime import Session
 from onnxviz.scopes import plain_domain
 from onnxviz.text import printable
 from onnxviz.weights import Array
 
-Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
-Progress = Callable[[int, int], None]
 # Of a crop where it reaches beyond the picture.
 _GREY = 214
 _CHANNEL = {"NCHW": 0, "NHWC": -1}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from onnxviz.files import make_folder, replacing, safe_name
+from onnxviz.files import make_folder, safe_name, write_json
 from onnxviz.plots import plot_synthetic, save_figure, save_picture
 from onnxviz.synthetic import SyntheticInputs
 
@@ -39,10 +38,7 @@ def write_showcase(found: SyntheticInputs, folder: Path, suffix: str = "png") ->
     written.append(save_figure(sheet_figure(found), sheet))
     pictures = [{**entry, "file": name} for entry, name in zip(found.entries(), names, strict=True)]
     manifest = {**found.manifest(), "sheet": sheet.name, "pictures": pictures}
-    note = folder / "manifest.json"
-    with replacing(note) as temporary:
-        temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return [*written, note], manifest
+    return [*written, write_json(folder / "manifest.json", manifest)], manifest
 
 
 def sheet_figure(found: SyntheticInputs) -> Any:

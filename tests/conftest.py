@@ -7,6 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+# What asserts for several files says as much where it fails as a test does.
+pytest.register_assert_rewrite("command_line", "hostile_runs", "keras_checks", "torch_checks", "toy_framework")
+
 CLASSIFIER_NAMES = ("block1_conv1", "block1_conv2", "block2_conv1")
 
 

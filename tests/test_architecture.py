@@ -18,6 +18,10 @@ FILES = {
     for path in PACKAGE.rglob("*.py")
 }
 ROOMS = sorted(FILES)
+DRAWING = [room for room in ROOMS if room.partition(".")[0] == "plots"]
+COMMAND_LINE = [room for room in ROOMS if room.partition(".")[0] == "cli"]
+# Each of these files is a command; the others are what commands share.
+COMMANDS = sorted({*COMMAND_LINE} - {"cli", "cli.options", "cli.program", "cli.progress", "cli.terminal"})
 
 
 class Import(NamedTuple):
@@ -138,12 +142,11 @@ importlib.import_module("dynamic")
     ("package", "allowed"),
     [
         ("onnxruntime", {"runtime"}),
-        ("matplotlib", {"plots", "sheet", "overlay", "cli"}),
+        ("matplotlib", set(DRAWING)),
         ("PIL", {"images"}),
-        ("rich", {"cli", "tables"}),
-        ("typer", {"cli"}),
-        ("click", {"cli"}),
-        *((framework, set()) for framework in (*FRAMEWORKS, "cv2")),
+        ("rich", {"cli.terminal", "cli.progress", "tables"}),
+        ("typer", set(COMMAND_LINE)),
+        *((framework, set()) for framework in (*FRAMEWORKS, "cv2", "click")),
         *((package, set()) for package in ("scipy", "skimage", "pandas", "tqdm", "requests", "setuptools", "psutil")),
         ("onnxviz_converters", set()),
     ],
@@ -167,8 +170,23 @@ def test_only_declared_dependencies_are_imported():
 
 @pytest.mark.parametrize("package", ["matplotlib", "onnx", "onnxruntime", "numpy", "PIL"])
 def test_the_command_line_loads_what_is_heavy_only_when_it_is_used(package):
-    assert "cli" not in importers(package, top_only=True)
-    assert not {room for room in everything_below("cli") if room in importers(package, top_only=True)}
+    early = importers(package, top_only=True)
+    assert not early & {*COMMAND_LINE, *everything_below("cli")}
+
+
+def test_bars_are_loaded_when_something_takes_long():
+    assert "cli.progress" not in everything_below("cli")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_one_file(command):
+    """It takes what commands share, nothing of another command; the package names it and knows no more of it."""
+    shared = {"cli.options", "cli.program", "cli.progress", "cli.terminal"}
+    assert {room for room in rooms_of(command, top_only=False) if room in COMMAND_LINE} <= shared
+    users = {room for room in ROOMS if command in rooms_of(room, top_only=False)}
+    assert users == {"cli"}
+    for room in shared:
+        assert not {other for other in everything_below(room, top_only=False) if other in COMMANDS}
 
 
 def test_the_mosaic_knows_numbers_only():
@@ -247,7 +265,7 @@ def test_only_the_command_line_converts():
     """Looking at a model takes nothing of what makes one, and rewriting knows no source and no runtime."""
     making = {"convert", "fold", "fuse", "known", "layout", "sizes", "source", "verify"}
     users = {room for room in set(ROOMS) - making for other in rooms_of(room, top_only=False) if other in making}
-    assert users <= {"cli"}  # and the package, which names `convert` and loads it on first use
+    assert users <= {"cli.convert"}  # and the package, which names `convert` and loads it on first use
     for room in ("fold", "fuse", "known", "layout", "sizes"):
         assert not everything_below(room, top_only=False) & {"source", "verify", "runtime", "model", "convert"}
     assert "convert" not in everything_below("verify", top_only=False)
@@ -297,9 +315,9 @@ def test_there_is_no_cycle_among_the_converters():
     TopologicalSorter(graph).prepare()
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", sorted({*ROOMS} - {*COMMAND_LINE}))
 def test_nothing_imports_the_command_line(room):
-    assert "cli" not in rooms_of(room, top_only=False)
+    assert not rooms_of(room, top_only=False) & {*COMMAND_LINE}
 
 
 @pytest.mark.parametrize("room", ["model", *sorted(everything_below("model", top_only=False))])
@@ -310,13 +328,12 @@ def test_opening_a_model_needs_no_runtime_no_capture_and_no_pictures(room):
         "capture",
         "graph",
         "album",
-        "plots",
-        "sheet",
         "images",
         "inputs",
         "tables",
-        "cli",
         "featuremaps",
+        *DRAWING,
+        *COMMAND_LINE,
     }
     assert not rooms_of(room, top_only=False) & heavy
 
@@ -341,9 +358,26 @@ def test_the_engine_of_gradients_knows_no_operator():
         }
 
 
-@pytest.mark.parametrize("room", ["plots", "overlay", "trust", "sheet", "mosaic"])
+@pytest.mark.parametrize("room", [*DRAWING, "mosaic"])
 def test_drawing_knows_nothing_of_models(room):
-    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", "sheet", "overlay", "trust"}
+    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", *DRAWING}
+
+
+def test_plots_are_asked_for_at_the_door():
+    """Who draws imports `onnxviz.plots`; how its files share the work is their own matter."""
+    inside = {*DRAWING} - {"plots"}
+    assert not [room for room in ROOMS if room not in DRAWING and rooms_of(room, top_only=False) & inside]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_what_begins_with_an_underscore_stays_in_its_file(room):
+    names = [
+        alias.name
+        for node in ast.walk(ast.parse(SOURCES[room]))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "onnxviz"
+        for alias in node.names
+    ]
+    assert not [name for name in names if name.startswith("_") and not name.startswith("__")]
 
 
 def test_the_supervisor_is_light():
@@ -362,7 +396,7 @@ def test_nothing_prints_but_the_command_line():
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.stdout.write", "sys.stderr.write")
     }
-    assert printing <= {"cli", "supervise"}
+    assert printing <= {"cli.terminal", "supervise"}
 
 
 @pytest.mark.parametrize("room", ["utils", "util", "helpers", "core", "base", "common", "misc"])

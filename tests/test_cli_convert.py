@@ -1,5 +1,6 @@
 """`onnxviz convert` as a person and a script meet it: stdout, stderr, exit codes, files; mostly of a toy framework."""
 
+# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import importlib
 import importlib.metadata
 import json
@@ -17,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from command_line import Ran, error_of, files_in, onnxviz, program
 from PIL import Image
-from test_cli import Ran, error_of, files_in, onnxviz, program  # noqa: F401 - a fixture among them
-from test_convert import MODULE, ToyConverter
+from toy_framework import MODULE, ToyConverter
 
 from onnxviz import Preprocessing
 
@@ -50,7 +51,7 @@ def toy(monkeypatch, tmp_path):
 # ---------------------------------------------------------------- what it prints
 
 
-def test_stdout_is_the_path_and_stderr_the_story(onnxviz, toy):  # noqa: F811
+def test_stdout_is_the_path_and_stderr_the_story(onnxviz, toy):
     ran = onnxviz("convert", "toys:factory", "-o", "m.onnx")
     assert ran.code == 0
     assert ran.lines == ["m.onnx"]
@@ -70,7 +71,7 @@ def test_stdout_is_the_path_and_stderr_the_story(onnxviz, toy):  # noqa: F811
     assert len(onnx.load("m.onnx").graph.node) == 6
 
 
-def test_one_document_and_nothing_else(onnxviz, toy):  # noqa: F811
+def test_one_document_and_nothing_else(onnxviz, toy):
     ran = onnxviz("convert", "toys:factory", "-o", "m.onnx", "--json")
     assert ran.code == 0
     found = ran.document
@@ -81,7 +82,7 @@ def test_one_document_and_nothing_else(onnxviz, toy):  # noqa: F811
     assert found["verification"]["filters_identical"] is True
 
 
-def test_quiet(onnxviz, toy):  # noqa: F811
+def test_quiet(onnxviz, toy):
     ran = onnxviz("convert", "toys:instance", "-o", "m.onnx", "-q")
     assert (ran.code, ran.lines) == (0, ["m.onnx"])
     assert ran.err == "on import\n"  # the user's own
@@ -91,7 +92,7 @@ def test_quiet(onnxviz, toy):  # noqa: F811
     ]
 
 
-def test_unverified(onnxviz, toy):  # noqa: F811
+def test_unverified(onnxviz, toy):
     toy.harm = "activation"
     Path("m.toy").touch()
     assert "first at 'body/second'" in error_of(onnxviz("convert", "m.toy", "-o", "m.onnx"))
@@ -102,7 +103,7 @@ def test_unverified(onnxviz, toy):  # noqa: F811
     assert onnxviz("convert", "toys:instance", "-o", "m.onnx", "--no-verify", "--json").document["verification"] is None
 
 
-def test_preprocessing_is_kept_and_used(onnxviz, toy, tmp_path):  # noqa: F811
+def test_preprocessing_is_kept_and_used(onnxviz, toy, tmp_path):
     found = onnxviz("convert", "toys:instance", "-o", "m.onnx", "--preprocess", "caffe", "--json").document
     assert found["preprocessing"] == Preprocessing.parse("caffe").as_dict()
     assert onnxviz("layers", "m.onnx", "--json").document["preprocessing"]["name"] == "caffe"
@@ -134,14 +135,14 @@ def test_preprocessing_is_kept_and_used(onnxviz, toy, tmp_path):  # noqa: F811
         (["toys:factory", "-o", "m.onnx", "--allow-code"], "No such option: --allow-code"),
     ],
 )
-def test_errors_are_one_line_and_exit_code_2(onnxviz, toy, arguments, message):  # noqa: F811
+def test_errors_are_one_line_and_exit_code_2(onnxviz, toy, arguments, message):
     ran = onnxviz("convert", *arguments)
     ran.err = ran.err.replace("on import\n", "").replace("a print of mine\n", "")
     assert message in error_of(ran)
     assert not Path("m.onnx").exists()
 
 
-def test_code_that_a_file_brings_has_exit_code_3(onnxviz, toy):  # noqa: F811
+def test_code_that_a_file_brings_has_exit_code_3(onnxviz, toy):
     toy.harm = "code"
     Path("m.toy").touch()
     ran = onnxviz("convert", "m.toy", "-o", "m.onnx")
@@ -152,7 +153,7 @@ def test_code_that_a_file_brings_has_exit_code_3(onnxviz, toy):  # noqa: F811
     assert toy.asked["allow"] is True
 
 
-def test_options_reach_the_converter(onnxviz, toy):  # noqa: F811
+def test_options_reach_the_converter(onnxviz, toy):
     onnxviz(
         "convert", "toys:instance", "-o", "m.onnx", "--weights", "w.h5", "--input-shape", "1x3x7x9", "--opset", "15"
     )
@@ -160,7 +161,7 @@ def test_options_reach_the_converter(onnxviz, toy):  # noqa: F811
     assert onnx.load("m.onnx").opset_import[0].version == 15
 
 
-def test_a_bug_keeps_its_traceback(onnxviz, toy, monkeypatch):  # noqa: F811
+def test_a_bug_keeps_its_traceback(onnxviz, toy, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("a bug of ours")
 
@@ -174,7 +175,7 @@ def test_a_bug_keeps_its_traceback(onnxviz, toy, monkeypatch):  # noqa: F811
 INSTALLED = """
     import os, sys, time
     from pathlib import Path
-    from test_convert import Toy, ToyConverter, ToySource
+    from toy_framework import Toy, ToyConverter, ToySource
 
     framework, packages, install = "Toy", (), "toy"
 

@@ -10,12 +10,10 @@ import pickle
 import random
 import re
 import resource
-import signal
 import struct
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 

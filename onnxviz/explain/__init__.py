@@ -6,23 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from os import PathLike
 
 import numpy as np
-import onnx
 
 from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
 from onnxviz.explain.cam import choose_layer
 from onnxviz.explain.checks import explain_faithfulness, explain_sanity
 from onnxviz.explain.method import Settings
 from onnxviz.explain.methods import METHODS
-from onnxviz.explain.probe import Case, Probe, Progress, one_row
+from onnxviz.explain.probe import Case, Probe, one_row
 from onnxviz.explain.result import Explanation
 from onnxviz.explain.target import Aim, ClassChoice, Region, Target, aim, class_names, find_target
 from onnxviz.gradients.step import Mode
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
-from onnxviz.model import Model, load
+from onnxviz.model import Source, load
+from onnxviz.run import Progress
 from onnxviz.text import printable
 from onnxviz.weights import Array
 
@@ -36,8 +35,6 @@ __all__ = [
     "explain_faithfulness",
     "explain_sanity",
 ]
-
-Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
 
 
 def explain(

@@ -8,11 +8,12 @@ from onnxviz.errors import InputError, ModelError
 from onnxviz.explain.faithfulness import Faithfulness, faithfulness
 from onnxviz.explain.likeness import rank_correlation, structural_similarity
 from onnxviz.explain.methods import METHODS
-from onnxviz.explain.probe import Case, Probe, Progress
+from onnxviz.explain.probe import Case, Probe
 from onnxviz.explain.resize import resized
 from onnxviz.explain.result import Explanation
 from onnxviz.explain.sanity import Forgetful, Sanity, Stage, cascade, learnt_layers
 from onnxviz.model import load
+from onnxviz.run import Progress
 from onnxviz.weights import Array
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from onnxviz.gradients.step import Mode
 from onnxviz.graph import Tap, expose
 from onnxviz.inputs import Feeds
 from onnxviz.model import Model, Port
+from onnxviz.run import Progress
 from onnxviz.runtime import Session
 from onnxviz.shapes import Shapes
 from onnxviz.text import dims, printable
@@ -27,8 +28,6 @@ from onnxviz.weights import Array
 # Larger batches are no faster on a CPU.
 MAX_BATCH = 16
 _CHANNEL = {"NCHW": 0, "NHWC": 2, "NCW": 0, "NWC": 1, "NCDHW": 0, "NDHWC": 3}
-
-Progress = Callable[[int, int], None]
 
 
 class Probe:

@@ -1,7 +1,4 @@
-"""What a model looks at as matplotlib figures: a heat map on a photo, image regions.
-
-Numbers, pictures and words come from outside; nothing here knows of models.
-"""
+"""What a model looks at: a heat map on a photo."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,20 +9,11 @@ from matplotlib.figure import Figure
 
 from onnxviz.errors import InputError
 from onnxviz.mosaic import Array, Window
-from onnxviz.sheet import (
-    _INK,
-    _MARGIN,
-    Sheet,
-    _number,
-    _page,
-    _PixelImage,
-    _text,
-    _width,
-    draw,
-)
+from onnxviz.plots.lettering import broken, rounded, width_of
+from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write
 
 _GAP = 16
-_HEAT, _DIVERGING = "inferno", "RdBu_r"
+_HEAT = "inferno"
 # Single pixels stand out so far that the rest would be black.
 _PERCENTILE = 99
 _BAR = 10
@@ -92,7 +80,7 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
         raise InputError(f"matplotlib has no colour map {cmap!r}; try inferno, viridis, magma or RdBu_r")
     if explanation.map.ndim != 2:
         raise InputError(f"a map of shape {explanation.map.shape} cannot be laid on a photo; draw it with plot_maps")
-    chosen = cmap or (_DIVERGING if explanation.signed else _HEAT)
+    chosen = cmap or (DIVERGING if explanation.signed else _HEAT)
     photo = explanation.photo()
     values = explanation.map.astype(np.float64)
     facts = explanation.facts
@@ -120,88 +108,6 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
         labels=("photo", explanation.method),
         notes=explanation.warnings,
     )
-
-
-class HasCrops(Protocol):
-    """What `plot_patches` needs of top patches."""
-
-    @property
-    def layer(self) -> str:
-        """Title."""
-
-    @property
-    def values(self) -> Array:
-        """(C, N), the activations."""
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """How many pixels a unit sees."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Of the images."""
-
-    def crops(self, channels: Sequence[int] | None = None) -> Array:
-        """(filters, N, H, W, 3) uint8."""
-
-    def excited(self, channel: int, rank: int) -> bool:
-        """Whether a region is one."""
-
-
-def plot_patches(
-    patches: HasCrops,
-    *,
-    filters: Sequence[int] | None = None,
-    first: int = 16,
-    title: str | None = None,
-    crops: Array | None = None,
-) -> Figure:
-    """Returns a figure of the image regions that excite filters most: one row a filter, the best on the left.
-
-    Args:
-        patches: What `onnxviz.top_patches` gives for a layer.
-        filters: Which filters, in this order; None: the first `first`.
-        first: How many filters to show where `filters` is None.
-        title: First line; None: the layer's name.
-        crops: The regions of these filters, where they were cut already.
-
-    Returns:
-        Figure: `figure.axes[0].images[0]` is the mosaic. Over each region stands its activation.
-
-    Raises:
-        SelectionError: A filter that the layer does not have.
-        InputError: An image is gone.
-    """
-    total, count = patches.values.shape
-    chosen = list(range(min(first, total))) if filters is None else list(filters)
-    crops = patches.crops(chosen) if crops is None else crops
-    height, width = crops.shape[2:4]
-    labels = [
-        _number(float(patches.values[channel, rank])) if patches.excited(channel, rank) else "none"
-        for channel in chosen
-        for rank in range(count)
-    ]
-    pictures = (np.ma.MaskedArray((crop / 255).astype(np.float32)) for row in crops for crop in row)
-    seen = "×".join(map(str, patches.size))
-    facts = [
-        f"the {count} image regions that excite each filter most, of {len(patches.labels)} images",
-        f"rows: {len(chosen)} of {total} filters",
-        f"a unit sees {seen} pixels",
-        "over each region: its activation",
-    ]
-    side = max(48, min(112, 1200 // count))
-    sheet = Sheet(
-        pictures=pictures,
-        shape=(height, width),
-        columns=count,
-        marks=[""] * len(labels),
-        row_labels=[str(channel) for channel in chosen],
-        tile_labels=labels,
-        largest=(side, side),
-        facts=facts,
-        rgb=True,
-    )
-    return draw(sheet, title, patches.layer)
 
 
 def draw_overlay(
@@ -232,26 +138,26 @@ def draw_overlay(
     height, width = photo.shape[:2]
     right = width + _GAP
     room = right + width
-    said = [line for note in notes for line in _broken(f"Note: {note}", room)]
-    figure, axes = _page(
+    said = [line for note in notes for line in broken(f"Note: {note}", room)]
+    figure, axes = page(
         (height, room),
         title,
         list(facts),
-        left=_MARGIN,
+        left=MARGIN,
         above=14,
         below=34 + 15 * len(said),
-        right=_MARGIN,
+        right=MARGIN,
     )
     placed = window.place(heat)
     colours = _blended(_grey(photo), placed.filled(0.5 if signed else 0), cmap, signed)
     for left, picture, label in ((0, photo / 255, labels[0]), (right, colours, labels[1])):
-        image = _PixelImage(axes, extent=(left, left + width, height, 0), interpolation="none", origin="upper")
+        image = PixelImage(axes, extent=(left, left + width, height, 0), interpolation="none", origin="upper")
         image.set(data=picture)
         axes.add_image(image)
-        _text(axes, left, -5, label, 8, _INK)
+        write(axes, left, -5, label, 8, INK)
     _bar(figure, right, width, height, window, cmap, signed)
     for number, line in enumerate(said):
-        _text(axes, 0, height + 44 + 15 * number, line, 8)
+        write(axes, 0, height + 44 + 15 * number, line, 8)
     return figure
 
 
@@ -274,25 +180,13 @@ def _blended(ground: Array, placed: Array, cmap: str, signed: bool) -> Array:
 def _bar(figure: Figure, left: int, width: int, height: int, window: Window, cmap: str, signed: bool) -> None:
     """Draws the colour bar below the map, as the colours look on a middle grey."""
     axes = figure.axes[0]
-    low, high = _number(window.low), _number(window.high)
+    low, high = rounded(window.low), rounded(window.high)
     top = height + 10
-    start = left + _width(low, 7.5) + 6
-    end = left + width - _width(high, 7.5) - 6
+    start = left + width_of(low, 7.5) + 6
+    end = left + width - width_of(high, 7.5) - 6
     ramp = np.linspace(0, 1, max(end - start, 2))[None].repeat(_BAR, 0)
-    image = _PixelImage(axes, extent=(start, end, top + _BAR, top), interpolation="none", origin="upper")
+    image = PixelImage(axes, extent=(start, end, top + _BAR, top), interpolation="none", origin="upper")
     image.set(data=_blended(np.full((*ramp.shape, 3), 0.72), ramp, cmap, signed), clip_on=False)
     axes.add_image(image)
-    _text(axes, left, top + _BAR - 1, low, 7.5)
-    _text(axes, left + width, top + _BAR - 1, high, 7.5, ha="right")
-
-
-def _broken(words: str, room: int) -> list[str]:
-    """Returns words in lines of at most `room` pixels."""
-    lines = [""]
-    for word in words.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if _width(longer, 8) > room and lines[-1]:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
+    write(axes, left, top + _BAR - 1, low, 7.5)
+    write(axes, left + width, top + _BAR - 1, high, 7.5, ha="right")

@@ -1,0 +1,35 @@
+"""`onnxviz annotate`: a note in the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxviz.cli.options import JsonOption, ModelArgument, QuietOption
+from onnxviz.cli.program import app
+from onnxviz.cli.terminal import report
+from onnxviz.errors import InputError
+
+
+@app.command(epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
+def annotate(
+    model: ModelArgument,
+    preprocess: Annotated[str, typer.Option(metavar="P", help="As for maps, without auto.", show_default=False)],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="The new .onnx file.", show_default=False)
+    ],
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Keep in a model how its images are prepared, so that no later command has to be told."""
+    from onnxviz.images import Preprocessing
+    from onnxviz.model import PREPROCESSING_KEY, load
+
+    opened = load(model)
+    if preprocess == "auto":
+        raise InputError("annotate keeps one preprocessing in the model; 'auto' is none: name raw, unit, torch …")
+    chosen = Preprocessing.parse(preprocess)
+    written = opened.with_metadata({PREPROCESSING_KEY: chosen.to_json()}).save(output)
+    report(as_json, {"model": opened.label, "preprocessing": chosen.as_dict()}, [written])

@@ -1,0 +1,151 @@
+"""`onnxviz explain`: where a model looks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxviz.cli.options import (
+    BackgroundOption,
+    CmapOption,
+    FitOption,
+    FormatOption,
+    InputsArgument,
+    JsonOption,
+    MemoryOption,
+    ModelArgument,
+    PreprocessOption,
+    ProviderOption,
+    QuietOption,
+    SeedOption,
+    SizeOption,
+    folder_for,
+    parse_bytes,
+    parse_size,
+    where_to,
+)
+from onnxviz.cli.program import app
+from onnxviz.cli.terminal import Skipped, note, note_assumed, report, say
+from onnxviz.errors import InputError
+
+
+@app.command(epilog="Example: onnxviz explain model.onnx cat.jpg --method grad-cam -o cat.png")
+def explain(
+    model: ModelArgument,
+    inputs: InputsArgument,
+    class_: Annotated[str, typer.Option("--class", metavar="N|top", help="Which class; the model's answer.")] = "top",
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help="grad-cam, grad-cam++, layer-cam, hires-cam, xgrad-cam, eigen-cam, score-cam, saliency, "
+            "input-x-gradient, integrated-gradients, smooth-grad, guided, occlusion, rise.",
+        ),
+    ] = "grad-cam",
+    layer: Annotated[
+        str | None, typer.Option(metavar="L", help="For CAMs: a layer or tensor.", show_default="last convolution")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="TENSOR", help="What is explained.", show_default="first output")
+    ] = None,
+    region: Annotated[
+        str,
+        typer.Option(
+            metavar="R",
+            help="Of a segmentation: all, argmax, TOP,LEFT,BOTTOM,RIGHT, or a mask as .npy.",
+        ),
+    ] = "auto",
+    wrt: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The input to explain, of several.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of integrated-gradients, smooth-grad, rise.", show_default="50, 50, 1000"),
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Side of occlusion's square.", show_default="an eighth")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Occlusion's step.", show_default="half a window")
+    ] = None,
+    baseline: Annotated[float, typer.Option(metavar="X", help="What stands for nothing, in the model's input.")] = 0.0,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Also maps of random weights, deletion and insertion curves.")
+    ] = False,
+    seed: SeedOption = 0,
+    cmap: CmapOption = None,
+    preprocess: PreprocessOption = "auto",
+    size: SizeOption = None,
+    fit: FitOption = "stretch",
+    background: BackgroundOption = "white",
+    provider: ProviderOption = "cpu",
+    memory: MemoryOption = "1GiB",
+    output: Annotated[Path | None, where_to("FILE|DIR", "explain/")] = None,
+    picture: FormatOption = "png",
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE.npz", help="Write the raw maps.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw where a model looks: saliency, class activation maps, occlusion."""
+    from onnxviz.cli.progress import counting
+    from onnxviz.explain import Explainer, Settings, explain_faithfulness, explain_sanity
+    from onnxviz.explain.target import read_labels, read_region
+    from onnxviz.gallery import Gallery
+    from onnxviz.inputs import reading
+    from onnxviz.plots import known_cmap
+
+    if class_ != "top" and not re.fullmatch(r"-?[0-9]{1,9}", class_):
+        raise InputError(f"'{class_}' is not a class; write its number, or top")
+    explainer = Explainer(
+        model,
+        method,
+        class_="top" if class_ == "top" else int(class_),
+        layer=layer,
+        target=target,
+        region=read_region(region),
+        wrt=wrt,
+        labels=read_labels(labels) if labels is not None else None,
+        settings=Settings(samples=samples, baseline=baseline, window=window, stride=stride, seed=seed),
+        provider=provider,
+        memory=parse_bytes(memory),
+    )
+    opened = explainer.model
+    how = reading(opened, preprocess, parse_size(size), fit, background)
+    given = explainer.samples(inputs, how)
+    several = len(given) > 1
+    folder = folder_for(output, save, "explain")
+    gallery = Gallery(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
+    skipped = Skipped()
+    verdicts: list[str] = []
+    with counting(quiet, "explaining", len(given)) as bar:
+        for explanation in explainer.each(given, how, on_error=skipped.add if several else None, progress=bar.part):
+            checks = None
+            if sanity and explanation.map.any():  # of a map of zeros the warnings tell
+                checks = explain_sanity(explanation, seed=seed, progress=bar.part), explain_faithfulness(explanation)
+            gallery.add(explanation, checks)
+            bar.advance()
+            where = f", {explanation.method} at {explanation.layer}" if explanation.layer else f", {explanation.method}"
+            note(quiet, f"{explanation.sample}: {explanation.what}, score {explanation.score:.4g}{where}")
+            for warning in (*explanation.warnings, *explanation.approximations):
+                note(quiet, f"{explanation.sample}: {warning}")
+            verdicts += [f"{explanation.sample}: {check.verdict}" for check in checks or ()]
+    for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
+        say(verdict)
+    written = gallery.close(skipped.list)
+    if how.assumed and any(sample.path for sample in given):
+        note_assumed(quiet, opened.label, how.preprocessing.name)
+    document = {
+        "model": opened.label,
+        "explanations": gallery.entries,
+        "failed": [{"input": label, "error": error} for label, error in skipped.list],
+    }
+    report(as_json, document, written)
+    skipped.end(len(given))

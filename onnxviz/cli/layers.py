@@ -1,0 +1,36 @@
+"""`onnxviz layers`: the layer table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from onnxviz.cli.options import JsonOption, ModelArgument, OpsOption, QuietOption, parse_operators
+from onnxviz.cli.program import app
+from onnxviz.cli.terminal import note, print_json, stdout
+
+
+@app.command(epilog="Example: onnxviz layers model.onnx --layout keras")
+def layers(
+    model: ModelArgument,
+    all_layers: Annotated[bool, typer.Option("--all", help="Also poolings, activations, dense layers …")] = False,
+    ops: OpsOption = None,
+    layout: Annotated[Literal["onnx", "keras"], typer.Option(help="Order of axes in shapes.")] = "onnx",
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """List the convolutions of a model: filters, geometry, output shapes, where the weights come from."""
+    from onnxviz.model import load
+    from onnxviz.tables import document, layer_table
+
+    opened = load(model)
+    operators = parse_operators(ops)
+    rows = opened.layers_of(operators) if operators is not None else opened.all_layers if all_layers else opened.layers
+    if as_json:
+        print_json(document(opened, rows, layout))
+        return
+    console = stdout()
+    console.print(layer_table(opened, rows, layout, console.width))
+    if not rows and not all_layers:
+        note(quiet, f"{opened.label} has no convolution; --all lists its other layers")

@@ -1,0 +1,190 @@
+"""`onnxviz maps`: pictures of feature maps, or of the image regions that excite each filter most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from onnxviz.cli.options import (
+    AtOption,
+    BackgroundOption,
+    CmapOption,
+    FitOption,
+    FormatOption,
+    InputsArgument,
+    JsonOption,
+    MemoryOption,
+    ModelArgument,
+    OpsOption,
+    Picture,
+    PreprocessOption,
+    ProviderOption,
+    QuietOption,
+    SaveOption,
+    SizeOption,
+    folder_for,
+    parse_bytes,
+    parse_operators,
+    parse_size,
+    where_to,
+)
+from onnxviz.cli.program import app
+from onnxviz.cli.terminal import Skipped, note, note_assumed, report
+from onnxviz.errors import InputError
+from onnxviz.files import PICTURES
+
+if TYPE_CHECKING:
+    from onnxviz.inputs import Reading
+    from onnxviz.model import Model
+
+
+@app.command(epilog="Example: onnxviz maps model.onnx cat.jpg --layers block-ends -o maps")
+def maps(
+    model: ModelArgument,
+    inputs: InputsArgument,
+    layers: Annotated[
+        str, typer.Option(metavar="SELECTION", help="Names, globs, 0,4,11, 0-3, all, first, last, block-ends, every:4.")
+    ] = "all",
+    ops: OpsOption = None,
+    at: AtOption = "activation",
+    first: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="How many maps of each layer.", min=1, show_default="64; patches: 16"),
+    ] = None,
+    channels: Annotated[str | None, typer.Option(metavar="0,3,5-9", help="Which maps.", show_default=False)] = None,
+    sort: Annotated[
+        Literal["mean", "variance", "norm", "weight-norm"] | None,
+        typer.Option(help="Show the largest first.", show_default=False),
+    ] = None,
+    patches: Annotated[
+        int | None,
+        typer.Option(
+            "--top-patches",
+            metavar="N",
+            min=1,
+            help="Instead: the N regions that excite each filter.",
+            show_default=False,
+        ),
+    ] = None,
+    style: Annotated[
+        Literal["grid", "strip", "lines"], typer.Option(help="grid, strip (one row), lines (1-D).")
+    ] = "grid",
+    scale: Annotated[
+        Literal["map", "layer", "symmetric", "standardize"] | None,
+        typer.Option(help="What shares a range.", show_default="map; strip: standardize"),
+    ] = None,
+    cmap: CmapOption = None,
+    preprocess: PreprocessOption = "auto",
+    size: SizeOption = None,
+    fit: FitOption = "stretch",
+    background: BackgroundOption = "white",
+    provider: ProviderOption = "cpu",
+    memory: MemoryOption = "1GiB",
+    verify: Annotated[bool, typer.Option("--verify", help="Also run untapped; say if the outputs moved.")] = False,
+    output: Annotated[Path | None, where_to("DIR", "maps/")] = None,
+    picture: FormatOption = "png",
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Draw the feature maps of images, for chosen layers."""
+    from onnxviz.album import Album, Look
+    from onnxviz.cli.progress import counting
+    from onnxviz.inputs import reading
+    from onnxviz.model import load
+    from onnxviz.plots import known_cmap
+    from onnxviz.run import Run
+    from onnxviz.select import numbers as parse_numbers
+
+    if patches is not None:
+        sized = parse_size(size)
+        opened = load(model)
+        _top_patches(
+            opened, inputs, reading(opened, preprocess, sized, fit, background), patches, layers=layers, at=at,
+            channels=channels, first=first or 16, provider=provider, folder=folder_for(output, save, "patches"),
+            picture=picture, save=save, as_json=as_json, quiet=quiet,
+        )  # fmt: skip
+        return
+    look = Look(
+        first=first or 64,
+        channels=parse_numbers(channels, "channels") if channels is not None else None,
+        sort=sort,
+        style=style,
+        scale=scale,
+        cmap=known_cmap(cmap),
+    )
+    opened = load(model)
+    how = reading(opened, preprocess, parse_size(size), fit, background)
+    run = Run(
+        opened, inputs, layers, parse_operators(ops), at, how,
+        provider=provider, memory=parse_bytes(memory), verify=verify,
+    )  # fmt: skip
+    if output is not None and output.suffix.lower() in PICTURES:
+        raise InputError(f"maps are drawn into a folder, one picture a layer: {output} looks like a file")
+    album = Album(run, folder_for(output, save, "maps"), look, picture, save)
+    skipped = Skipped()
+    several = len(run.samples) > 1
+    with counting(quiet, "running", len(run.samples)) as bar:
+        for labels, captured in run.batches(on_error=skipped.add if several else None):
+            album.add(labels, captured)
+            bar.advance(len(labels))
+    written = album.close(skipped.list)
+    if how.assumed and run.reads_images:
+        note_assumed(quiet, opened.label, how.preprocessing.name)
+    if run.moved is not None:
+        note(quiet, _moved(run.moved))
+    if preprocess != "auto" and not run.reads_images:
+        note(quiet, "arrays are fed as they are: --preprocess had nothing to do")
+    report(as_json, album.document(skipped.list), written)
+    skipped.end(len(run.samples))
+
+
+def _moved(moved: dict[str, float]) -> str:
+    if moved["max_abs_diff"] == 0:
+        return "verified: the taps did not change the model's outputs (bit for bit)"
+    return (
+        f"verified: the taps moved the model's outputs by at most {moved['max_abs_diff']:.3g} "
+        f"({moved['max_rel_diff']:.3g} of the largest)"
+    )
+
+
+def _top_patches(
+    model: Model,
+    inputs: Sequence[str],
+    how: Reading,
+    count: int,
+    *,
+    layers: str,
+    at: Literal["activation", "conv"],
+    channels: str | None,
+    first: int,
+    provider: str,
+    folder: Path | None,
+    picture: Picture,
+    save: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """`maps --top-patches`: a sheet for each layer instead of its maps."""
+    from onnxviz.cli.progress import counting
+    from onnxviz.gallery import write_patches
+    from onnxviz.inputs import samples
+    from onnxviz.patches import Search
+    from onnxviz.select import numbers as parse_numbers
+
+    given = samples(model, inputs, how)
+    search = Search(model, given, how, model.select(layers), count, at, provider)
+    which = parse_numbers(channels, "filters") if channels is not None else None
+    with counting(quiet, "searching", len(given)) as bar:
+        found = search.run(errors="skip" if len(given) > 1 else "raise", progress=lambda done, total: bar.advance())
+    skipped = Skipped()
+    for label, error in search.failed:
+        skipped.add(label, error)
+    document, written = write_patches(search, found, folder, save, picture, which, first)
+    if how.assumed and any(sample.path for sample in given):
+        note_assumed(quiet, model.label, how.preprocessing.name)
+    report(as_json, document, written)
+    skipped.end(len(given))

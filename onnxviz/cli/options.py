@@ -1,0 +1,89 @@
+"""Arguments and options that several commands share, and what their words mean."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from onnxviz.errors import InputError
+
+Provider = Literal["cpu", "cuda"]
+Picture = Literal["png", "svg", "pdf"]
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx file.", show_default=False)]
+InputsArgument = Annotated[
+    list[str],
+    typer.Argument(metavar="INPUT...", help="Images, folders, .npy, .npz, or NAME=PATH.", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]
+CmapOption = Annotated[str | None, typer.Option(metavar="NAME", help="A matplotlib colour map.", show_default=False)]
+OpsOption = Annotated[
+    str | None,
+    typer.Option(metavar="Conv,MaxPool", help="Operators that count as layers.", show_default="convolutions"),
+]
+AtOption = Annotated[Literal["activation", "conv"], typer.Option(help="The layer's output, or the operator's own.")]
+SaveOption = Annotated[
+    Path | None, typer.Option(metavar="FILE.npz", help="Write the arrays, one per layer.", show_default=False)
+]
+FormatOption = Annotated[Picture, typer.Option("--format", help="Format of pictures in a folder.")]
+PreprocessOption = Annotated[
+    str,
+    typer.Option(
+        metavar="P",
+        help="auto, raw, unit, signed, torch, caffe, or scale=…,mean=0.5:0.4:0.4,std=…,order=BGR.",
+    ),
+]
+SizeOption = Annotated[
+    str | None, typer.Option(metavar="HxW", help="Image size, if the model leaves it open.", show_default=False)
+]
+FitOption = Annotated[Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or crop the middle.")]
+BackgroundOption = Annotated[str, typer.Option(metavar="COLOUR", help="Behind transparent pixels.")]
+ProviderOption = Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")]
+MemoryOption = Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")]
+SeedOption = Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)]
+
+
+def where_to(metavar: str, usual: str) -> Any:
+    """The option that says where pictures go: a `FILE|DIR` or `DIR`, `usual` unless told."""
+    return typer.Option("--output", "-o", metavar=metavar, help="Where to.", show_default=usual)
+
+
+def folder_for(output: Path | None, save: Path | None, usual: str) -> Path | None:
+    """Where pictures go: where they are asked for, else to `usual` unless only arrays are to be saved."""
+    return output if output is not None else Path(usual) if save is None else None
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """(height, width) of an `HxW`.
+
+    Raises:
+        InputError: it is none.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})[xX×](\d{1,6})", text)
+    if match is None or 0 in (height := int(match[1]), width := int(match[2])):
+        raise InputError(f"'{text}' is not a size; write height x width, such as 224x224")
+    return height, width
+
+
+def parse_bytes(text: str) -> int:
+    """The number of bytes that `512MiB` and the like mean; `M` is `MiB`, `MB` a million.
+
+    Raises:
+        InputError: it means none.
+    """
+    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kmgt]?)(i?b)?", text.strip().lower())
+    if match is None:
+        raise InputError(f"'{text}' is not a number of bytes; write 512MiB, 2GiB …")
+    step = 1024 if match[3] in ("ib", None) else 1000
+    return int(float(match[1]) * step ** " kmgt".index(match[2] or " "))
+
+
+def parse_operators(text: str | None) -> list[str] | None:
+    """The operators of `Conv,MaxPool`; None for the usual ones."""
+    return [op.strip() for op in text.split(",") if op.strip()] if text is not None else None

@@ -1,0 +1,73 @@
+"""The program around the commands: their help, the process they run in, their errors and exit codes."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from onnxviz import __version__
+from onnxviz.cli.terminal import failure, say, stderr
+from onnxviz.errors import OnnxvizError, UnsupportedGradientError
+from onnxviz.supervise import INTERRUPTED, supervised
+
+app = typer.Typer(
+    name="onnxviz",
+    help="See inside the CNN you ship: layers, filters and feature maps of any .onnx.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        say(f"onnxviz {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Runs the command that `sys.argv` names, in a process that may die, and exits with its code."""
+    sys.exit(supervised(run))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The exit code of one command; errors that are the input's fault are one line on stderr."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # of libraries, about a stranger's file: not the user's to act on
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names in a file need not fit the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except OnnxvizError as error:
+        # What lacks a gradient is a list, a line each.
+        failure(str(error), lines=isinstance(error, UnsupportedGradientError))
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # the reader of a pipe has enough; Typer makes an exit of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:  # a full disk, a name too long, no permission
+        failure(f"{error.filename or 'the output'} cannot be written or read: {error.strerror or error}")
+        return 2
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # how Typer says that the command line is wrong
+            raise
+        failure(error.format_message().replace("Value error, ", ""))
+        return 2
+    if code == INTERRUPTED:
+        stderr().print("interrupted")
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,98 @@
+"""Progress on stderr, if that is a terminal. Commands import this late: it brings the larger half of rich along."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from onnxviz.cli.terminal import showing, stderr
+from onnxviz.text import printable
+
+if TYPE_CHECKING:
+    from onnxviz.maximize import Progress as Step
+
+
+@contextmanager
+def _live(quiet: bool, *columns: ProgressColumn) -> Iterator[Progress | None]:
+    """What is drawn while it lasts; None where nothing is to be seen."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    console = stderr()
+    with Progress(*columns, console=console, transient=True) as live, showing(console):
+        yield live
+
+
+def _words() -> TextColumn:
+    return TextColumn("{task.description}")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar that counts inputs or layers.
+
+    Attributes:
+        advance: called with how many more are done; 1 unless told.
+        part: called with (done, of) of the one that is worked on; None where no bar is shown.
+    """
+
+    advance: Callable[..., None]
+    part: Callable[[int, int], None] | None
+
+
+@contextmanager
+def counting(quiet: bool, what: str, total: int) -> Iterator[Bar]:
+    """Gives a bar of `total` steps."""
+    with _live(quiet, _words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as live:
+        if live is None:
+            yield Bar(lambda count=1: None, None)
+            return
+        whole = live.add_task(what, total=total)
+        one = live.add_task("this one", total=None, visible=False)
+
+        def part(done: int, of: int) -> None:
+            live.update(one, completed=done, total=of, visible=True)
+
+        yield Bar(lambda count=1: live.advance(whole, count), part)
+
+
+@contextmanager
+def stages(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Gives a function that names the stage that begins; shows it, and for how long."""
+    with _live(quiet, SpinnerColumn(), _words(), TimeElapsedColumn()) as live:
+        if live is None:
+            yield lambda stage: None
+            return
+        task = live.add_task("", total=None)
+        yield lambda stage: live.update(task, description=stage)
+
+
+@contextmanager
+def climbing(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
+    """Gives what `maximize` reports to, for a bar with the activation; None where no bar is shown."""
+    with _live(quiet, _words(), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) as live:
+        if live is None:
+            yield None
+            return
+        task = live.add_task("preparing", total=None)
+
+        def tell(now: Step) -> None:
+            words = f"{printable(now.target, 40)}  activation {now.activation:.4g}"
+            live.update(task, completed=now.done, total=now.total, description=words)
+
+        yield tell

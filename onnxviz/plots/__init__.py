@@ -1,0 +1,28 @@
+"""Filters, feature maps and what explains a model, as matplotlib figures; the only room that draws.
+
+A file a plot. What is asked for becomes scaled pictures and words there; `sheet` lays them out as tiles of a single
+image, `page` puts the words around it. Numbers, pictures and words come from outside: nothing here knows of models.
+"""
+
+from onnxviz.plots.explanation import plot_explanation
+from onnxviz.plots.faithfulness import plot_faithfulness
+from onnxviz.plots.filters import plot_filters
+from onnxviz.plots.maps import plot_maps
+from onnxviz.plots.options import known_cmap
+from onnxviz.plots.patches import plot_patches
+from onnxviz.plots.sanity import plot_sanity
+from onnxviz.plots.saving import save_figure, save_picture
+from onnxviz.plots.synthetic import plot_synthetic
+
+__all__ = [
+    "known_cmap",
+    "plot_explanation",
+    "plot_faithfulness",
+    "plot_filters",
+    "plot_maps",
+    "plot_patches",
+    "plot_sanity",
+    "plot_synthetic",
+    "save_figure",
+    "save_picture",
+]

@@ -1,0 +1,148 @@
+"""A layer's feature maps."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from onnxviz.errors import InputError, SelectionError
+from onnxviz.mosaic import Array, Window, as_numbers, flaw, grid_columns, scalings, sort_channels
+from onnxviz.plots.bars import draw_bars
+from onnxviz.plots.options import chosen_numbers, one_of
+from onnxviz.plots.page import DIVERGING, SEQUENTIAL
+from onnxviz.plots.sheet import Sheet, draw, slices
+
+_HEAT_CELL, _HEAT_WIDTH = 18, 540
+_STRIP = "viridis"
+
+
+def plot_maps(
+    maps: ArrayLike,
+    *,
+    sample: int = 0,
+    spatial: int | None = None,
+    first: int | None = 64,
+    channels: Sequence[int] | None = None,
+    sort: Literal["mean", "variance", "norm"] | None = None,
+    style: Literal["grid", "strip", "lines"] = "grid",
+    columns: int | None = None,
+    scale: Literal["map", "layer", "symmetric", "standardize"] | None = None,
+    cmap: str | None = None,
+    title: str | None = None,
+    subtitle: str | None = None,
+) -> Figure:
+    """Returns a figure of a layer's feature maps for one input.
+
+    Args:
+        maps: (N, C, spatial...) or, for one input, (C, spatial...); any real type. Two spatial axes: one picture a
+            map. One: a heat map, channels down,
+            positions across. Three: one row a channel, up to 8 evenly spaced slices along the first spatial axis.
+            None, or all of length 1 (dense layers, global poolings): bars, from zero, on one scale.
+        sample: Which of the N inputs to show, 0..N-1.
+        spatial: Number of spatial axes, 0..3, where the shape alone does not tell. None: 2 for arrays of 3 or 4
+            axes, 3 for 5 axes, 1 for 2 axes, 0 for 1 axis.
+        first: How many maps to show where `channels` is None; None: all.
+        channels: Numbers of the maps to show, 0..C-1, in this order (before sorting).
+        sort: Show the maps with the largest mean, variance or Euclidean norm first.
+        style: "grid", "strip" (all in one row), or "lines" (one spatial axis: a small line plot for each channel).
+        columns: Maps in a row of a grid; None: 8, more where there are more than 64.
+        scale: "map": each map over its own range. "layer": one range over all maps, also those not shown.
+            "symmetric": the same about zero. "standardize": each map as 64 (x - mean) / std + 128, uint8.
+            None: "map" for a grid, "standardize" for a strip, "layer" for heat maps of one spatial axis.
+        cmap: matplotlib colour map; None: "gray" for a grid, "viridis" for strips and heat maps, "RdBu_r" with
+            "symmetric".
+        title: First line; None: "Feature maps".
+        subtitle: Words put before the facts that the second line states.
+
+    Returns:
+        Figure: `figure.axes[0].images[0]` is the mosaic, float32 0..1 or, standardized, uint8 0..255. Maps that are
+        constant or not finite are framed and named.
+
+    Raises:
+        SelectionError: A channel or sample that is not there.
+        InputError: The maps cannot be drawn, or an option does not exist or does not fit them.
+    """
+    one_of("style", style, ("grid", "strip", "lines"))
+    one_of("scale", scale, (None, "map", "layer", "symmetric", "standardize"))
+    values, samples = _one_sample(as_numbers(maps), sample, spatial)
+    if columns is not None and columns < 1:
+        raise InputError(f"a grid of {columns} columns cannot be drawn; give 1 or more")
+    chosen = chosen_numbers(channels, first if sort is None else None, len(values), "channel")
+    if sort is not None:
+        order = sort_channels(values[chosen], sort)
+        chosen = [chosen[place] for place in order[: first if channels is None else None]]
+    facts = [subtitle] if subtitle else []
+    if samples > 1:
+        facts.append(f"input {sample} of {samples}")
+    facts.append(f"{len(chosen)} of {len(values)} maps")
+    if sort is not None:
+        facts.append(f"largest {sort} first")
+    if values.size == len(values):
+        return draw_bars(values.reshape(-1), chosen, title, facts)
+    facts.append("×".join(map(str, values.shape[1:])) + (" positions" if values.ndim == 2 else ""))
+    if style == "lines" and values.ndim != 2:
+        raise InputError(f"lines need maps with one spatial axis, not of shape {values.shape}")
+    heat = values.ndim == 2 and style != "lines"
+    if values.ndim == 2:
+        values = values[:, None]
+    if scale is None:
+        scale = "standardize" if style == "strip" else "layer" if heat else "map"
+    usual = DIVERGING if scale == "symmetric" else _STRIP if heat or style == "strip" else SEQUENTIAL
+    one_scale = scale in ("layer", "symmetric")
+    window = Window.around(values, symmetric=scale == "symmetric") if one_scale else None
+    marks = [flaw(values[c]) for c in chosen]
+    labels = [str(c) for c in chosen]
+    scaled = (place(values[c]) for c, place in scalings(values, chosen, scale, window))
+
+    if values.ndim == 4:
+        sheet = slices(scaled, values.shape[1], values.shape[2:], marks, labels, "channels")
+    elif heat:
+        # Cells of a few positions are made wide: square ones would give a ribbon.
+        wide = max(1, _HEAT_WIDTH // (_HEAT_CELL * values.shape[2]))
+        sheet = Sheet(
+            pictures=(picture.repeat(wide, axis=-1) for picture in scaled),
+            shape=(1, values.shape[2] * wide),
+            columns=1,
+            marks=marks,
+            row_labels=labels,
+            largest=(_HEAT_CELL, 1200),
+            gap=0,
+            positions=values.shape[2],
+            facts=["channels down, positions across"],
+        )
+    else:
+        width = len(chosen) if style == "strip" else min(columns or grid_columns(len(chosen)), len(chosen))
+        in_order = chosen == list(range(len(chosen)))
+        sheet = Sheet(
+            pictures=scaled,
+            shape=values.shape[1:],
+            columns=width,
+            marks=marks,
+            row_labels=labels[::width] if in_order and style != "strip" else [],
+            column_labels=labels if in_order and style == "strip" else [],
+            tile_labels=[] if in_order else labels,
+            largest=(300, 300) if style != "lines" else (64, 160),
+            lines=style == "lines",
+        )
+    words = {"map": "each on its own scale", "layer": "one scale over the layer", "standardize": "each standardized"}
+    facts += [*sheet.facts, words.get(scale, "one scale about zero")]
+    levels = 255 if scale == "standardize" else 1
+    return draw(replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels), title, "Feature maps")
+
+
+def _one_sample(values: Array, sample: int, spatial: int | None) -> tuple[Array, int]:
+    """Returns the maps of one input, (C, spatial...), and how many inputs there are."""
+    usual = {1: 0, 2: 1, 3: 2, 4: 2, 5: 3}
+    axes = usual.get(values.ndim, 0) if spatial is None else spatial
+    if not 0 <= axes <= 3 or values.ndim not in (axes + 1, axes + 2):
+        raise InputError(
+            f"maps are (N, C, spatial...) or (C, spatial...) with up to 3 spatial axes, not of shape {values.shape}"
+            + (f" with {spatial} of them" if spatial is not None else "")
+        )
+    if values.ndim == axes + 1:
+        return values, 1
+    if not 0 <= sample < len(values):
+        raise SelectionError(f"there is no input {sample}; there are {len(values)}, counted from 0")
+    return values[sample], len(values)

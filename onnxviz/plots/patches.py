@@ -1,0 +1,93 @@
+"""The image regions that excite filters most."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from onnxviz.mosaic import Array
+from onnxviz.plots.lettering import rounded
+from onnxviz.plots.sheet import Sheet, draw
+
+
+class HasCrops(Protocol):
+    """What `plot_patches` needs of top patches."""
+
+    @property
+    def layer(self) -> str:
+        """Title."""
+
+    @property
+    def values(self) -> Array:
+        """(C, N), the activations."""
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """How many pixels a unit sees."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the images."""
+
+    def crops(self, channels: Sequence[int] | None = None) -> Array:
+        """(filters, N, H, W, 3) uint8."""
+
+    def excited(self, channel: int, rank: int) -> bool:
+        """Whether a region is one."""
+
+
+def plot_patches(
+    patches: HasCrops,
+    *,
+    filters: Sequence[int] | None = None,
+    first: int = 16,
+    title: str | None = None,
+    crops: Array | None = None,
+) -> Figure:
+    """Returns a figure of the image regions that excite filters most: one row a filter, the best on the left.
+
+    Args:
+        patches: What `onnxviz.top_patches` gives for a layer.
+        filters: Which filters, in this order; None: the first `first`.
+        first: How many filters to show where `filters` is None.
+        title: First line; None: the layer's name.
+        crops: The regions of these filters, where they were cut already.
+
+    Returns:
+        Figure: `figure.axes[0].images[0]` is the mosaic. Over each region stands its activation.
+
+    Raises:
+        SelectionError: A filter that the layer does not have.
+        InputError: An image is gone.
+    """
+    total, count = patches.values.shape
+    chosen = list(range(min(first, total))) if filters is None else list(filters)
+    crops = patches.crops(chosen) if crops is None else crops
+    height, width = crops.shape[2:4]
+    labels = [
+        rounded(float(patches.values[channel, rank])) if patches.excited(channel, rank) else "none"
+        for channel in chosen
+        for rank in range(count)
+    ]
+    pictures = (np.ma.MaskedArray((crop / 255).astype(np.float32)) for row in crops for crop in row)
+    seen = "×".join(map(str, patches.size))
+    facts = [
+        f"the {count} image regions that excite each filter most, of {len(patches.labels)} images",
+        f"rows: {len(chosen)} of {total} filters",
+        f"a unit sees {seen} pixels",
+        "over each region: its activation",
+    ]
+    side = max(48, min(112, 1200 // count))
+    sheet = Sheet(
+        pictures=pictures,
+        shape=(height, width),
+        columns=count,
+        marks=[""] * len(labels),
+        row_labels=[str(channel) for channel in chosen],
+        tile_labels=labels,
+        largest=(side, side),
+        facts=facts,
+        rgb=True,
+    )
+    return draw(sheet, title, patches.layer)

@@ -1,0 +1,206 @@
+"""Pictures as tiles of a single image, with the words around them: what most figures are."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from onnxviz.errors import InputError
+from onnxviz.mosaic import Array, Grid, Picture, Window, count_flaws, label_step, spread
+from onnxviz.plots.lettering import rounded, width_of
+from onnxviz.plots.page import BROKEN, GREY, LINE, MARGIN, PixelImage, page, write
+
+_HEADER = 14
+_CONSTANT = "#e8890c"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """What goes on one figure.
+
+    Attributes:
+        pictures: One for each tile, row by row: (height, width) or (height, width, 3); for lines (1, length).
+        shape: (height, width) of every picture.
+        columns: Tiles in a row.
+        marks: What is wrong with a map, "" where nothing is; one for every `tiles_a_mark` tiles.
+        tiles_a_mark: Tiles that show the same map.
+        largest: (height, width) in pixels that a tile should not pass by much.
+        row_labels: One for each row of tiles, or none.
+        column_labels: One for each column of tiles, or none.
+        tile_labels: One for each tile, or none.
+        facts: What the second line says.
+        window: The range of values where one holds for the whole figure.
+        cmap: Name of a matplotlib colour map.
+        levels: The value that is drawn in the colour map's last colour: 1, or 255 for uint8.
+        gap: Pixels between tiles.
+        lines: Draw each picture as a line.
+        rgb: The pictures are colours.
+        positions: Length of the axis across, where it wants labels.
+    """
+
+    pictures: Iterable[Picture]
+    shape: tuple[int, int]
+    columns: int
+    marks: list[str]
+    largest: tuple[int, int]
+    tiles_a_mark: int = 1
+    row_labels: list[str] = field(default_factory=list)
+    column_labels: list[str] = field(default_factory=list)
+    tile_labels: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+    window: Window | None = None
+    cmap: str = "gray"
+    levels: int = 1
+    gap: int = 4
+    lines: bool = False
+    rgb: bool = False
+    positions: int = 0
+
+
+def slices(
+    volumes: Iterable[Picture], depth: int, shape: tuple[int, int], marks: list[str], labels: list[str], noun: str
+) -> Sheet:
+    """Returns a sheet with a row for each volume (D, H, W)."""
+    shown = spread(depth, 8)
+    return Sheet(
+        pictures=(volume[position] for volume in volumes for position in shown),
+        shape=shape,
+        columns=len(shown),
+        marks=marks,
+        tiles_a_mark=len(shown),
+        row_labels=labels,
+        column_labels=[str(position) for position in shown],
+        largest=(140, 140),
+        facts=[f"rows: {noun}", f"columns: {len(shown)} of {depth} slices along the first axis"],
+    )
+
+
+def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
+    """Returns the figure of a sheet, titled `title` or else `name`.
+
+    Raises:
+        InputError: The colour map does not exist, or the tiles do not fit one figure.
+    """
+    if sheet.cmap not in mpl.colormaps:
+        raise InputError(f"matplotlib has no colour map {sheet.cmap!r}; try gray, viridis, magma or RdBu_r")
+    count = len(sheet.marks) * sheet.tiles_a_mark
+    headed = bool(sheet.tile_labels) or (any(sheet.marks) and not sheet.positions)
+    cell = (64, 160) if sheet.lines else sheet.shape
+    facts = [*sheet.facts, *count_flaws(sheet.marks)]
+    legend = sheet.window is not None and not (sheet.lines or sheet.rgb)
+    if sheet.window and not legend:
+        facts.append(f"from {rounded(sheet.window.low)} to {rounded(sheet.window.high)}")
+    grid = Grid.fit(count, sheet.columns, cell, largest=sheet.largest, gap=sheet.gap, header=_HEADER if headed else 0)
+    height, width = grid.shape
+    row_room = max((width_of(label, 7) for label in sheet.row_labels), default=0)
+    figure, axes = page(
+        (height, width),
+        title or name,
+        facts,
+        left=MARGIN + (row_room + 8 if sheet.row_labels else 0),
+        above=_HEADER if sheet.column_labels else 0,
+        below=(34 if sheet.positions else 0) + (26 if legend else 0),
+        right=MARGIN + (60 if sheet.positions and any(sheet.marks) else 0),
+    )
+    if sheet.lines:
+        _draw_lines(axes, sheet, grid)
+    else:
+        image: Array = (mosaic := grid.lay(sheet.pictures))
+        if sheet.rgb:
+            # Colour images take no mask; what is hidden becomes transparent.
+            shown = ~np.ma.getmaskarray(mosaic).any(axis=2, keepdims=True)
+            image = np.concatenate([mosaic.filled(0), shown.astype(mosaic.dtype)], axis=2)
+        shown_image = PixelImage(
+            axes, cmap=sheet.cmap, extent=(0, width, height, 0), interpolation="none", origin="upper"
+        )
+        shown_image.set(data=image, clim=(0, sheet.levels))
+        axes.add_image(shown_image)
+    _label(axes, sheet, grid)
+    if sheet.window and legend:
+        _legend(figure, axes, sheet.window, sheet.cmap, height + (34 if sheet.positions else 0) + 12)
+    return figure
+
+
+def _draw_lines(axes: Axes, sheet: Sheet, grid: Grid) -> None:
+    """Draws each picture (1, length) as a line in its tile, on a white ground."""
+    height, width = grid.tile
+    lines = []
+    for number, picture in enumerate(sheet.pictures):
+        top, left = grid.corner(number)
+        axes.add_patch(Rectangle((left, top), width, height, facecolor="white", edgecolor="none"))
+        across, up = _outline(_with_nan(picture) / sheet.levels, 2 * width)
+        lines.append(np.column_stack([left + 2 + across * (width - 4), top + height - 3 - up * (height - 6)]))
+    axes.add_collection(LineCollection(lines, colors=LINE, linewidths=0.9), autolim=False)
+
+
+def _with_nan(picture: Picture) -> Array:
+    return np.where(np.ma.getmaskarray(picture), np.nan, picture.filled(0)).ravel()
+
+
+def _outline(values: Array, most: int) -> tuple[Array, Array]:
+    """Returns (across, up) of a line with at most `most` points: long ones as least and greatest of each stretch."""
+    length = len(values)
+    if length <= most:
+        return (np.arange(length) + 0.5) / length, values
+    starts = np.linspace(0, length, most // 2 + 1).astype(np.intp)[:-1]
+    ends = [np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)]
+    return np.repeat((starts + 0.5) / length, 2), np.column_stack(ends).ravel()
+
+
+def _label(axes: Axes, sheet: Sheet, grid: Grid) -> None:
+    """Writes the labels of rows, columns and tiles, and frames what is marked."""
+    (height, width), (down, across) = grid.shape, grid.tile
+    pitch = grid.header + down + grid.gap
+    for row in range(0, len(sheet.row_labels), label_step(sheet.row_labels, pitch, 11)):
+        middle = grid.corner(row * grid.columns)[0] + down / 2
+        write(axes, -8, middle, sheet.row_labels[row], 7, ha="right", va="center_baseline")
+    needed = max((width_of(label, 7) for label in sheet.column_labels), default=0) + 5
+    for column in range(0, len(sheet.column_labels), label_step(sheet.column_labels, across + grid.gap, needed)):
+        left = grid.corner(column)[1]
+        write(axes, left + across / 2, -4, sheet.column_labels[column], 7, ha="center")
+    for number in range(grid.count):
+        top, left = grid.corner(number)
+        mark = sheet.marks[number // sheet.tiles_a_mark]
+        name = sheet.tile_labels[number] if sheet.tile_labels else ""
+        colour = _CONSTANT if "const" in mark else BROKEN
+        if mark:
+            # Below the image: it frames the tile and shows through where there is no finite value.
+            frame = Rectangle((left - 2, top - 2), across + 4, down + 4, facecolor=colour, zorder=-1, clip_on=False)
+            frame.set(hatch="" if "const" in mark else "////", edgecolor="white", linewidth=0)
+            axes.add_patch(frame)
+        if sheet.positions:
+            if mark and pitch >= 10:
+                write(axes, width + 6, top + down / 2, mark, 7, colour, va="center_baseline")
+        elif grid.header:
+            room = across + grid.gap - 2
+            words = [word for word in (name, mark) if word]
+            if width_of(" ".join(words), 7) > room:
+                words = words[:1]
+            if words and width_of(words[0], 7) <= room:
+                write(axes, left, top - 4, " ".join(words), 7, colour if mark else GREY)
+    if sheet.positions:
+        for tick in MaxNLocator(8, integer=True).tick_values(0, sheet.positions - 1):
+            if 0 <= tick < sheet.positions:
+                place = (tick + 0.5) / sheet.positions * width
+                axes.plot([place, place], [height, height + 4], color=GREY, linewidth=0.8, clip_on=False)
+                write(axes, place, height + 15, f"{tick:.0f}", 7, ha="center")
+        write(axes, width / 2, height + 29, "position", 7, ha="center")
+
+
+def _legend(figure: Figure, axes: Axes, window: Window, cmap: str, top: int) -> None:
+    """Draws a colour bar with the least and the greatest value below the axes, `top` pixels down."""
+    low, high = rounded(window.low), rounded(window.high)
+    write(axes, 0, top + 9, low, 7)
+    start = width_of(low, 7) + 6
+    box = axes.get_position()
+    across, down = box.width / axes.get_xlim()[1], box.height / axes.get_ylim()[0]
+    bar = figure.add_axes((box.x0 + start * across, box.y1 - (top + 10) * down, 140 * across, 10 * down))
+    bar.imshow(np.linspace(0, 1, 140)[None], cmap=cmap, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    bar.set_axis_off()
+    write(axes, start + 146, top + 9, high, 7)

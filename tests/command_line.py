@@ -1,0 +1,139 @@
+"""Running a command as a person does: what it said, what it left on disk."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import classifier_proto
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+from PIL import Image
+
+from onnxviz.cli import run
+
+RNG = np.random.default_rng(23)
+PHOTO = RNG.integers(0, 256, (16, 12, 3), np.uint8)
+
+
+class Ran:
+    """What one command did: exit code, stdout, stderr."""
+
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    def __repr__(self):
+        return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+    @property
+    def document(self):
+        """The one JSON document on stdout; strict, as scripts in other languages read it."""
+
+        def refuse(constant):
+            pytest.fail(f"{constant} is not JSON")
+
+        return json.loads(self.out, parse_constant=refuse)
+
+    @property
+    def lines(self):
+        return self.out.splitlines()
+
+
+@pytest.fixture
+def onnxviz(capsys, tmp_path, monkeypatch):
+    """A function that runs a command in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments):
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Ran(code, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def photo(tmp_path):
+    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
+    return "photo.png"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of three photos: a.png, b.png, c.png."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, pixels in zip("abc", RNG.integers(0, 256, (3, 16, 12, 3), np.uint8), strict=True):
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return "photos"
+
+
+def files_in(folder):
+    """All files below a folder, as sorted relative paths."""
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file())
+
+
+def error_of(ran):
+    """The one line of an error with exit code 2."""
+    assert ran.code == 2, ran
+    assert ran.out == ""
+    lines = ran.err.splitlines()
+    assert len(lines) == 1, ran
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def truth(array, tensors, proto=None):
+    """The tensors of the classifier for an input, by onnx's reference."""
+    proto = proto or classifier_proto()
+    del proto.graph.output[:]
+    for tensor in tensors:
+        proto.graph.output.append(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None))
+    return ReferenceEvaluator(proto).run(list(tensors), {"image": array.astype(np.float32)})
+
+
+# ---------------------------------------------------------------- help and usage
+
+
+def program(*arguments, cwd, **options):
+    """The console script in a process of its own."""
+    script = shutil.which("onnxviz", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    return subprocess.run(
+        [script, *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        cwd=cwd,
+        timeout=120,
+        check=False,
+        **options,
+    )
+
+
+# ---------------------------------------------------------------- layers
+
+
+def holds(found, expected):
+    """Whether `found` has at least the keys of `expected`, with these values."""
+    if isinstance(expected, dict):
+        assert set(expected) <= set(found)
+        for key, value in expected.items():
+            holds(found[key], value)
+    else:
+        assert found == expected
+
+
+def noted(path, note, key="onnxviz.preprocessing"):
+    proto = classifier_proto()
+    proto.metadata_props.add(key=key, value=note)
+    onnx.save(proto, path)
+    return path
+
+
+# ---------------------------------------------------------------- filters
+
+MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}

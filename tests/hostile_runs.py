@@ -1,0 +1,151 @@
+"""Commands on what strangers made: each works, or is refused in one line and leaves nothing behind."""
+
+# ruff: noqa: F401 - fixtures are imported, and asked for by name
+from __future__ import annotations
+
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hostile import UNSAFE, deadline, info, model, node, room, weight
+from PIL import Image
+
+from onnxviz.cli import run
+
+LONGEST_LINE = 1200
+
+
+@pytest.fixture
+def no_inference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker for shapes returns the model as it got it: starting it costs half a second."""
+
+    def echo(*arguments: Any, input: bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.CompletedProcess(arguments, 0, input, b"")
+
+    monkeypatch.setattr("onnxviz.shapes.subprocess.run", echo)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def there(folder: Path) -> dict[str, bytes]:
+    found = sorted(folder.rglob("*"))
+    return {ascii(str(p)): p.read_bytes() if stat.S_ISREG(p.lstat().st_mode) else b"" for p in found}
+
+
+def assert_one_error(text: str, match: str) -> None:
+    assert text.startswith("error: "), ascii(text)
+    assert text.endswith("\n")
+    assert text.count("\n") == 1, ascii(text)
+    assert not UNSAFE.search(text), ascii(text)
+    assert len(text) <= LONGEST_LINE, f"{len(text)} characters"
+    assert re.search(match, text), ascii(text)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object, match: str) -> str:
+    """Exit code 2, one line that says `match`, and the current folder as it was."""
+    before = there(Path.cwd())
+    code = run([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert code == 2, (code, ascii(err))
+    assert_one_error(err, match)
+    assert out == ""
+    assert there(Path.cwd()) == before
+    return err
+
+
+def accepted(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[str, str]:
+    code = run([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert code == 0, ascii(err)
+    assert not UNSAFE.search(out + err), ascii(out + err)
+    return out, err
+
+
+def works_or_refused(capsys: pytest.CaptureFixture[str], *arguments: object, match: str = "") -> bool:
+    before = there(Path.cwd())
+    code = run([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    assert code in (0, 2), (code, ascii(err))
+    if code == 2:
+        assert_one_error(err, match)
+        assert there(Path.cwd()) == before
+    assert not UNSAFE.search(out + err), ascii(out + err)
+    return code == 0
+
+
+def process(
+    *arguments: object, seconds: float = 15, setup: Callable[[], None] | None = None, **options: Any
+) -> tuple[int, str, str, int]:
+    """Exit code, stdout, stderr and the largest resident memory in bytes of the command in a process of its own."""
+    files = [open(name, "w+b") for name in ("../stdout", "../stderr")]  # noqa: SIM115, PTH123
+
+    def prepare() -> None:
+        os.setsid()
+        if setup is not None:
+            setup()
+
+    command = [sys.executable, "-c", "from onnxviz.cli import main; main()", *map(str, arguments)]
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, preexec_fn=prepare, **{"stdout": files[0], "stderr": files[1], **options}
+    )
+    end = time.monotonic() + seconds
+    while True:
+        done, status, usage = os.wait4(child.pid, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() > end:
+            os.killpg(child.pid, signal.SIGKILL)
+            os.wait4(child.pid, 0)
+            child.returncode = -9
+            for file in files:
+                file.close()
+            pytest.fail(f"took more than {seconds} s")
+        time.sleep(0.01)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    texts = []
+    for file in files:
+        file.seek(0)
+        texts.append(file.read().decode(errors="replace"))
+        file.close()
+    return child.returncode, texts[0], texts[1], usage.ru_maxrss * 1024
+
+
+W = [2, 3, 3, 3]
+
+
+def texts() -> onnx.ModelProto:
+    made = model(
+        [node("Conv", ["inputname", "weightname"], ["outputname"], name="nodename", auto_pad="SAME_UPPER")],
+        [weight("weightname")],
+        [info("inputname", ["batchname", 3, 8, 8])],
+        [info("outputname", None)],
+        metadata=[("metakey", "metavalue")],
+        producer_name="producername",
+        producer_version="producerversion",
+        domain="modeldomain",
+        doc_string="modeldoc",
+    )
+    made.graph.name = "graphname"
+    made.opset_import.add(domain="opsetdomain", version=1)
+    made.graph.node[0].doc_string = "nodedoc"
+    for key, value in (("onnxviz.scope", "scopevalue"), ("onnxviz.layer", "layervalue"), ("otherkey", "v")):
+        made.graph.node[0].metadata_props.add(key=key, value=value)
+    made.graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value="torchscopes")
+    made.graph.node[0].metadata_props.add(key="pkg.onnxscript.rewriter.rule_name", value="rulename")
+    made.graph.node[0].attribute.add(name="other", ref_attr_name="refattr", type=onnx.AttributeProto.INT)
+    return made

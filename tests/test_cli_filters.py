@@ -1,0 +1,124 @@
+"""`onnxviz filters`: what is drawn, what is saved, what is refused."""
+
+# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
+import hashlib
+import json
+
+import numpy as np
+import onnx
+import pytest
+from command_line import MAGIC, error_of, files_in, onnxviz
+from conftest import CLASSIFIER_NAMES
+from onnx import numpy_helper
+
+
+def test_filters_default(onnxviz, classifier, tmp_path):
+    ran = onnxviz("filters", classifier)
+    assert (ran.code, ran.err) == (0, "")
+    assert files_in(tmp_path / "filters") == ["000-block1_conv1.png"]
+    assert ran.lines == ["filters/000-block1_conv1.png"]
+
+
+def test_filters_of_several_layers(onnxviz, classifier, tmp_path):
+    ran = onnxviz("filters", classifier, "block1_*", "2", "-o", "out/deep", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    names = [f"{index:03d}-{name}.png" for index, name in enumerate(CLASSIFIER_NAMES)]
+    assert files_in(tmp_path / "out" / "deep") == names
+    document = ran.document
+    assert document["model"] == str(classifier)
+    assert document["files"] == [f"out/deep/{name}" for name in names]
+    assert [entry["layer"] for entry in document["filters"]] == list(CLASSIFIER_NAMES)
+    assert [entry["file"] for entry in document["filters"]] == document["files"]
+
+
+@pytest.mark.parametrize("kind", MAGIC)
+def test_a_file_or_a_folder(onnxviz, classifier, tmp_path, kind):
+    assert onnxviz("filters", classifier, "-o", f"one.{kind}").lines == [f"one.{kind}"]
+    assert (tmp_path / f"one.{kind}").read_bytes().startswith(MAGIC[kind])
+    assert onnxviz("filters", classifier, "-o", "folder", "--format", kind).code == 0
+    assert files_in(tmp_path / "folder") == [f"000-block1_conv1.{kind}"]
+    assert (tmp_path / "folder" / f"000-block1_conv1.{kind}").read_bytes().startswith(MAGIC[kind])
+
+
+def test_two_layers_do_not_fit_one_file(onnxviz, classifier, tmp_path):
+    assert "2 layers" in error_of(onnxviz("filters", classifier, "0-1", "-o", "one.png"))
+    assert files_in(tmp_path) == ["classifier.onnx"]
+
+
+def test_a_suffix_that_is_no_picture(onnxviz, classifier, tmp_path):
+    assert ".svg" in error_of(onnxviz("filters", classifier, "-o", "one.jpg"))
+    assert files_in(tmp_path) == ["classifier.onnx"]
+
+
+def test_filters_are_saved_bit_for_bit(onnxviz, classifier, tmp_path):
+    ran = onnxviz("filters", classifier, "all", "--save", "weights.npz", "--json")
+    assert ran.code == 0
+    assert ran.document["files"] == ["weights.npz", "weights.npz.manifest.json"]
+    assert files_in(tmp_path) == ["classifier.onnx", "weights.npz", "weights.npz.manifest.json"]  # no pictures unasked
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(classifier).graph.initializer}
+    with np.load(tmp_path / "weights.npz") as archive:
+        assert archive.files == list(CLASSIFIER_NAMES)
+        for name in CLASSIFIER_NAMES:
+            assert archive[name].tobytes() == stored[f"{name}/kernel"].tobytes()
+            assert archive[name].shape == stored[f"{name}/kernel"].shape
+    manifest = json.loads((tmp_path / "weights.npz.manifest.json").read_text())
+    assert manifest["model"]["sha256"] == hashlib.sha256(classifier.read_bytes()).hexdigest()
+    assert manifest["layers"]["block2_conv1"]["shape"] == [4, 8, 3, 3]
+
+
+def test_save_and_draw_together(onnxviz, classifier, tmp_path):
+    ran = onnxviz("filters", classifier, "--save", "w.npz", "-o", "f.svg")
+    assert set(ran.lines) >= {"w.npz", "f.svg"}
+    assert {"f.svg", "w.npz", "w.npz.manifest.json"} <= set(files_in(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--first", "2"],
+        ["--filters", "0,3,5"],
+        ["--filters", "1-4", "--channels", "0-1"],
+        ["--style", "grid"],
+        ["--style", "rgb"],
+        ["--scale", "filter"],
+        ["--scale", "symmetric", "--cmap", "coolwarm"],
+        ["--layout", "keras"],
+    ],
+)
+def test_options_of_filters_draw(onnxviz, classifier, tmp_path, options):
+    assert onnxviz("filters", classifier, "-o", "plain.png").code == 0
+    assert onnxviz("filters", classifier, "-o", "chosen.png", *options).code == 0
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "chosen.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["nope"], "'nope'"),
+        (["--filters", "6"], "filter 6; there are 6"),
+        (["--filters", "a"], "'a'"),
+        (["--filters", ""], "filters"),
+        (["--channels", "3"], "channel 3; there are 3"),
+        (["--style", "lines"], "lines"),
+        (["1", "--style", "rgb"], "rgb"),
+        (["--cmap", "mauve"], "'mauve'"),
+        (["--save", "w.txt"], "w.txt"),
+        (["--save", "nowhere/w.npz"], "nowhere"),
+        (["-o", "nowhere/f.png"], "nowhere"),
+    ],
+)
+def test_errors_of_filters_write_nothing(onnxviz, classifier, tmp_path, options, said):
+    assert said in error_of(onnxviz("filters", classifier, *options))
+    assert files_in(tmp_path) == ["classifier.onnx"]
+
+
+def test_bgr_filters_are_drawn_in_true_colours(onnxviz, classifier, monkeypatch):
+    onnxviz("annotate", classifier, "--preprocess", "caffe", "-o", "bgr.onnx")
+    seen = []
+    import onnxviz.plots as plots
+
+    original = plots.plot_filters
+    monkeypatch.setattr(plots, "plot_filters", lambda layer, **o: seen.append(o["channels"]) or original(layer, **o))
+    for model in ("bgr.onnx", classifier):
+        assert onnxviz("filters", model, "--style", "rgb", "-o", "f.png").code == 0
+    assert seen == [[2, 1, 0], None]

@@ -1,0 +1,230 @@
+"""A framework of its own: models of numpy and onnx alone, so that converting needs no other."""
+
+import importlib
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import sliding_window_view
+from onnx import TensorProto, helper
+
+from onnxviz import CodeExecution, ConversionError
+from onnxviz.source import Observed, SourceInput, SourceLayer, SourceModel, Traced
+
+# The package's attribute of this name is the function.
+convert_room = importlib.import_module("onnxviz.convert")
+conversion = convert_room.conversion
+STAGES = ["opening", "tracing", "folding", "writing", "verifying"]
+RNG = np.random.default_rng(41)
+
+
+class Toy:
+    """A model of the toy framework: two convolutions of 3x3 with ReLU, a mean over the map.
+
+    Its weights are as a channels-last framework has them: (height, width, in, out).
+    """
+
+    def __init__(self, shape=(None, 3, 7, 9), dtype="float32", preprocessing=None):
+        self.kernels = {
+            "body/first": RNG.normal(0, 0.3, (3, 3, 3, 4)).astype(np.float32),
+            "body/second": RNG.normal(0, 0.3, (3, 3, 4, 5)).astype(np.float32),
+        }
+        self.biases = {
+            "body/first": RNG.normal(0, 0.1, 4).astype(np.float32),
+            "body/second": RNG.normal(0, 0.1, 5).astype(np.float32),
+        }
+        self.shape, self.dtype, self.preprocessing = shape, dtype, preprocessing
+
+
+def conv(x, kernel, bias):
+    """A convolution by its definition: x (N, C, H, W), kernel (h, w, C, O), no padding."""
+    windows = sliding_window_view(x, kernel.shape[:2], axis=(2, 3))
+    return np.einsum("nchwyx,yxco->nohw", windows, kernel).astype(np.float32) + bias[None, :, None, None]
+
+
+class ToySource(SourceModel):
+    """What the toy converter opens; `harm` names what goes wrong in it."""
+
+    framework = "Toy"
+
+    def __init__(self, model, harm=""):
+        self.model, self.harm = model, harm
+        self.versions = {"toy": "1.5"}
+        self.inputs = (SourceInput("image", model.shape, model.dtype),)
+        self.preprocessing = model.preprocessing
+        self.notes = ["a note of the toy's"]
+        self.fed = []
+        self.calls = 0
+        self.layers = tuple(
+            SourceLayer(
+                path,
+                f"{path}/kernel",
+                lambda path=path: np.moveaxis(model.kernels[path], (-1, -2), (0, 1)),
+                f"{path}/bias",
+                lambda path=path: model.biases[path],
+            )
+            for path in model.kernels
+        )
+
+    def trace(self, opset):
+        if self.harm == "tracing":
+            raise ConversionError("the toy has an operation 'Twist' in body/second that ONNX lacks")
+        nodes, last = [], "image"
+        if self.model.dtype != "float32":
+            nodes.append(helper.make_node("Cast", ["image"], ["real"], name="cast", to=TensorProto.FLOAT))
+            last = "real"
+        for path in self.model.kernels:
+            turned = f"{path}/turned"
+            nodes.append(helper.make_node("Transpose", [f"{path}/kernel"], [turned], perm=[3, 2, 0, 1]))
+            nodes.append(helper.make_node("Conv", [last, turned, f"{path}/bias"], [f"{path}/out"], name=f"{path}/Conv"))
+            nodes.append(helper.make_node("Relu", [f"{path}/out"], [f"{path}/relu"], name=f"{path}/Relu"))
+            last = f"{path}/relu"
+        nodes.append(helper.make_node("GlobalAveragePool", [last], ["mean"], name="mean"))
+        nodes.append(helper.make_node("Flatten", ["mean"], ["score"], name="flatten"))
+        names = ["batch", "channels", "height", "width"]
+        dims = [name if size is None else size for name, size in zip(names, self.model.shape, strict=True)]
+        element = helper.np_dtype_to_tensor_dtype(np.dtype(self.model.dtype))
+        graph = helper.make_graph(
+            nodes,
+            "toy",
+            [helper.make_tensor_value_info("image", element, dims)],
+            [helper.make_tensor_value_info("score", TensorProto.FLOAT, [dims[0], 5])],
+        )
+        proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+        weights = {f"{path}/kernel": kernel for path, kernel in self.model.kernels.items()}
+        weights.update({f"{path}/bias": bias for path, bias in self.model.biases.items()})
+        self._harm_graph(proto, weights)
+        return Traced(proto, weights)
+
+    def _harm_graph(self, proto, weights):
+        nodes = {node.name: node for node in proto.graph.node}
+        if self.harm == "one bit of a filter":
+            harmed = weights["body/second/kernel"].copy()
+            harmed.view(np.uint32)[1, 2, 3, 4] ^= 1
+            weights["body/second/kernel"] = harmed
+        elif self.harm == "one bit of a bias":
+            harmed = weights["body/first/bias"].copy()
+            harmed.view(np.uint32)[2] ^= 1
+            weights["body/first/bias"] = harmed
+        elif self.harm == "filters flipped":
+            weights["body/second/kernel"] = weights["body/second/kernel"][::-1]
+        elif self.harm == "padding":
+            nodes["body/second/Conv"].attribute.append(helper.make_attribute("pads", [1, 1, 1, 1]))
+        elif self.harm == "activation":
+            nodes["body/first/Relu"].op_type = "Sigmoid"
+        elif self.harm == "both":
+            nodes["body/first/Relu"].op_type = "Sigmoid"
+            nodes["body/second/Relu"].op_type = "Sigmoid"
+        elif self.harm == "output":
+            nodes["mean"].op_type = "GlobalMaxPool"
+        elif self.harm == "no kernel in onnxruntime":
+            nodes["mean"].op_type, nodes["mean"].domain = "Twist", "com.example"
+            proto.opset_import.add(domain="com.example", version=1)
+
+    def run(self, feeds, observe=()):
+        self.fed.append({name: (array.shape, array.dtype.name) for name, array in feeds.items()})
+        self.calls += 1
+        x = feeds["image"].astype(np.float32)
+        if self.harm == "never runs":
+            raise ValueError("\nthe toy is too small\nfor anything")
+        if self.harm == "needs 100" and x.shape[-1] < 100:
+            raise ValueError("too small")
+        maps = {}
+        for path, kernel in self.model.kernels.items():
+            x = conv(x, kernel, self.model.biases[path])
+            maps[path] = [x]
+            x = np.maximum(x, 0)
+        score = x.mean((2, 3))
+        if self.harm == "nan":
+            score[-1, 2] = np.nan
+        elif self.harm == "unsteady":
+            score += np.random.default_rng(self.calls).normal(size=score.shape).astype(np.float32)
+        elif self.harm == "unsteady maps":
+            maps["body/first"][0] = x = RNG.normal(size=maps["body/first"][0].shape).astype(np.float32)
+            score += x.mean()
+        elif self.harm == "a call too many":
+            maps["body/first"] *= 2
+        return Observed([score], {path: maps[path] for path in observe})
+
+
+class ToyConverter:
+    """Converts `Toy` models, and `.toy` files, which are empty."""
+
+    framework = "Toy"
+    packages = ("json",)
+    install = "onnxviz[toy]"
+
+    def __init__(self, harm=""):
+        self.harm = harm
+        self.asked = {}
+
+    def recognises(self, source):
+        return isinstance(source, Toy) or (isinstance(source, Path) and source.suffix == ".toy")
+
+    def open(self, source, *, weights=None, input_shapes=None, allow_code_execution=False):
+        self.asked = {"weights": weights, "input_shapes": input_shapes, "allow": allow_code_execution}
+        if self.harm == "opening":
+            raise ConversionError("the toy is broken")
+        if self.harm == "code":
+            raise CodeExecution("the toy would run code: add --allow-code-execution")
+        self.opened = ToySource(source if isinstance(source, Toy) else Toy(), self.harm)
+        return self.opened
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """Makes the toy converter the only one; gives a function that makes it harmful."""
+    converter = ToyConverter()
+
+    def harm(what):
+        converter.harm = what
+        return converter
+
+    monkeypatch.setattr(convert_room, "converters", lambda: [converter])
+    monkeypatch.setattr(convert_room, "_loaded", lambda: iter(()))
+    return harm
+
+
+@pytest.fixture
+def scratch(monkeypatch, tmp_path):
+    """The folder that temporary files are made in."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def files_below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+MODULE = """
+import sys
+from toy_framework import Toy
+
+count = 0
+
+def factory(*arguments, **keywords):
+    global count
+    count += 1
+    made = Toy()
+    made.given = arguments, keywords
+    return made
+
+class Nested:
+    inner = Toy()
+    build = staticmethod(factory)
+
+instance = Toy()
+number = 5
+
+def fails():
+    raise ValueError("the weights are\\nelsewhere")
+
+def leaves():
+    sys.exit(3)
+
+def nothing():
+    pass
+"""
