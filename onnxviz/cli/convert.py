@@ -39,7 +39,7 @@ def convert(
     ] = None,
     opset: Annotated[int, typer.Option(metavar="N", help="Version of ONNX' operators.")] = 18,
     verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Compare filters, maps and outputs with the source.")
+        bool, typer.Option(" /--no-verify", help="Do not compare filters, maps and outputs with the source.")
     ] = True,
     allow_code_execution: Annotated[
         bool, typer.Option("--allow-code-execution", help="Run code that the file brings along, if it must.")

@@ -33,9 +33,7 @@ def filters(
     model: ModelArgument,
     selection: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[LAYER]...", help="Names, globs or positions; the first convolution.", show_default=False
-        ),
+        typer.Argument(metavar="LAYER", help="Names, globs or positions; the first convolution.", show_default=False),
     ] = None,
     first: Annotated[int | None, typer.Option(metavar="N", help="How many filters.", min=1, show_default="6")] = None,
     numbers: Annotated[

@@ -57,7 +57,9 @@ def maps(
     channels: Annotated[str | None, typer.Option(metavar="0,3,5-9", help="Which maps.", show_default=False)] = None,
     sort: Annotated[
         Literal["mean", "variance", "norm", "weight-norm"] | None,
-        typer.Option(help="Show the largest first.", show_default=False),
+        typer.Option(
+            metavar="BY", help="The largest first, by mean, variance, norm or weight-norm.", show_default=False
+        ),
     ] = None,
     patches: Annotated[
         int | None,
@@ -74,7 +76,11 @@ def maps(
     ] = "grid",
     scale: Annotated[
         Literal["map", "layer", "symmetric", "standardize"] | None,
-        typer.Option(help="What shares a range.", show_default="map; strip: standardize"),
+        typer.Option(
+            metavar="WHAT",
+            help="What shares a range: map, layer, symmetric or standardize.",
+            show_default="map; strip: standardize",
+        ),
     ] = None,
     cmap: CmapOption = None,
     preprocess: PreprocessOption = "auto",

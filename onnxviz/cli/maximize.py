@@ -34,7 +34,7 @@ def maximize(
     model: ModelArgument,
     selection: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LAYER]...", help="Names, globs or positions.", show_default=False),
+        typer.Argument(metavar="LAYER", help="Names, globs or positions.", show_default=False),
     ] = None,
     numbers: Annotated[
         str | None, typer.Option("--filters", metavar="0,3,5-9", help="Which filters.", show_default=False)

@@ -16,7 +16,7 @@ Picture = Literal["png", "svg", "pdf"]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx file.", show_default=False)]
 InputsArgument = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT...", help="Images, folders, .npy, .npz, or NAME=PATH.", show_default=False),
+    typer.Argument(metavar="INPUT", help="Images, folders, .npy, .npz, or NAME=PATH.", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]
@@ -34,7 +34,7 @@ PreprocessOption = Annotated[
     str,
     typer.Option(
         metavar="P",
-        help="auto, raw, unit, signed, torch, caffe, or scale=…,mean=0.5:0.4:0.4,std=…,order=BGR.",
+        help="auto, raw, unit, signed, torch, caffe, or of scale=1, mean=0.5:0.4:0.4, std=…, order=BGR, with commas.",
     ),
 ]
 SizeOption = Annotated[

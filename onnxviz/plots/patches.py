@@ -61,9 +61,12 @@ def plot_patches(
         SelectionError: A filter that the layer does not have.
         InputError: An image is gone.
     """
-    total, count = patches.values.shape
+    total, most = patches.values.shape
     chosen = list(range(min(first, total))) if filters is None else list(filters)
     crops = patches.crops(chosen) if crops is None else crops
+    # Each image gives one region: with few images, what is left of the row would be empty for every filter.
+    count = max(1, min(most, len(patches.labels)))
+    crops = crops[:, :count]
     height, width = crops.shape[2:4]
     labels = [
         rounded(float(patches.values[channel, rank])) if patches.excited(channel, rank) else "none"
@@ -73,7 +76,8 @@ def plot_patches(
     pictures = (np.ma.MaskedArray((crop / 255).astype(np.float32)) for row in crops for crop in row)
     seen = "×".join(map(str, patches.size))
     facts = [
-        f"the {count} image regions that excite each filter most, of {len(patches.labels)} images",
+        f"the {count} regions that excite each filter most",
+        f"{len(patches.labels)} images, one region of each",
         f"rows: {len(chosen)} of {total} filters",
         f"a unit sees {seen} pixels",
         "over each region: its activation",
