@@ -98,6 +98,10 @@ class Value:
         """1 where the two agree, else 0."""
         return self._mask("Equal", other)
 
+    def between(self, low: Value | float, high: Value | float) -> Value:
+        """1 where low < value < high, else 0."""
+        return self.op("Greater", low).op("And", self.op("Less", high)).cast(self.element_type)
+
     def _mask(self, op_type: str, other: Value | float) -> Value:
         return self.op(op_type, other).cast(self.element_type)
 

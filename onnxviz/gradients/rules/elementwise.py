@@ -121,12 +121,11 @@ def clip(step: Step) -> Value:
 
     At the bounds 0, as PyTorch's relu6 and hardtanh have it (its clamp passes g there).
     """
-    g = step.g
+    if step.has(1) and step.has(2):
+        return step.g * step.y.between(step.input(1), step.input(2))
     if step.has(1):
-        g = g * (step.y > step.input(1))
-    if step.has(2):
-        g = g * (step.y < step.input(2))
-    return g
+        return step.g * (step.y > step.input(1))
+    return step.g * (step.y < step.input(2)) if step.has(2) else step.g
 
 
 def _unary(op: str, formula: str, derivative: Callable[[Value, Value], Value]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import TensorProto
 
 from onnxviz.gradients.builder import Value
-from onnxviz.gradients.rules.windows import Window, slide_back, window
+from onnxviz.gradients.rules.windows import Window, repeated, slide_back, window
 from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
 from onnxviz.weights import Array
@@ -96,12 +96,8 @@ def _repeated(step: Step, g: Value, found: Window) -> Value:
     """Windows side by side: each value repeated, and zeros for the samples that are left at the end."""
     axes = range(2, len(found.kernel) + 2)
     inputs, outputs = step.sizes(step.x, axes), step.sizes(step.y, axes)
-    scales = step.builder.constant(np.asarray([1, 1, *found.kernel], np.float32))
-    spread = g.op(
-        "Resize", None, scales, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-    )
     left = [size - count * k for size, count, k in zip(inputs, outputs, found.kernel, strict=True)]
-    return spread.pad([0] * len(left), left, list(axes), len(left) + 2)
+    return repeated(step, g, found.kernel).pad([0] * len(left), left, list(axes), len(left) + 2)
 
 
 @rule("LpPool")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from onnx import TensorProto
 
 from onnxviz.gradients.builder import Value
 from onnxviz.gradients.corrections import has_surplus
@@ -96,7 +97,8 @@ def slide_back(
 
     With stride 1 it is a convolution with the flipped weight, padded by (extent − 1 − pad), which onnxruntime runs
     faster than the general form, a ConvTranspose; its own `output_shape` would move the pads (Dumoulin & Visin 2016,
-    "A guide to convolution arithmetic", chapter 4).
+    "A guide to convolution arithmetic", chapter 4). A larger stride is one of 1 over g with zeros between its samples:
+    also faster, where each channel has a kernel of its own.
 
     Args:
         step: the node.
@@ -108,14 +110,20 @@ def slide_back(
     """
     rank = len(found.kernel)
     rests = (0,) * rank
-    if any(stride > 1 for stride in found.strides) or step.attribute("ceil_mode", 0):
+    outputs: list[int] = []
+    strided = any(stride > 1 for stride in found.strides)
+    if strided or step.attribute("ceil_mode", 0):
         inputs, outputs = (step.sizes(value, range(2, rank + 2)) for value in (step.x, step.y))
         found, rests = found.covering(inputs, outputs)
-    if all(stride == 1 for stride in found.strides):
+    depthwise = group > 1 and step.dims(step.x)[1] == group and g.element_type == TensorProto.FLOAT
+    if not strided or depthwise:
         turned = flipped()
         if turned is not None:
+            if strided:
+                g = _with_zeros_between(step, g, outputs, found.strides)
             begin = [extent - 1 - pad for extent, pad in zip(found.extents, found.begin, strict=True)]
-            end = [e - 1 - pad + rest for e, pad, rest in zip(found.extents, found.end, rests, strict=True)]
+            ends = zip(found.extents, found.end, rests, found.strides, strict=True)
+            end = [extent - 1 - pad + rest - (stride - 1) for extent, pad, rest, stride in ends]
             pads = [max(pad, 0) for pad in (*begin, *end)]
             x = g.op("Conv", turned, dilations=list(found.dilations), group=group, pads=pads)
             return _cropped(x, [max(-pad, 0) for pad in begin], [max(-pad, 0) for pad in end])
@@ -129,6 +137,20 @@ def slide_back(
         output_padding=list(rests),
         kernel_shape=list(found.kernel),
     )
+
+
+def repeated(step: Step, value: Value, times: Sequence[int]) -> Value:
+    """(N, C, Y…) as (N, C, Y·times…): each sample again and again along every axis; float32 only."""
+    scales = step.builder.constant(np.asarray([1, 1, *times], np.float32))
+    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return value.op("Resize", None, scales, **how)
+
+
+def _with_zeros_between(step: Step, g: Value, sizes: Sequence[int], strides: Sequence[int]) -> Value:
+    """(N, C, Y…) as (N, C, Y·s…): each sample followed by s − 1 zeros along every axis."""
+    there = np.zeros([size * stride for size, stride in zip(sizes, strides, strict=True)], g.dtype)
+    there[tuple(slice(None, None, stride) for stride in strides)] = 1
+    return repeated(step, g, strides) * step.builder.constant(there[None, None])
 
 
 def _cropped(value: Value, begin: Sequence[int], end: Sequence[int]) -> Value:
