@@ -13,6 +13,7 @@ from onnxviz.errors import InputError
 from onnxviz.gradients.corrections import correct
 from onnxviz.gradients.fold import fold
 from onnxviz.gradients.precision import widen
+from onnxviz.gradients.sequences import take_apart
 from onnxviz.gradients.upgrade import outdated, upgrade
 from onnxviz.model import Model
 from onnxviz.scopes import Scope, plain_domain
@@ -142,6 +143,7 @@ def _prepared(model: Model, shapes: Mapping[str, tuple[int | str | None, ...]]) 
     _pin(model, graph, shapes)
     _forget_sizes(graph)
     file = model.constants.file
+    take_apart(graph, Constants(file))
     inferred = Shapes(proto)
     for _ in range(MAX_TURNS):
         folded, vectors = fold(proto, inferred, file, model.folder)
