@@ -89,7 +89,7 @@ def test_the_mask_is_that_of_pytorchs_fake_quantize():
 
 
 def test_what_was_quantised_before_passes_a_second_time():
-    """As behind a MaxPool, whose output is quantised as its input was: all numbers stand on the steps, also the last."""
+    """As behind a MaxPool, whose output is quantised as its input was: all numbers stand on steps, also the last."""
     again = [
         ("DequantizeLinear", ["y0", "s", "z"], "r"),
         ("QuantizeLinear", ["r", "s", "z"], "q"),
