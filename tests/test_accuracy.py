@@ -25,11 +25,11 @@ from accuracy.measure import ANGLE, measure
 
 # What takes a few seconds each; the rest is for `make test-all`.
 QUICK = {
-    *("resnet18-TorchScript", "resnet18-onnxviz.convert", "mobilenet_v2-dynamo", "squeezenet1_1-dynamo-unoptimised"),
+    *("resnet18-TorchScript", "resnet18-onnxviz.convert", "squeezenet1_1-dynamo-unoptimised"),
     *("shufflenet_v2_x1_0-TorchScript", "shufflenet_v2_x1_0-dynamo-unoptimised"),
-    *(f"models.{name}-onnxviz.convert" for name in ("mobilenet", "convnext", "yolo_like", "volume_net", "unet")),
+    *(f"models.{name}-onnxviz.convert" for name in ("convnext", "yolo_like", "volume_net", "unet")),
     *(f"models.{name}-onnxviz.convert" for name in ("sd_unet", "two_in_two_out", "open_size", "signals", "grouped")),
-    *("MobileNetV2-onnxviz.convert", "MobileNetV3Small-onnxviz.convert", "models.cats_and_dogs-tf2onnx"),
+    *("MobileNetV2-onnxviz.convert", "MobileNetV3Small-onnxviz.convert"),
     *("resnet18,-quantised-per-channel-uint8-×-int8", "mobilenet_v2,-quantised-per-tensor-uint8-×-uint8"),
     *("unet.onnx,-quantised-per-channel-int8-×-int8", "unet.onnx,-quantised-per-tensor-uint8-×-int8"),
     *("silero_vad.onnx-silero-vad", "silero_vad_16k_sequence.onnx-silero-vad"),

@@ -1,7 +1,7 @@
 """Prints how accurate gradients of whole networks are, and which networks have one: `python -m tests.accuracy`.
 
-python -m tests.accuracy             every network of every source; about an hour on one core
-python -m tests.accuracy resnet tf   those with one of the texts in their name, exporter or source
+`python -m tests.accuracy from_pytorch resnet` measures those with every one of the words in their source, name or
+exporter; all of them take about an hour on one core.
 """
 
 from __future__ import annotations
@@ -32,9 +32,12 @@ def main(texts: list[str]) -> None:
             figures = f"{found.angle:.1e} | {own} | {found.norm:.1e} | {found.value:.1e} | {found.seconds:.1f}"
             print(f"| {case.name} | {case.exporter} | {found.nodes} | {figures} |", flush=True)
         gc.collect()
-    print("\n| model | exporter | differentiable |\n|---|---|---|")
+    print("\n| model | exporters | differentiable |\n|---|---|---|")
+    alike: dict[tuple[str, str], list[str]] = {}
     for case, found in rows:
-        print(f"| {case.name} | {case.exporter} | {verdict(found)} |")
+        alike.setdefault((case.name, verdict(found)), []).append(case.exporter)
+    for (name, answer), exporters in alike.items():
+        print(f"| {name} | {', '.join(exporters)} | {answer} |")
     good = [case for case, found in rows if isinstance(found, Measured) and found]
     print(f"\n{len(rows)} exports; {len(good)} compared, with 1 − cos < {ANGLE:g}", flush=True)
 
@@ -58,13 +61,12 @@ def tried(case: Case) -> Measured | str:
 
 
 def verdict(found: Measured | str) -> str:
+    """Whether there is a gradient, and in what way not."""
     if isinstance(found, str):
         return f"not compared: {found}"
     if found.refused:
         return f"no: {found.refused}"
-    return "yes" + (
-        f", approximately: {'; '.join(dict.fromkeys(found.approximations))}" if found.approximations else ""
-    )
+    return "; ".join(("yes", *dict.fromkeys(found.approximations)))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import inspect
 import logging
 import sys
 import warnings
@@ -101,11 +102,10 @@ def export(network: Network, exporter: str, folder: Path) -> onnxviz.Model:
     path = folder / "m.onnx"
     if exporter == "onnxviz.convert":
         shapes = [(None, *x.shape[1:]) for x in point]
-        names = [name for name, _ in zip(_arguments(module), point, strict=False)]
+        names = inspect.signature(module.forward).parameters
         shape = shapes[0] if len(shapes) == 1 else dict(zip(names, shapes, strict=True))
         return onnxviz.convert(module, output=path, input_shape=shape, verify=False)
     inputs = [f"x{index}" for index in range(len(point))]
-    arguments = tuple(point)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # both exporters announce what will change in them
         logging.disable(logging.WARNING)
@@ -118,13 +118,7 @@ def export(network: Network, exporter: str, folder: Path) -> onnxviz.Model:
                 options = {"dynamo": True, "dynamic_shapes": tuple({0: batch} for _ in point), "verbose": False}
             else:
                 options = {"dynamo": True, "optimize": False, "verbose": False}
-            torch.onnx.export(module, arguments, path, input_names=inputs, **options)
+            torch.onnx.export(module, tuple(point), path, input_names=inputs, **options)
         finally:
             logging.disable(logging.NOTSET)
     return onnxviz.load(path)
-
-
-def _arguments(module: torch.nn.Module) -> list[str]:
-    import inspect
-
-    return list(inspect.signature(module.forward).parameters)
