@@ -58,5 +58,5 @@ def test_gradient(case, tmp_path):
     # A number near a Relu's kink may fall on its other side in float32; PyTorch's own says how far that goes.
     assert found.angle < max(ANGLE, 2 * found.own)
     assert found.norm < 1e-2
-    assert found.value < (0.1 if found.approximations else 1e-4)
+    assert found.value < (0.1 if found.approximations else 1e-3)
     assert not found.warnings
