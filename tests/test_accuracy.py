@@ -34,6 +34,19 @@ QUICK = {
     *("unet.onnx,-quantised-per-channel-int8-×-int8", "unet.onnx,-quantised-per-tensor-uint8-×-int8"),
     *("silero_vad.onnx-silero-vad", "silero_vad_16k_sequence.onnx-silero-vad"),
 }
+# Exports that cannot run, whoever differentiates them, and recurrent networks.
+REFUSED = {
+    "EfficientNetB0-tf2onnx": "inputs that the network has not",
+    "models.two_in_two_out-tf2onnx": "inputs that the network has not",
+    "models.open_size-tf2onnx": "Erfc",
+    "models.grouped-tf2onnx": "StatefulPartitionedCall",
+    "silero_vad.onnx-silero-vad": "If",
+    "silero_vad_16k_op15.onnx-silero-vad": "If",
+    "silero_vad_16k_sequence.onnx-silero-vad": "LSTM",
+    "silero_vad_half.onnx-silero-vad": "If",
+    "silero_vad_op18_ifless.onnx-silero-vad": "If",
+    "silero_vad_openvino_16k.onnx-silero-vad": "LSTM",
+}
 CASES = [case for source in SOURCES for case in cases(source)]
 
 
@@ -51,8 +64,8 @@ def test_gradient(case, tmp_path):
         if find_spec(package) is None:
             pytest.skip(f"{package} is not installed (tests/requirements-files.txt)")
     found = measure(case, tmp_path)
-    if case.truth is None:
-        assert "If" in found.refused or "LSTM" in found.refused
+    if case.label in REFUSED:
+        assert REFUSED[case.label] in found.refused
         return
     assert not found.refused
     # A number near a Relu's kink may fall on its other side in float32; PyTorch's own says how far that goes.

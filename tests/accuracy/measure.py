@@ -106,6 +106,9 @@ def measure(case: Case, folder: Path) -> Measured:
         return Measured("; ".join(reasons), support.approximations, nodes, seconds)
     truth = case.truth(folder, gradient)
     names = [port.name for port in model.inputs]
+    if len(names) > len(truth.feeds):
+        reason = f"the export asks for inputs that the network has not: {', '.join(names[len(truth.feeds) :])}"
+        return Measured(reason, support.approximations, nodes, seconds)
     result = gradient.session(threads=1).run(dict(zip(names, truth.feeds, strict=True)), truth.seed)
     wanted = {name: index for index, name in enumerate(names) if name in result.gradients}
     assert sorted(wanted.values()) == [i for i, expected in enumerate(truth.gradients) if expected is not None]
