@@ -21,15 +21,16 @@ from accuracy.measure import ANGLE, Case, Measured, measure
 
 def main(texts: list[str]) -> None:
     """Measures and prints a row at a time, then what is differentiable."""
-    print("| model | exporter | nodes | 1 − cos | the framework's own float32 | length | value | seconds |")
-    print("|---|---|---|---|---|---|---|---|", flush=True)
+    print("| model | exporter | nodes | 1 − cos | same sides of kinks | PyTorch's float32 | length | value | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|", flush=True)
     rows = []
     for case in chosen(texts):
         found = tried(case)
         rows.append((case, found))
         if isinstance(found, Measured) and not found.refused and case.truth:
             own = f"{found.own:.1e}" if found.own else ""
-            figures = f"{found.angle:.1e} | {own} | {found.norm:.1e} | {found.value:.1e} | {found.seconds:.1f}"
+            held = "" if found.held is None else f"{found.held:.1e}"
+            figures = f"{found.angle:.1e} | {held} | {own} | {found.norm:.1e} | {found.value:.1e} | {found.seconds:.1f}"
             print(f"| {case.name} | {case.exporter} | {found.nodes} | {figures} |", flush=True)
         gc.collect()
     print("\n| model | exporters | differentiable |\n|---|---|---|")

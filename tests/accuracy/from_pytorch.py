@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 import importlib
 import inspect
@@ -17,6 +18,7 @@ import torch
 
 import onnxviz
 from accuracy import torchvision_networks
+from accuracy.kinks import on_the_sides_of
 from accuracy.measure import Case, Truth
 from onnxviz.gradients import Gradient
 
@@ -77,7 +79,15 @@ def _built(network: Network) -> tuple[torch.nn.Module, list[torch.Tensor]]:
 
 
 def _truth(network: Network, folder: Path, gradient: Gradient) -> Truth:
-    return _exact(network)
+    return dataclasses.replace(_exact(network), held=functools.partial(_held, network, folder, gradient))
+
+
+def _held(network: Network, folder: Path, gradient: Gradient) -> list[np.ndarray | None]:
+    module, point = _built(network)
+    truth = _exact(network)
+    feeds = dict(zip(gradient.wrt, truth.feeds, strict=True)) | {gradient.seed: truth.seed}
+    with on_the_sides_of(gradient, feeds, folder):
+        return _autograd(copy.deepcopy(module).double(), [x.double() for x in point])[1]
 
 
 @functools.lru_cache(maxsize=1)

@@ -27,6 +27,7 @@ class Truth:
         value: of the first output.
         gradients: in the order of `feeds`; None for an input that the output does not depend on.
         own: the gradients in the framework's float32, where the ones above are float64: how far rounding alone goes.
+        held: gives the gradients with Relu and MaxPool on the sides of their kinks that the run took.
     """
 
     feeds: list[np.ndarray]
@@ -34,6 +35,7 @@ class Truth:
     value: np.ndarray
     gradients: list[np.ndarray | None]
     own: list[np.ndarray | None] = field(default_factory=list)
+    held: Callable[[], list[np.ndarray | None]] | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class Measured:
         norm: ratio of the lengths, less 1.
         value: largest difference of the target over its largest magnitude.
         own: 1 − cosine of the framework's float32 gradient; 0 where that is what is compared with.
+        held: 1 − cosine where no number is on the other side of a kink; measured only where `angle` is too large.
         warnings: what the run said.
     """
 
@@ -86,10 +89,11 @@ class Measured:
     norm: float = float("nan")
     value: float = float("nan")
     own: float = 0.0
+    held: float | None = None
     warnings: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return not self.refused and self.angle < ANGLE and self.norm < 1e-2
+        return not self.refused and (self.angle if self.held is None else self.held) < ANGLE and self.norm < 1e-2
 
 
 def measure(case: Case, folder: Path) -> Measured:
@@ -118,14 +122,16 @@ def measure(case: Case, folder: Path) -> Measured:
 
     found = np.concatenate([result.gradients[name].astype(np.float64).ravel() for name in wanted])
     expected = joined(truth.gradients)
+    apart = angle(found, expected)
     return Measured(
         "",
         support.approximations,
         nodes,
         seconds,
-        angle(found, expected),
+        apart,
         abs(float(np.linalg.norm(found) / np.linalg.norm(expected)) - 1),
         relative(result.value, truth.value),
         angle(joined(truth.own), expected) if truth.own else 0.0,
+        angle(found, joined(truth.held())) if apart >= ANGLE and truth.held is not None else None,
         result.warnings,
     )
