@@ -8,7 +8,7 @@ MODEL := models/classifier.onnx
 PHOTO := models/photos/cat.jpg
 JOBS ?= 2
 
-.PHONY: demo test test-all lint bench wheel clean
+.PHONY: demo test test-all lint bench accuracy wheel clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/onnxviz layers $(MODEL)
@@ -36,6 +36,10 @@ lint: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks
 
+# Gradients of whole networks beside their frameworks' own: an hour.
+accuracy: $(VENV)/.test
+	$(BIN)/python -m tests.accuracy
+
 wheel: $(VENV)/.test
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -51,7 +55,8 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(PIP) --editable .
 	@touch $@
 
-# silero-vad is here for its .onnx files; its own requirements (torch, torchaudio) are of no use to them.
+# silero-vad is here for its .onnx files; its own requirements (torch, torchaudio) are of no use to them. torchvision is
+# here for its architectures; its own requirement is a torch for CUDA.
 $(VENV)/.test: $(VENV)/.installed pyproject.toml tests/requirements-files.txt
 	$(PIP) --editable '.[test]'
 	$(PIP) --no-deps --requirement tests/requirements-files.txt

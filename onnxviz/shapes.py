@@ -6,11 +6,15 @@ model comes from a stranger, so it runs in a worker that may die; the table is t
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import IO
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -20,13 +24,101 @@ from onnxviz.scopes import all_graphs, subgraph_path, subgraphs
 from onnxviz.symbols import Dim, carry_names
 
 TIMEOUT_SECONDS = 30.0
+# Models and what is inferred of them pass the pipes behind their length in eight bytes.
 _WORKER = """
 import sys
 sys.path[:] = {path!r}
 import onnx.shape_inference
-data = onnx.shape_inference.infer_shapes(sys.stdin.buffer.read(), data_prop=True)
-sys.stdout.buffer.write(data if isinstance(data, bytes) else data.SerializeToString())
+while length := int.from_bytes(sys.stdin.buffer.read(8), "little"):
+    data = onnx.shape_inference.infer_shapes(sys.stdin.buffer.read(length), data_prop=True)
+    data = data if isinstance(data, bytes) else data.SerializeToString()
+    sys.stdout.buffer.write(len(data).to_bytes(8, "little") + data)
+    sys.stdout.buffer.flush()
 """
+
+
+class Inference:
+    """onnx's shape inference in a worker process, started at the first model; to be used as a context."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+
+    def __enter__(self) -> Inference:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.kill()
+        self._ended()
+
+    def infer(self, model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+        """The model with shapes, and ""; or the model itself, and why nothing could be inferred."""
+        try:
+            process = self._started()
+        except OSError as error:
+            return model, f"shape inference could not be started: {error}"
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(TIMEOUT_SECONDS, stop)
+        timer.start()
+        try:
+            data = _exchanged(process, model.SerializeToString())
+        except OSError:
+            data = None
+        finally:
+            timer.cancel()
+        if late.is_set():
+            self._ended()
+            return model, f"shape inference took more than {TIMEOUT_SECONDS:.0f} s"
+        if data is None:
+            return model, f"shape inference failed: {self._ended()}"
+        try:
+            return onnx.ModelProto.FromString(data), ""
+        except DecodeError:
+            return model, "shape inference gave an unreadable model"
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            code = _WORKER.format(path=sys.path)
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the worker has ended
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+            )
+        return self._process
+
+    def _ended(self) -> str:
+        """Why the worker ended: the last line that it wrote, or its exit code; waits for it."""
+        process, self._process = self._process, None
+        if process is None or self._errors is None:
+            return ""
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        code = process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        self._errors.close()
+        return lines[-1] if lines else f"exit {code}"
+
+
+def _exchanged(process: subprocess.Popen[bytes], data: bytes) -> bytes | None:
+    """What the worker answers, None if it dies over it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(len(data).to_bytes(8, "little") + data)
+    process.stdin.flush()
+    length = int.from_bytes(process.stdout.read(8), "little")
+    answer = process.stdout.read(length)
+    return answer if length and len(answer) == length else None
 
 
 class Shapes:
@@ -35,10 +127,17 @@ class Shapes:
     Args:
         model: a skeleton with functions inlined; not changed.
         inputs: sizes of inputs that the model leaves open, by input name.
+        inference: a worker that runs already; by default one is started, and ended behind it.
     """
 
-    def __init__(self, model: onnx.ModelProto, inputs: Mapping[str, Sequence[int]] | None = None) -> None:
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        inputs: Mapping[str, Sequence[int]] | None = None,
+        inference: Inference | None = None,
+    ) -> None:
         self._model = model
+        self._inference = inference
         if inputs:
             self._model = onnx.ModelProto()
             self._model.CopyFrom(model)
@@ -94,26 +193,10 @@ class Shapes:
 
     @cached_property
     def _inferred(self) -> tuple[onnx.ModelProto, str]:
-        code = _WORKER.format(path=sys.path)
-        try:
-            worker = subprocess.run(
-                [sys.executable, "-P", "-c", code],
-                input=self._model.SerializeToString(),
-                capture_output=True,
-                timeout=TIMEOUT_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return self._model, f"shape inference took more than {TIMEOUT_SECONDS:.0f} s"
-        except OSError as error:
-            return self._model, f"shape inference could not be started: {error}"
-        if worker.returncode != 0:
-            lines = worker.stderr.decode("utf-8", "replace").strip().splitlines()
-            return self._model, "shape inference failed: " + (lines[-1] if lines else f"exit {worker.returncode}")
-        try:
-            return onnx.ModelProto.FromString(worker.stdout), ""
-        except DecodeError:
-            return self._model, "shape inference gave an unreadable model"
+        if self._inference is not None:
+            return self._inference.infer(self._model)
+        with Inference() as inference:
+            return inference.infer(self._model)
 
     @cached_property
     def _values(self) -> dict[tuple[str, str], ValueInfoProto]:

@@ -19,6 +19,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 keras = pytest.importorskip("keras")
 pytest.importorskip("tf2onnx")
+from keras_networks import images, numbers, shaken  # noqa: E402, F401 - of no use without Keras
 
 layers = keras.layers
 conversion = importlib.import_module("onnxviz.convert").conversion
@@ -35,11 +36,6 @@ FOLLOWED = {"relu", "relu6", "sigmoid", "tanh", "leaky_relu", "silu", "gelu", "e
 @pytest.fixture(scope="module")
 def models():
     return importable("models.keras_models")
-
-
-def numbers(variable):
-    """A copy of a variable's value, read past Keras, whose own way warns under NumPy 2."""
-    return np.array(variable.value.numpy())
 
 
 def outputs_of(model, inputs):

@@ -45,3 +45,9 @@ def relative(actual: np.ndarray, expected: np.ndarray) -> float:
     largest = np.abs(expected.astype(np.float64)).max() if expected.size else 0.0
     gap = np.abs(actual.astype(np.float64) - expected.astype(np.float64)).max() if expected.size else 0.0
     return float(gap / largest) if largest else float(gap)
+
+
+def angle(one: np.ndarray, other: np.ndarray) -> float:
+    """1 − cosine between two gradients."""
+    one, other = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
+    return float(1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other))

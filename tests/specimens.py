@@ -65,6 +65,44 @@ def light() -> list[Path]:
     return sorted(folder.glob("light_*.onnx"))
 
 
+def filled(proto):
+    """Random weights for the wheel's networks, whose own are constants such as 0.02 everywhere.
+
+    They keep the scale: fan-in for kernels, about one for variances. Names of what ConstantOfShape makes.
+    """
+    rng = np.random.default_rng(0)
+    shapes = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    readers = {name: (node, index) for node in proto.graph.node for index, name in enumerate(node.input)}
+    found = {}
+    for node in proto.graph.node:
+        if node.op_type != "ConstantOfShape":
+            continue
+        shape = tuple(int(size) for size in shapes[node.input[0]])
+        reader, index = readers[node.output[0]]
+        if reader.op_type == "Unsqueeze":
+            reader, index = readers[reader.output[0]]
+        if len(shape) > 1:
+            fan_in = int(np.prod(shape[1:]))
+            found[node.output[0]] = rng.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
+        elif reader.op_type == "Mul" or (reader.op_type == "BatchNormalization" and index in (1, 4)):
+            found[node.output[0]] = rng.uniform(0.5, 1.5, shape).astype(np.float32)
+        else:
+            found[node.output[0]] = rng.uniform(-0.1, 0.1, shape).astype(np.float32)
+    return found
+
+
+def with_weights(proto, weights):
+    """The model with initializers in the place of the nodes that made constants."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    nodes = [node for node in copy.graph.node if node.output[0] not in weights]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del copy.graph.node[:]
+    copy.graph.node.extend(copies)
+    copy.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in weights.items())
+    return copy
+
+
 def silero() -> list[Path]:
     """silero-vad's models: 1-D convolutions, some inside If. Found without importing the package, which needs torch."""
     spec = find_spec("silero_vad")

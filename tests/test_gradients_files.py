@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 import pytest
 import zoo
-from oracles import relative, untouched
-from specimens import light
+from oracles import angle, relative, untouched
+from specimens import filled, light, with_weights
 
 import onnxviz
 from onnxviz.gradients import add_gradient, grad_support, self_check
@@ -18,49 +18,6 @@ torch = pytest.importorskip("torch", reason="the oracle is PyTorch's autograd: p
 import torch_graph  # noqa: E402 - of no use without torch
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
-
-
-def angle(one, other):
-    one, other = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
-    return 1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-
-
-def filled(proto):
-    """Random weights for the wheel's networks, whose own are constants such as 0.02 everywhere.
-
-    They keep the scale: fan-in for kernels, about one for variances. Names of what ConstantOfShape makes.
-    """
-    rng = np.random.default_rng(0)
-    shapes = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
-    readers = {name: (node, index) for node in proto.graph.node for index, name in enumerate(node.input)}
-    found = {}
-    for node in proto.graph.node:
-        if node.op_type != "ConstantOfShape":
-            continue
-        shape = tuple(int(size) for size in shapes[node.input[0]])
-        reader, index = readers[node.output[0]]
-        if reader.op_type == "Unsqueeze":
-            reader, index = readers[reader.output[0]]
-        if len(shape) > 1:
-            fan_in = int(np.prod(shape[1:]))
-            found[node.output[0]] = rng.normal(0, np.sqrt(2 / fan_in), shape).astype(np.float32)
-        elif reader.op_type == "Mul" or (reader.op_type == "BatchNormalization" and index in (1, 4)):
-            found[node.output[0]] = rng.uniform(0.5, 1.5, shape).astype(np.float32)
-        else:
-            found[node.output[0]] = rng.uniform(-0.1, 0.1, shape).astype(np.float32)
-    return found
-
-
-def with_weights(proto, weights):
-    """The model with initializers in the place of the nodes that made constants."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    nodes = [node for node in copy.graph.node if node.output[0] not in weights]
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del copy.graph.node[:]
-    copy.graph.node.extend(copies)
-    copy.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in weights.items())
-    return copy
 
 
 @pytest.mark.parametrize("path", light(), ids=lambda path: path.stem)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from gradient_cases import Case, check, seeded
+
+import onnxviz
+from onnxviz.gradients import add_gradient
 
 pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
@@ -306,3 +310,30 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_rule(case):
     check(case)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("shape", [[4], [2, 2]])
+def test_gather_from_computed_positions(axis, shape):
+    """PyTorch's exporter computes positions from strides where the batch is open; some may occur twice."""
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]>
+        g (float[n, 5, 3] x) => (float y) <int64 three = {{3}}, int64[1] one = {{-1}}, int64[{len(shape)}] form =
+           {{{", ".join(map(str, shape))}}}> {{
+            s = Shape (x)
+            more = Concat<axis = 0> (s, one)
+            m = Mod (more, three)
+            i = Reshape (m, form)
+            y = Gather<axis = {axis}> (x, i)
+        }}"""
+    )
+    x = seeded(4, 5, 3)
+    positions = np.asarray([4 % 3, 2, 0, 2]).reshape(shape)
+    seed = seeded(*np.take(x, positions, axis).shape)
+    found = add_gradient(onnxviz.load(proto)).session().run({"x": x}, seed)
+    np.testing.assert_array_equal(found.value, np.take(x, positions, axis))
+    expected = np.zeros(x.shape, np.float64)
+    flat = np.moveaxis(expected, axis, 0)
+    into = np.moveaxis(seed, range(axis, axis + len(shape)), range(len(shape)))
+    np.add.at(flat, positions, into)
+    np.testing.assert_allclose(found.gradients["x"], expected, rtol=1e-6)

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch_networks
-from oracles import relative
+from oracles import angle, relative
 
 import onnxviz
 from onnxviz.gradients import add_gradient, self_check
@@ -53,12 +53,6 @@ def autograd(module, x, seed):
     value = exact(point)
     value.backward(seed.double())
     return value.detach().numpy(), point.grad.numpy()
-
-
-def angle(one, other):
-    """1 − cosine between two gradients."""
-    one, other = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
-    return 1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other)
 
 
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])

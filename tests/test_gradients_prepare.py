@@ -302,3 +302,49 @@ def test_weights_stay_in_the_file(tmp_path):
     value = evaluator.run(None, {"x": x})[0]
     slope = (seed * (evaluator.run(None, {"x": x + found})[0] - value)).sum()  # the model is linear
     np.testing.assert_allclose(slope, (found.astype(np.float64) ** 2).sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("split", "parts"),
+    [
+        ("SplitToSequence<axis = 1> (x, three)", [slice(0, 3), slice(3, 6), slice(6, 7)]),
+        ("SplitToSequence<axis = -1> (x, sizes)", [slice(0, 1), slice(1, 5), slice(5, 7)]),
+        ("SplitToSequence<axis = 1> (x)", [slice(0, 1), slice(1, 2), slice(2, 3)]),
+        ("SplitToSequence<axis = 1, keepdims = 0> (x)", [0, 1, 2]),
+    ],
+)
+def test_a_list_of_parts_is_taken_apart(split, parts):
+    """As PyTorch's exporter writes `split`, `chunk` and `unbind` where it is not let to optimise."""
+    proto = onnx.parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 18]>
+        g (float[n, 7] x) => (float p0, float p1, float p2) <int64 three = {{3}}, int64[3] sizes = {{1, 4, 2}},
+           int64 first = {{0}}, int64 second = {{1}}, int64 third = {{2}}> {{
+            parts = {split}
+            p0 = SequenceAt (parts, first)
+            p1 = SequenceAt (parts, second)
+            p2 = SequenceAt (parts, third)
+        }}"""
+    )
+    model = onnxviz.load(proto)
+    x = np.random.default_rng(0).normal(size=(2, 7)).astype(np.float32)
+    for index, part in enumerate(parts):
+        seed = np.random.default_rng(1).normal(size=x[:, part].shape).astype(np.float32)
+        found = add_gradient(model, of=f"p{index}").session().run({"x": x}, seed)
+        np.testing.assert_array_equal(found.value, x[:, part])
+        expected = np.zeros_like(x)
+        expected[:, part] = seed
+        np.testing.assert_array_equal(found.gradients["x"], expected)
+
+
+def test_a_list_whose_parts_are_not_known_is_refused():
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        g (float[n, 7] x, int64 which) => (float y) <int64 three = {3}, int64 last = {-1}> {
+            parts = SplitToSequence<axis = 1> (x, three)
+            one = SequenceAt (parts, which)
+            two = SequenceAt (parts, last)
+            y = Add (one, two)
+        }"""
+    )
+    blocking = grad_support(onnxviz.load(proto)).blocking
+    assert {one.op for one in blocking} == {"SplitToSequence", "SequenceAt"}

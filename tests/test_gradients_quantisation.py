@@ -71,9 +71,35 @@ def test_quantised_tensors_are_moved_about_between():
     x = case.given["x"]
     session = add_gradient(built(case), of="y").session()
     seed = np.arange(24, dtype=np.float32).reshape(session.value({"x": x}).shape)
-    inside = (x > -1.28) & (x < 1.27)
+    inside = (x > -1.285) & (x < 1.275)
     expected = seed.reshape(4, 2, 3).transpose(1, 2, 0) * inside
     np.testing.assert_array_equal(session.run({"x": x}, seed).gradients["x"], expected)
+
+
+def test_the_mask_is_that_of_pytorchs_fake_quantize():
+    """The bounds pass, and half a step beyond them, which still rounds to them."""
+    torch = pytest.importorskip("torch", reason="the oracle is PyTorch's autograd: pip install torch")
+    case = quantised("bounds", 0.25, np.uint8(3), x=(8,))
+    x = np.asarray([-1.0, -0.88, -0.8, -0.75, 0.0, 63.0, 63.12, 63.13], np.float32)
+    point = torch.tensor(x, requires_grad=True)
+    torch.fake_quantize_per_tensor_affine(point, 0.25, 3, 0, 255).sum().backward()
+    assert point.grad.tolist() == [0, 0, 1, 1, 1, 1, 1, 0]
+    found = add_gradient(built(case), of="y").session().run({"x": x}, np.ones(8)).gradients["x"]
+    np.testing.assert_array_equal(found, point.grad.numpy())
+
+
+def test_what_was_quantised_before_passes_a_second_time():
+    """As behind a MaxPool, whose output is quantised as its input was: all numbers stand on steps, also the last."""
+    again = [
+        ("DequantizeLinear", ["y0", "s", "z"], "r"),
+        ("QuantizeLinear", ["r", "s", "z"], "q"),
+        ("DequantizeLinear", ["q", "s", "z"], "y"),
+    ]
+    given = {"x": np.asarray([-0.1, 0.001, 1, 2.549, 2.6], np.float32), "s": np.float32(0.01), "z": np.uint8(0)}
+    then = tuple(helper.make_node(op, inputs, [output]) for op, inputs, output in again)
+    case = Case("QuantizeLinear", "twice", given, constant=("s", "z"), opset=21, then=then)
+    found = add_gradient(built(case), of="y").session().run({"x": given["x"]}, np.ones(5)).gradients["x"]
+    assert found.tolist() == [0, 1, 1, 1, 0]
 
 
 def test_the_result_says_that_it_is_approximate():

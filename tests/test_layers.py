@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.layer import CONVOLUTIONS
 from onnxviz.model import Model, load
+from onnxviz.shapes import Inference
 from onnxviz.tables import output_shape, weight_shape
 
 # S1: what Keras prints for VGG16: position among Keras' layers, name, filters (HWIO), output.
@@ -216,6 +217,25 @@ def test_shapes_survive_a_crash_of_inference(monkeypatch: pytest.MonkeyPatch) ->
     model = load(zoo.model("classifier"))
     assert model.layers[0].output_shape is None
     assert "shape inference failed" in model.shapes.failure
+
+
+def test_a_worker_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This one gives back the first model it gets and ends."""
+    echo = "import sys; n = sys.stdin.buffer.read(8); m = sys.stdin.buffer.read(int.from_bytes(n, 'little'))\n"
+    monkeypatch.setattr("onnxviz.shapes._WORKER", echo + "sys.stdout.buffer.write(n + m)  # {path}")
+    proto = zoo.model("classifier")
+    with Inference() as inference:
+        answers = [inference.infer(proto) for _ in range(3)]
+    assert [bool(failure) for _, failure in answers] == [False, True, False]
+    assert "exit 0" in answers[1][1]
+    assert all(found == proto for found, _ in answers)
+
+
+def test_inference_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxviz.shapes._WORKER", "import time; time.sleep(100)  # {path}")
+    monkeypatch.setattr("onnxviz.shapes.TIMEOUT_SECONDS", 0.3)
+    with Inference() as inference:
+        assert "took more than" in inference.infer(zoo.model("classifier"))[1]
 
 
 def test_unsorted_nodes_are_sorted() -> None:

@@ -1,11 +1,12 @@
 """An `.onnx` graph run by PyTorch, operator by operator, so that its autograd can be asked: an oracle for any file.
 
 Written from the ONNX operator specification; only what classic convolutional networks use. It shares nothing with
-onnxviz' rules: the way back is PyTorch's.
+onnxviz' rules: the way back is PyTorch's. Rounding to integers is passed straight through, where it does not saturate.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ from onnx import numpy_helper
 _NUMBERS = ("Shape", "Constant", "ConstantOfShape", "Gather", "Unsqueeze", "Squeeze", "Concat", "Cast")
 
 
-def run(proto: onnx.ModelProto, feeds, output, *, replace=None):
+def run(proto: onnx.ModelProto, feeds, output, *, replace=None, held=None):
     """The value of `output`; `feeds` are float64 tensors.
 
     Args:
@@ -24,15 +25,26 @@ def run(proto: onnx.ModelProto, feeds, output, *, replace=None):
         feeds: by input name.
         output: a tensor of the main graph.
         replace: other values for constants, by name.
+        held: what QuantizeLinear rounds to, by the name of its output, in place of rounding.
     """
     import torch
 
-    values = {t.name: torch.tensor(_double(numpy_helper.to_array(t))) for t in proto.graph.initializer}
+    stored = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    values = {name: torch.tensor(_double(array)) for name, array in stored.items()}
     values.update(feeds)
     for node in proto.graph.node:
         name = node.output[0]
+        if node.op_type == "QuantizeLinear":
+            limits = np.iinfo(stored[node.input[2]].dtype)
+            known = torch.tensor(_double(held[name])).double() if held else None
+            values[name] = _rounding().apply(values[node.input[0]], *_grid(node, values), limits.min, limits.max, known)
+            continue
         if replace and name in replace:
             values[name] = torch.tensor(_double(replace[name]))
+            continue
+        if node.op_type == "DequantizeLinear":
+            scale, zero = _grid(node, values)
+            values[name] = (values[node.input[0]].double() - zero) * scale
             continue
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         inputs = [values[i] if i else None for i in node.input]
@@ -40,6 +52,37 @@ def run(proto: onnx.ModelProto, feeds, output, *, replace=None):
         for key, value in zip(node.output, found if isinstance(found, tuple) else (found,), strict=False):
             values[key] = value
     return values[output]
+
+
+def _grid(node, values):
+    """Scale and zero point, as they are, or one for each index of the axis."""
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    rank = values[node.input[0]].ndim
+    scale, zero = (values[name].double() for name in node.input[1:3])
+    if scale.numel() == 1:
+        return scale.reshape(()), zero.reshape(())
+    along = [-1 if i == axis % rank else 1 for i in range(rank)]
+    return scale.reshape(along), zero.reshape(along)
+
+
+@functools.cache
+def _rounding():
+    """The straight-through estimator (Bengio et al. 2013), zero where the integers' range cuts off."""
+    import torch
+
+    class Rounding(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x, scale, zero, low, high, known):
+            steps = torch.round(x / scale) + zero
+            context.save_for_backward((steps >= low) & (steps <= high), scale)
+            return torch.clamp(steps, low, high) if known is None else known
+
+        @staticmethod
+        def backward(context, g):
+            inside, scale = context.saved_tensors
+            return g * inside / scale, None, None, None, None, None
+
+    return Rounding
 
 
 def _double(array):
@@ -100,9 +143,11 @@ def _run_node(torch, op, a, x, outputs):
         return torch.tensor(_double(numpy_helper.to_array(a["value"])))
     simple = {
         "Relu": lambda: torch.relu(x[0]),
+        "Clip": lambda: torch.clamp(x[0], *x[1:3]),
         "Sigmoid": lambda: torch.sigmoid(x[0]),
         "Add": lambda: x[0] + x[1],
         "Mul": lambda: x[0] * x[1],
+        "MatMul": lambda: x[0] @ x[1],
         "Sum": lambda: sum(x[1:], x[0]),
         "Concat": lambda: torch.cat(x, a["axis"]),
         "Transpose": lambda: x[0].permute(a["perm"]),

@@ -105,6 +105,11 @@ class Value:
     def _mask(self, op_type: str, other: Value | float) -> Value:
         return self.op(op_type, other).cast(self.element_type)
 
+    @property
+    def shape(self) -> Value:
+        """Its shape, as an integer tensor."""
+        return Value(self.builder, self.op("Shape").name, TensorProto.INT64)
+
     def cast(self, element_type: int) -> Value:
         """The value in another type."""
         return Value(self.builder, self.op("Cast", to=element_type).name, element_type)
@@ -220,8 +225,7 @@ class Builder:
             if dims is not None and len(known) == len(dims):
                 self._shapes[tensor] = self.integers(known)
             else:
-                shape = self.op("Shape", self.tensor(tensor))
-                self._shapes[tensor] = Value(self, shape.name, TensorProto.INT64)
+                self._shapes[tensor] = self.tensor(tensor).shape
         return self._shapes[tensor]
 
     def zeros(self, shape: Value, element_type: int) -> Value:

@@ -32,7 +32,7 @@ _RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLi
 
 
 def fold(
-    model: onnx.ModelProto, shapes: Shapes, file: TensorFile, folder: Path
+    model: onnx.ModelProto, shapes: Shapes, file: TensorFile, folder: Path, read: dict[str, Array | None]
 ) -> tuple[bool, dict[str, tuple[Dim, ...]]]:
     """Replaces, in place, what is constant and small by its value, and an If whose condition is constant by its branch.
 
@@ -41,12 +41,13 @@ def fold(
         shapes: of `model` as it is.
         file: reads constants.
         folder: where the model's external data lie.
+        read: constants read at an earlier turn, by name, None for large ones; more are put in.
 
     Returns:
         Whether anything was replaced; what stands behind may then be known too. And short vectors of integers by name,
         such as list a shape; open sizes in them are names or None.
     """
-    folding = _Folding(model, shapes, file)
+    folding = _Folding(model, shapes, file, read)
     folding.read()
     folding.run(folder)
     changed = folding.replace() | _decide(model.graph, folding.known)
@@ -63,11 +64,11 @@ class _Folding:
         waiting: nodes that have only small constants as inputs.
     """
 
-    def __init__(self, model: onnx.ModelProto, shapes: Shapes, file: TensorFile) -> None:
+    def __init__(self, model: onnx.ModelProto, shapes: Shapes, file: TensorFile, read: dict[str, Array | None]) -> None:
         self.model = model
         self.graph = model.graph
         self.shapes = shapes
-        self.known = _small_constants(self.graph, file)
+        self.known = _small_constants(self.graph, file, read)
         self.stored = frozenset(self.known)
         self.sizes: dict[str, list[Dim]] = {}
         self.waiting: list[NodeProto] = []
@@ -189,18 +190,18 @@ class _Folding:
         return True
 
 
-def _small_constants(graph: GraphProto, file: TensorFile) -> dict[str, Array]:
-    """Values of small initializers and Constant nodes."""
+def _small_constants(graph: GraphProto, file: TensorFile, read: dict[str, Array | None]) -> dict[str, Array]:
+    """Values of small initializers and Constant nodes; those in `read` are not read again."""
     scope = Scope(graph)
     constants = Constants(file)
     names = [tensor.name for tensor in graph.initializer if math.prod(tensor.dims) <= SMALL]
     names += [node.output[0] for node in graph.node if node.op_type == "Constant" and node.output]
-    found = {}
     for name in names:
-        constant = constants.find(scope, name)
-        if constant is not None and math.prod(constant.shape) <= SMALL and constant.array.dtype.isbuiltin == 1:
-            found[name] = constant.array
-    return found
+        if name not in read:
+            constant = constants.find(scope, name)
+            small = constant is not None and math.prod(constant.shape) <= SMALL and constant.array.dtype.isbuiltin == 1
+            read[name] = constant.array if constant is not None and small else None
+    return {name: array for name in names if (array := read[name]) is not None}
 
 
 def _decide(graph: GraphProto, known: dict[str, Array]) -> bool:

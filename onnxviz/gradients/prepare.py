@@ -13,14 +13,15 @@ from onnxviz.errors import InputError
 from onnxviz.gradients.corrections import correct
 from onnxviz.gradients.fold import fold
 from onnxviz.gradients.precision import widen
+from onnxviz.gradients.sequences import take_apart
 from onnxviz.gradients.upgrade import outdated, upgrade
 from onnxviz.model import Model
 from onnxviz.scopes import Scope, plain_domain
-from onnxviz.shapes import Shapes
+from onnxviz.shapes import Inference, Shapes
 from onnxviz.symbols import Dim
 from onnxviz.text import dims as shown
 from onnxviz.text import printable
-from onnxviz.weights import Constant, Constants
+from onnxviz.weights import Array, Constant, Constants
 
 # Each turn may make known what the next one needs; most models take one or two, ShuffleNet one for each shuffle.
 MAX_TURNS = 32
@@ -142,13 +143,17 @@ def _prepared(model: Model, shapes: Mapping[str, tuple[int | str | None, ...]]) 
     _pin(model, graph, shapes)
     _forget_sizes(graph)
     file = model.constants.file
-    inferred = Shapes(proto)
-    for _ in range(MAX_TURNS):
-        folded, vectors = fold(proto, inferred, file, model.folder)
-        corrected = correct(graph, inferred, vectors)
-        if not corrected and (not folded or _all_known(graph, inferred)):
-            break
-        inferred = Shapes(proto)
+    take_apart(graph, Constants(file))
+    read: dict[str, Array | None] = {}
+    with Inference() as inference:
+        inferred = Shapes(proto, inference=inference)
+        for _ in range(MAX_TURNS):
+            folded, vectors = fold(proto, inferred, file, model.folder, read)
+            corrected = correct(graph, inferred, vectors)
+            if not corrected and (not folded or _all_known(graph, inferred)):
+                break
+            inferred = Shapes(proto, inference=inference)
+        inferred.of("")  # while there is a worker
     return Prepared(proto, inferred, model, widened)
 
 

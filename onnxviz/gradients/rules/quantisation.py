@@ -21,7 +21,11 @@ HOW = "rounding is taken as the identity (straight through), saturation as zero 
 
 @rule("QuantizeLinear")
 def quantize_linear(step: Step) -> Value:
-    """x̄ = g where (q_min − zero)·scale < x < (q_max − zero)·scale."""
+    """x̄ = g where q_min ≤ round(x / scale) + zero ≤ q_max: where the integers' range cuts nothing off.
+
+    So does PyTorch's `fake_quantize_per_tensor_affine`. Half a step is left beyond either bound: numbers that stand on
+    it, as all do that were quantised before, or that a sum brings to 0, are not thrown about by float32's rounding.
+    """
     scale = step.constant(1, "scale")
     zero = step.constant(2, "zero point") if step.has(2) else None
     if zero is not None:
@@ -34,10 +38,10 @@ def quantize_linear(step: Step) -> Value:
     step.approximate(HOW)
     low, high = _limits(dtype)
     offset = 0.0 if zero is None else zero.astype(np.float64)
-    bounds = [((limit - offset) * scale.astype(np.float64)) for limit in (low, high)]
+    bounds = [((limit - offset) * scale.astype(np.float64)) for limit in (low - 0.5, high + 0.5)]
     x = step.x
     below, above = (step.builder.constant(_along(step, bound).astype(x.dtype)) for bound in bounds)
-    return step.g * (x > below) * (x < above)
+    return step.g * (x >= below) * (x <= above)
 
 
 @rule("DequantizeLinear")

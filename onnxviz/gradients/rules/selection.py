@@ -62,6 +62,8 @@ def _picked(size: int, start: int, end: int, by: int) -> Array:
 @rule("Gather")
 def gather(step: Step) -> Value:
     """x̄ = g added at the positions that were picked."""
+    if step.stored(1) is None:
+        return _gathered(step)
     positions = np.asarray(step.constant(1, "indices"))
     axis = step.attribute("axis", 0) % step.rank(step.x)
     (size,) = step.sizes(step.x, [axis])
@@ -73,6 +75,19 @@ def gather(step: Step) -> Value:
         behind = step.sizes(step.x, range(axis + 1, step.rank(step.x)))
         g = g.reshape([*before, positions.size, *behind])
     return put_back(step, g, axis, positions.reshape(-1) % size, size)
+
+
+def _gathered(step: Step) -> Value:
+    """The same where positions are computed, as by PyTorch's exporter for strides with an open batch."""
+    rank = step.rank(step.x)
+    axis = step.attribute("axis", 0) % rank
+    behind = step.sizes(step.x, range(axis + 1, rank))
+    picked = step.g.reshape([*[0] * axis, -1, *behind])
+    positions = step.input(1).reshape([*[1] * axis, -1, *[1] * len(behind)])
+    if rank > 1:
+        positions = positions.expand(picked.shape)
+    zeros = step.builder.zeros_like(step.node.input[0], step.g.element_type)
+    return zeros.op("ScatterElements", positions, picked, axis=axis, reduction="add")
 
 
 @rule("GatherElements")
