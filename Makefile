@@ -8,7 +8,7 @@ MODEL := models/classifier.onnx
 PHOTO := models/photos/cat.jpg
 JOBS ?= 2
 
-.PHONY: demo test test-all lint bench wheel clean
+.PHONY: demo test test-all lint bench bench-quality wheel clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/onnxviz layers $(MODEL)
@@ -36,6 +36,10 @@ lint: $(VENV)/.test
 bench: $(VENV)/.bench
 	$(BIN)/python -m tests.benchmarks
 
+# Pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more.
+bench-quality: $(VENV)/.quality
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks quality
+
 wheel: $(VENV)/.test
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -59,4 +63,9 @@ $(VENV)/.test: $(VENV)/.installed pyproject.toml tests/requirements-files.txt
 
 $(VENV)/.bench: $(VENV)/.installed pyproject.toml
 	$(PIP) --editable '.[bench]'
+	@touch $@
+
+# These want old versions of what is here; they run with the new ones.
+$(VENV)/.quality: $(VENV)/.test $(VENV)/.bench tests/requirements-quality.txt
+	$(PIP) --no-deps --requirement tests/requirements-quality.txt
 	@touch $@
