@@ -8,7 +8,7 @@ MODEL := models/classifier.onnx
 PHOTO := models/photos/cat.jpg
 JOBS ?= 2
 
-.PHONY: demo test test-all lint bench accuracy wheel clean
+.PHONY: demo test test-all lint bench bench-quality accuracy wheel clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/onnxviz layers $(MODEL)
@@ -40,6 +40,10 @@ bench: $(VENV)/.bench
 accuracy: $(VENV)/.test
 	$(BIN)/python -m tests.accuracy
 
+# Pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more.
+bench-quality: $(VENV)/.bench
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks quality
+
 wheel: $(VENV)/.test
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -62,6 +66,8 @@ $(VENV)/.test: $(VENV)/.installed pyproject.toml tests/requirements-files.txt
 	$(PIP) --no-deps --requirement tests/requirements-files.txt
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.installed pyproject.toml
+# The alternatives; some want old versions of what is here, and run with the new ones.
+$(VENV)/.bench: $(VENV)/.test tests/requirements-bench.txt
 	$(PIP) --editable '.[bench]'
+	$(PIP) --no-deps --requirement tests/requirements-bench.txt
 	@touch $@

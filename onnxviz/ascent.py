@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
@@ -52,7 +53,7 @@ class Climb:
 
     Attributes:
         steps: number of gradient steps.
-        rate: Adam's step size, in units of the parameters.
+        rate: Adam's step size, in units of the parameters, at the start.
         leak: slope of the targets' own activations where they cut, in the first half and while they are silent.
         transforms: random movements; none for the picture as it is.
         seed: of everything random.
@@ -63,6 +64,14 @@ class Climb:
     leak: float
     transforms: tuple[Transform, ...]
     seed: int
+
+    def rate_at(self, step: int) -> float:
+        """Adam's step size: half a cosine down to 0 where what is climbed is moved about, else constant.
+
+        Adam gives each frequency steps of one size, however weak its gradient: at a constant rate, the fine detail
+        that random movements ask for now and deny then stays in the picture as noise. (Loshchilov & Hutter 2017)
+        """
+        return self.rate * (1 + math.cos(math.pi * step / self.steps)) / 2 if self.transforms else self.rate
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,6 +211,7 @@ class Batch:
                 best.keep(self._middle(images), trace[:, step], step)
             moved |= gradient.reshape(len(moved), -1).any(axis=1)
             gradient = warp.adjoint(gradient) + self._picture_slope(images)
+            adam.rate = how.rate_at(step)
             parameters = adam.step(parameters, self.parametrisation.pull(images, gradient))
             if not moved.all() and step < RESTARTS:
                 lively = self.parametrisation.start(self.sources) * np.float32(LIVELIER ** (step + 1))

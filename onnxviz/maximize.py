@@ -23,7 +23,7 @@ from onnxviz.inputs import Given, reading, samples
 from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, load
 from onnxviz.objectives import Class, Filter, Objective, parts
-from onnxviz.parametrisation import Fourier, Parametrisation, Pixels
+from onnxviz.parametrisation import DECAY, Fourier, Parametrisation, Pixels
 from onnxviz.studio import DEFAULT_MEMORY, Studio, Wanted
 from onnxviz.synthetic import Made, SyntheticInputs, Target
 from onnxviz.targets import class_names, filter_count, find_layer, scores
@@ -66,7 +66,7 @@ def maximize(
     jitter: int | None = None,
     transforms: Transforms = "standard",
     rate: float = 0.05,
-    decay: float = 1.0,
+    decay: float = DECAY,
     leak: float = 0.1,
     seed: int = 0,
     preprocess: str | Preprocessing = "auto",
@@ -94,8 +94,8 @@ def maximize(
         jitter: pixels, the largest shift; None: 16, less where a side is under 224.
         transforms: "standard" (jitter, scale ±10 %, rotation ±10°), "jitter", "none", or values of
             `onnxviz.transforms`.
-        rate: Adam's step size.
-        decay: of the Fourier parametrisation: how much harder high frequencies are; 1 as in photos.
+        rate: Adam's step size at the start; it falls to 0 where transforms are drawn, else it stays.
+        decay: of the Fourier parametrisation: how much harder high frequencies are; 1 is as in photos.
         leak: slope of the target's own Relu or Clip where it gives nothing, 0…1, in the first half of the steps and
             while the target is silent; 0 for the true gradient throughout.
         seed: of starts, movements and drawn filters. Same seed, same pictures.

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from onnxviz.ascent import Adam
+from onnxviz.ascent import Adam, Climb
 from onnxviz.canvas import Canvas, canvas
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.images import NAMED, Preprocessing
@@ -83,7 +83,7 @@ def test_colours_are_lucids():
 
 
 def test_low_frequencies_are_scaled_by_the_longest_side():
-    scale = Fourier((1, 8, 16)).scale
+    scale = Fourier((1, 8, 16), decay=1).scale
     assert scale[0, 1] == 16 / 4  # one cycle in 16 pixels
     assert scale[4, 0] == pytest.approx(2 / 4)  # half a cycle a pixel
     assert scale[1, 0] == pytest.approx(8 / 4)
@@ -91,7 +91,7 @@ def test_low_frequencies_are_scaled_by_the_longest_side():
 
 def test_the_mean_moves_faster_than_lucids_and_slower_than_pixels_about_it():
     """Equal changes of every coefficient, in random directions: the mean lies between, as a geometric mean."""
-    way = Fourier((1, 32, 24))
+    way = Fourier((1, 32, 24), decay=1)
     planes = way.plane(noise(300, *way.start([np.random.default_rng(0)]).shape[1:], seed=8))
     means = planes.mean(axis=(1, 2, 3))
     about = (planes - means[:, None, None, None]).std()
@@ -417,6 +417,16 @@ def test_class_names_come_from_the_model():
 
 
 # --- Adam ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_rate_falls_only_where_something_moves():
+    moving, still = (Climb(8, 0.05, 0, transforms, 0) for transforms in ((Jitter(1),), ()))
+    rates = [moving.rate_at(step) for step in range(8)]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] == 0.05
+    assert rates[4] == pytest.approx(0.025)
+    assert 0 < rates[7] < 0.002
+    assert {still.rate_at(step) for step in range(8)} == {0.05}
 
 
 def test_adam_is_adam():

@@ -182,9 +182,16 @@ BENCHMARKS = {
 def main() -> int:
     """Prints the table; exit code 1 if an aim is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; all without")
+    every = f"of {', '.join(BENCHMARKS)}; all without; or quality, alone"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=every)
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of each measurement")
+    parser.add_argument("--folder", default="bench/quality", help="where quality keeps its pictures")
+    parser.add_argument("--seeds", type=int, default=5, help="starts of each of quality's pictures")
     options = parser.parse_args()
+    if options.names == ["quality"]:
+        from tests.benchmarks import quality
+
+        return quality.main(options.folder, options.seeds)
     unknown = set(options.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")

@@ -157,10 +157,29 @@ def convert_by_keras(name: str, file: str) -> Callable[[], object]:
     return lambda: model.export(file, format="onnx", verbose=False)
 
 
+def paint(tool: str, network: str, layer: str, folder: str, seeds: str) -> Callable[[], object]:
+    """Pictures (filters, H, W, 3) that a tool makes for filters of a layer, kept in the folder, a file a seed."""
+    import painters
+    import quality
+    import trained
+
+    target = trained.Target(network, layer, folder)
+    filters, _ = target.filters()
+
+    def run() -> None:
+        for seed in range(int(seeds)):
+            file = quality.file_of(folder, network, layer, tool, seed)
+            if not file.exists():
+                quality.write(file, painters.PAINTERS[tool](target, filters, seed))
+
+    return run
+
+
 WORK = {
     "convert": convert,
     "convert-by-keras": convert_by_keras,
     "make-vgg16": make_vgg16,
+    "paint": paint,
     "first-map": first_map,
     "first-map-by-hand": first_map_by_hand,
     "all-maps": all_maps,
