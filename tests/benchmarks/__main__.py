@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import platform
 import signal
 import statistics
@@ -18,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,11 +51,14 @@ class Row:
     holds: bool | None
 
 
-def work(name: str, *arguments: str) -> Measured:
+def work(name: str, *arguments: str, threads: int | None = None) -> Measured:
     """Runs `tests/benchmarks/work.py NAME ARGUMENTS` and reads what it measured of itself."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)} if threads else None
     command = [sys.executable, str(Path(__file__).with_name("work.py")), name, *arguments]
     started = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         peak = 0
         while True:
             try:
@@ -170,12 +175,60 @@ def conversion(model: str, repeat: int) -> list[Row]:
     return rows
 
 
+# Layers that are maximised: of onnxviz' own classifier, of EfficientNet-Lite0 and of HED's VGG16.
+MAXIMIZED = ("classifier conv3", "lite0 _blocks.4._expand_conv", "hed block3_conv2")
+
+
+# One thread, since that is what can be compared.
+step = partial(work, threads=1)
+
+
+def gradient(model: str, repeat: int) -> list[Row]:
+    """Value and gradient with respect to the input, one image, one thread, beside torch's autograd."""
+    rows, ratios = [], []
+    for name, title in (("vgg16", "VGG16 to conv4_3"), ("resnet18", "ResNet18"), ("mobilenet_v2", "MobileNetV2")):
+        ours, theirs = alternate(repeat, partial(step, "gradient", name), partial(step, "gradient-by-torch", name))
+        ratios.append(theirs.seconds / ours.seconds)
+        rows.append(step_row(f"gradient of {title}; torch eager", ours, theirs, 1.3))
+    mean = statistics.geometric_mean(ratios)
+    return [*rows, Row("the three, geometric mean", "", "", f"{mean:.2f}×", "≥ 1.6×", mean >= 1.6)]
+
+
+def maximize(model: str, repeat: int) -> list[Row]:
+    """Steps of activation maximisation, beside tf-keras-vis and a loop written in PyTorch, on the same weights."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for layer in MAXIMIZED:
+            for count in ("1", "6"):
+                case = (*layer.split(), count, folder)
+                ours, theirs, still, torch = alternate(
+                    repeat,
+                    partial(step, "maximize", *case),
+                    partial(step, "maximize-by-tf-keras-vis", *case),
+                    partial(step, "maximize-still", *case),
+                    partial(step, "maximize-by-torch", *case),
+                )
+                what = f"step of {layer}, {count} picture{'s' * (count != '1')}"
+                rows.append(step_row(f"{what}; tf-keras-vis", ours, theirs, 5))
+                rows.append(step_row(f"{what}, unmoved; torch loop", still, torch, 1.5))
+    return rows
+
+
+def step_row(what: str, ours: Measured, theirs: Measured, aim: float) -> Row:
+    """A row of two times in milliseconds."""
+    ratio = theirs.seconds / ours.seconds
+    return Row(what, f"{ours.seconds * 1e3:.1f} ms", f"{theirs.seconds * 1e3:.1f} ms", f"{ratio:.2f}×", f"≥ {aim:g}×",
+               ratio >= aim)  # fmt: skip
+
+
 BENCHMARKS = {
     "first-map": first_map,
     "all-maps": all_maps,
     "drawing": drawing,
     "command": command,
     "conversion": conversion,
+    "gradient": gradient,
+    "maximize": maximize,
 }
 
 
