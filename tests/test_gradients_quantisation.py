@@ -104,9 +104,8 @@ def test_what_was_quantised_before_passes_a_second_time():
 
 def test_the_result_says_that_it_is_approximate():
     gradient = add_gradient(built(CASES[0]), of="y")
-    assert gradient.approximations == (
-        "QuantizeLinear: rounding is taken as the identity (straight through), saturation as zero gradient",
-    )
+    (how,) = gradient.approximations
+    assert how.startswith("QuantizeLinear: rounding is taken as the identity (straight through), saturation as zero")
     assert grad_support(built(CASES[0])).approximations == gradient.approximations
 
 

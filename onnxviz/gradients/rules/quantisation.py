@@ -16,7 +16,10 @@ from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
 from onnxviz.weights import Array
 
-HOW = "rounding is taken as the identity (straight through), saturation as zero gradient"
+HOW = (
+    "rounding is taken as the identity (straight through), saturation as zero gradient; beside a gradient, values come "
+    "from float32 operators, some quantisation steps from those of onnxruntime's fused integer ones"
+)
 
 
 @rule("QuantizeLinear")
