@@ -34,11 +34,11 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python tests/benchmarks
 
 # Pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more.
 bench-quality: $(VENV)/.quality
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks quality
+	PYTHONPATH=$(VENV)/quality OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks quality
 
 wheel: $(VENV)/.test
 	rm -rf build dist
@@ -65,7 +65,7 @@ $(VENV)/.bench: $(VENV)/.installed pyproject.toml
 	$(PIP) --editable '.[bench]'
 	@touch $@
 
-# These want old versions of what is here; they run with the new ones.
+# These want old versions of what is here; they run with the new ones, away from what the tests see.
 $(VENV)/.quality: $(VENV)/.test $(VENV)/.bench tests/requirements-quality.txt
-	$(PIP) --no-deps --requirement tests/requirements-quality.txt
+	$(PIP) --no-deps --upgrade --target $(VENV)/quality --requirement tests/requirements-quality.txt
 	@touch $@
