@@ -34,15 +34,15 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m tests.benchmarks
+	PYTHONPATH=$(VENV)/alternatives $(BIN)/python tests/benchmarks
 
 # Gradients of whole networks beside their frameworks' own: an hour.
 accuracy: $(VENV)/.test
-	$(BIN)/python -m tests.accuracy
+	$(BIN)/python tests/accuracy
 
 # Pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more.
 bench-quality: $(VENV)/.bench
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks quality
+	PYTHONPATH=$(VENV)/alternatives OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks quality
 
 wheel: $(VENV)/.test
 	rm -rf build dist
@@ -66,8 +66,9 @@ $(VENV)/.test: $(VENV)/.installed pyproject.toml tests/requirements-files.txt
 	$(PIP) --no-deps --requirement tests/requirements-files.txt
 	@touch $@
 
-# The alternatives; some want old versions of what is here, and run with the new ones.
+# The alternatives; some want old versions of what is here, and run with the new ones. They lie apart: one brings a
+# package called tests.
 $(VENV)/.bench: $(VENV)/.test tests/requirements-bench.txt
 	$(PIP) --editable '.[bench]'
-	$(PIP) --no-deps --requirement tests/requirements-bench.txt
+	$(PIP) --no-deps --upgrade --target $(VENV)/alternatives --requirement tests/requirements-bench.txt
 	@touch $@

@@ -22,9 +22,9 @@ COLOURS: Array = (_COLOURS / np.linalg.norm(_COLOURS, axis=0).max()).astype(np.f
 # lucid's: spectra of this size make pictures near to grey, where a network's gradients are lively.
 DEVIATION = 0.01
 _SPECTRUM_DIVISOR = 4.0
-# Chosen by `python -m tests.benchmarks quality`: with 1, early filters get ragged patches and late ones a fine grain;
-# with 1.5 and more, late ones get glaring colours.
-DECAY = 1.4
+# Chosen by `python tests/benchmarks quality`: with 1, early filters get ragged patches and late ones a fine grain;
+# with 1.5, early ones get holes in their textures and late ones glaring colours.
+DECAY = 1.3
 
 
 class Parametrisation(Protocol):

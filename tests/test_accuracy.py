@@ -1,6 +1,6 @@
 """Whole networks of both frameworks, exported in every way, have their framework's own gradient: 1 − cos < 1e-4.
 
-`python -m tests.accuracy` prints the figures.
+`python tests/accuracy` prints the figures.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def maximize(
     transforms: Annotated[
         Literal["standard", "jitter", "none"], typer.Option(help="standard: jitter, scale ±10 %, rotation ±10°.")
     ] = "standard",
-    rate: Annotated[float, typer.Option(metavar="X", help="Adam's step size.")] = 0.05,
+    rate: Annotated[float, typer.Option(metavar="X", help="Adam's step size at the start.")] = 0.05,
     seed: SeedOption = 0,
     preprocess: PreprocessOption = "auto",
     fixed: Annotated[

@@ -1,4 +1,4 @@
-"""Gradients of whole networks beside those of the frameworks they come from; `python -m tests.accuracy` prints them."""
+"""Gradients of whole networks beside those of the frameworks they come from; `python tests/accuracy` prints them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Prints how accurate gradients of whole networks are, and which networks have one: `python -m tests.accuracy`.
+"""Prints how accurate gradients of whole networks are, and which networks have one: `python tests/accuracy`.
 
-`python -m tests.accuracy from_pytorch resnet` measures those with every one of the words in their source, name or
+`python tests/accuracy from_pytorch resnet` measures those with every one of the words in their source, name or
 exporter; all of them take about an hour on one core.
 """
 

@@ -66,7 +66,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of a case; see the columns of `python -m tests.accuracy`.
+    """What came of a case; see the columns of `python tests/accuracy`.
 
     Attributes:
         refused: why there is no gradient, "" where there is one.

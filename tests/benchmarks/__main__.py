@@ -1,4 +1,4 @@
-"""Runs the benchmarks and prints their table: `make bench`, or `python -m tests.benchmarks [NAME ...]`.
+"""Runs the benchmarks and prints their table: `make bench`, or `python tests/benchmarks [NAME ...]`.
 
 Each measurement is a fresh process that prints its seconds and peak memory; ours and the alternative's alternate, and
 the median of the repetitions counts. Absolute figures drift with the machine, the ratios hardly do.
@@ -242,9 +242,9 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5, help="starts of each of quality's pictures")
     options = parser.parse_args()
     if options.names == ["quality"]:
-        from tests.benchmarks import quality
+        import quality
 
-        return quality.main(options.folder, options.seeds)
+        return quality.main(work, options.folder, options.seeds)
     unknown = set(options.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")

@@ -1,4 +1,4 @@
-"""How good the pictures of `onnxviz.maximize` are beside others': `python -m tests.benchmarks quality`.
+"""How good the pictures of `onnxviz.maximize` are beside others': `python tests/benchmarks quality`.
 
 Real trained weights; 3 layers of 3 networks, 8 filters each, 5 seeds, 256 steps, pictures of one size, lucent's and
 tf-keras-vis' defaults. All are judged by the same run of the network in onnxruntime, on the final picture in 0…1, not
@@ -10,14 +10,11 @@ After a change to `maximize`, remove `*-onnxviz-*.npy`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from painters import STEPS
 from trained import NETWORKS, Target
 
@@ -122,10 +119,8 @@ def sheet(pictures: list[np.ndarray], file: Path) -> None:
     image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST).save(file)
 
 
-def main(folder: str, seeds: int) -> int:
-    """Makes what pictures are missing and prints the table; exit code 1 if an aim is missed."""
-    from tests.benchmarks.__main__ import work
-
+def main(work: Callable[..., object], folder: str, seeds: int) -> int:
+    """Makes what pictures are missing, by pieces of `work`, and prints the table; exit code 1 if an aim is missed."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     print(f"{seeds} seeds, {STEPS} steps. Activations: ours to theirs; the aim is 1× or more, high frequencies at most "
           "theirs.\n")  # fmt: skip
