@@ -121,14 +121,12 @@ def test_a_sum_of_objectives_climbs_as_in_torch(exported):
     module, path = exported
     way = Fourier((3, 40, 36))
     wanted = [Filter("6", number) - 0.3 * Filter("6", 0) for number in FILTERS]
-    found = maximize(path, wanted, steps=STEPS, preprocess="torch", **STILL)
-    sources = [np.random.default_rng((0, 0, 0)) for _ in FILTERS]
+    found = maximize(path, wanted, steps=STEPS, preprocess="torch", seed=1, **STILL)
+    sources = [np.random.default_rng((1, 0, 0)) for _ in FILTERS]
 
     def sums(values):
         maps = values.mean(dim=(2, 3))
         return maps[range(3), FILTERS] - 0.3 * maps[:, 0]
 
     trace, _ = plain_loop(module, way, torch.tensor(way.start(sources)), NAMED["torch"], sums)
-    gaps = sorted(apart(found.trace, trace))  # as above, one of three may meet a tie
-    assert gaps[1] < 1e-4
-    assert gaps[2] < 2e-2
+    assert apart(found.trace, trace).max() < 1e-4
