@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,16 @@ class Value:
         builder: what the nodes are appended to.
         name: the tensor's name.
         element_type: its `TensorProto.DataType`.
+        spread: of the gradient with respect to a MaxPool's input, where it comes from; else None.
     """
 
-    __slots__ = ("builder", "element_type", "name")
+    __slots__ = ("builder", "element_type", "name", "spread")
 
     def __init__(self, builder: Builder, name: str, element_type: int) -> None:
         self.builder = builder
         self.name = name
         self.element_type = element_type
+        self.spread: Spread | None = None
 
     def __repr__(self) -> str:
         return f"Value({self.name!r})"
@@ -98,6 +101,13 @@ class Value:
         """1 where the two agree, else 0."""
         return self._mask("Equal", other)
 
+    def positive(self) -> Value:
+        """1 where > 0, else 0, of a tensor without negative numbers."""
+        if self.element_type != TensorProto.FLOAT:
+            return self > 0.0
+        # One node, that is two thirds of the time; what is below 3e-39 counts as a fraction.
+        return self.op("HardSigmoid", alpha=float(np.finfo(np.float32).max), beta=0.0)
+
     def between(self, low: Value | float, high: Value | float) -> Value:
         """1 where low < value < high, else 0."""
         return self.op("Greater", low).op("And", self.op("Less", high)).cast(self.element_type)
@@ -153,6 +163,23 @@ class Value:
         for axis, before, behind in zip(axes, begin, end, strict=True):
             pads[axis], pads[axis + rank] = before, behind
         return self.op("Pad", self.builder.integers(pads))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How a gradient was spread over windows, each to the place of its maximum.
+
+    A mask that depends on the input's value is the same for the maximum, so it may be applied before: to fewer numbers.
+
+    Attributes:
+        g: with respect to the maxima.
+        maxima: the maxima.
+        spread: from the one to the gradient with respect to the input.
+    """
+
+    g: Value
+    maxima: Value
+    spread: Callable[[Value], Value]
 
 
 class Builder:

@@ -20,7 +20,10 @@ def relu(step: Step) -> Value:
     if step.mode != "plain":
         step.steered = True
         g = g.op("Relu")
-    return g if step.mode == "deconv" else g * (step.y > 0.0)
+    if step.mode == "deconv":
+        return g
+    pooled = g.spread
+    return pooled.spread(pooled.g * pooled.maxima.positive()) if pooled else g * step.y.positive()
 
 
 @rule("LeakyRelu")

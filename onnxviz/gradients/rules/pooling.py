@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from onnx import TensorProto
 
-from onnxviz.gradients.builder import Value
+from onnxviz.gradients.builder import Spread, Value
 from onnxviz.gradients.rules.windows import Window, repeated, slide_back, window
 from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
@@ -24,18 +25,27 @@ def max_pool(step: Step) -> Value:
     found = window(step, step.attribute("kernel_shape", [1]))
     if step.attribute("storage_order", 0):
         step.refuse("attribute-unsupported", "storage_order=1 is not supported")
-    g = step.g
-    if (
-        _tiles(step, found)
-        and g.element_type == TensorProto.FLOAT
-        and all(isinstance(dim, int) for dim in step.dims(step.x)[2:])
-    ):
-        return _repeated(step, g, found) * _first_maxima(step, found)
+    spread = _to_first_maxima(step, found)
+    value = spread(step.g)
+    value.spread = Spread(step.g, step.y, spread)
+    return value
+
+
+def _to_first_maxima(step: Step, found: Window) -> Callable[[Value], Value]:
+    """What spreads numbers, one a window, each to the place of the window's first maximum."""
+    known = all(isinstance(dim, int) for dim in step.dims(step.x)[2:])
+    if known and _tiles(step, found) and step.g.element_type == TensorProto.FLOAT:
+        first = _first_maxima(step, found)
+        return lambda g: _repeated(step, g, found) * first
     positions = step.output(1, TensorProto.INT64).reshape([-1])
-    zeros = step.builder.zeros(step.builder.count_of(step.node.input[0]), g.element_type)
     reduction = "none" if found.disjoint else "add"
-    flat = zeros.op("ScatterElements", positions, g.reshape([-1]), axis=0, reduction=reduction)
-    return flat.reshape(step.shape_of(step.x))
+
+    def scattered(g: Value) -> Value:
+        zeros = step.builder.zeros(step.builder.count_of(step.node.input[0]), g.element_type)
+        flat = zeros.op("ScatterElements", positions, g.reshape([-1]), axis=0, reduction=reduction)
+        return flat.reshape(step.shape_of(step.x))
+
+    return scattered
 
 
 def _first_maxima(step: Step, found: Window) -> Value:
