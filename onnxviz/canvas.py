@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,6 +70,7 @@ def canvas(
     model: Model,
     size: tuple[int, ...] | None = None,
     preprocess: str | Preprocessing = "auto",
+    fixed: Collection[str] = (),
 ) -> Canvas:
     """The canvas for a model.
 
@@ -78,10 +80,12 @@ def canvas(
         preprocess: as for `onnxviz.inputs.reading`; where nothing is known, signals and what has other than 1, 3 or
             4 channels get −1…1, since they are seldom brightnesses.
 
+        fixed: names of inputs that are given.
+
     Raises:
         InputError: the model has no input for pictures or signals, or not of that size.
     """
-    port = _input(model)
+    port = _input(model, fixed)
     assert port.shape is not None
     axes = dict(zip(port.layout, port.shape, strict=True))
     batch = axes.pop("N")
@@ -101,16 +105,20 @@ def canvas(
     return found
 
 
-def _input(model: Model) -> Port:
-    """The one input for pictures or signals."""
-    found = [port for port in model.inputs if port.layout]
+def _input(model: Model, fixed: Collection[str]) -> Port:
+    """The one input for pictures or signals that is not given."""
+    found = [port for port in model.inputs if port.layout and port.name not in fixed]
+    given = [port for port in model.inputs if port.layout and port.name in fixed]
+    if given and not found:
+        raise InputError(f"input '{printable(given[0].name)}' is the one that is made; it cannot be fixed")
     pictures = [port for port in found if len(port.layout) == 4]
     if len(found) > 1 and len(pictures) == 1:
         found = pictures
     there = ", ".join(f"{printable(port.name)} ({dims(port.shape)} {port.dtype})" for port in model.inputs) or "none"
     if len(found) != 1:
         many = "several inputs" if found else "no input"
-        raise InputError(f"{model.label} has {many} for pictures or signals, so none can be made: {there}")
+        what = f" (give all but one: --fixed {printable(found[-1].name)}=PATH, fixed=)" if found else ""
+        raise InputError(f"{model.label} has {many} for pictures or signals, so none can be made: {there}{what}")
     if not found[0].dtype.startswith("float"):
         raise InputError(
             f"input '{printable(found[0].name)}' of {model.label} takes {found[0].dtype}; only float inputs can be "

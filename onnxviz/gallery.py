@@ -68,6 +68,8 @@ class Gallery:
             stem = Path(explanation.sample).stem
             name = safe_name(number, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
             path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.suffix}"
+        if path is not None and number and not self.several:  # rows of one array, which the model takes at once
+            path = path.with_name(f"{path.stem}-{number}{path.suffix}")
         entry: dict[str, Any] = {**explanation.as_dict(), "file": None if path is None else str(path)}
         if checks is not None:
             sanity, faithfulness = checks
@@ -90,7 +92,7 @@ class Gallery:
             kept = ("version", "model", "versions", "preprocessing", "provider")
             self._manifest = {**{key: made[key] for key in kept}, "settings": asdict(explanation.settings)}
         if self.save is not None:
-            prefix = f"{safe_name(number, explanation.sample)}/" if self.several else ""
+            prefix = f"{safe_name(number, explanation.sample)}/" if self.several or number else ""
             self._arrays.update({f"{prefix}{name}": array for name, array in explanation.arrays().items()})
         return path
 

@@ -27,6 +27,7 @@ from onnxviz.parametrisation import DECAY, Fourier, Parametrisation, Pixels
 from onnxviz.studio import DEFAULT_MEMORY, Studio, Wanted
 from onnxviz.synthetic import Made, SyntheticInputs, Target
 from onnxviz.targets import class_names, filter_count, find_layer, scores
+from onnxviz.text import dims
 from onnxviz.transforms import Jitter, Transform, margin, standard, usual_jitter
 from onnxviz.weights import Array
 
@@ -113,12 +114,12 @@ def maximize(
     """
     opened = load(model)
     _check(steps, variants, rate, leak, seed, param)
-    frame = canvas(opened, size, preprocess)
+    frame = canvas(opened, size, preprocess, tuple(fixed or ()))
     targets = _targets(opened, layer, filters, random, class_, at, seed)
     how = Climb(steps, rate, leak, _moves(transforms, jitter, frame.size), seed)
     shape = (frame.channels, *(side + 2 * margin(how.transforms) for side in frame.size))
     way: Parametrisation = Fourier(shape, decay) if param == "fourier" else Pixels(shape)
-    others = _others(opened, fixed or {}, frame.port.name, preprocess)
+    others = _others(opened, fixed or {}, preprocess)
     studio = Studio(opened, frame, way, others, memory, provider, threads)
     asked = [pair for target in targets for pair in _wanted(opened, target, plus, variants, seed)]
     total = steps * sum(one.group.count for _, one in asked)
@@ -268,6 +269,8 @@ def _each(target: Target, count: int) -> list[Target]:
 
 def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) -> tuple[Transform, ...]:
     pixels = usual_jitter(size) if jitter is None else jitter
+    if pixels > max(size):
+        raise InputError(f"a jitter of {pixels} pixels moves pictures of {dims(size)} out of sight; give less")
     if not isinstance(transforms, str):
         return tuple(transforms)
     known: dict[str, tuple[Transform, ...]] = {
@@ -280,10 +283,8 @@ def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) ->
     return known[transforms]
 
 
-def _others(model: Model, fixed: Mapping[str, Given], port: str, preprocess: str | Preprocessing) -> dict[str, Array]:
+def _others(model: Model, fixed: Mapping[str, Given], preprocess: str | Preprocessing) -> dict[str, Array]:
     """The model's other inputs."""
-    if port in fixed:
-        raise InputError(f"input '{port}' is the one that is made; it cannot be fixed")
     if not fixed:
         return {}
     found = samples(model, fixed, reading(model, preprocess))

@@ -206,6 +206,8 @@ class Search:
     ) -> None:
         if count < 1:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
+        if not any(len(port.layout) == 4 for port in model.inputs):
+            raise InputError(f"{model.label} takes no pictures, and patches are cut from pictures; draw maps instead")
         for layer in layers:
             if layer.graph_scope.name:
                 raise SelectionError(f"layer '{layer.name}' is inside {layer.scope}; patches need the main graph")

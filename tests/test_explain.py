@@ -600,3 +600,61 @@ def test_a_wrong_gradient_is_told(monkeypatch):
     for method in ("saliency", "smooth-grad"):
         (warning,) = explain(classifier_proto(), x, method=method, samples=2).warnings
         assert "off the model's own slope" in warning
+
+
+def test_a_layer_of_another_inputs_branch_is_refused_and_never_chosen():
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=(4, 3, 3, 3)).astype(np.float32) for name in "wv"}
+    model = parsed(
+        """m (float[n, 3, 8, 8] x, float[n, 3, 8, 8] y) => (float[n, 4] z) {
+            a = Conv<pads=[1, 1, 1, 1]>(x, w)
+            b = Conv<pads=[1, 1, 1, 1]>(y, v)
+            s = Add(a, b)
+            p = GlobalAveragePool(s)
+            z = Flatten(p)
+        }""",
+        **weights,
+    )
+    fed = {name: rng.normal(size=(1, 3, 8, 8)).astype(np.float32) for name in "xy"}
+    for wrt, place in (("x", 0), ("y", 1)):
+        assert explain(model, fed, wrt=wrt, class_=1).layer == load(model).layer(place).name
+    with pytest.raises(SelectionError, match="does not depend on input 'x', which is explained"):
+        explain(model, fed, wrt="x", class_=1, layer=1)
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    for name in ("baseline", "noise"):
+        for value in (float("nan"), float("inf")):
+            with pytest.raises(InputError, match="it must be a finite number"):
+                explain(CLASSIFIER, CAT, method="occlusion", **{name: value})
+
+
+def test_names_of_classes_are_not_those_of_channels_inside():
+    x = np.random.default_rng(0).normal(size=(1, 3, 16, 12)).astype(np.float32)
+    names = list("abcde")
+    assert explain(named(classifier_proto(), names), x, class_=2, method="saliency").class_name == "c"
+    inner = explain(named(classifier_proto(), names), x, target="r1", region="all", class_=2, method="saliency")
+    assert inner.class_name == ""
+
+
+def named(proto, names):
+    """The model with names of classes in its metadata."""
+    proto.metadata_props.add(key="classes", value=json.dumps(names))
+    return proto
+
+
+def test_rows_that_a_model_takes_at_once_have_a_picture_each(tmp_path):
+    model = classifier_proto()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    onnx.save(model, tmp_path / "m.onnx")
+    rows = np.random.default_rng(0).normal(
+        size=(2, *(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:]))
+    )
+    np.save(tmp_path / "x.npy", rows.astype(np.float32))
+    for output, names in ((tmp_path / "out", ["x-saliency-1.png", "x-saliency.png"]), (tmp_path / "one.png", [])):
+        arguments = [str(tmp_path / "m.onnx"), str(tmp_path / "x.npy"), "--method", "saliency", "--class", "1", "-q"]
+        assert run(["explain", *arguments, "-o", str(output), "--save", str(tmp_path / "x.npz")]) == 0
+        assert not names or sorted(path.name for path in output.glob("*.png")) == names
+    assert sorted(path.name for path in tmp_path.glob("one*.png")) == ["one-1.png", "one.png"]
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert len([name for name in arrays.files if name.endswith("map")]) == 2

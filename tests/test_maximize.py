@@ -579,3 +579,25 @@ def test_a_wrong_gradient_is_told(monkeypatch):
     monkeypatch.setitem(RULES, ("", "Conv"), replace(rule, apply=lambda step: rule.apply(step) * 1.3))
     (warning,) = maximize(small(), 1, filters=[1, 2], steps=1, **STILL).warnings
     assert "69% off the model's own slope" in warning
+
+
+def test_jitter_beyond_the_picture_is_refused():
+    with pytest.raises(InputError, match="a jitter of 17 pixels moves pictures of 16x12 out of sight"):
+        maximize(small(), 1, filters=1, jitter=17)
+
+
+def test_of_two_pictures_one_may_be_given():
+    def picture(name):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3, 8, 8])
+
+    weight = np.random.default_rng(0).normal(size=(4, 3, 3, 3)).astype(np.float32)
+    nodes = [helper.make_node("Add", ["x", "y"], ["s"]), helper.make_node("Conv", ["s", "w"], ["z"], name="c")]
+    output = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 4, 6, 6])
+    graph = helper.make_graph(
+        nodes, "g", [picture("x"), picture("y")], [output], [numpy_helper.from_array(weight, "w")]
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    with pytest.raises(InputError, match="give all but one: --fixed y=PATH"):
+        maximize(model, 0, filters=0, steps=2)
+    found = maximize(model, 0, filters=0, steps=2, fixed={"y": np.zeros((1, 3, 8, 8), np.float32)}, preprocess="unit")
+    assert found.images.shape == (1, 8, 8, 3)

@@ -139,3 +139,12 @@ def test_command(tmp_path: Path, capsys):
     assert run([*arguments, "-o", str(tmp_path / "out.png")]) == 2
     assert run([*arguments, "-o", str(tmp_path / "out"), "--channels", "99"]) == 2
     assert "no filter 99" in capsys.readouterr().err
+
+
+def test_signals_have_no_patches():
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> m (float[1, 1, 8] x) => (float[1, 1, 6] y)
+        <float[1, 1, 3] w = {1, 2, 3}> { y = Conv(x, w) }"""
+    )
+    with pytest.raises(InputError, match="takes no pictures, and patches are cut from pictures"):
+        top_patches(model, np.zeros((1, 1, 8), np.float32))

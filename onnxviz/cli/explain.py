@@ -128,8 +128,10 @@ def explain(
     with counting(quiet, "explaining", len(given)) as bar:
         for explanation in explainer.each(given, how, on_error=skipped.add if several else None, progress=bar.part):
             checks = None
-            if sanity and explanation.map.any():  # of a map of zeros the warnings tell
+            if sanity and explanation.map.any():
                 checks = explain_sanity(explanation, seed=seed, progress=bar.part), explain_faithfulness(explanation)
+            elif sanity:
+                note(quiet, f"{explanation.sample}: a map of zeros has nothing to check")
             gallery.add(explanation, checks)
             bar.advance()
             where = f", {explanation.method} at {explanation.layer}" if explanation.layer else f", {explanation.method}"

@@ -267,9 +267,7 @@ class Explainer:
             method=self.method.name,
             signed=self.method.signed,
             class_=decided.class_ if decided.axis is not None else None,
-            class_name=self.names[decided.class_]
-            if decided.axis is not None and decided.class_ is not None and decided.class_ < len(self.names)
-            else "",
+            class_name=self._name(decided),
             classes=decided.classes,
             score=case.score,
             probability=None if chance is None else float(chance[0]),
@@ -291,6 +289,12 @@ class Explainer:
             model=self.model,
             case=case,
         )
+
+    def _name(self, decided: Aim) -> str:
+        """The class's name; names are the output's classes, not the channels of a tensor inside."""
+        number, one = decided.class_, decided.classes == 2 and len(self.names) == 1
+        there = decided.axis is not None and number is not None and (one or len(self.names) == decided.classes)
+        return self.names[number] if there and number is not None and number < len(self.names) else ""
 
     @property
     def _mode(self) -> Mode:

@@ -168,10 +168,17 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
         name, tensor = _named_layer(model, asked)
         if tensor != probe.target and tensor not in _ancestors(model, probe.target):
             raise SelectionError(f"'{printable(probe.target)}' does not depend on layer '{name}'; choose another")
+        if probe.port.name not in _ancestors(model, tensor):
+            raise SelectionError(
+                f"layer '{name}' does not depend on input '{printable(probe.port.name)}', which is explained; "
+                "choose another layer, or another input (--wrt NAME, wrt=…)"
+            )
         return name, tensor
     before = _ancestors(model, probe.target)
     there = [layer for layer in model.layers if not layer.graph_scope.name]
     there = [layer for layer in there if layer.taps["conv"] in {*before, probe.target}]
+    if len(model.inputs) > 1:
+        there = [layer for layer in there if probe.port.name in _ancestors(model, layer.taps["conv"])]
     found = [layer for layer in there if math.prod(_positions(case, layer.taps["conv"])) > 1]
     picture = case.base.ndim > 2 and math.prod(case.base.shape) > max(case.base.shape)
     if picture and len(found) > 1:

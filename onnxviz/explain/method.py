@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -43,6 +44,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}; it must be {least} or more")
+        for name in ("noise", "baseline"):
+            if not math.isfinite(getattr(self, name)):
+                raise InputError(f"{name} is {getattr(self, name)}; it must be a finite number")
         if not 0 < self.keep <= 1:
             raise InputError(f"keep is {self.keep:g}; it is a share, above 0 and up to 1")
         if not self.noise >= 0:
