@@ -232,8 +232,7 @@ class Explainer:
         """One sample, and what of it is scored."""
         bare = Case(self.probe, feeds, None, progress)
         decided = aim(self.target, bare.base, self._class, self._region, self.names)
-        one = decided.classes == 2 and len(self.names) == 1
-        if self._labelled and decided.axis is not None and len(self.names) != decided.classes and not one:
+        if self._labelled and decided.axis is not None and not self._named(decided):
             raise InputError(
                 f"{len(self.names)} names were given for {decided.classes} classes of '{printable(self.target.tensor)}'"
             )
@@ -290,11 +289,16 @@ class Explainer:
             case=case,
         )
 
+    def _named(self, decided: Aim) -> bool:
+        """Whether the names are those of what is scored, not of other classes; one may do for two."""
+        return len(self.names) in ({1, 2} if decided.classes == 2 else {decided.classes})
+
     def _name(self, decided: Aim) -> str:
-        """The class's name; names are the output's classes, not the channels of a tensor inside."""
-        number, one = decided.class_, decided.classes == 2 and len(self.names) == 1
-        there = decided.axis is not None and number is not None and (one or len(self.names) == decided.classes)
-        return self.names[number] if there and number is not None and number < len(self.names) else ""
+        """The class's name, "" where it has none."""
+        number = decided.class_
+        if decided.axis is None or number is None or not self._named(decided) or number >= len(self.names):
+            return ""
+        return self.names[number]
 
     @property
     def _mode(self) -> Mode:

@@ -161,24 +161,24 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
             convolution is its head, and the one before is taken.
 
     Raises:
-        SelectionError: there is no such layer, or none that the target depends on.
+        SelectionError: there is no such layer, or none between the explained input and the target.
     """
     model = probe.model
+    behind = _descendants(model, probe.port.name)
     if asked is not None:
         name, tensor = _named_layer(model, asked)
         if tensor != probe.target and tensor not in _ancestors(model, probe.target):
             raise SelectionError(f"'{printable(probe.target)}' does not depend on layer '{name}'; choose another")
-        if probe.port.name not in _ancestors(model, tensor):
+        if tensor not in behind:
             raise SelectionError(
                 f"layer '{name}' does not depend on input '{printable(probe.port.name)}', which is explained; "
                 "choose another layer, or another input (--wrt NAME, wrt=…)"
             )
         return name, tensor
     before = _ancestors(model, probe.target)
+    wanted = behind & {*before, probe.target}
     there = [layer for layer in model.layers if not layer.graph_scope.name]
-    there = [layer for layer in there if layer.taps["conv"] in {*before, probe.target}]
-    if len(model.inputs) > 1:
-        there = [layer for layer in there if probe.port.name in _ancestors(model, layer.taps["conv"])]
+    there = [layer for layer in there if layer.taps["conv"] in wanted]
     found = [layer for layer in there if math.prod(_positions(case, layer.taps["conv"])) > 1]
     picture = case.base.ndim > 2 and math.prod(case.base.shape) > max(case.base.shape)
     if picture and len(found) > 1:
@@ -214,6 +214,15 @@ def _ancestors(model: Model, target: str) -> set[str]:
             if name not in found:
                 found.add(name)
                 waiting.append(name)
+    return found
+
+
+def _descendants(model: Model, source: str) -> set[str]:
+    """The tensors that depend on `source`, itself included."""
+    found = {source}
+    for node in model.proto.graph.node:
+        if not found.isdisjoint(reads(node)):
+            found.update(node.output)
     return found
 
 
