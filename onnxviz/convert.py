@@ -183,7 +183,7 @@ def conversion(
     with stage("folding"):
         folded = fold(traced.proto, traced.weights)
         _name_layers(folded.proto, opened)
-        notes = list(opened.notes)
+        notes: list[str] = []
         preprocessing = asked or opened.preprocessing
         _annotate(folded.proto, opened, preprocessing)
 
@@ -223,7 +223,7 @@ def conversion(
         versions=opened.versions,
         verification=verification,
         preprocessing=preprocessing,
-        notes=notes,
+        notes=[*opened.notes, *notes],  # the source may have found something out as it was compared
         seconds=seconds,
         files=files,
     )

@@ -22,7 +22,7 @@ def fuse(graph: GraphProto, known: dict[str, Known]) -> bool:
         known: values of constants; rearranged ones are added.
     """
     changed = False
-    for rewrite in (_bias, _one_dimensional, _reshaped_then_turned, _same_padding):
+    for rewrite in (_bias, _one_dimensional, _one_dimensional_in_place, _reshaped_then_turned, _same_padding):
         graph_view = _View(graph, known)
         for old, new in rewrite(graph_view):
             graph_view.replace(old, new)
@@ -155,6 +155,25 @@ def _one_dimensional(view: _View) -> Rewrites:
             current = one.output[0]
             new.append(one)
         new.append(helper.make_node("Transpose", [current], [stem], name=squeeze.name, perm=(0, 2, 1)))
+        yield [*old, squeeze], new
+
+
+def _one_dimensional_in_place(view: _View) -> Rewrites:
+    """As `_one_dimensional`, where channels come first already: nothing is turned."""
+    for unsqueeze in view.nodes:
+        if operator(unsqueeze) != "Unsqueeze" or _axes(view, unsqueeze) not in ((2,), (-2,)):
+            continue
+        old, flat, end = [unsqueeze], [], unsqueeze
+        while conv := next((one for op in _CONVOLUTIONS if (one := view.only_reader(end.output[0], op))), None):
+            old.append(conv)
+            flat.append(_flat(view, conv))
+            end = conv
+        squeeze = view.only_reader(end.output[0], "Squeeze")
+        if not flat or None in flat or squeeze is None or _axes(view, squeeze) not in ((2,), (-2,)):
+            continue
+        new = [one for one in flat if one is not None]
+        new[0].input[0] = unsqueeze.input[0]
+        new[-1].output[0] = squeeze.output[0]
         yield [*old, squeeze], new
 
 

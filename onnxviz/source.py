@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy.typing as npt
 import onnx
 
+from onnxviz.errors import ConversionError
 from onnxviz.images import Preprocessing
 
 Array = npt.NDArray[Any]
@@ -58,6 +59,10 @@ class SourceLayer:
     offset: Callable[[], Array] | None = None
     observed: bool = True
     activation: Callable[[Array], Array] | None = None
+
+
+class Unverifiable(ConversionError):
+    """The source model cannot be run here, for a reason that lies in this machine and not in the model."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,9 @@ class SourceModel(ABC):
         Args:
             feeds: arrays by input name.
             observe: paths of observed layers.
+
+        Raises:
+            Unverifiable: this machine cannot run it, whatever it is fed.
         """
 
 

@@ -22,7 +22,7 @@ from onnxviz.names import source_path
 from onnxviz.run import difference
 from onnxviz.runtime import Session
 from onnxviz.scopes import all_graphs
-from onnxviz.source import Array, SourceInput, SourceLayer, SourceModel
+from onnxviz.source import Array, SourceInput, SourceLayer, SourceModel, Unverifiable
 from onnxviz.text import dims
 
 # Largest difference allowed, as a share of the largest value of the tensor. Two frameworks that add the same float32
@@ -82,6 +82,7 @@ def verify(source: SourceModel, model: Model, preprocessing: Preprocessing | Non
 
     Raises:
         ConversionError: they differ; the message names the first layer that does, else the output.
+        Unverifiable: the source cannot be run on this machine.
     """
     compared, unused = _compare_filters(source, model)
     feeds, expected = _seeded_feeds(source, preprocessing)
@@ -303,6 +304,8 @@ def _seeded_feeds(
             try:
                 for index, fed in enumerate(feeds[: 1 + is_open]):
                     expected[index] = source.run(fed).outputs
+            except Unverifiable:
+                raise
             except Exception as error:  # too small for the network's strides: whatever its framework raises then
                 failure = error
             else:

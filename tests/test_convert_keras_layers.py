@@ -1,6 +1,10 @@
 """Keras layers of every kind, converted: convolutions, activations, loops, what only training does."""
 
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,23 +24,142 @@ from keras_checks import (
     run_untouched,
     sequential,
 )
+from onnxviz_converters.keras import KerasSource
 
 import onnxviz
 from onnxviz import ConversionError
 from onnxviz.names import LAYER_KEY
+from onnxviz.source import Unverifiable
+
+CHANNELS_FIRST = {"data_format": "channels_first"}
+
+
+def channels_first():
+    """A network of the kinds of layers that TensorFlow can run channels first with oneDNN's kernels only."""
+    image = keras.Input((3, 16, 20))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="c", **CHANNELS_FIRST)(image)
+    x = layers.BatchNormalization(axis=1)(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="softmax", name="soft", **CHANNELS_FIRST)(x)
+    x = layers.MaxPooling2D(**CHANNELS_FIRST)(x)
+    x = layers.DepthwiseConv2D(3, padding="same", name="d", **CHANNELS_FIRST)(x)
+    x = layers.Conv2DTranspose(5, 3, strides=2, padding="same", name="t", **CHANNELS_FIRST)(x)
+    x = layers.AveragePooling2D(2, **CHANNELS_FIRST)(x)
+    return randomised(keras.Model(image, x, name="m"))
 
 
 def test_channels_first(tmp_path):
-    model = sequential(
-        layers.Conv2D(4, 3, strides=2, padding="same", data_format="channels_first", name="c"),
-        layers.BatchNormalization(axis=1),
-        layers.MaxPooling2D(data_format="channels_first"),
-        shape=(3, 16, 20),
-    )
-    done = conversion(randomised(model), output=tmp_path / "m.onnx")
+    model = channels_first()
+    done = conversion(model, output=tmp_path / "m.onnx")
     assert done.model.inputs[0].shape == ("batch", 3, 16, 20)
-    assert (done.verification.maps, operators(done.model)["Transpose"]) == (1, 0)
+    assert (done.verification.maps, operators(done.model)["Transpose"]) == (4, 0)
     check_filters(done.model, flat_convolutions(model))
+
+
+@pytest.mark.parametrize(
+    ("layer", "rank"),
+    [
+        (layers.Conv1D(4, 3, name="c", **CHANNELS_FIRST), 1),
+        (layers.Conv3D(4, 3, name="c", **CHANNELS_FIRST), 3),
+        (layers.SeparableConv2D(4, 3, name="c", **CHANNELS_FIRST), 2),
+        (layers.Conv1DTranspose(4, 3, strides=2, name="c", **CHANNELS_FIRST), 1),
+        (layers.Conv3DTranspose(4, 2, strides=2, name="c", **CHANNELS_FIRST), 3),
+    ],
+    ids=lambda one: type(one).__name__ if isinstance(one, layers.Layer) else "",
+)
+def test_biases_of_channels_first(tmp_path, layer, rank):
+    model = sequential(layer, shape=(3, *[7, 8, 9][:rank]))
+    done = conversion(randomised(model), output=tmp_path / "m.onnx")
+    assert done.verification.max_rel_diff < 1e-5
+    check_filters(done.model, flat_convolutions(model))
+
+
+# In a program of its own: TensorFlow reads the option when it is loaded, here before onnxviz.
+KERNELS_OF_CHANNELS_FIRST = """
+import os, sys
+import keras, tensorflow as tf, numpy as np
+import onnxviz
+from test_convert_keras_layers import CHANNELS_FIRST, channels_first
+from onnxviz.convert import conversion
+model = channels_first()
+try:
+    model(np.zeros((1, 3, 16, 20), "float32"))
+except tf.errors.OpError:
+    print("no kernels")
+done = conversion(model)
+print(done.verification.maps, done.verification.max_rel_diff < 1e-5, sum("XLA" in note for note in done.notes))
+
+# What the converter saw is what Keras gives with the channels moved to the end, by itself.
+last = keras.Sequential([keras.Input((16, 20, 3)), keras.layers.Conv2D(4, 3, strides=2, padding="same", name="c")])
+last.set_weights(model.get_layer("c").get_weights())
+x = np.random.default_rng(0).normal(size=(2, 3, 16, 20)).astype("float32")
+truth = np.moveaxis(np.asarray(last(np.moveaxis(x, 1, -1))), -1, 1)
+maps = onnxviz.capture(done.model, x, layers="c", at="conv")["c"]
+print(np.abs(maps - truth).max() < 1e-5 * np.abs(truth).max())
+
+class Own(keras.layers.Layer):
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(3, 3, 3, 4), initializer="random_normal", name="kernel")
+    def call(self, x):
+        return tf.nn.conv2d(x, self.kernel, 1, "SAME", data_format="NCHW")
+
+own = keras.Sequential([keras.Input((3, 8, 8)), Own(name="own")], name="own")
+print(conversion(own).verification.max_rel_diff < 1e-5)
+own.export(sys.argv[1], verbose=False)
+done = conversion(sys.argv[1], allow_code_execution=True)
+print(done.verification.maps, done.verification.max_rel_diff < 1e-5)
+print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
+"""
+
+
+@pytest.mark.parametrize("option", ["0", "1", None])
+def test_channels_first_without_kernels_for_it(tmp_path, option):
+    """A right conversion is accepted whatever TensorFlow can run, and no option is set behind the user's back."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
+    if option is not None:
+        environment["TF_ENABLE_ONEDNN_OPTS"] = option
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", KERNELS_OF_CHANNELS_FIRST, str(tmp_path / "saved")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    lacking = lines[0] == "no kernels"
+    assert lacking or option != "0"
+    assert lines[lacking:] == [f"4 True {int(lacking)}", "True", "True", "1 True", str(option)]
+
+
+def test_channels_first_that_nothing_can_run(monkeypatch):
+    """What cannot be compared is said to be the machine's fault, with what to do; it converts unverified."""
+    tf = pytest.importorskip("tensorflow")
+
+    class Lacking(layers.Layer):
+        refuse = False
+
+        def call(self, x):
+            if tf.executing_eagerly():
+                raise tf.errors.UnimplementedError(None, None, "The Conv2D op currently only supports the NHWC format")
+            if self.refuse:
+                raise ValueError("XLA has no such operation")
+            return x
+
+    model = sequential(Lacking(name="lacking"), layers.Conv2D(2, 3, name="c"))
+    assert "compared through XLA" in " ".join(conversion(model).notes)
+    traced = KerasSource.trace
+
+    def trace(self, opset):
+        result = traced(self, opset)
+        model.layers[0].refuse = True
+        return result
+
+    monkeypatch.setattr(KerasSource, "trace", trace)
+    with pytest.raises(Unverifiable, match=r"no channels-first kernels for this processor.*TF_ENABLE_ONEDNN_OPTS=1"):
+        conversion(model)
+    model.layers[0].refuse = False
+    assert [layer.name for layer in conversion(model, verify=False).model.layers] == ["c"]
 
 
 @pytest.mark.parametrize("activation", ["softmax", "glu", "celu", "squareplus", "hard_silu", "mish", "log_softmax"])

@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from onnxviz.errors import CodeExecution, ConversionError
-from onnxviz.source import InputShape, Observed, SourceInput, SourceModel, Traced
-from onnxviz_converters import keras_graph
+from onnxviz.source import InputShape, Observed, SourceInput, SourceModel, Traced, Unverifiable
+from onnxviz_converters import keras_graph, tensorflow_kernels
 from onnxviz_converters.keras_applications import known_preprocessing
 from onnxviz_converters.keras_layers import (
     TEXT,
@@ -160,7 +160,7 @@ class KerasSource(SourceModel):
             return
         zeros = [np.zeros([size or 32 for size in one.shape], one.dtype) for one in self.inputs]
         with suppress(Exception), quiet():  # at open sizes it may fail; what is missing is said where it is needed
-            self.model(self._feeds_of(zeros), training=False)
+            tensorflow_kernels.run(lambda *flat: self.model(self._feeds_of(flat), training=False), *zeros)
 
     def trace(self, opset: int) -> Traced:
         """The graph, and the variables it reads; see `SourceModel.trace`."""
@@ -173,28 +173,46 @@ class KerasSource(SourceModel):
         """Runs the model as Keras does, in inference mode."""
         import keras
 
-        seen: dict[str, list[Array]] = {path: [] for path in observe}
-        arguments = self._feeds_of([feeds[one.name] for one in self.inputs])
+        def call(*flat: Any) -> tuple[list[Any], dict[str, list[Any]]]:
+            seen: dict[str, list[Any]] = {path: [] for path in observe}
+            with _observed({path: self._observable[path] for path in observe}, seen):
+                result = self.model(self._feeds_of(flat), training=False)
+            return keras.tree.flatten(result), seen
+
         # In the scope, what the model counts or draws as it runs is forgotten afterwards.
-        with quiet(), _observed({path: self._observable[path] for path in observe}, seen), keras.StatelessScope():
+        with quiet(), keras.StatelessScope():
             try:
-                result = self.model(arguments, training=False)
+                (outputs, maps), compiled = tensorflow_kernels.run(call, *(feeds[one.name] for one in self.inputs))
+            except Unverifiable:
+                raise
             except Exception as error:
                 raise ConversionError(f"{self.model.name} does not run: {one_line(error)}") from error
-        return Observed([np.asarray(keras.ops.convert_to_numpy(one)) for one in keras.tree.flatten(result)], seen)
+        if compiled and tensorflow_kernels.NOTE not in self.notes:
+            self.notes.append(tensorflow_kernels.NOTE)
+        return Observed(
+            [_numbers(one) for one in outputs],
+            {path: [self._channels_second(path, _numbers(one)) for one in calls] for path, calls in maps.items()},
+        )
+
+    def _channels_second(self, path: str, array: Array) -> Array:
+        """A layer's output as (N, C, spatial…)."""
+        return array if self._observable[path].data_format == "channels_first" else np.moveaxis(array, -1, 1)
+
+
+def _numbers(tensor: Any) -> Array:
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
 @contextmanager
-def _observed(layers: Mapping[str, Any], seen: Mapping[str, list[Array]]) -> Iterator[None]:
-    """Notes each layer's outputs, channels first, while the block runs; the layers are as before afterwards."""
-    import keras
+def _observed(layers: Mapping[str, Any], seen: Mapping[str, list[Any]]) -> Iterator[None]:
+    """Notes each layer's outputs as it gives them while the block runs; the layers are as before afterwards."""
 
-    def recording(path: str, layer: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    def recording(path: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             result = call(*args, **kwargs)
-            array = np.asarray(keras.ops.convert_to_numpy(result))
-            first = layer.data_format == "channels_first"
-            seen[path].append(array if first else np.moveaxis(array, -1, 1))
+            seen[path].append(result)
             return result
 
         return wrapper
@@ -202,7 +220,7 @@ def _observed(layers: Mapping[str, Any], seen: Mapping[str, list[Array]]) -> Ite
     try:
         for path, layer in layers.items():
             # Into the instance's dictionary, past Keras' bookkeeping of attributes, so that deleting it undoes it.
-            layer.__dict__["call"] = recording(path, layer, layer.call)
+            layer.__dict__["call"] = recording(path, layer.call)
         yield
     finally:
         for layer in layers.values():
@@ -285,7 +303,9 @@ def _declared_inputs(model: Any, given: Mapping[str, InputShape]) -> list[Source
     if not model.built:
         zeros = [np.zeros([1, *(size or 32 for size in one.shape[1:])], one.dtype) for one in declared]
         try:
-            model(zeros[0] if len(zeros) == 1 else zeros, training=False)
+            tensorflow_kernels.run(
+                lambda *flat: model(flat[0] if len(flat) == 1 else list(flat), training=False), *zeros
+            )
         except Exception as error:
             shape = ", ".join("x".join(map(str, zero.shape)) for zero in zeros)
             raise ConversionError(f"{model.name} refuses an input of {shape}: {one_line(error)}") from None

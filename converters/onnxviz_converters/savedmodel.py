@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from onnxviz.errors import CodeExecution, ConversionError
 from onnxviz.source import InputShape, Observed, SourceInput, SourceLayer, SourceModel, Traced
-from onnxviz_converters import keras_graph, tensorflow_graph
+from onnxviz_converters import keras_graph, tensorflow_graph, tensorflow_kernels
 from onnxviz_converters.keras_layers import TEXT, depthwise_order, kernel_order, one_line, quiet, transposed_order
 
 Array = npt.NDArray[Any]
@@ -149,6 +149,7 @@ class SavedModelSource(SourceModel):
                 readers.setdefault(name.split(":")[0], []).append(node)
         layers: dict[str, SourceLayer] = {}
         self._fetches: dict[str, list[str]] = {}
+        self._channels_first: set[str] = set()
         for node in self._definition.node:
             order = _ORDERS.get(node.op)
             kernel = self._kernel_of(node) if order is not None else None
@@ -168,6 +169,8 @@ class SavedModelSource(SourceModel):
                 if len(following) == 1 and following[0].op == then:
                     last = following[0]
             self._fetches.setdefault(path, []).append(f"{last.name}:0")
+            if node.attr["data_format"].s.startswith(b"NC"):
+                self._channels_first.add(f"{last.name}:0")
             observed = self._is_observable(last.name, node.op)
             layers.setdefault(
                 path, SourceLayer(path, kernel, _reader(self._variables[kernel], order), observed=observed)
@@ -217,10 +220,17 @@ class SavedModelSource(SourceModel):
             [graph.get_tensor_by_name(tensor.name) for tensor in self._frozen.inputs],
             [graph.get_tensor_by_name(name) for name in [*outputs, *fetches]],
         )
-        values = [np.asarray(value) for value in pruned(*tensors)]
-        seen = iter(values[len(outputs) :])
-        maps = {path: [np.moveaxis(next(seen), -1, 1) for _ in self._fetches[path]] for path in observe}
+        fetched, compiled = tensorflow_kernels.run(pruned, *tensors)
+        if compiled and tensorflow_kernels.NOTE not in self.notes:
+            self.notes.append(tensorflow_kernels.NOTE)
+        values = [np.asarray(value) for value in fetched]
+        seen = dict(zip(fetches, values[len(outputs) :], strict=True))
+        maps = {path: [self._channels_second(name, seen[name]) for name in self._fetches[path]] for path in observe}
         return Observed(values[: len(outputs)], maps)
+
+    def _channels_second(self, name: str, array: Array) -> Array:
+        """A convolution's output as (N, C, spatial…)."""
+        return array if name in self._channels_first else np.moveaxis(array, -1, 1)
 
 
 def _reader(variable: Any, order: Callable[[Array], Array]) -> Callable[[], Array]:

@@ -160,6 +160,17 @@ def _transposed_convolution(context: Any, node: Any, name: str, args: Any) -> No
     nn.conv_convert_inputs(context, node, with_kernel=True, spatial=spatial, quantization_axis=1)
 
 
+def _bias(context: Any, node: Any, name: str, args: Any) -> None:
+    """A vector added to each channel. tf2onnx puts one beside channels on axis 1 only where it is a constant."""
+    layout = node.attr.get("data_format")
+    rank = len(context.get_shape(node.input[0]) or ())
+    if layout is not None and layout.s.startswith(b"NC") and rank > 2:
+        shape = context.make_const(f"{name}/shape", np.array([-1, *[1] * (rank - 2)], np.int64)).output[0]
+        column = context.make_node("Reshape", [node.input[1], shape], name=f"{name}/column").output[0]
+        context.replace_input(node, node.input[1], column, 1)
+    node.type = "Add"
+
+
 def _pads_by_size(context: Any, node: Any, spatial: int) -> list[int] | None:
     """What a transposed convolution cuts off and adds, from the sizes of its input and output; None if one is open."""
     if node.get_attr_str("data_format") not in ("NHWC", "NDHWC"):
@@ -180,6 +191,8 @@ def _pads_by_size(context: Any, node: Any, spatial: int) -> list[int] | None:
 _HANDLERS: dict[str, tuple[Any, list[Any]]] = {
     "Erfc": (_differing_from_one, []),
     "Expm1": (_differing_from_one, []),
+    "BiasAdd": (_bias, []),
+    "BiasAddV1": (_bias, []),
     "Conv2DBackpropInput": (_transposed_convolution, []),
     "Conv3DBackpropInputV2": (_transposed_convolution, []),
 }
