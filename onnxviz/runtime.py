@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import math
 import os
 import re
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ ort.disable_telemetry_events()
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Constants folded when a session opens may not be larger: 199 bytes can ask for gigabytes.
 _FOLDING_LIMIT = 16 * 2**20
+# How often a run that goes on is looked at for an interrupt.
+_LOOK_SECONDS = 0.1
 _DOMAINS = ("ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc", "ai.onnx.training")
 
 
@@ -105,25 +107,33 @@ class Session:
         run_options.log_severity_level = 4
         result: list[Any] = []
         failure: list[BaseException] = []
-        done = threading.Event()
+        begun: list[bool] = []
+        ended: list[bool] = []
+        bell = _thread.allocate_lock()
+        bell.acquire()
 
         def work() -> None:
+            begun.append(True)
             try:
-                result.extend(self._session.run(names, dict(feeds), run_options))
+                if not run_options.terminate:
+                    result.extend(self._session.run(names, dict(feeds), run_options))
             except BaseException as error:
                 failure.append(error)
             finally:
-                done.set()
+                ended.append(True)
+                bell.release()
 
-        # Python delivers an interrupt only outside native code, so the run has a thread of its own.
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
+        # Python delivers an interrupt only outside native code, so the run has a thread of its own. What both threads
+        # share are lists and one lock that nobody needs to get: an interrupt may come between any two instructions, and
+        # in the middle of threading.Event or Thread.start it leaves a lock taken that the other thread then waits for.
         try:
-            while not done.wait(0.1):  # without a timeout, an interrupt could go unseen
-                pass
+            _thread.start_new_thread(work, ())
+            while not ended:
+                bell.acquire(timeout=_LOOK_SECONDS)  # without a timeout, an interrupt could go unseen
         except BaseException:
             run_options.terminate = True
-            done.wait()
+            while begun and not ended:  # a thread that has not begun sees that it need not
+                bell.acquire(timeout=_LOOK_SECONDS)
             raise
         if failure:
             raise self._run_problem(str(failure[0]), feeds) from None

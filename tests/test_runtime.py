@@ -126,28 +126,103 @@ def resident() -> float:
 
 
 ENDLESS = """
-import _thread, threading, time, numpy as np, onnx.parser
+import _thread, os, sys, time, numpy as np, onnx.parser
 from pathlib import Path
-from onnxviz.runtime import Session
+from onnxviz import runtime
 proto = onnx.parser.parse_model('''
 <ir_version: 8, opset_import: ["" : 17]>
 endless (float[1] x) => (float[1] y)
 <int64 turns = {9223372036854775807}, bool go = {1}>
 { y = Loop (turns, go, x) < body = b (int64 i, bool c, float[1] s) => (bool d, float[1] t)
   { d = Identity (c) t = Sqrt (s) } > }''')
-session = Session(proto, Path.cwd(), "m")
-threading.Timer(0.5, _thread.interrupt_main).start()
-started = time.perf_counter()
-try:
-    session.run(["y"], {"x": np.ones(1, np.float32)})
-except KeyboardInterrupt:
-    print(time.perf_counter() - started)
+session = runtime.Session(proto, Path.cwd(), "m")
+feeds = {"x": np.ones(1, np.float32)}
+"""
+
+AT_RANDOM = """
+import random, threading
+ended = 0
+for turn in range(int(sys.argv[1])):
+    # Around a multiple of the time that a wait takes, the waiting thread is between two waits.
+    threading.Timer(0.1 + random.uniform(-0.002, 0.002), _thread.interrupt_main).start()
+    try:
+        session.run(["y"], feeds)
+    except KeyboardInterrupt:
+        ended += 1
+print(ended)
+"""
+
+# Interrupts the run before its nth instruction, for every n until one comes when it has been waiting for a while.
+ANYWHERE = """
+runtime._LOOK_SECONDS = 0.001
+WAITED = 20
+
+def interrupted(at):
+    # The line that was interrupted, "" if the run was let alone until it had waited often.
+    seen = {"instructions": 0, "waits": 0, "line": ""}
+
+    def watch(frame, event, argument):
+        if event == "opcode":
+            seen["instructions"] += 1
+            seen["waits"] += frame.f_lineno != seen.get("before") and "acquire" in source(frame)
+            seen["before"] = frame.f_lineno
+            over = seen["waits"] > WAITED
+            if seen["instructions"] == at or over:
+                seen["line"] = "" if over else source(frame)
+                raise KeyboardInterrupt
+        return watch
+
+    def begin(frame, event, argument):
+        if frame.f_code is not runtime.Session.run.__code__ and "threading" not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        return watch
+
+    sys.settrace(begin)
+    try:
+        session.run(["y"], feeds)
+    except KeyboardInterrupt:
+        return seen["line"]
+    finally:
+        sys.settrace(None)
+    raise AssertionError("the run ended by itself")
+
+def source(frame):
+    import linecache
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+
+at, lines = 1, []
+while line := interrupted(at):
+    lines.append(line)
+    at += 1
+print(len(lines))
+print(*dict.fromkeys(lines), sep="\\n")
 """
 
 
+def run_endless(rest: str, *arguments: object) -> str:
+    """What the program prints; one that hangs is ended after minutes, which no slow machine needs."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDLESS + rest, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_an_interrupt_ends_a_run() -> None:
-    done = subprocess.run([sys.executable, "-c", ENDLESS], capture_output=True, text=True, timeout=60, check=True)
-    assert 0.4 < float(done.stdout) < 5
+    assert run_endless(AT_RANDOM, 10) == "10\n"
+
+
+def test_an_interrupt_ends_a_run_wherever_it_comes() -> None:
+    """Before each single instruction of `Session.run`, a thread's start and the first waits among them."""
+    count, *lines = run_endless(ANYWHERE).splitlines()
+    assert int(count) > 100
+    assert any("start_new_thread" in line for line in lines)
+    assert any("acquire" in line for line in lines)
 
 
 def test_messages_are_one_printable_line() -> None:
