@@ -8,7 +8,7 @@ MODEL := models/classifier.onnx
 PHOTO := models/photos/cat.jpg
 JOBS ?= 2
 
-.PHONY: demo test test-all lint bench bench-quality accuracy wheel clean
+.PHONY: demo test test-all test-portable lint bench bench-quality accuracy wheel clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/onnxviz layers $(MODEL)
@@ -27,6 +27,14 @@ test: $(VENV)/.test
 # Also what takes minutes or gigabytes: every architecture, a model of 3 GB.
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(JOBS) -m ''
+
+# The frameworks' tests with the least and with the most that TensorFlow and PyTorch can be held to on this processor:
+# how they fare on others. numpy and onnxruntime have no such option.
+FRAMEWORKS := $(addsuffix .py,$(addprefix tests/test_,accuracy convert_* gradients_* explain_oracles maximize_torch model_factories models))
+test-portable: $(VENV)/.test
+	TF_ENABLE_ONEDNN_OPTS=0 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
+		$(BIN)/python -m pytest -n $(JOBS) $(FRAMEWORKS)
+	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m pytest -n $(JOBS) $(FRAMEWORKS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

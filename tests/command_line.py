@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import classifier_proto
+from deadlines import HANG_SECONDS
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
@@ -108,7 +109,7 @@ def program(*arguments, cwd, **options):
         capture_output=True,
         encoding="utf-8",
         cwd=cwd,
-        timeout=120,
+        timeout=HANG_SECONDS,
         check=False,
         **options,
     )

@@ -4,11 +4,36 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import processor
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 # What asserts for several files says as much where it fails as a test does.
 pytest.register_assert_rewrite("command_line", "hostile_runs", "keras_checks", "torch_checks", "toy_framework")
+
+_IN_USE = pytest.StashKey[set[str]]()
+
+
+def pytest_sessionfinish(session):
+    """A worker of xdist tells what its libraries use of the processor."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["in_use"] = processor.in_use()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """Notes what a worker told."""
+    node.config.stash.setdefault(_IN_USE, set()).update(getattr(node, "workeroutput", {}).get("in_use", ()))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Where a test failed, says on which instruction sets."""
+    if not terminalreporter.stats.get("failed") and not terminalreporter.stats.get("error"):
+        return
+    terminalreporter.section("processor features in use")
+    for line in sorted(config.stash.get(_IN_USE, None) or processor.in_use()):
+        terminalreporter.line(line)
+
 
 CLASSIFIER_NAMES = ("block1_conv1", "block1_conv2", "block2_conv1")
 

@@ -17,22 +17,25 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from deadlines import HANG_SECONDS, allowed
 from hostile import UNSAFE, deadline, info, model, node, room, weight
 from PIL import Image
 
 from onnxviz.cli import run
+from onnxviz.shapes import Inference
 
 LONGEST_LINE = 1200
 
 
 @pytest.fixture
 def no_inference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker for shapes returns the model as it got it: starting it costs half a second."""
+    """Shapes are not inferred: starting the worker costs half a second. No process may be started in its place."""
 
-    def echo(*arguments: Any, input: bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.CompletedProcess(arguments, 0, input, b"")
+    def started(inference: Inference) -> subprocess.Popen[bytes]:
+        raise AssertionError("a worker was started all the same")
 
-    monkeypatch.setattr("onnxviz.shapes.subprocess.run", echo)
+    monkeypatch.setattr(Inference, "infer", lambda inference, model: (model, ""))
+    monkeypatch.setattr(Inference, "_started", started)
 
 
 @pytest.fixture
@@ -89,9 +92,12 @@ def works_or_refused(capsys: pytest.CaptureFixture[str], *arguments: object, mat
 
 
 def process(
-    *arguments: object, seconds: float = 15, setup: Callable[[], None] | None = None, **options: Any
+    *arguments: object, seconds: float = 30, setup: Callable[[], None] | None = None, **options: Any
 ) -> tuple[int, str, str, int]:
-    """Exit code, stdout, stderr and the largest resident memory in bytes of the command in a process of its own."""
+    """Exit code, stdout, stderr and the largest resident memory in bytes of the command in a process of its own.
+
+    `seconds` of processor time, all its threads and processes together, are what it may take.
+    """
     files = [open(name, "w+b") for name in ("../stdout", "../stderr")]  # noqa: SIM115, PTH123
 
     def prepare() -> None:
@@ -103,7 +109,7 @@ def process(
     child = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, preexec_fn=prepare, **{"stdout": files[0], "stderr": files[1], **options}
     )
-    end = time.monotonic() + seconds
+    end = time.monotonic() + HANG_SECONDS
     while True:
         done, status, usage = os.wait4(child.pid, os.WNOHANG)
         if done:
@@ -114,8 +120,10 @@ def process(
             child.returncode = -9
             for file in files:
                 file.close()
-            pytest.fail(f"took more than {seconds} s")
+            pytest.fail(f"took more than {HANG_SECONDS} s")
         time.sleep(0.01)
+    taken = usage.ru_utime + usage.ru_stime
+    assert taken < allowed(seconds), f"took {taken:.1f} s of processor time"
     child.returncode = os.waitstatus_to_exitcode(status)
     texts = []
     for file in files:

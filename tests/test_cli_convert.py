@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import pytest
 from command_line import Ran, error_of, files_in, onnxviz, program
+from deadlines import HANG_SECONDS
 from PIL import Image
 from toy_framework import MODULE, ToyConverter
 
@@ -182,7 +183,7 @@ INSTALLED = """
     class Slow(ToySource):
         def run(self, feeds, observe=()):
             Path("running").touch()
-            time.sleep(60)
+            time.sleep(86400)
 
     def recognises(source):
         return isinstance(source, Path) and source.suffix == ".toy"
@@ -247,14 +248,14 @@ def test_an_interrupt_leaves_nothing(installed, number):
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_SECONDS
         while not (work / "running").exists():
             assert time.monotonic() < deadline
             assert child.poll() is None
             time.sleep(0.05)
         assert any(path.name.startswith(".onnxviz-") for path in work.iterdir())
         os.killpg(child.pid, number)
-        out, _ = child.communicate(timeout=15)
+        out, _ = child.communicate(timeout=HANG_SECONDS)
     finally:
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from command_line import photo
+from deadlines import HANG_SECONDS
 
 pty = pytest.importorskip("pty")
 
@@ -34,7 +35,7 @@ def seen(code, *arguments, cwd):
             break
         got += piece
     os.close(master)
-    out, _ = program.communicate(timeout=60)
+    out, _ = program.communicate(timeout=HANG_SECONDS)
     assert program.returncode == 0, got
     return out, got.decode()
 

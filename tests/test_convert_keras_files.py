@@ -10,6 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from deadlines import HANG_SECONDS
 from keras_checks import (
     ROOT,
     check_filters,
@@ -197,7 +198,11 @@ def test_a_model_on_another_backend_is_refused_with_the_remedy(tmp_path, small):
     """
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     ran = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
     )
     assert ran.returncode == 0, ran.stderr
     lines = ran.stdout.splitlines()

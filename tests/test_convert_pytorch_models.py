@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import oracles
 import pytest
+from deadlines import HANG_SECONDS
 from torch_checks import CLOSE, Twice, attached, check, conv, operators, saved, small
 
 import onnxviz
@@ -56,7 +57,9 @@ print(json.dumps([n for n in ("torch", "onnxscript", "onnxruntime", "onnx_ir") i
         str(Path(onnxviz.__file__).resolve().parents[1]),
     ]
     code = f"import sys; sys.path[:0] = {environment_path!r}\n{program}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, timeout=HANG_SECONDS
+    )
     assert json.loads(done.stdout) == []
 
 

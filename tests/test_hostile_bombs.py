@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from deadlines import allowed
 from hostile import array, conv, deadline, info, model, node, room, small, weight, write
 from hostile_runs import assert_one_error, no_inference, photo, process, there
 from onnx import TensorProto, helper
@@ -19,7 +20,7 @@ import onnxviz
 MEMORY = 1500 * 2**20
 
 
-def bounded(*arguments: object, match: str = "", seconds: float = 15) -> int:
+def bounded(*arguments: object, match: str = "", seconds: float = 30) -> int:
     """The command works or is refused, in bounded time and memory."""
     before = there(Path.cwd())
     code, _, err, memory = process(*arguments, seconds=seconds)
@@ -60,7 +61,7 @@ BOMBS: dict[str, Callable[[], onnx.ModelProto]] = {
 @pytest.mark.parametrize("case", BOMBS)
 def test_bombs(case: str, command: str, tmp_path: Path, photo: Path) -> None:
     path = write(tmp_path, BOMBS[case]())
-    bounded(command, path, *([photo] if command == "maps" else []), seconds=12)
+    bounded(command, path, *([photo] if command == "maps" else []), seconds=24)
 
 
 def test_bytes_that_functions_multiply(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_bytes_that_functions_multiply(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [10_000])
 def test_many_things_of_one_name(count: int, tmp_path: Path, no_inference: None) -> None:
     """Names are made distinct in time that grows with their number, not with its square."""
-    start = time.monotonic()
+    start = time.process_time()
     convolutions = [node("Conv", ["x", "w"], [f"o{i}"], name="same") for i in range(count)]
     opened = onnxviz.load(write(tmp_path, model(convolutions, [weight()], outputs=[info("o0", None)])))
     assert len({layer.name for layer in opened.layers}) == count
@@ -84,7 +85,7 @@ def test_many_things_of_one_name(count: int, tmp_path: Path, no_inference: None)
     calls = [node("f", ["x"], [f"o{i}"], domain="d") for i in range(count)]
     opened = onnxviz.load(write(tmp_path, model(calls, [], domains=["d"], functions=[function])))
     assert len(opened.proto.graph.node) == count
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < allowed(10)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+from deadlines import HANG_SECONDS
 from hostile import UNSAFE, array, conv, deadline, info, model, node, png, room, small, weight, write
 from onnx import TensorProto, helper
 from PIL import Image
@@ -290,7 +291,7 @@ def process_within(tmp_path: Path, gigabytes: float, *arguments: object) -> subp
     limit = int(gigabytes * 2**30)
     return subprocess.run(
         [sys.executable, "-c", "from onnxviz.cli import main; main()", *map(str, arguments)],
-        capture_output=True, check=False, text=True, timeout=15, cwd=tmp_path / "room",
+        capture_output=True, check=False, text=True, timeout=HANG_SECONDS, cwd=tmp_path / "room",
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from deadlines import HANG_SECONDS
 
 import onnxviz
 
@@ -20,7 +21,7 @@ def run(code, *arguments, warnings="default"):
         [sys.executable, "-P", "-W", warnings, "-c", code, *map(str, arguments)],
         capture_output=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import zoo
+from deadlines import HANG_SECONDS
 from onnx import TensorProto, helper
 
 from onnxviz.errors import ModelError, ProviderError
@@ -206,7 +207,7 @@ def run_endless(rest: str, *arguments: object) -> str:
         [sys.executable, "-c", ENDLESS + rest, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -10,8 +10,7 @@ import sys
 import time
 
 import pytest
-
-from onnxviz.supervise import GRACE_SECONDS
+from deadlines import HANG_SECONDS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="supervises only where the system can fork")
 
@@ -42,7 +41,7 @@ def start(work, folder, *, session=False):
 def finished(work, folder):
     """Exit code, stdout and stderr of the program."""
     with start(work, folder) as program:
-        out, err = program.communicate(timeout=60)
+        out, err = program.communicate(timeout=HANG_SECONDS)
     return program.returncode, out, err
 
 
@@ -102,20 +101,18 @@ def work():
 
 
 def interrupted(work, folder, number, *, group=False, again=0):
-    """Exit code, stderr and the seconds from the signal to the end."""
+    """Exit code and stderr; the work would go on for a day."""
     with start(work, folder, session=True) as program:
         assert program.stdout.readline() == "ready\n", program.stderr.read()
         time.sleep(0.3)
-        begin = time.monotonic()
         (os.killpg if group else os.kill)(program.pid, number)
         for _ in range(again):
             time.sleep(0.2)
             os.kill(program.pid, number)
-        _, err = program.communicate(timeout=60)
-        took = time.monotonic() - begin
+        _, err = program.communicate(timeout=HANG_SECONDS)
     with pytest.raises(ProcessLookupError):  # no child is left behind
         os.killpg(program.pid, 0)
-    return program.returncode, err, took
+    return program.returncode, err
 
 
 # Holds the interpreter's lock, and the signal waits until it gives it back, as in native code that does not look.
@@ -125,7 +122,7 @@ def work():
     with replacing(Path("out.txt")) as temporary:
         temporary.write_text("half")
         ready()
-        ctypes.PyDLL(None).sleep(60)
+        ctypes.PyDLL(None).sleep(86400)
     return 0
 """
 
@@ -136,9 +133,8 @@ def work():
     ids=["to the parent", "Ctrl-C of a terminal, again and again", "kill"],
 )
 def test_an_interrupt_ends_native_code_that_does_not_listen(tmp_path, number, options):
-    code, err, took = interrupted(STUCK, tmp_path, number, **options)
+    code, err = interrupted(STUCK, tmp_path, number, **options)
     assert code == 130
-    assert took < GRACE_SECONDS + 2
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
 
@@ -149,7 +145,7 @@ def work():
         with replacing(Path("out.txt")) as temporary:
             temporary.write_text("half")
             ready()
-            time.sleep(60)
+            time.sleep(86400)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -157,10 +153,9 @@ def work():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_work_that_listens_ends_itself_at_once(tmp_path, number):
-    code, err, took = interrupted(LISTENING, tmp_path, number)
+def test_work_that_listens_ends_itself(tmp_path, number):
+    code, err = interrupted(LISTENING, tmp_path, number)
     assert (code, err) == (130, "interrupted\n")
-    assert took < GRACE_SECONDS - 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -206,8 +201,7 @@ def work():
 
 
 def test_an_interrupt_ends_a_model_that_never_does(tmp_path):
-    code, err, took = interrupted(LOOP, tmp_path, signal.SIGINT)
+    code, err = interrupted(LOOP, tmp_path, signal.SIGINT)
     assert code == 130
-    assert took < GRACE_SECONDS + 2
     assert err == "interrupted\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["loop.onnx", "x.npy"]

@@ -21,7 +21,9 @@ from accuracy.measure import ANGLE, Case, Measured, measure
 
 def main(texts: list[str]) -> None:
     """Measures and prints a row at a time, then what is differentiable."""
-    print("| model | exporter | nodes | 1 − cos | same sides of kinks | PyTorch's float32 | length | value | seconds |")
+    print(
+        "| model | exporter | nodes | 1 − cos | same sides of kinks | framework's float32 | length | value | seconds |"
+    )
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     rows = []
     for case in chosen(texts):
