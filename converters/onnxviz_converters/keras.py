@@ -187,12 +187,13 @@ class KerasSource(SourceModel):
                 raise
             except Exception as error:
                 raise ConversionError(f"{self.model.name} does not run: {one_line(error)}") from error
+            observed = Observed(
+                [_numbers(one) for one in outputs],
+                {path: [self._channels_second(path, _numbers(one)) for one in calls] for path, calls in maps.items()},
+            )
         if compiled and tensorflow_kernels.NOTE not in self.notes:
             self.notes.append(tensorflow_kernels.NOTE)
-        return Observed(
-            [_numbers(one) for one in outputs],
-            {path: [self._channels_second(path, _numbers(one)) for one in calls] for path, calls in maps.items()},
-        )
+        return observed
 
     def _channels_second(self, path: str, array: Array) -> Array:
         """A layer's output as (N, C, spatial…)."""
