@@ -22,8 +22,9 @@ import numpy.typing as npt
 
 from onnxviz.errors import CodeExecution, ConversionError
 from onnxviz.source import InputShape, Observed, SourceInput, SourceModel, Traced, Unverifiable
-from onnxviz_converters import keras_graph, tensorflow_kernels
+from onnxviz_converters import keras_archive, keras_graph, tensorflow_kernels
 from onnxviz_converters.keras_applications import known_preprocessing
+from onnxviz_converters.keras_config import code_in
 from onnxviz_converters.keras_layers import (
     TEXT,
     array_of,
@@ -100,6 +101,15 @@ def _loaded(path: Path, allow_code_execution: bool) -> Any:
         lead = file.read(4)
     if lead != _HDF5 and not zipfile.is_zipfile(path):
         raise ConversionError(f"{path} is neither a .keras archive nor an HDF5 file")
+    keras_archive.check(path)
+    if not allow_code_execution:
+        for document, config in keras_archive.configurations(path):
+            if code := code_in(config, document):
+                raise CodeExecution(
+                    f"{path} contains code, {code}: if you trust the file, add --allow-code-execution "
+                    "(allow_code_execution=True), or name the code that builds the model, as module:factory, and give "
+                    f"the file as --weights {path}"
+                )
     import keras
 
     try:
@@ -107,12 +117,6 @@ def _loaded(path: Path, allow_code_execution: bool) -> Any:
             return keras.models.load_model(path, compile=False, safe_mode=not allow_code_execution)
     except Exception as error:
         text = one_line(error)
-        if not allow_code_execution and ("safe_mode" in text or "unsafe" in text.lower()):
-            what = "a Lambda layer" if "ambda" in text else "a layer that is code"
-            raise CodeExecution(
-                f"{path} contains {what}, whose code would have to run: if you trust the file, "
-                "add --allow-code-execution (allow_code_execution=True)"
-            ) from None
         if "model config" in text.lower() or "No model config" in text:
             raise ConversionError(
                 f"{path} holds weights without an architecture: name the code that builds the model, as "
@@ -124,6 +128,7 @@ def _loaded(path: Path, allow_code_execution: bool) -> Any:
 def _load_weights(model: Any, path: Path) -> None:
     if not path.is_file():
         raise ConversionError(f"there is no file {path}")
+    keras_archive.check(path)
     try:
         with quiet():
             model.load_weights(path)
