@@ -562,3 +562,18 @@ def test_hdf5_that_leads_elsewhere_or_is_larger_than_it_looks(parts, tmp_path, c
 def test_the_good_file_is_taken(parts, tmp_path):
     for suffix in (".keras", ".h5"):
         assert len(onnxviz.convert(written(parts, tmp_path / f"m{suffix}", BASE)).layers) == 1
+
+
+def test_a_savedmodel_is_not_loaded(watched, program_of_tensorflow):
+    folder, _ = program_of_tensorflow
+    with pytest.raises(CodeExecution, match="is a SavedModel, a program that loading would run"):
+        onnxviz.convert(folder)
+    assert watched() == []
+
+
+def test_weights_of_another_form(tmp_path):
+    """Weights in several files would name the others."""
+    path = tmp_path / "m.weights.json"
+    path.write_text('{"weight_map": {"c1": "../../secret.weights.h5"}}')
+    with pytest.raises(ConversionError, match="lists weights in several files, which is not supported"):
+        onnxviz.convert(sequential(layers.Conv2D(4, 3, name="c1")), weights=path)

@@ -5,15 +5,20 @@ Both are containers that may unpack to far more than they weigh, and an HDF5 fil
 
 from __future__ import annotations
 
+import io
 import math
+import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from onnxviz.errors import ConversionError
 from onnxviz.text import printable
 from onnxviz_converters.keras_config import MOST_BYTES, parsed
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 CONFIG = "config.json"
 _WEIGHTS = ("model.weights.h5", "model.weights.npz")
@@ -21,6 +26,8 @@ _MEMBERS = frozenset((CONFIG, "metadata.json", "assets/", *_WEIGHTS))
 # Weights hardly compress: zeros and the like may make up this share of a file, and small files any.
 _MOST_TIMES, _ALWAYS_BYTES = 20, 256 * 2**20
 _MOST_OBJECTS = 1_000_000
+# Before a member's name, its length at 26, and what else stands behind it, its length at 28.
+_LOCAL_HEADER = 30
 
 
 def check(path: Path) -> None:
@@ -86,15 +93,60 @@ def _check_archive(path: Path) -> None:
         _check_size(sum(member.file_size for member in members), path.stat().st_size, str(path))
         for name in _WEIGHTS:
             if name in names:
-                with archive.open(name) as file:
+                with _opened(archive, name, path) as file:
                     label = f"{name} of {path}"
                     _check_hdf5(file, label) if name.endswith(".h5") else _check_arrays(file, label)
 
 
-def _read(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+def _opened(archive: zipfile.ZipFile, name: str, path: Path) -> IO[bytes]:
+    """A member as a file in which seeking costs nothing; zipfile's own reads from the start to go back."""
+    member = archive.getinfo(name)
+    if member.compress_type != zipfile.ZIP_STORED:
+        return io.BytesIO(_read(archive, name, path, member.file_size))
+    with path.open("rb") as file:
+        file.seek(member.header_offset)
+        header = file.read(_LOCAL_HEADER)
+        if len(header) < _LOCAL_HEADER or not header.startswith(b"PK\x03\x04"):
+            raise ConversionError(f"{name} of {path} is not where the archive says")
+        start = member.header_offset + _LOCAL_HEADER + sum(struct.unpack_from("<HH", header, 26))
+        if start + member.file_size > path.stat().st_size:
+            raise ConversionError(f"{name} of {path} is cut off")
+    return io.BufferedReader(_Part(path, start, member.file_size))
+
+
+class _Part(io.RawIOBase):
+    """Bytes of a file from `start` on, as a file of `size` bytes."""
+
+    def __init__(self, path: Path, start: int, size: int) -> None:
+        self._file = path.open("rb", buffering=0)
+        self._start, self._size, self._at = start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence])
+        return self._at
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer).cast("B")
+        self._file.seek(self._start + self._at)
+        count = self._file.readinto(view[: max(0, min(len(view), self._size - self._at))])
+        self._at += count or 0
+        return count or 0
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _read(archive: zipfile.ZipFile, name: str, path: Path, limit: int = MOST_BYTES) -> bytes:
     size = archive.getinfo(name).file_size
-    if size > MOST_BYTES:
-        raise ConversionError(f"{name} of {path} has {size:,} bytes; the limit is {MOST_BYTES:,}")
+    if size > limit:
+        raise ConversionError(f"{name} of {path} has {size:,} bytes; the limit is {limit:,}")
     try:
         return archive.read(name)
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, ValueError) as error:
