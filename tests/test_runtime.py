@@ -141,7 +141,9 @@ feeds = {"x": np.ones(1, np.float32)}
 """
 
 AT_RANDOM = """
-import random, threading
+import random, signal, threading
+# A program that is started in the background may have it ignored, and interrupt_main does nothing then.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 ended = 0
 for turn in range(int(sys.argv[1])):
     # Around a multiple of the time that a wait takes, the waiting thread is between two waits.
