@@ -16,7 +16,7 @@ _IN_USE = pytest.StashKey[set[str]]()
 
 def pytest_sessionfinish(session):
     """A worker of xdist tells what its libraries use of the processor."""
-    if hasattr(session.config, "workeroutput"):
+    if session.testsfailed and hasattr(session.config, "workeroutput"):
         session.config.workeroutput["in_use"] = processor.in_use()
 
 

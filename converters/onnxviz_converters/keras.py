@@ -312,6 +312,8 @@ def _declared_inputs(model: Any, given: Mapping[str, InputShape]) -> list[Source
             tensorflow_kernels.run(
                 lambda *flat: model(flat[0] if len(flat) == 1 else list(flat), training=False), *zeros
             )
+        except Unverifiable:
+            raise
         except Exception as error:
             shape = ", ".join("x".join(map(str, zero.shape)) for zero in zeros)
             raise ConversionError(f"{model.name} refuses an input of {shape}: {one_line(error)}") from None
