@@ -24,14 +24,27 @@ from onnxviz.scopes import all_graphs, subgraph_path, subgraphs
 from onnxviz.symbols import Dim, carry_names
 
 TIMEOUT_SECONDS = 30.0
-# Models and what is inferred of them pass the pipes behind their length in eight bytes.
+# Models and what is inferred of them pass the pipes behind their length in eight bytes. The worker loads onnx's native
+# module alone, a quarter of the time that the package takes, which brings numpy and protobuf along; where that module
+# is not what it was, the package does it.
 _WORKER = """
 import sys
-sys.path[:] = {path!r}
-import onnx.shape_inference
+from importlib.util import module_from_spec, spec_from_file_location
+try:
+    found = spec_from_file_location("onnx_cpp2py_export", {native!r})
+    native = module_from_spec(found)
+    found.loader.exec_module(native)
+    native_inference = native.shape_inference.infer_shapes
+    def infer(data):
+        return native_inference(data, False, False, True)
+    infer({empty!r})
+except Exception:
+    sys.path[:] = {path!r}
+    import onnx.shape_inference
+    def infer(data):
+        return onnx.shape_inference.infer_shapes(data, data_prop=True).SerializeToString()
 while length := int.from_bytes(sys.stdin.buffer.read(8), "little"):
-    data = onnx.shape_inference.infer_shapes(sys.stdin.buffer.read(length), data_prop=True)
-    data = data if isinstance(data, bytes) else data.SerializeToString()
+    data = infer(sys.stdin.buffer.read(length))
     sys.stdout.buffer.write(len(data).to_bytes(8, "little") + data)
     sys.stdout.buffer.flush()
 """
@@ -84,10 +97,11 @@ class Inference:
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            code = _WORKER.format(path=sys.path)
+            empty = onnx.helper.make_model(onnx.helper.make_graph([], "empty", [], [])).SerializeToString()
+            code = _WORKER.format(native=onnx.onnx_cpp2py_export.__file__, empty=empty, path=sys.path)
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the worker has ended
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", code],
+                [sys.executable, "-I", "-S", "-c", code],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,

@@ -1,6 +1,7 @@
 """The arrows of the house: who may import what. Read from the source, nothing is imported here."""
 
 import ast
+import re
 import sys
 from graphlib import TopologicalSorter
 from itertools import pairwise
@@ -210,9 +211,9 @@ def test_programs_in_strings_import_no_more_than_onnx():
         (room, one.module)
         for room, source in SOURCES.items()
         for program in literal_code(source)
-        for one in imports_of(program.replace("{path!r}", "[]"))
+        for one in imports_of(re.sub(r"\{\w+!r\}", "[]", program))
     }
-    assert found == {("shapes", "sys"), ("shapes", "onnx.shape_inference")}
+    assert found == {("shapes", name) for name in ("sys", "importlib.util", "onnx.shape_inference")}
 
 
 def test_there_is_no_cycle():

@@ -12,6 +12,7 @@ import specimens
 import zoo
 from onnx import helper, numpy_helper
 
+from onnxviz import shapes
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.layer import CONVOLUTIONS
 from onnxviz.model import Model, load
@@ -217,6 +218,23 @@ def test_shapes_survive_a_crash_of_inference(monkeypatch: pytest.MonkeyPatch) ->
     model = load(zoo.model("classifier"))
     assert model.layers[0].output_shape is None
     assert "shape inference failed" in model.shapes.failure
+
+
+@pytest.mark.parametrize("native", ["the worker's own", "not there", "another module's"])
+def test_shapes_are_the_same_with_and_without_the_package(native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker loads onnx's native module alone; where that fails, the package."""
+    path = {"not there": "/nothing.so", "another module's": onnx.checker.__file__}.get(native)
+    if path is not None:
+        monkeypatch.setattr(onnx.onnx_cpp2py_export, "__file__", path)
+    program = shapes._WORKER + "print('numpy' in sys.modules, file=sys.stderr); sys.exit(1)\n"
+    monkeypatch.setattr(shapes, "_WORKER", program)
+    proto = zoo.model("classifier")
+    with Inference() as inference:
+        found, failure = inference.infer(proto)
+        assert failure == ""
+        assert found == onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        inference._process.stdin.close()
+        assert inference._ended() == str(path is not None)
 
 
 def test_a_worker_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
