@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
+from onnxviz.coordinates import nearest_sample, source_coordinate
 from onnxviz.errors import InputError
 from onnxviz.gradients.prepare import Prepared
-from onnxviz.operators import OPERATORS, Family, Key, key_of, names
+from onnxviz.operators import OPERATORS, Family, Key, convolution_form, key_of, names
 from onnxviz.text import printable
 from onnxviz.weights import Array
+from onnxviz.windows import Window, kernel_of
 
 Interval = tuple[int, int]
 """First and last index, both inside."""
@@ -189,53 +191,19 @@ def _local_response(step: Step) -> list[Seen] | None:
     return [Seen(step.x, 1, (step.first - (size - 1) // 2, step.last + size // 2))]
 
 
-@_rule("Conv", "MaxPool", "AveragePool", "LpPool", "QLinearConv", "ConvInteger")
+@_rule(*names(Family.CONVOLUTION | Family.POOLING))
 def _window(step: Step) -> list[Seen] | None:
-    """Index i sees i·s − p … i·s − p + (k − 1)·d (Dumoulin & Visin 2016, arXiv 1603.07285)."""
+    """What lies under the window, padding included (`onnxviz.windows`)."""
     place = step.axis - 2
     if place < 0:
         return []
-    kernel, stride, dilation = _geometry(step, place)
-    size, count = step.sizes(step.x)[step.axis], step.sizes(step.output)[step.axis]
-    begin = _begin(step, place, (count - 1) * stride + (kernel - 1) * dilation + 1 - size)
-    span = step.first * stride - begin, step.last * stride - begin + (kernel - 1) * dilation
-    return [Seen(step.x, step.axis, span)]
-
-
-@_rule("ConvTranspose")
-def _transposed(step: Step) -> list[Seen] | None:
-    """Input i reaches i·s − p … i·s − p + (k − 1)·d of the output; this is that, read backwards."""
-    place = step.axis - 2
-    if place < 0:
-        return []
-    kernel, stride, dilation = _geometry(step, place)
-    reach = (kernel - 1) * dilation
-    extra = step.attribute("output_padding", [0] * (place + 1))[place]
-    size, count = step.sizes(step.x)[step.axis], step.sizes(step.output)[step.axis]
-    given = step.attribute("output_shape", None) is not None
-    begin = _begin(step, place, stride * (size - 1) + extra + reach + 1 - count, given=given)
-    return [Seen(step.x, step.axis, (-((reach - step.first - begin) // stride), (step.last + begin) // stride))]
-
-
-def _geometry(step: Step, place: int) -> tuple[int, int, int]:
-    """Taps, stride and dilation along one spatial axis."""
-    kernel = step.attribute("kernel_shape", None)
-    if kernel is None:
-        weight = step.node.input[3 if step.node.op_type == "QLinearConv" else 1]
-        kernel = step.sizes(weight)[2:]
-    stride, dilation = (int(step.attribute(key, [1] * 8)[place]) for key in ("strides", "dilations"))
-    return int(kernel[place]), stride, dilation
-
-
-def _begin(step: Step, place: int, total: int, *, given: bool = False) -> int:
-    """Padding before the first sample; `total` is what SAME pads, both ends together."""
-    auto = step.attribute("auto_pad", "NOTSET")
-    if auto == "VALID":
-        return 0
-    if auto.startswith("SAME") or given:
-        total = max(total, 0)
-        return total // 2 if auto == "SAME_UPPER" else total - total // 2
-    return int(step.attribute("pads", [0] * 8)[place]) if step.attribute("pads", None) else 0
+    kernel = kernel_of(step.node, step.sizes)
+    window = Window.of(step.node, kernel, step.sizes(step.x)[2:]) if kernel is not None else None
+    form = convolution_form(step.node)
+    if window is None:
+        return None
+    looks = window.reached_from if form is not None and form.transposed else window.sees
+    return [Seen(step.x, step.axis, looks(place, step.first, step.last))]
 
 
 @_rule(*names(Family.GLOBAL_POOLING))
@@ -409,16 +377,18 @@ def _resized(step: Step) -> list[Seen] | None:
     given = step.constant(2)
     which = step.attribute("axes", None) or list(range(len(step.sizes(step.x))))
     scales = None if given is None or given.size == 0 else given.reshape(-1).tolist()
-    if step.attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+    moved = step.attribute("coordinate_transformation_mode", "half_pixel")
+    if moved == "tf_crop_and_resize":
         return None
     scale = float(scales[which.index(step.axis)]) if scales and step.axis in which else count / size
     if scale == 1 and size == count:
         return [step.same(step.x)]
-    low, high = (_place(step, index, scale, size, count) for index in (step.first, step.last))
+    low, high = (source_coordinate(moved, index, scale, size, count) for index in (step.first, step.last))
     mode = step.attribute("mode", "nearest")
     wide = 1 / scale if step.attribute("antialias", 0) and scale < 1 else 1.0
     if mode == "nearest":
-        span = _nearest(step, low), _nearest(step, high)
+        rounding = step.attribute("nearest_mode", "round_prefer_floor")
+        span = nearest_sample(rounding, low), nearest_sample(rounding, high)
     elif wide > 1:
         reach = wide * (1 if mode == "linear" else 2)
         span = math.floor(low - reach) + 1, math.ceil(high + reach) - 1
@@ -426,27 +396,3 @@ def _resized(step: Step) -> list[Seen] | None:
         reach = 0 if mode == "linear" else 1
         span = math.floor(low) - reach, math.ceil(high) + reach
     return [Seen(step.x, step.axis, (max(span[0], 0), min(span[1], size - 1)))]
-
-
-def _place(step: Step, index: int, scale: float, size: int, count: int) -> float:
-    """Where an output sample lies among the input's."""
-    mode = step.attribute("coordinate_transformation_mode", "half_pixel")
-    if mode == "asymmetric":
-        return index / scale
-    if mode == "align_corners":
-        return index * (size - 1) / (count - 1) if count > 1 else 0.0
-    if mode == "pytorch_half_pixel" and count == 1:
-        return 0.0
-    if mode == "half_pixel_symmetric":
-        adjustment = count / (scale * size)
-        return size / 2 * (1 - adjustment) + (index + 0.5) / scale - 0.5
-    return (index + 0.5) / scale - 0.5
-
-
-def _nearest(step: Step, place: float) -> int:
-    mode = step.attribute("nearest_mode", "round_prefer_floor")
-    if mode == "floor":
-        return math.floor(place)
-    if mode == "ceil":
-        return math.ceil(place)
-    return math.ceil(place - 0.5) if mode == "round_prefer_floor" else math.floor(place + 0.5)

@@ -49,6 +49,8 @@ class Family(Flag):
     """The output holds the elements of its first input, each once, in another order or shape."""
     RESHAPING = auto()
     """As ARRANGING, and in the same order."""
+    UNIT_AXES = auto()
+    """As RESHAPING; adds or takes away axes of size 1."""
     IDENTITY = auto()
     """The output is the first input, of another type at most."""
     CONVOLUTION = auto()
@@ -143,6 +145,7 @@ _ROWS: tuple[tuple[str, Family, str], ...] = (
     ),
     (_MICROSOFT, _F.ELEMENTWISE, "Gelu QuickGelu QLinearSigmoid QLinearLeakyRelu"),
     ("", _F.PER_AXIS, "BatchNormalization QuantizeLinear DequantizeLinear"),
+    (_MICROSOFT, _F.PER_AXIS, "QuantizeLinear DequantizeLinear"),
     ("", _F.IDENTITY, "Identity Cast CastLike"),
     ("", _F.STEP_FUNCTION, "Ceil Floor Round Sign"),
     # ---- of several inputs
@@ -209,6 +212,7 @@ _ROWS: tuple[tuple[str, Family, str], ...] = (
     ("", _F.CUMULATIVE, "CumProd CumSum"),
     # ---- elements moved
     ("", _F.RESHAPING, "Flatten Reshape Squeeze Unsqueeze"),
+    ("", _F.UNIT_AXES, "Squeeze Unsqueeze"),
     ("", _F.ARRANGING, "DepthToSpace Flatten Identity Reshape SpaceToDepth Squeeze Transpose Unsqueeze"),
     (
         "",

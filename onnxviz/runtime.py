@@ -15,6 +15,7 @@ import onnx
 
 from onnxviz.errors import InputError, ModelError, ProviderError
 from onnxviz.graph import custom_operators
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import Scope, walk
 from onnxviz.text import printable
 from onnxviz.weights import MAX_COMPUTED_ELEMENTS, Array, Constants, TensorFile
@@ -148,21 +149,26 @@ def _refuse_floods(proto: onnx.ModelProto, folder: Path, label: str) -> None:
     """Refuses nodes that fill gigabytes from a few constant bytes, when the session opens or at every run."""
     constants = Constants(TensorFile(folder))
     for scope, node in walk(Scope(proto.graph)):
-        if node.op_type not in ("ConstantOfShape", "Expand", "Range"):
+        if not belongs(node, Family.GROWING):
             continue
-        values = [constants.value(scope, name) for name in node.input if name]
-        elements = 0.0
-        if node.op_type == "Range" and len(values) == 3 and all(v is not None and v.size == 1 for v in values):
-            start, limit, delta = (float(v.reshape(())) for v in values if v is not None)
-            elements = (limit - start) / delta if delta else 0
-        elif node.op_type != "Range" and values and values[-1] is not None:
-            elements = math.prod(int(size) for size in values[-1].reshape(-1))
+        elements = _grown(node.op_type, [constants.value(scope, name) for name in node.input if name])
         if elements > MAX_COMPUTED_ELEMENTS:
             name = printable(node.name or node.output[0])
             raise ModelError(
                 f"{label}: {node.op_type} '{name}' makes {elements:,.0f} elements; "
                 f"the limit is {MAX_COMPUTED_ELEMENTS:,}"
             )
+
+
+def _grown(op: str, values: Sequence[Array | None]) -> float:
+    """How many elements an operator makes of constants; 0 where that does not show."""
+    match op:
+        case "Range" if len(values) == 3 and all(v is not None and v.size == 1 for v in values):
+            start, limit, delta = (float(v.reshape(())) for v in values if v is not None)
+            return (limit - start) / delta if delta else 0
+        case "ConstantOfShape" | "Expand" if values and values[-1] is not None:
+            return math.prod(int(size) for size in values[-1].reshape(-1))
+    return 0
 
 
 def _session_problem(text: str, proto: onnx.ModelProto, label: str) -> str:

@@ -13,8 +13,8 @@ import zoo
 from onnx import helper, numpy_helper
 
 from onnxviz.errors import ModelError, SelectionError
-from onnxviz.layer import CONVOLUTIONS
 from onnxviz.model import Model, load
+from onnxviz.operators import CONVOLUTIONS
 from onnxviz.shapes import Inference
 from onnxviz.tables import output_shape, weight_shape
 

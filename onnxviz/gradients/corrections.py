@@ -7,13 +7,11 @@ from collections.abc import Mapping
 
 from onnx import GraphProto, NodeProto, helper
 
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import node_attributes, plain_domain
 from onnxviz.shapes import Shapes
 from onnxviz.symbols import Dim
-
-# Operators that keep shape and type, and whose shape onnx's inference does not know.
-_UNINFERRED = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
-_POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
+from onnxviz.windows import auto_pad
 
 
 def correct(graph: GraphProto, shapes: Shapes, vectors: Mapping[str, tuple[Dim, ...]]) -> bool:
@@ -28,13 +26,13 @@ def correct(graph: GraphProto, shapes: Shapes, vectors: Mapping[str, tuple[Dim, 
     for node in graph.node:
         if plain_domain(node.domain) or not node.output:
             continue
-        if node.op_type in _UNINFERRED:
+        if belongs(node, Family.NORMALISATION):
             changed |= _declare(graph, node, shapes, shapes.of(node.input[0]))
         elif node.op_type == "Resize" and len(node.input) > 3 and "axes" not in node_attributes(node):
             changed |= _declare(graph, node, shapes, vectors.get(node.input[3]))
         elif node.op_type == "Reshape" and len(node.input) > 1:
             changed |= _declare(graph, node, shapes, _reshaped(node, shapes, vectors.get(node.input[1])))
-        elif node.op_type in _POOLS:
+        elif belongs(node, Family.POOLING):
             changed |= _settle_ceil(node, shapes)
         elif node.op_type == "CastLike":
             changed |= _settle_type(node, shapes)
@@ -139,8 +137,7 @@ def _last_windows(node: NodeProto, dims: tuple[Dim, ...]) -> tuple[bool, list[in
 
     sizes = [dim for dim in dims[2:] if isinstance(dim, int)]
     pads = given("pads", 0, 2 * rank)
-    padded_so = "auto_pad" not in attributes or attributes["auto_pad"].s in (b"NOTSET", b"")
-    if len(sizes) != rank or len(pads) != 2 * rank or not padded_so:
+    if len(sizes) != rank or len(pads) != 2 * rank or auto_pad(node) != "NOTSET":
         return None
     surplus, ends = False, []
     rows = zip(sizes, kernel, given("strides", 1), given("dilations", 1), pads[:rank], pads[rank:], strict=True)
