@@ -6,7 +6,8 @@ import _thread
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ import onnx
 
 from onnxviz.errors import InputError, ModelError, ProviderError
 from onnxviz.graph import custom_operators
-from onnxviz.operators import Family, belongs
 from onnxviz.scopes import Scope, walk
 from onnxviz.text import printable
 from onnxviz.weights import MAX_COMPUTED_ELEMENTS, Array, Constants, TensorFile
@@ -149,9 +149,7 @@ def _refuse_floods(proto: onnx.ModelProto, folder: Path, label: str) -> None:
     """Refuses nodes that fill gigabytes from a few constant bytes, when the session opens or at every run."""
     constants = Constants(TensorFile(folder))
     for scope, node in walk(Scope(proto.graph)):
-        if not belongs(node, Family.GROWING):
-            continue
-        elements = _grown(node.op_type, [constants.value(scope, name) for name in node.input if name])
+        elements = _grown(node, partial(constants.value, scope))
         if elements > MAX_COMPUTED_ELEMENTS:
             name = printable(node.name or node.output[0])
             raise ModelError(
@@ -160,14 +158,16 @@ def _refuse_floods(proto: onnx.ModelProto, folder: Path, label: str) -> None:
             )
 
 
-def _grown(op: str, values: Sequence[Array | None]) -> float:
-    """How many elements an operator makes of constants; 0 where that does not show."""
-    match op:
-        case "Range" if len(values) == 3 and all(v is not None and v.size == 1 for v in values):
-            start, limit, delta = (float(v.reshape(())) for v in values if v is not None)
-            return (limit - start) / delta if delta else 0
-        case "ConstantOfShape" | "Expand" if values and values[-1] is not None:
-            return math.prod(int(size) for size in values[-1].reshape(-1))
+def _grown(node: onnx.NodeProto, value_of: Callable[[str], Array | None]) -> float:
+    """How many elements a node makes of constants; 0 where that does not show."""
+    given = [name for name in node.input if name]
+    match node.op_type:
+        case "Range" if len(given) == 3:
+            values = [value_of(name) for name in given]
+            numbers = [float(value.reshape(())) for value in values if value is not None and value.size == 1]
+            return (numbers[1] - numbers[0]) / numbers[2] if len(numbers) == 3 and numbers[2] else 0
+        case "ConstantOfShape" | "Expand" if given and (shape := value_of(given[-1])) is not None:
+            return math.prod(int(size) for size in shape.reshape(-1))
     return 0
 
 

@@ -1,10 +1,8 @@
-"""The table of operators: complete, true of each operator as ONNX' reference runs it, and the only one of its kind."""
+"""The table of operators: complete, and true of each operator as ONNX' reference runs it."""
 
 from __future__ import annotations
 
-import ast
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,6 +11,9 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_state
 
+from onnxviz.footprints import RULES as FIELDS
+from onnxviz.gradients.table import RULES as GRADIENTS
+from onnxviz.gradients.table import STOPS
 from onnxviz.operators import (
     CONVOLUTIONS,
     KEEPS_SHAPE,
@@ -28,7 +29,6 @@ from onnxviz.operators import (
     settings_inputs,
 )
 
-PACKAGE = Path(__file__).resolve().parent.parent / "onnxviz"
 SCHEMAS = [schema for schema in onnx.defs.get_all_schemas_with_history() if schema.domain == ""]
 OPSET = 24
 
@@ -160,6 +160,20 @@ def test_a_stranger_s_operator_is_not_taken_for_onnx_own() -> None:
     assert "QuickGelu" in names_anywhere(Family.ACTIVATION)
     assert "QuickGelu" not in names(Family.ACTIVATION)
     assert names(Family.ACTIVATION, "com.microsoft") > {"QuickGelu"}
+
+
+PLACED = (
+    Family.ELEMENTWISE | Family.PER_AXIS | Family.BROADCASTING | Family.SOFTMAX | Family.REDUCTION | Family.ARRANGING
+    | Family.NORMALISATION | Family.CONVOLUTION | Family.POOLING | Family.GLOBAL_POOLING
+)  # fmt: skip
+
+
+def test_receptive_fields_and_gradients_know_every_operator_of_their_families() -> None:
+    """Of an operator that is new in a family, both must be told."""
+    assert names(PLACED) <= {name for domain, name in FIELDS if domain == ""}
+    differentiable = names(PLACED) - names(Family.INTEGER) - {"BitCast"}
+    assert differentiable <= {name for domain, name in GRADIENTS if domain == ""} | STOPS.keys()
+    assert names(Family.PREDICATE | Family.STEP_FUNCTION | Family.BITWISE) <= STOPS.keys()
 
 
 # ---- each family as ONNX' reference runs it
@@ -365,64 +379,3 @@ def test_a_rectifier_is_flat_or_the_identity(op: str) -> None:
 def test_which_operators_keep_the_type() -> None:
     assert all(keeps_type(op) for op in ("Conv", "Relu", "Concat", "Reshape", "ReduceMean", "Gemm", "Clip"))
     assert not any(keeps_type(op) for op in ("Cast", "Shape", "Equal", "ArgMax", "QuantizeLinear", "Nowhere"))
-
-
-# ---- no other list of operators
-
-
-def literal_strings(node: ast.AST) -> list[str]:
-    """The texts that a literal lists: a set, a tuple, a list, words that are split, keys of data."""
-    if isinstance(node, ast.Set | ast.Tuple | ast.List):
-        listed = node.elts
-    elif isinstance(node, ast.Dict):
-        # A table from operators to the functions that treat them stands where these are.
-        listed = [key for key, value in zip(node.keys, node.values, strict=True) if is_data(value) and key is not None]
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "split":
-        text = node.func.value
-        return text.value.split() if isinstance(text, ast.Constant) and isinstance(text.value, str) else []
-    else:
-        return []
-    return [one.value for one in listed if isinstance(one, ast.Constant) and isinstance(one.value, str)]
-
-
-def is_data(value: ast.AST) -> bool:
-    """Whether it is made of numbers, texts and their tuples."""
-    if isinstance(value, ast.UnaryOp):
-        return is_data(value.operand)
-    if isinstance(value, ast.Tuple | ast.List | ast.Set):
-        return all(is_data(one) for one in value.elts)
-    return isinstance(value, ast.Constant)
-
-
-EVERY = {schema.name for schema in SCHEMAS} | set(microsoft())
-
-
-def lists_of_operators(source: str) -> list[tuple[int, list[str]]]:
-    """(line, operators) of each literal in the source that lists two operators or more."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        listed = [text for text in literal_strings(node) if text in EVERY]
-        if len(listed) > 1:
-            found.append((node.lineno, listed))
-    return found
-
-
-def test_the_reader_of_lists_sees_them() -> None:
-    for text in (
-        '{"Relu", "Clip"}', '("Relu", "Clip")', 'x in ["Relu", "Clip"]', '"Relu Clip".split()',
-        'frozenset({"Relu", "x", "Clip"})', '{"Relu": 1, "Clip": (1, -2)}',
-    ):  # fmt: skip
-        assert lists_of_operators(text) == [(1, ["Relu", "Clip"])], text
-    for text in ('{"Relu": relu, "Clip": clip}', 'rule("Relu", "Clip")', '("Relu", x)', '"Relu Clip"', '["Relu", "b"]'):
-        assert lists_of_operators(text) == [], text
-
-
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sorted(PACKAGE.rglob("*.py")) if path.name != "operators.py" and path.parent.name != "rules"],
-    ids=lambda path: str(path.relative_to(PACKAGE)),
-)
-def test_operators_are_listed_in_one_place(path: Path) -> None:
-    found = lists_of_operators(path.read_text(encoding="utf-8"))
-    advice = "ask onnxviz.operators for a family (belongs, names), and give it a new one if there is none"
-    assert not found, "\n".join(f"{path.name}:{line} lists {', '.join(ops)}: {advice}" for line, ops in found)

@@ -11,7 +11,7 @@ from onnxviz.operators import Family, belongs
 from onnxviz.scopes import node_attributes, plain_domain
 from onnxviz.shapes import Shapes
 from onnxviz.symbols import Dim
-from onnxviz.windows import auto_pad
+from onnxviz.windows import Window, auto_pad
 
 
 def correct(graph: GraphProto, shapes: Shapes, vectors: Mapping[str, tuple[Dim, ...]]) -> bool:
@@ -129,22 +129,16 @@ def _last_windows(node: NodeProto, dims: tuple[Dim, ...]) -> tuple[bool, list[in
     attributes = node_attributes(node)
     if "ceil_mode" not in attributes or not attributes["ceil_mode"].i or "kernel_shape" not in attributes:
         return None
-    kernel = list(attributes["kernel_shape"].ints)
-    rank = len(kernel)
-
-    def given(key: str, default: int, count: int = rank) -> list[int]:
-        return list(attributes[key].ints) if key in attributes else [default] * count
-
+    rank = len(attributes["kernel_shape"].ints)
     sizes = [dim for dim in dims[2:] if isinstance(dim, int)]
-    pads = given("pads", 0, 2 * rank)
-    if len(sizes) != rank or len(pads) != 2 * rank or auto_pad(node) != "NOTSET":
+    window = Window.of(node, attributes["kernel_shape"].ints) if auto_pad(node) == "NOTSET" else None
+    if len(sizes) != rank or window is None:
         return None
     surplus, ends = False, []
-    rows = zip(sizes, kernel, given("strides", 1), given("dilations", 1), pads[:rank], pads[rank:], strict=True)
-    for size, taps, stride, dilation, begin, end in rows:
-        extent = (taps - 1) * dilation + 1
+    rows = zip(sizes, window.extents, window.strides, window.begin, window.end, strict=True)
+    for size, extent, stride, begin, end in rows:
         last = -(-(size + begin + end - extent) // stride) * stride  # where the last window begins
         beyond = last >= size + begin
         surplus |= beyond
         ends.append(end if beyond else max(end, last + extent - size - begin))
-    return surplus, pads, ends
+    return surplus, window.pads, ends

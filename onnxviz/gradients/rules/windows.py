@@ -30,7 +30,8 @@ def geometry(step: Step, kernel: Sequence[int]) -> Window:
     found = Window.of(step.node, kernel, [step.dims(step.x)[axis] for axis in axes])
     if found is None:
         step.sizes(step.x, axes)  # refuses where one is open
-        step.refuse("attribute-unsupported", "its strides, dilations and pads do not fit its kernel, or onnxruntime does not pad as they say")
+        reason = "its strides, dilations and pads do not fit its kernel, or onnxruntime does not pad as they say"
+        step.refuse("attribute-unsupported", reason)
     return found
 
 
