@@ -30,6 +30,7 @@ from onnxviz.fold import Folded, fold
 from onnxviz.images import Preprocessing
 from onnxviz.model import PREPROCESSING_KEY, Model, Scratch, load, load_scratch
 from onnxviz.names import LAYER_KEY, source_path
+from onnxviz.operators import convolution_form
 from onnxviz.skeleton import embed_weights
 from onnxviz.source import Converter, InputShape, SourceModel
 from onnxviz.text import printable
@@ -249,7 +250,8 @@ def _name_layers(proto: onnx.ModelProto, opened: SourceModel) -> None:
     for layer in opened.layers:
         paths.setdefault(layer.weight, []).append(layer.path)
     for node in proto.graph.node:
-        known = paths.get(node.input[1]) if len(node.input) > 1 and node.op_type in ("Conv", "ConvTranspose") else None
+        form = convolution_form(node)
+        known = paths.get(node.input[form.weight]) if form is not None and form.weight < len(node.input) else None
         if known and source_path(node) not in known:
             kept = [entry for entry in node.metadata_props if entry.key != LAYER_KEY]
             del node.metadata_props[:]

@@ -28,6 +28,7 @@ from onnxviz.known import (
 )
 from onnxviz.layout import sink_transposes
 from onnxviz.names import distinct
+from onnxviz.operators import Family, belongs, keeps_type
 from onnxviz.scopes import reads, set_nodes, subgraphs
 from onnxviz.sizes import ranks, settle_targets
 from onnxviz.skeleton import INLINE_BYTES
@@ -35,14 +36,9 @@ from onnxviz.skeleton import INLINE_BYTES
 # Expand and its like make much of little: a result this large is only kept if it is no larger than what it is from.
 _MAX_GROWN_ELEMENTS = 2**16
 # Operators whose result is not a function of their inputs, or that mean something to later readers as they are.
-_KEPT = frozenset(
-    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli Multinomial "
-    "QuantizeLinear DequantizeLinear DynamicQuantizeLinear".split()
-)
+_KEPT = Family.RANDOM | Family.QUANTISING | Family.DEQUANTISING
 # Several elements share a byte of a tensor, but not of an array.
 _PACKED = frozenset("int4 uint4 int2 uint2 float4_e2m1fn".split())
-# Their result tells about the weight's shape, not about its elements.
-_MEASURING = frozenset(["Shape", "Size"])
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,7 @@ def _computed(graph: GraphProto, known: dict[str, Known], opset: Mapping[str, in
             continue
         operands = [known[name] for name in node.input if name]
         weights = frozenset[str]()
-        if node.op_type not in _MEASURING:
+        if not belongs(node, Family.MEASURING):
             weights = weights.union(*(operand.weights for operand in operands))
         arranged = len(weights) <= 1 and _arranges(node) and all(o.arranged for o in operands if o.weights)
         for name, value in zip(node.output, values, strict=False):
@@ -139,7 +135,7 @@ def _arranges(node: NodeProto) -> bool:
 
 def _evaluated(node: NodeProto, known: Mapping[str, Known], opset: Mapping[str, int]) -> Sequence[Array] | None:
     """The node's outputs; None if they depend on the model's input or are better left to be computed."""
-    if not operator(node) or node.op_type in _KEPT or next(subgraphs(node), None) is not None:
+    if not operator(node) or belongs(node, _KEPT) or next(subgraphs(node), None) is not None:
         return None
     if any(name and name not in known for name in node.input):
         return None
@@ -206,7 +202,7 @@ def _passed_through(node: NodeProto, known: Mapping[str, Known], types: Mapping[
         return first
     if op == "Transpose" and (perm := attribute(node, "perm")) is not None and list(perm) == sorted(perm):
         return first
-    if op in ("Mul", "Div"):
+    if belongs(node, Family.SCALING):
         # A scalar one; only where it cannot broadcast or change the type. 1·x is x for every float, NaN included.
         for one, other in ((1, 0), (0, 1)) if op == "Mul" else ((1, 0),):
             factor = known.get(node.input[one])
@@ -221,17 +217,11 @@ def _element_types(graph: GraphProto, known: Mapping[str, Known]) -> dict[str, i
     for name, value in known.items():
         types[name] = element_type(value.array)
     for node in graph.node:
-        if node.op_type in _KEEPS_TYPE and node.input and node.input[0] in types:
+        if keeps_type(operator(node)) and node.input and node.input[0] in types:
             types.setdefault(node.output[0], types[node.input[0]])
         elif node.op_type == "Cast":
             types.setdefault(node.output[0], attribute(node, "to"))
     return {name: elem for name, elem in types.items() if elem}
-
-
-_KEEPS_TYPE = frozenset(
-    "Conv ConvTranspose Relu Add Mul Sub Div BatchNormalization MaxPool AveragePool GlobalAveragePool Gemm MatMul "
-    "Transpose Reshape Flatten Squeeze Unsqueeze Sigmoid Tanh Clip Concat Pad ReduceMean Softmax Erf Identity".split()
-)
 
 
 def _name_outputs_at_their_source(graph: GraphProto) -> None:

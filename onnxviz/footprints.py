@@ -10,20 +10,16 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
+from onnxviz.coordinates import nearest_sample, source_coordinate
 from onnxviz.errors import InputError
 from onnxviz.gradients.prepare import Prepared
+from onnxviz.operators import OPERATORS, Family, Key, convolution_form, key_of, names
 from onnxviz.text import printable
 from onnxviz.weights import Array
+from onnxviz.windows import Window, kernel_of
 
 Interval = tuple[int, int]
 """First and last index, both inside."""
-
-_ELEMENTWISE = (
-    "Abs Add BatchNormalization Cast CastLike Ceil Celu Clip DequantizeLinear Div Dropout Elu Erf Exp Expand Floor "
-    "Gelu HardSigmoid HardSwish Identity LeakyRelu Log LRN Max Mean Min Mish Mod Mul Neg PRelu Pow QuantizeLinear "
-    "Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Softplus Softsign Sqrt Sub Sum Swish Tanh ThresholdedRelu "
-    "Where"
-).split()
 
 
 @dataclass(frozen=True)
@@ -88,6 +84,24 @@ class Step:
         """The same interval of an input."""
         return Seen(tensor, self.axis if axis is None else axis, (self.first, self.last))
 
+    def aligned(self, tensor: str) -> int:
+        """The axis of an input that stands where `axis` stands, counted from the end; negative where it has none."""
+        return self.axis - (len(self.sizes(self.output)) - len(self.sizes(tensor)))
+
+    def gate(self, tensor: str, axis: int) -> list[Seen] | None:
+        """What is seen of an input that is the same for all positions.
+
+        Args:
+            tensor: the input.
+            axis: the axis, of size 1, that it is stretched along; negative where it has no such axis.
+
+        Returns:
+            None for a scalar, which has no axis to be followed along.
+        """
+        if axis >= 0:
+            return [Seen(tensor, axis, (0, 0))]
+        return [self.all_of(tensor, own) for own in range(len(self.sizes(tensor)))] or None
+
     def all_of(self, tensor: str, axis: int) -> Seen:
         """The whole of one axis of an input."""
         return Seen(tensor, axis, (0, self.sizes(tensor)[axis] - 1))
@@ -108,12 +122,16 @@ def known_sizes(prepared: Prepared, tensor: str) -> list[int]:
 
 Rule = Callable[[Step], list[Seen] | None]
 """What the node sees; None where that cannot be told, so that it is everything."""
-RULES: dict[str, Rule] = {}
+RULES: dict[Key, Rule] = {}
 
 
-def _rule(*operators: str) -> Callable[[Rule], Rule]:
+def _rule(*operators: str, families: Family | None = None) -> Callable[[Rule], Rule]:
+    """Registers the rule of operators of ONNX' own, or of all that are of any of `families`; a later rule counts."""
+
     def register(rule: Rule) -> Rule:
-        RULES.update(dict.fromkeys(operators, rule))
+        RULES.update(dict.fromkeys((("", name) for name in operators), rule))
+        if families is not None:
+            RULES.update(dict.fromkeys((key for key, known in OPERATORS.items() if known & families), rule))
         return rule
 
     return register
@@ -121,78 +139,78 @@ def _rule(*operators: str) -> Callable[[Rule], Rule]:
 
 def seen_by(step: Step) -> list[Seen]:
     """What of its inputs an interval of a node's output depends on; constant inputs are left out."""
-    rule = RULES.get(step.node.op_type)
+    rule = RULES.get(key_of(step.node))
     if (found := rule(step) if rule is not None else None) is None:
         found = [step.all_of(name, axis) for name in step.changing for axis in range(len(step.sizes(name)))]
     return [seen for seen in found if seen.tensor in step.changing]
 
 
-@_rule(*_ELEMENTWISE)
+@_rule(families=Family.ELEMENTWISE | Family.PER_AXIS)
 def _elementwise(step: Step) -> list[Seen] | None:
+    """The same place of the first input; the others are settings, which are gates where they depend on the picture."""
+    gates = [step.gate(name, -1) for name in step.changing if name != step.x]
+    return _with_gates(step, [step.same(step.x)], gates)
+
+
+@_rule(families=Family.BROADCASTING)
+def _broadcast(step: Step) -> list[Seen] | None:
     """Axes are aligned at the end; an input that is stretched along the axis is a gate."""
-    sizes, found = step.sizes(step.output), []
+    found, gates = list[Seen](), list[list[Seen] | None]()
     for name in step.changing:
-        own = step.sizes(name)
-        axis = step.axis - (len(sizes) - len(own))
-        if axis >= 0 and own[axis] == sizes[step.axis]:
+        axis = step.aligned(name)
+        if axis >= 0 and step.sizes(name)[axis] == step.sizes(step.output)[step.axis]:
             found.append(step.same(name, axis))
-        elif axis >= 0 and step.gates:
-            found.append(Seen(name, axis, (0, 0)))
-    return found
+        else:
+            gates.append(step.gate(name, axis))
+    return _with_gates(step, found, gates)
 
 
-@_rule("Conv", "MaxPool", "AveragePool", "LpPool", "QLinearConv", "ConvInteger")
+@_rule("Expand")
+def _expanded(step: Step) -> list[Seen] | None:
+    """As in broadcasting; the second input is a shape."""
+    axis = step.aligned(step.x)
+    if axis >= 0 and step.sizes(step.x)[axis] == step.sizes(step.output)[step.axis]:
+        return [step.same(step.x, axis)]
+    return _with_gates(step, [], [step.gate(step.x, axis)])
+
+
+def _with_gates(step: Step, found: list[Seen], gates: list[list[Seen] | None]) -> list[Seen] | None:
+    """What is seen, gates too where they count; None where one of them cannot be followed."""
+    if not step.gates:
+        return found
+    known = [gate for gate in gates if gate is not None]
+    return [*found, *(seen for gate in known for seen in gate)] if len(known) == len(gates) else None
+
+
+@_rule("LRN")
+def _local_response(step: Step) -> list[Seen] | None:
+    """Position by position; along the channels, axis 1, `size` neighbours."""
+    if step.axis != 1:
+        return [step.same(step.x)]
+    size = int(step.attribute("size", 1))
+    return [Seen(step.x, 1, (step.first - (size - 1) // 2, step.last + size // 2))]
+
+
+@_rule(*names(Family.CONVOLUTION | Family.POOLING))
 def _window(step: Step) -> list[Seen] | None:
-    """Index i sees i·s − p … i·s − p + (k − 1)·d (Dumoulin & Visin 2016, arXiv 1603.07285)."""
+    """What lies under the window, padding included (`onnxviz.windows`)."""
     place = step.axis - 2
     if place < 0:
         return []
-    kernel, stride, dilation = _geometry(step, place)
-    size, count = step.sizes(step.x)[step.axis], step.sizes(step.output)[step.axis]
-    begin = _begin(step, place, (count - 1) * stride + (kernel - 1) * dilation + 1 - size)
-    span = step.first * stride - begin, step.last * stride - begin + (kernel - 1) * dilation
-    return [Seen(step.x, step.axis, span)]
+    kernel = kernel_of(step.node, step.sizes)
+    window = Window.of(step.node, kernel, step.sizes(step.x)[2:]) if kernel is not None else None
+    form = convolution_form(step.node)
+    if window is None:
+        return None
+    looks = window.reached_from if form is not None and form.transposed else window.sees
+    return [Seen(step.x, step.axis, looks(place, step.first, step.last))]
 
 
-@_rule("ConvTranspose")
-def _transposed(step: Step) -> list[Seen] | None:
-    """Input i reaches i·s − p … i·s − p + (k − 1)·d of the output; this is that, read backwards."""
-    place = step.axis - 2
-    if place < 0:
-        return []
-    kernel, stride, dilation = _geometry(step, place)
-    reach = (kernel - 1) * dilation
-    extra = step.attribute("output_padding", [0] * (place + 1))[place]
-    size, count = step.sizes(step.x)[step.axis], step.sizes(step.output)[step.axis]
-    given = step.attribute("output_shape", None) is not None
-    begin = _begin(step, place, stride * (size - 1) + extra + reach + 1 - count, given=given)
-    return [Seen(step.x, step.axis, (-((reach - step.first - begin) // stride), (step.last + begin) // stride))]
-
-
-def _geometry(step: Step, place: int) -> tuple[int, int, int]:
-    """Taps, stride and dilation along one spatial axis."""
-    kernel = step.attribute("kernel_shape", None)
-    if kernel is None:
-        weight = step.node.input[3 if step.node.op_type == "QLinearConv" else 1]
-        kernel = step.sizes(weight)[2:]
-    stride, dilation = (int(step.attribute(key, [1] * 8)[place]) for key in ("strides", "dilations"))
-    return int(kernel[place]), stride, dilation
-
-
-def _begin(step: Step, place: int, total: int, *, given: bool = False) -> int:
-    """Padding before the first sample; `total` is what SAME pads, both ends together."""
-    auto = step.attribute("auto_pad", "NOTSET")
-    if auto == "VALID":
-        return 0
-    if auto.startswith("SAME") or given:
-        total = max(total, 0)
-        return total // 2 if auto == "SAME_UPPER" else total - total // 2
-    return int(step.attribute("pads", [0] * 8)[place]) if step.attribute("pads", None) else 0
-
-
-@_rule("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+@_rule(*names(Family.GLOBAL_POOLING))
 def _global(step: Step) -> list[Seen] | None:
-    return [step.all_of(step.x, step.axis)] if step.axis >= 2 else []
+    """The whole of the axis; a channel, of which no position is asked, sees all positions."""
+    axes = [step.axis] if step.axis >= 2 else range(2, len(step.sizes(step.x)))
+    return [step.all_of(step.x, axis) for axis in axes]
 
 
 @_rule("InstanceNormalization", "GroupNormalization", "MeanVarianceNormalization", "LpNormalization")
@@ -210,7 +228,7 @@ def _along_axes(step: Step) -> list[Seen] | None:
     return [step.all_of(step.x, step.axis) if inside and not soft else step.same(step.x)]
 
 
-@_rule(*(f"Reduce{kind}" for kind in "Mean Sum Max Min L1 L2 LogSum LogSumExp Prod SumSquare".split()))
+@_rule(families=Family.REDUCTION)
 def _reduced(step: Step) -> list[Seen] | None:
     rank = len(step.sizes(step.x))
     given = step.constant(1)
@@ -359,16 +377,18 @@ def _resized(step: Step) -> list[Seen] | None:
     given = step.constant(2)
     which = step.attribute("axes", None) or list(range(len(step.sizes(step.x))))
     scales = None if given is None or given.size == 0 else given.reshape(-1).tolist()
-    if step.attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+    moved = step.attribute("coordinate_transformation_mode", "half_pixel")
+    if moved == "tf_crop_and_resize":
         return None
     scale = float(scales[which.index(step.axis)]) if scales and step.axis in which else count / size
     if scale == 1 and size == count:
         return [step.same(step.x)]
-    low, high = (_place(step, index, scale, size, count) for index in (step.first, step.last))
+    low, high = (source_coordinate(moved, index, scale, size, count) for index in (step.first, step.last))
     mode = step.attribute("mode", "nearest")
     wide = 1 / scale if step.attribute("antialias", 0) and scale < 1 else 1.0
     if mode == "nearest":
-        span = _nearest(step, low), _nearest(step, high)
+        rounding = step.attribute("nearest_mode", "round_prefer_floor")
+        span = nearest_sample(rounding, low), nearest_sample(rounding, high)
     elif wide > 1:
         reach = wide * (1 if mode == "linear" else 2)
         span = math.floor(low - reach) + 1, math.ceil(high + reach) - 1
@@ -376,27 +396,3 @@ def _resized(step: Step) -> list[Seen] | None:
         reach = 0 if mode == "linear" else 1
         span = math.floor(low) - reach, math.ceil(high) + reach
     return [Seen(step.x, step.axis, (max(span[0], 0), min(span[1], size - 1)))]
-
-
-def _place(step: Step, index: int, scale: float, size: int, count: int) -> float:
-    """Where an output sample lies among the input's."""
-    mode = step.attribute("coordinate_transformation_mode", "half_pixel")
-    if mode == "asymmetric":
-        return index / scale
-    if mode == "align_corners":
-        return index * (size - 1) / (count - 1) if count > 1 else 0.0
-    if mode == "pytorch_half_pixel" and count == 1:
-        return 0.0
-    if mode == "half_pixel_symmetric":
-        adjustment = count / (scale * size)
-        return size / 2 * (1 - adjustment) + (index + 0.5) / scale - 0.5
-    return (index + 0.5) / scale - 0.5
-
-
-def _nearest(step: Step, place: float) -> int:
-    mode = step.attribute("nearest_mode", "round_prefer_floor")
-    if mode == "floor":
-        return math.floor(place)
-    if mode == "ceil":
-        return math.ceil(place)
-    return math.ceil(place - 0.5) if mode == "round_prefer_floor" else math.floor(place + 0.5)

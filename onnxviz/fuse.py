@@ -9,9 +9,11 @@ import numpy as np
 from onnx import GraphProto, NodeProto, helper
 
 from onnxviz.known import Known, attribute, fresh, made_in, operator
+from onnxviz.operators import Family, names
 from onnxviz.scopes import reads, set_nodes
+from onnxviz.windows import Window, depends_on_sizes, kernel_of, with_pads
 
-_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_CONVOLUTIONS = tuple(sorted(names(Family.CONVOLUTION) - names(Family.INTEGER)))
 
 
 def fuse(graph: GraphProto, known: dict[str, Known]) -> bool:
@@ -246,19 +248,9 @@ def _same_padding(view: _View) -> Rewrites:
     onnxruntime 1.32 leaves the dilation out of account in SAME_UPPER and SAME_LOWER.
     """
     for conv in view.nodes:
-        mode = attribute(conv, "auto_pad") if operator(conv) == "Conv" else None
-        kernel = view.known.get(conv.input[1]) if mode in (b"SAME_UPPER", b"SAME_LOWER") else None
-        if kernel is None or any(stride != 1 for stride in attribute(conv, "strides") or ()):
+        if operator(conv) != "Conv" or not depends_on_sizes(conv):
             continue
-        sizes = kernel.array.shape[2:]
-        dilations = attribute(conv, "dilations") or [1] * len(sizes)
-        totals = [(size - 1) * dilation for size, dilation in zip(sizes, dilations, strict=True)]
-        less = [total // 2 for total in totals]
-        more = [total - half for total, half in zip(totals, less, strict=True)]
-        fixed = NodeProto()
-        fixed.CopyFrom(conv)
-        del fixed.attribute[:]
-        fixed.attribute.extend(one for one in conv.attribute if one.name not in ("auto_pad", "pads"))
-        pads = less + more if mode == b"SAME_UPPER" else more + less
-        fixed.attribute.append(helper.make_attribute("pads", pads))
-        yield [conv], [fixed]
+        kernel = kernel_of(conv, lambda name: view.known[name].array.shape if name in view.known else None)
+        window = Window.of(conv, kernel) if kernel is not None else None
+        if window is not None:
+            yield [conv], [with_pads(conv, window)]

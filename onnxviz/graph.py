@@ -10,6 +10,7 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.model import Model
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import Scope, all_graphs, node_attributes, reads, subgraphs, walk
 from onnxviz.text import printable
 
@@ -151,7 +152,7 @@ def _give_out(
                 nothing = helper.make_tensor(empty, element_type, [0], [])
                 branch.node.append(helper.make_node("Constant", [], [empty], value=nothing))
                 branch.output.append(helper.make_tensor_value_info(empty, element_type, [0]))
-    elif owner.op_type in ("Loop", "Scan"):
+    elif belongs(owner, Family.LOOPING):
         _add_output(graph, value, taken)
         # Scan lists an axis and a direction for each scan output, if it lists any.
         for listed in ("scan_output_axes", "scan_output_directions"):

@@ -11,38 +11,14 @@ import numpy as np
 from onnx import NodeProto
 
 from onnxviz.errors import ModelError
-from onnxviz.scopes import Scope, node_attributes, plain_domain
+from onnxviz.operators import Form
+from onnxviz.scopes import Scope
 from onnxviz.shapes import Shapes
 from onnxviz.symbols import Dim
 from onnxviz.weights import Array, Constant, Constants, dequantize, frozen
+from onnxviz.windows import Window, explicit_pads, kernel_of
 
 TapKind = Literal["activation", "conv"]
-
-
-@dataclass(frozen=True)
-class Form:
-    """Which inputs of a convolution operator hold what."""
-
-    weight: int
-    bias: int | None
-    weight_scale: int | None = None
-    weight_zero: int | None = None
-    transposed: bool = False
-
-
-CONVOLUTIONS: dict[tuple[str, str], Form] = {
-    ("", "Conv"): Form(1, 2),
-    ("", "ConvTranspose"): Form(1, 2, transposed=True),
-    ("", "QLinearConv"): Form(3, 8, weight_scale=4, weight_zero=5),
-    ("", "ConvInteger"): Form(1, None, weight_zero=3),
-    ("com.microsoft", "FusedConv"): Form(1, 2),
-    ("com.microsoft", "QLinearConv"): Form(3, 8, weight_scale=4, weight_zero=5),
-}
-
-
-def convolution_form(node: NodeProto) -> Form | None:
-    """Which inputs of `node` hold weight and bias; None if it is not a convolution."""
-    return CONVOLUTIONS.get((plain_domain(node.domain), node.op_type))
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +188,7 @@ class Layer:
         """Spatial size of the filters."""
         if self.weight_shape:
             return self.weight_shape[2:]
-        given = node_attributes(self._proto).get("kernel_shape")
-        return tuple(given.ints) if given is not None else None
+        return kernel_of(self._proto, lambda tensor: None)
 
     @property
     def output_shape(self) -> tuple[Dim, ...] | None:
@@ -231,59 +206,19 @@ class Layer:
 
     @property
     def pads(self) -> tuple[int, ...] | None:
-        """Begin of each spatial axis, then end of each; None if `auto_pad` needs sizes that are not known."""
+        """Begin of each spatial axis, then end of each; None if they depend on sizes that are not known."""
         if self.strides is None:
             return None
-        attributes = node_attributes(self._proto)
         rank = len(self.strides)
-        if self.auto_pad == "VALID":
-            return (0,) * (2 * rank)
-        if "output_shape" in attributes and self._form is not None and self._form.transposed:
-            return self._transposed_pads(list(attributes["output_shape"].ints)[-rank:])
-        if self.auto_pad == "NOTSET":
-            return tuple(attributes["pads"].ints) if "pads" in attributes else (0,) * (2 * rank)
-        if self._form is not None and self._form.transposed:
-            return self._transposed_pads(None)
-        sizes, extents = self._input_sizes(rank), self._extents()
-        if sizes is None or extents is None:
-            return None
-        # SAME: as many outputs as input / stride, rounded up (ONNX Conv specification, `auto_pad`).
-        totals = [
-            max((-(-size // s) - 1) * s + extent - size, 0)
-            for size, extent, s in zip(sizes, extents, self.strides, strict=True)
-        ]
-        return self._halves(totals)
-
-    def _transposed_pads(self, outputs: list[int] | None) -> tuple[int, ...] | None:
-        """Pads of a ConvTranspose that states its output's size, or SAME (ONNX ConvTranspose specification)."""
-        rank = len(self.strides or ())
-        sizes, extents = self._input_sizes(rank), self._extents()
-        if sizes is None or extents is None or self.strides is None:
-            return None
-        given = node_attributes(self._proto).get("output_padding")
-        padding = tuple(given.ints) if given is not None else (0,) * rank
-        wanted = outputs or [size * stride for size, stride in zip(sizes, self.strides, strict=True)]
-        totals = [
-            max(s * (size - 1) + extra + extent - out, 0)
-            for s, size, extra, extent, out in zip(self.strides, sizes, padding, extents, wanted, strict=True)
-        ]
-        return self._halves(totals)
-
-    def _halves(self, totals: list[int]) -> tuple[int, ...]:
-        """Begin and end pads; the odd one at the end for SAME_UPPER, else at the begin."""
-        small, large = [t // 2 for t in totals], [t - t // 2 for t in totals]
-        return (*small, *large) if self.auto_pad == "SAME_UPPER" else (*large, *small)
+        if self.kernel is None:
+            return explicit_pads(self._proto, rank)
+        window = Window.of(self._proto, self.kernel, self._input_sizes(rank))
+        return tuple(window.pads) if window is not None else None
 
     def _input_sizes(self, rank: int) -> list[int] | None:
         shape = self._shapes.of(self._proto.input[0], self._graph.name)
         sizes = [dim for dim in (shape or ())[2:] if isinstance(dim, int)]
         return sizes if shape is not None and len(shape) == rank + 2 and len(sizes) == rank else None
-
-    def _extents(self) -> list[int] | None:
-        """How far each filter reaches, dilation included."""
-        if self.kernel is None or self.dilations is None or len(self.kernel) != len(self.dilations):
-            return None
-        return [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
 
     def row(self) -> dict[str, Any]:
         """The layer as the JSON object of `onnxviz layers`."""

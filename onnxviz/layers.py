@@ -9,22 +9,15 @@ from onnx import NodeProto
 
 from onnxviz.errors import ModelError
 from onnxviz.inline import SCOPE_KEY
-from onnxviz.layer import Form, Layer, convolution_form
+from onnxviz.layer import Layer
 from onnxviz.names import distinct, layer_name
+from onnxviz.operators import Form, convolution_form
 from onnxviz.scopes import Scope, node_attributes, plain_domain, walk
 from onnxviz.shapes import Shapes
 from onnxviz.taps import activation_tap
 from onnxviz.text import printable
 from onnxviz.weights import Constant, Constants
-
-# What `--all` adds: the operators that a person would call a layer.
-OTHER_LAYERS = frozenset(
-    "MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool Relu LeakyRelu PRelu "
-    "ThresholdedRelu Clip Sigmoid Tanh HardSigmoid HardSwish Elu Selu Celu Gelu Softplus Softsign Mish Softmax "
-    "LogSoftmax BatchNormalization InstanceNormalization LayerNormalization GroupNormalization LRN Add Concat "
-    "Sum Resize Upsample DepthToSpace Gemm MatMul LSTM GRU RNN QLinearAdd QLinearMatMul "
-    "QLinearGlobalAveragePool QLinearAveragePool".split()
-)
+from onnxviz.windows import auto_pad
 
 
 def find_layers(
@@ -138,7 +131,7 @@ def _layer(
         strides=strides if form is not None or "strides" in attributes else None,
         dilations=dilations if form is not None else None,
         group=group,
-        auto_pad=attributes["auto_pad"].s.decode("utf-8", "replace") if "auto_pad" in attributes else "NOTSET",
+        auto_pad=auto_pad(node),
         taps={
             "conv": node.output[0],
             "activation": activation_tap(scope, node, constants) if form is not None else node.output[0],

@@ -17,24 +17,10 @@ import numpy.typing as npt
 from onnx import GraphProto, NodeProto, helper
 
 from onnxviz.known import Array, Known, attribute, fresh, made_in, operator, rename_reads
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import outer_reads, set_nodes, subgraphs
 
 Perm = tuple[int, ...]
-
-_UNARY = frozenset(
-    "Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Dropout Elu Erf Exp Floor Gelu HardSigmoid "
-    "HardSwish IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh "
-    "Softplus Softsign Sqrt Tan Tanh ThresholdedRelu".split()
-)
-_BROADCASTING = frozenset(
-    "Add Sub Mul Div Pow Mod Min Max Sum Mean And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual Where "
-    "PRelu".split()
-)
-_REDUCING = frozenset(
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum "
-    "ReduceSumSquare".split()
-)
-_ALONG_ONE_AXIS = {"Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "LpNormalization": -1}
 
 
 @dataclass(frozen=True)
@@ -212,19 +198,18 @@ class _Pass:
         self.nodes.append(copy)
 
     def pass_through(self, node: NodeProto, inputs: list[str]) -> None:
-        op = node.op_type
-        if op in _UNARY:
+        if node.op_type in _SPECIAL:
+            _SPECIAL[node.op_type](self, node, inputs)
+        elif belongs(node, Family.ELEMENTWISE):
             self.first_only(node, inputs)
-        elif op in _BROADCASTING:
+        elif belongs(node, Family.BROADCASTING):
             self.broadcast(node, inputs)
-        elif op in _REDUCING:
+        elif belongs(node, Family.REDUCTION):
             self.reduce(node, inputs)
-        elif op in _ALONG_ONE_AXIS and (self.opset >= 13 or op == "LpNormalization"):
+        elif belongs(node, Family.ALONG_AXIS) and (self.opset >= 13 or not belongs(node, Family.SOFTMAX)):
             seen = self.data(inputs)
             axis = attribute(node, "axis")
-            self.emit(node, [seen.base], seen.perm, axis=seen.perm[_ALONG_ONE_AXIS[op] if axis is None else axis])
-        elif op in _SPECIAL:
-            _SPECIAL[op](self, node, inputs)
+            self.emit(node, [seen.base], seen.perm, axis=seen.perm[-1 if axis is None else axis])
         else:
             raise _CannotPass
 

@@ -18,6 +18,7 @@ from onnx import helper, numpy_helper
 from onnxviz.gradients.result import Gradient
 from onnxviz.graph import unused
 from onnxviz.model import Model
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import node_attributes
 from onnxviz.weights import Array
 
@@ -61,7 +62,7 @@ class LeakyGradient:
 def cut_of(model: Model, tensor: str) -> Cut | None:
     """The Relu or Clip with a lower bound that gives `tensor`; None where it comes from anything else."""
     node = model.scope.producers.get(tensor)
-    if node is None or node.op_type not in ("Relu", "Clip"):
+    if node is None or not belongs(node, Family.RECTIFIER):
         return None
     low, high = 0.0, math.inf
     if node.op_type == "Clip":

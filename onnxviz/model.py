@@ -23,9 +23,10 @@ from onnx import GraphProto, TensorProto, ValueInfoProto
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.files import replacing
 from onnxviz.inline import inline_functions
-from onnxviz.layer import Layer, convolution_form
-from onnxviz.layers import OTHER_LAYERS, find_layers, name_nodes
+from onnxviz.layer import Layer
+from onnxviz.layers import find_layers, name_nodes
 from onnxviz.names import distinct
+from onnxviz.operators import LAYERS, Family, belongs, names_anywhere
 from onnxviz.parameters import count_parameters
 from onnxviz.scopes import Scope, all_graphs, plain_domain, set_nodes, subgraphs, tensors, walk
 from onnxviz.select import select
@@ -181,7 +182,7 @@ class Model:
     def all_layers(self) -> tuple[Layer, ...]:
         """Every layer a person would name: convolutions, poolings, activations, normalisations, dense layers."""
         convolutions = {layer.op.rpartition(":")[2] for layer in self.layers}
-        return self._find(OTHER_LAYERS | convolutions)
+        return self._find(names_anywhere(LAYERS) | convolutions)
 
     @cached_property
     def _names(self) -> dict[tuple[str, str], str]:
@@ -356,7 +357,7 @@ def _port(value: ValueInfoProto, scope: Scope, fed: str | None) -> Port:
 
 _LAYOUTS = {3: ("NCW", "NWC"), 4: ("NCHW", "NHWC"), 5: ("NCDHW", "NDHWC")}
 _CHANNELS_LAST_TO_FIRST = {3: (0, 2, 1), 4: (0, 3, 1, 2), 5: (0, 4, 1, 2, 3)}
-_SEE_THROUGH = frozenset({"Identity", "Cast", "Sub", "Add", "Mul", "Div", "Pad", "QuantizeLinear", "DequantizeLinear"})
+_RESCALING = Family.IDENTITY | Family.AFFINE | Family.QUANTISING | Family.DEQUANTISING
 
 
 def _layout(shape: tuple[Dim, ...] | None, scope: Scope, tensor: str) -> str:
@@ -371,9 +372,9 @@ def _layout(shape: tuple[Dim, ...] | None, scope: Scope, tensor: str) -> str:
             perm = next((tuple(a.ints) for a in node.attribute if a.name == "perm"), None)
             if node.op_type == "Transpose" and perm == _CHANNELS_LAST_TO_FIRST[rank]:
                 return last
-            if convolution_form(node) is not None or node.op_type in ("MaxPool", "AveragePool"):
+            if belongs(node, Family.CONVOLUTION | Family.POOLING):
                 return first
-        if len(readers) != 1 or readers[0].op_type not in _SEE_THROUGH:
+        if len(readers) != 1 or not (belongs(readers[0], _RESCALING) or readers[0].op_type == "Pad"):
             break
         tensor = readers[0].output[0]
     if shape[1] in (1, 3, 4):

@@ -5,25 +5,12 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
+from onnxviz.operators import Family, belongs, settings_inputs
 from onnxviz.scopes import Scope, walk
 from onnxviz.weights import Constants
 
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _QUANTIZED = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4})
-# Inputs of operators that are settings, not trained values: (operator, input positions).
-_SETTINGS = {
-    "QuantizeLinear": (1, 2),
-    "DequantizeLinear": (1, 2),
-    "Clip": (1, 2),
-    "Resize": (1, 2, 3),
-    "Upsample": (1,),
-    "Pad": (1, 2, 3),
-    "QLinearConv": (1, 2, 4, 5, 6, 7),
-    "QLinearMatMul": (1, 2, 4, 5, 6, 7),
-    "ConvInteger": (2, 3),
-    "Dropout": (1, 2),
-    "Range": (0, 1, 2),
-}
 
 
 def count_parameters(top: Scope, constants: Constants) -> int:
@@ -37,10 +24,8 @@ def count_parameters(top: Scope, constants: Constants) -> int:
     scopes: dict[str, Scope] = {"": top}
     for scope, node in walk(top):
         scopes.setdefault(scope.name, scope)
-        for position in _SETTINGS.get(node.op_type, ()):
-            if position < len(node.input):
-                settings.add((scope.name, node.input[position]))
-        if node.op_type in ("Constant", "ConstantOfShape") and node.output:
+        settings.update((scope.name, name) for name in settings_inputs(node))
+        if belongs(node, Family.CONSTANT) and node.output:
             found = constants.find(scope, node.output[0])
             if found is not None and found.shape:
                 size = int(np.prod(found.shape, dtype=np.int64))

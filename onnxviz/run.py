@@ -16,6 +16,7 @@ from onnxviz.graph import Tap, expose
 from onnxviz.inputs import Feeds, Given, Reading, samples
 from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, Port
+from onnxviz.operators import Family, belongs
 from onnxviz.runtime import Session
 from onnxviz.scopes import all_graphs
 from onnxviz.select import select
@@ -27,7 +28,7 @@ DEFAULT_MEMORY = 2**30
 # Larger batches are no faster on a CPU, and a failed one costs more.
 MAX_BATCH = 32
 # Operators through which the samples of a batch see each other: a shared range, a shared decision.
-_COUPLING = frozenset({"DynamicQuantizeLinear", "If", "Loop", "Scan"})
+_COUPLING = Family.DYNAMIC_RANGE | Family.CONTROL_FLOW
 
 Progress = Callable[[int, int], None]
 Failed = Callable[[str, OnnxvizError], None]
@@ -389,7 +390,7 @@ def _plan(layer: Layer, tap: Tap, output: str) -> Plan:
         zero = layer.constant(found.zero_point)
     axis, scope = 0, layer.graph_scope
     while scope.owner is not None and scope.parent is not None:
-        axis += scope.owner[0].op_type in ("Loop", "Scan")
+        axis += belongs(scope.owner[0], Family.LOOPING)
         scope = scope.parent
     return Plan(layer, tap, output, axis, scale, zero)
 
@@ -399,7 +400,7 @@ def _couples(proto: onnx.ModelProto) -> bool:
     for graph in all_graphs(proto.graph):
         for node in graph.node:
             training = any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
-            if node.op_type in _COUPLING or (node.op_type == "BatchNormalization" and training):
+            if belongs(node, _COUPLING) or (node.op_type == "BatchNormalization" and training):
                 return True
     return False
 

@@ -6,7 +6,8 @@ import _thread
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,21 +149,26 @@ def _refuse_floods(proto: onnx.ModelProto, folder: Path, label: str) -> None:
     """Refuses nodes that fill gigabytes from a few constant bytes, when the session opens or at every run."""
     constants = Constants(TensorFile(folder))
     for scope, node in walk(Scope(proto.graph)):
-        if node.op_type not in ("ConstantOfShape", "Expand", "Range"):
-            continue
-        values = [constants.value(scope, name) for name in node.input if name]
-        elements = 0.0
-        if node.op_type == "Range" and len(values) == 3 and all(v is not None and v.size == 1 for v in values):
-            start, limit, delta = (float(v.reshape(())) for v in values if v is not None)
-            elements = (limit - start) / delta if delta else 0
-        elif node.op_type != "Range" and values and values[-1] is not None:
-            elements = math.prod(int(size) for size in values[-1].reshape(-1))
+        elements = _grown(node, partial(constants.value, scope))
         if elements > MAX_COMPUTED_ELEMENTS:
             name = printable(node.name or node.output[0])
             raise ModelError(
                 f"{label}: {node.op_type} '{name}' makes {elements:,.0f} elements; "
                 f"the limit is {MAX_COMPUTED_ELEMENTS:,}"
             )
+
+
+def _grown(node: onnx.NodeProto, value_of: Callable[[str], Array | None]) -> float:
+    """How many elements a node makes of constants; 0 where that does not show."""
+    given = [name for name in node.input if name]
+    match node.op_type:
+        case "Range" if len(given) == 3:
+            values = [value_of(name) for name in given]
+            numbers = [float(value.reshape(())) for value in values if value is not None and value.size == 1]
+            return (numbers[1] - numbers[0]) / numbers[2] if len(numbers) == 3 and numbers[2] else 0
+        case "ConstantOfShape" | "Expand" if given and (shape := value_of(given[-1])) is not None:
+            return math.prod(int(size) for size in shape.reshape(-1))
+    return 0
 
 
 def _session_problem(text: str, proto: onnx.ModelProto, label: str) -> str:

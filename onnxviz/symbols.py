@@ -11,18 +11,13 @@ from collections.abc import Callable
 
 from onnx import GraphProto, NodeProto
 
+from onnxviz.operators import KEEPS_SHAPE, Family, belongs
 from onnxviz.scopes import node_attributes
+from onnxviz.windows import Window, kernel_of
 
 Dim = int | str | None
 Dims = tuple[Dim, ...]
-
-_KEEPS_SHAPE = frozenset(
-    "Identity Relu LeakyRelu PRelu Clip Sigmoid Tanh Elu Selu Celu Gelu HardSigmoid HardSwish Softplus Softsign Mish "
-    "Softmax LogSoftmax Erf Exp Log Sqrt Neg Abs Reciprocal Cast Dropout BatchNormalization InstanceNormalization "
-    "LayerNormalization GroupNormalization LRN QuantizeLinear DequantizeLinear".split()
-)
-_BROADCASTS = frozenset("Add Sub Mul Div Pow Min Max Sum Where".split())
-_WINDOWS = frozenset({"Conv", "MaxPool", "AveragePool", "LpPool", "ConvInteger", "QLinearConv"})
+_WINDOWS = Family.CONVOLUTION | Family.POOLING
 
 
 def carry_names(graph: GraphProto, known: Callable[[str], Dims | None]) -> dict[str, Dims]:
@@ -60,9 +55,9 @@ def _name(
 ) -> str | None:
     """The name of the node's output size along `axis`, None if it cannot be told."""
     first = inputs[0] if inputs else None
-    if node.op_type in _KEEPS_SHAPE or (node.op_type in _WINDOWS and _keeps(node, axis, of)):
+    if belongs(node, KEEPS_SHAPE) or (belongs(node, _WINDOWS) and _keeps(node, axis, of)):
         sources = [first]
-    elif node.op_type in _BROADCASTS or node.op_type == "Concat":
+    elif belongs(node, Family.BROADCASTING) or node.op_type == "Concat":
         attributes = node_attributes(node)
         if node.op_type == "Concat" and attributes["axis"].i % rank == axis:
             return None
@@ -77,23 +72,7 @@ def _name(
 
 def _keeps(node: NodeProto, axis: int, of: Callable[[str], Dims | None]) -> bool:
     """Whether a convolution or pooling keeps the size along `axis` whatever it is."""
-    place = axis - 2
-    attributes = node_attributes(node)
-    if "kernel_shape" in attributes:
-        kernel = list(attributes["kernel_shape"].ints)
-    else:
-        weight = of(node.input[3 if node.op_type == "QLinearConv" else 1]) if len(node.input) > 1 else None
-        kernel = [dim for dim in (weight or ())[2:] if isinstance(dim, int)]
-    if not 0 <= place < len(kernel):
-        return False
-
-    def given(key: str, default: int) -> int:
-        return attributes[key].ints[place] if key in attributes else default
-
-    if given("strides", 1) != 1:
-        return False
-    if "auto_pad" in attributes and attributes["auto_pad"].s.startswith(b"SAME"):
-        return True
-    pads = list(attributes["pads"].ints) if "pads" in attributes else [0] * (2 * len(kernel))
-    total = pads[place] + pads[place + len(kernel)]
-    return total == (kernel[place] - 1) * given("dilations", 1)
+    kernel = kernel_of(node, of) or ()
+    # Where the stride is 1, SAME pads by the kernel alone; any size tells whether the padding keeps it.
+    window = Window.of(node, kernel, [1] * len(kernel))
+    return window is not None and 0 <= axis - 2 < len(kernel) and window.keeps_size(axis - 2)

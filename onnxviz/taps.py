@@ -7,20 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
+from onnxviz.operators import Family, belongs, output_scale
 from onnxviz.scopes import Scope
 from onnxviz.weights import Constants
 
-_ACTIVATIONS = frozenset(
-    "Relu LeakyRelu PRelu ThresholdedRelu Clip Sigmoid Tanh HardSigmoid HardSwish Elu Selu Celu Gelu FastGelu "
-    "Swish QuickGelu BiasGelu Softplus Softsign Mish Softmax QLinearSigmoid QLinearLeakyRelu".split()
-)
 # Steps between a convolution and its activation that only scale, shift or convert.
-_LINKS = frozenset({"BatchNormalization", "Add", "Sub", "Mul", "Div", "Sum", "Identity", "Cast", "DequantizeLinear"})
+_LINKS = Family.AFFINE | Family.IDENTITY | Family.DEQUANTISING
 # What x·sigmoid(x), x·tanh(softplus(x)), x·relu6(x+3)/6 and x·(1+erf(x/√2))/2 are made of.
-_ELEMENTWISE = frozenset(
-    "Add Sub Mul Div Sigmoid HardSigmoid Tanh Softplus Erf Clip Relu Exp Log Pow Sqrt Neg Identity Cast Min Max".split()
-)
-_NONLINEAR = frozenset({"Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Erf", "Clip", "Relu", "Exp", "Pow", "Max"})
+_PLACE_BY_PLACE = Family.ELEMENTWISE | Family.BROADCASTING
+_NONLINEAR = Family.ACTIVATION | Family.NONLINEAR
 _MAX_REGION = 16
 
 
@@ -48,7 +43,7 @@ def activation_tap(scope: Scope, node: NodeProto, constants: Constants) -> str:
             follower = consumers[0]
             if not _stays_here(follower):
                 return start
-            if follower.op_type in _ACTIVATIONS:
+            if belongs(follower, Family.ACTIVATION):
                 return follower.output[0] if follower.input[0] == tensor else start
             if follower.op_type == "QuantizeLinear":
                 rounded = _rounded(scope, follower)
@@ -58,7 +53,7 @@ def activation_tap(scope: Scope, node: NodeProto, constants: Constants) -> str:
                     return rounded
                 tensor = rounded
                 continue
-            if follower.op_type not in _LINKS or not _is_link(scope, follower, tensor, node, constants):
+            if not belongs(follower, _LINKS) or not _is_link(scope, follower, tensor, node, constants):
                 return start
             tensor = follower.output[0]
         else:
@@ -71,22 +66,10 @@ def quantization(scope: Scope, tensor: str) -> Quantization | None:
     node = scope.producers.get(tensor)
     seen = 0
     while node is not None and seen < _MAX_REGION:
-        place = {
-            "QLinearConv": 6,
-            "QLinearMatMul": 6,
-            "QuantizeLinear": 1,
-            "QLinearSigmoid": 3,
-            "QLinearLeakyRelu": 3,
-            "QLinearAdd": 6,
-            "QLinearMul": 6,
-            "QLinearGlobalAveragePool": 3,
-            "QLinearAveragePool": 3,
-            "QLinearConcat": 0,
-        }.get(node.op_type)
-        if place is not None:
-            names = [*node.input, "", ""]
-            return Quantization(names[place], names[place + 1]) if names[place] else None
-        if node.op_type not in ("MaxPool", "Reshape", "Transpose", "Identity", "Flatten", "Squeeze", "Unsqueeze"):
+        stated = output_scale(node)
+        if stated is not None:
+            return Quantization(*stated) if stated[0] else None
+        if not belongs(node, Family.MOVING) or belongs(node, Family.MERGING):
             break
         node = scope.producers.get(node.input[0])
         seen += 1
@@ -98,11 +81,11 @@ def quantization(scope: Scope, tensor: str) -> Quantization | None:
 
 def _stays_here(node: NodeProto) -> bool:
     """Whether the node reads the tensor itself, not through a subgraph, and makes something."""
-    return bool(node.output) and node.op_type not in ("If", "Loop", "Scan")
+    return bool(node.output) and not belongs(node, Family.CONTROL_FLOW)
 
 
 def _is_link(scope: Scope, node: NodeProto, tensor: str, layer: NodeProto, constants: Constants) -> bool:
-    if node.op_type in ("BatchNormalization", "DequantizeLinear"):
+    if belongs(node, Family.PER_AXIS):
         return node.input[0] == tensor
     others = [name for name in node.input if name and name != tensor]
     if len(others) == len(node.input):
@@ -117,7 +100,7 @@ def _readers(scope: Scope, tensor: str) -> list[NodeProto]:
     return [
         node
         for node in scope.consumers.get(tensor, [])
-        if node.op_type not in ("Shape", "Size") and not (node.op_type == "CastLike" and node.input[0] != tensor)
+        if not belongs(node, Family.MEASURING) and not (node.op_type == "CastLike" and node.input[0] != tensor)
     ]
 
 
@@ -164,7 +147,7 @@ def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
         )
         if not open_ends:
             # All of them end in a product: x·sigmoid(x), (x/2)·(1+erf(x/√2)), …
-            gate = node.op_type in ("Mul", "Div") and any(n.op_type in _NONLINEAR for n in order)
+            gate = belongs(node, Family.SCALING) and any(belongs(n, _NONLINEAR) for n in order)
             if not gate:
                 return None
             made_of = {n.op_type for n in order}
@@ -178,7 +161,7 @@ def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
 def _scaled(scope: Scope, tensor: str, constants: Constants) -> str:
     """Past the constant factor that ends some activations: x·relu6(x+3) **/ 6**, x·(1+erf(x/√2)) **/ 2**."""
     readers = _readers(scope, tensor)
-    if tensor in scope.outputs or len(readers) != 1 or readers[0].op_type not in ("Mul", "Div"):
+    if tensor in scope.outputs or len(readers) != 1 or not belongs(readers[0], Family.SCALING):
         return tensor
     factors = [constants.find(scope, name) for name in readers[0].input if name != tensor]
     scalar = len(factors) == 1 and factors[0] is not None and max(factors[0].shape, default=1) == 1
@@ -187,7 +170,7 @@ def _scaled(scope: Scope, tensor: str, constants: Constants) -> str:
 
 def _closed(scope: Scope, node: NodeProto, region: set[str], constants: Constants) -> bool:
     return (
-        node.op_type in _ELEMENTWISE
+        belongs(node, _PLACE_BY_PLACE)
         and len(node.output) == 1
         and all(not name or name in region or constants.find(scope, name) is not None for name in node.input)
     )

@@ -7,12 +7,12 @@ import json
 from onnxviz.errors import SelectionError
 from onnxviz.layer import Layer
 from onnxviz.model import Model
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import node_attributes
 from onnxviz.text import printable
 
 # What may stand between a classifier's scores and its output without mixing classes.
-_SEE_THROUGH = frozenset({"Identity", "Cast", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-_SQUASHING = frozenset({"Softmax", "LogSoftmax", "Sigmoid"})
+_SEE_THROUGH = Family.IDENTITY | Family.DROPOUT | Family.RESHAPING
 
 
 def find_layer(model: Model, which: str | int) -> Layer:
@@ -54,11 +54,11 @@ def scores(model: Model, output: str | None = None) -> tuple[str, int]:
         raise SelectionError(f"{model.label} has no output '{printable(output or '')}'; it has {there}")
     start = tensor = output if output is not None else names[0]
     while (node := model.scope.producers.get(tensor)) is not None:
-        if node.op_type in _SQUASHING:
+        if belongs(node, Family.PROBABILITY):
             given = node_attributes(node).get("axis")
             usual = -1 if model.opset.get("", 13) >= 13 else 1
             return node.input[0], 1 if node.op_type == "Sigmoid" else given.i if given is not None else usual
-        if node.op_type not in _SEE_THROUGH:
+        if not belongs(node, _SEE_THROUGH):
             break
         tensor = node.input[0]
     return start, 1

@@ -356,6 +356,7 @@ def test_the_engine_of_gradients_knows_no_operator():
             "gradients.table",
             "runtime",
             "weights",
+            "windows",
         }
 
 

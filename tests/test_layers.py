@@ -14,8 +14,8 @@ from onnx import helper, numpy_helper
 
 from onnxviz import shapes
 from onnxviz.errors import ModelError, SelectionError
-from onnxviz.layer import CONVOLUTIONS
 from onnxviz.model import Model, load
+from onnxviz.operators import CONVOLUTIONS
 from onnxviz.shapes import Inference
 from onnxviz.tables import output_shape, weight_shape
 

@@ -11,6 +11,7 @@ from oracles import untouched
 
 from onnxviz import load
 from onnxviz.errors import InputError, SelectionError
+from onnxviz.operators import Family, names
 from onnxviz.receptive import ReceptiveField
 
 pytestmark = pytest.mark.usefixtures("shapes_in_process")
@@ -167,6 +168,92 @@ def test_gates_count_only_if_asked():
     proto = net("a = Conv <pads=[1,1,1,1]> (x, w) g = GlobalAveragePool (a) s = Sigmoid (g) y = Mul (a, s)", w=K)
     sizes = {"x": (1, 2, H, W)}
     assert ReceptiveField(load(proto), "y", sizes).at((5, 5)) == ((4, 6), (4, 6))
+    assert ReceptiveField(load(proto), "y", sizes, gates=True).at((5, 5)) == ((0, H - 1), (0, W - 1))
+
+
+# Operators of one input whose output is of the same type, of which a unit sees the pixels that the convolutions see.
+UNARY = sorted(
+    name
+    for name in names(Family.ELEMENTWISE)
+    if not names(Family.PREDICATE | Family.BITWISE) & {name} and name not in ("BitCast", "Cast", "CastLike")
+)
+ONE = {"k": K, "z": np.float32(0), "i": np.int64(0), "s": np.float32([0.5, 0.25]), "q": np.uint8([1, 0])}
+MIDDLES = {
+    "chosen by a comparison": "c = Greater (a, z) b = Where (c, a, z)",
+    "chosen by the smaller of two": "m = Neg (a) c = LessOrEqual (a, m) b = Where (c, a, m)",
+    "compared": "c = GreaterOrEqual (a, z) d = Less (a, a) e = Equal (a, z) f = Or (c, d) g = Xor (f, e) h = And (g, c)"
+    " l = Not (h) b = Cast <to=1> (l)",
+    "questions": "c = IsNaN (a) d = IsInf (a) f = Or (c, d) g = Cast <to=1> (f) b = Add (a, g)",
+    "bits": "c = Cast <to=7> (a) d = BitwiseNot (c) e = BitwiseAnd (d, c) f = BitwiseOr (e, c) g = BitwiseXor (f, c)"
+    " h = Cast <to=1> (g) b = Add (h, a)",
+    "shifted bits": 'c = Cast <to=13> (a) d = BitShift <direction="LEFT"> (c, c) e = Cast <to=1> (d) b = Add (e, a)',
+    "clipped between tensors": "c = Neg (a) d = Min (a, c, z) e = Max (d, a, c) b = Mean (e, a, c)",
+    "arithmetic": "c = Sub (a, z) d = Mul (c, a) e = Mod <fmod=1> (d, a) f = Div (e, a) g = Pow (f, a) b = Sum (g, a)",
+    "cast like": "b = CastLike (a, z)",
+    "quantised": "c = QuantizeLinear <axis=1> (a, s, q) b = DequantizeLinear <axis=1> (c, s, q)",
+    "slopes": "n = Neg (a) b = PRelu (a, n)",
+    **{name: f"b = {name} (a)" for name in UNARY},
+    **{f"{name} along channels": f"b = {name} <axis=1> (a)" for name in sorted(names(Family.SOFTMAX))},
+    "LRN": "b = LRN <size=3> (a)",
+}
+
+
+@pytest.mark.parametrize("name", MIDDLES)
+def test_what_is_elementwise_widens_no_field(name):
+    """Two 3x3 convolutions see 5x5 pixels, whatever stands between them that works place by place."""
+    proto = net(f"a = Conv (x, k) {MIDDLES[name]} y = Conv (b, k)", **ONE)
+    proto.opset_import[0].version = 24
+    field = ReceptiveField(load(proto), "y", {"x": (1, 2, H, W)})
+    assert field.size == (5, 5)
+    assert field.at((3, 7)) == ((3, 7), (7, 11))
+
+
+def test_a_choice_between_two_pictures_sees_what_moves_it():
+    """Every pixel is perturbed in turn, in both directions: those that change the unit are those of its field."""
+    proto = net("a = Conv (x, k) c = Greater (a, z) b = Where (c, a, z) y = Conv (b, k)", k=K, z=np.float32(0))
+    x = np.random.default_rng(2).standard_normal((1, 2, H, W)).astype(np.float32)
+    changed = np.repeat(x, H * W, axis=0).reshape(H, W, 2, H, W)
+    for row, column in np.ndindex(H, W):
+        changed[row, column, :, row, column] += np.float32(9)
+    units = untouched(proto, ["y"], {"x": np.concatenate([x, changed.reshape(-1, 2, H, W)])})["y"][:, :, 6, 4]
+    moved = (units[1:] != units[0]).any(1).reshape(H, W)
+    rows, columns = (np.flatnonzero(moved.any(axis)) for axis in (1, 0))
+    found = ReceptiveField(load(proto), "y", {"x": (1, 2, H, W)}).at((6, 4))
+    assert found == ((rows[0], rows[-1]), (columns[0], columns[-1])) == ((6, 10), (4, 8))
+
+
+@pytest.mark.parametrize(
+    "gate",
+    [
+        "m = ReduceMean <keepdims=0> (a)",
+        "m = ReduceMean <keepdims=1> (a)",
+        "g = GlobalAveragePool (a) f = Flatten (g) d = Gemm (f, w) m = Reshape (d, r)",  # squeeze and excite
+    ],
+)
+def test_a_gate_without_axes_is_a_gate(gate):
+    more = {"w": positive(2, 2), "r": np.int64([-1, 2, 1, 1])}
+    proto = net(f"a = Conv <pads=[1,1,1,1]> (x, k) {gate} y = Add (a, m)", k=K, **more)
+    sizes = {"x": (1, 2, H, W)}
+    assert ReceptiveField(load(proto), "y", sizes).at((5, 5)) == ((4, 6), (4, 6))
+    assert ReceptiveField(load(proto), "y", sizes, gates=True).at((5, 5)) == ((0, H - 1), (0, W - 1))
+
+
+def test_a_gate_for_each_row_shows_that_row():
+    proto = net("a = Conv <pads=[1,1,1,1]> (x, k) m = ReduceMean (a, i) y = Mul (a, m)", k=K, i=np.int64([3]))
+    assert ReceptiveField(load(proto), "y", {"x": (1, 2, H, W)}, gates=True).at((5, 5)) == ((4, 6), (0, W - 1))
+
+
+def test_scales_that_depend_on_the_picture_are_not_taken_for_columns():
+    """As many channels as columns: a scale for each channel must not be aligned with the columns."""
+    proto = net(
+        "a = Conv (x, k) g = GlobalAveragePool (a) f = Flatten <axis=0> (g) v = Reshape (f, r) s = Relu (v)"
+        " y = BatchNormalization (a, s, s, o, o)",
+        k=positive(W - 2, 2, 3, 3),
+        r=np.int64([-1]),
+        o=np.ones(W - 2, np.float32),
+    )
+    sizes = {"x": (1, 2, H, W)}
+    assert ReceptiveField(load(proto), "y", sizes).at((5, 5)) == ((5, 7), (5, 7))
     assert ReceptiveField(load(proto), "y", sizes, gates=True).at((5, 5)) == ((0, H - 1), (0, W - 1))
 
 

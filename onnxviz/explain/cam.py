@@ -15,8 +15,9 @@ from onnxviz.explain.method import Found, Method, Settings
 from onnxviz.explain.probe import Case, Probe, spatial_sizes
 from onnxviz.explain.resize import resized
 from onnxviz.explain.target import channels_last
-from onnxviz.layer import Layer, convolution_form
+from onnxviz.layer import Layer
 from onnxviz.model import Model
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import reads
 from onnxviz.text import printable
 from onnxviz.weights import Array
@@ -248,7 +249,7 @@ def _bottleneck(case: Case, layer: Layer, before: set[str]) -> str:
             continue
         for waiting in unread.values():
             waiting.discard(node.output[0])
-        if convolution_form(node) is not None and math.prod(_positions(case, node.output[0])) > 1:
+        if belongs(node, Family.CONVOLUTION) and math.prod(_positions(case, node.output[0])) > 1:
             break  # the head of a picture
         unread.update({name: readers(name) for name in node.output if name in before})
         live = [name for name, waiting in unread.items() if waiting]

@@ -14,16 +14,15 @@ from onnx import NodeProto, TensorProto, numpy_helper
 
 from onnxviz.errors import ModelError
 from onnxviz.model import Model
-from onnxviz.scopes import plain_domain, reads
+from onnxviz.operators import Family, belongs
+from onnxviz.scopes import reads
 from onnxviz.skeleton import embed_weights
 from onnxviz.weights import Array
 
 # Operators whose constant inputs are what training found.
-_LEARNT = frozenset(
-    {"Conv", "ConvTranspose", "Gemm", "MatMul", "QLinearConv", "ConvInteger", "QLinearMatMul", "MatMulInteger"}
-)
+_LEARNT = Family.CONVOLUTION | Family.MATRIX
 # Between a stored weight and the operator that uses it.
-_CARRIERS = frozenset({"DequantizeLinear", "QuantizeLinear", "Identity", "Cast", "Transpose", "Reshape", "Squeeze"})
+_CARRIERS = Family.ARRANGING | Family.IDENTITY | Family.QUANTISING | Family.DEQUANTISING
 # From this rank correlation on, a map of random weights is still much like the true one. Adebayo et al. set no limit;
 # here gradients and Grad-CAM fall well below it within half of the layers, guided backpropagation stays above.
 ALIKE = 0.5
@@ -126,7 +125,7 @@ def learnt_layers(model: Model, target: str) -> list[tuple[str, tuple[str, ...]]
         if not needed.intersection(node.output):
             continue
         needed.update(reads(node))
-        if node.op_type in _LEARNT and plain_domain(node.domain) in ("", "com.microsoft"):
+        if belongs(node, _LEARNT):
             weights = [name for name in (_stored(model, tensor) for tensor in node.input[1:]) if name]
             if weights:
                 found.append((_name(model, node), tuple(dict.fromkeys(weights))))
@@ -145,7 +144,7 @@ def _stored(model: Model, tensor: str) -> str:
         node = scope.producers.get(tensor)
         if node is None or not node.input:
             return tensor if node is not None and node.op_type == "Constant" else ""
-        if node.op_type not in _CARRIERS:
+        if not belongs(node, _CARRIERS):
             return ""
         tensor = node.input[0]
     return tensor

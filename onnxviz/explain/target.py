@@ -13,6 +13,7 @@ import numpy as np
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.model import Model
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import Scope, node_attributes, plain_domain
 from onnxviz.text import dims, printable
 from onnxviz.weights import Array
@@ -24,10 +25,9 @@ Box = tuple[int, int, int, int]
 Region = Literal["auto", "all", "argmax"] | Box | Array
 Link = Literal["softmax", "sigmoid", ""]
 
-_LINKS: dict[str, Link] = {"Softmax": "softmax", "LogSoftmax": "softmax", "Sigmoid": "sigmoid"}
 # They only move or convert numbers, so what stands before them is the same score.
-_CARRIERS = frozenset({"Identity", "Cast", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"})
-_ELEMENTWISE = frozenset({"Relu", "Sigmoid", "Softmax", "LogSoftmax", "Add", "Mul", "Identity", "Cast", "Clip", "Div"})
+_CARRIERS = Family.IDENTITY | Family.DROPOUT | Family.RESHAPING
+_PLACE_BY_PLACE = Family.ELEMENTWISE | Family.BROADCASTING | Family.SOFTMAX
 _CHANNELS_FIRST_TO_LAST = {3: [0, 2, 1], 4: [0, 2, 3, 1], 5: [0, 2, 3, 4, 1]}
 _MOST_LISTED = 5
 # Where models keep the names of their classes: ours, and Ultralytics'.
@@ -73,24 +73,24 @@ def find_target(model: Model, name: str | None = None) -> Target:
         raise SelectionError(
             f"{model.label} has no tensor '{printable(output)}' that a node makes; its outputs are {outputs}"
         )
-    tensor, link, seen = output, "", output
+    link: Link = ""
+    tensor = seen = output
     while (node := scope.producers.get(seen)) is not None and node.input and not plain_domain(node.domain):
-        if node.op_type in _LINKS:
-            tensor, link = node.input[0], _LINKS[node.op_type]
+        if belongs(node, Family.PROBABILITY):
+            tensor, link = node.input[0], "softmax" if belongs(node, Family.SOFTMAX) else "sigmoid"
             break
         before = scope.producers.get(node.input[0])
         if node.op_type == "DequantizeLinear" and before is not None and before.op_type == "QuantizeLinear":
             tensor = seen = before.input[0]  # rounding the scores saturates them
         elif node.op_type == "ArgMax":  # a segmentation that gives labels: its input has the scores
             tensor = seen = node.input[0]
-        elif node.op_type in _CARRIERS:
+        elif belongs(node, _CARRIERS) or node.op_type == "Transpose":
             seen = node.input[0]
         else:
             break
     if tensor not in scope.producers:
         tensor, link = output, ""
-    known: Link = "softmax" if link == "softmax" else "sigmoid" if link == "sigmoid" else ""
-    return Target(tensor, output, known, channels_last(scope, tensor), output not in scope.outputs)
+    return Target(tensor, output, link, channels_last(scope, tensor), output not in scope.outputs)
 
 
 def channels_last(scope: Scope, tensor: str) -> bool:
@@ -99,7 +99,7 @@ def channels_last(scope: Scope, tensor: str) -> bool:
     A Softmax or ArgMax over the last axis of what reads it says so too.
     """
     for reader in scope.consumers.get(tensor, []):
-        if reader.op_type in ("Softmax", "LogSoftmax", "ArgMax"):
+        if belongs(reader, Family.SOFTMAX) or reader.op_type == "ArgMax":
             axis = next((a.i for a in reader.attribute if a.name == "axis"), -1 if reader.op_type != "ArgMax" else 0)
             return axis in (-1, 3)
     seen = tensor
@@ -110,7 +110,7 @@ def channels_last(scope: Scope, tensor: str) -> bool:
         if node.op_type == "Transpose":
             perm = list(node_attributes(node)["perm"].ints) if node.attribute else []
             return perm in _CHANNELS_FIRST_TO_LAST.values()
-        if node.op_type not in _ELEMENTWISE:
+        if not belongs(node, _PLACE_BY_PLACE):
             return False
         seen = node.input[0]
     return False

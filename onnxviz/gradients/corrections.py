@@ -7,13 +7,11 @@ from collections.abc import Mapping
 
 from onnx import GraphProto, NodeProto, helper
 
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import node_attributes, plain_domain
 from onnxviz.shapes import Shapes
 from onnxviz.symbols import Dim
-
-# Operators that keep shape and type, and whose shape onnx's inference does not know.
-_UNINFERRED = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
-_POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
+from onnxviz.windows import Window, auto_pad
 
 
 def correct(graph: GraphProto, shapes: Shapes, vectors: Mapping[str, tuple[Dim, ...]]) -> bool:
@@ -28,13 +26,13 @@ def correct(graph: GraphProto, shapes: Shapes, vectors: Mapping[str, tuple[Dim, 
     for node in graph.node:
         if plain_domain(node.domain) or not node.output:
             continue
-        if node.op_type in _UNINFERRED:
+        if belongs(node, Family.NORMALISATION):
             changed |= _declare(graph, node, shapes, shapes.of(node.input[0]))
         elif node.op_type == "Resize" and len(node.input) > 3 and "axes" not in node_attributes(node):
             changed |= _declare(graph, node, shapes, vectors.get(node.input[3]))
         elif node.op_type == "Reshape" and len(node.input) > 1:
             changed |= _declare(graph, node, shapes, _reshaped(node, shapes, vectors.get(node.input[1])))
-        elif node.op_type in _POOLS:
+        elif belongs(node, Family.POOLING):
             changed |= _settle_ceil(node, shapes)
         elif node.op_type == "CastLike":
             changed |= _settle_type(node, shapes)
@@ -131,23 +129,16 @@ def _last_windows(node: NodeProto, dims: tuple[Dim, ...]) -> tuple[bool, list[in
     attributes = node_attributes(node)
     if "ceil_mode" not in attributes or not attributes["ceil_mode"].i or "kernel_shape" not in attributes:
         return None
-    kernel = list(attributes["kernel_shape"].ints)
-    rank = len(kernel)
-
-    def given(key: str, default: int, count: int = rank) -> list[int]:
-        return list(attributes[key].ints) if key in attributes else [default] * count
-
+    rank = len(attributes["kernel_shape"].ints)
     sizes = [dim for dim in dims[2:] if isinstance(dim, int)]
-    pads = given("pads", 0, 2 * rank)
-    padded_so = "auto_pad" not in attributes or attributes["auto_pad"].s in (b"NOTSET", b"")
-    if len(sizes) != rank or len(pads) != 2 * rank or not padded_so:
+    window = Window.of(node, attributes["kernel_shape"].ints) if auto_pad(node) == "NOTSET" else None
+    if len(sizes) != rank or window is None:
         return None
     surplus, ends = False, []
-    rows = zip(sizes, kernel, given("strides", 1), given("dilations", 1), pads[:rank], pads[rank:], strict=True)
-    for size, taps, stride, dilation, begin, end in rows:
-        extent = (taps - 1) * dilation + 1
+    rows = zip(sizes, window.extents, window.strides, window.begin, window.end, strict=True)
+    for size, extent, stride, begin, end in rows:
         last = -(-(size + begin + end - extent) // stride) * stride  # where the last window begins
         beyond = last >= size + begin
         surplus |= beyond
         ends.append(end if beyond else max(end, last + extent - size - begin))
-    return surplus, pads, ends
+    return surplus, window.pads, ends

@@ -17,13 +17,8 @@ from onnxviz.gradients.builder import Builder, Value
 from onnxviz.gradients.prepare import FLOATS, Prepared
 from onnxviz.gradients.step import Mode, Step
 from onnxviz.gradients.table import RULES, STOPS, Refusal, why_no_rule
+from onnxviz.operators import Family, belongs
 from onnxviz.scopes import plain_domain, reads
-
-# Operators that only move elements: what is differentiable before them is so behind them, quantised or not.
-_MOVES = frozenset(
-    "Identity Reshape Flatten Squeeze Unsqueeze Transpose Concat Split Slice Gather Expand Tile DepthToSpace "
-    "SpaceToDepth MaxPool".split()
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +105,8 @@ def _carries(prepared: Prepared, node: NodeProto, output: str, active: set[str])
     if node.op_type == "QuantizeLinear" or (key not in RULES and why_no_rule(*key).kind == "quantised"):
         return True  # the latter so that it is found to be in the way
     data = node.input[:1] if node.op_type != "Concat" else node.input
-    return node.op_type in _MOVES and output == node.output[0] and any(name in active for name in data)
+    # What is differentiable before elements are moved is so behind, quantised or not.
+    return belongs(node, Family.MOVING) and output == node.output[0] and any(name in active for name in data)
 
 
 def accumulate(prepared: Prepared, of: str, wrt: Sequence[str], seed: str, mode: Mode) -> Accumulated:

@@ -16,6 +16,7 @@ from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxviz.errors import OnnxvizError
 from onnxviz.graph import unused
 from onnxviz.inline import rename
+from onnxviz.operators import Family, belongs
 from onnxviz.runtime import Session
 from onnxviz.scopes import Scope, node_attributes, outer_reads, plain_domain, reads, set_nodes, subgraphs
 from onnxviz.shapes import Shapes
@@ -26,9 +27,6 @@ from onnxviz.weights import Array, Constants, TensorFile
 SMALL = 4096
 # Axes of a tensor whose shape may be listed by another.
 MAX_AXES = 16
-# Operators whose output may be large although their inputs are small; worked out only where its size is known.
-_GROWING = frozenset("ConstantOfShape Expand Tile Range Resize Upsample Pad OneHot EyeLike Loop Scan If".split())
-_RANDOM = frozenset("RandomNormal RandomUniform RandomNormalLike RandomUniformLike Bernoulli Multinomial".split())
 
 
 def fold(
@@ -103,7 +101,7 @@ class _Folding:
     def picked(self, node: NodeProto) -> list[Dim] | None:
         """The sizes that a node asks for, or picks out of such; None if it does not."""
         attributes = node_attributes(node)
-        if node.op_type in ("Shape", "Size"):
+        if belongs(node, Family.MEASURING):
             dims = self.shapes.of(node.input[0])
             if dims is None:
                 return None
@@ -115,7 +113,7 @@ class _Folding:
         if node.op_type == "Concat":
             return self.joined(node)
         source = self.sizes.get(node.input[0]) if node.input else None
-        if source is not None and node.op_type in ("Identity", "Cast", "Unsqueeze", "Squeeze"):
+        if source is not None and belongs(node, Family.IDENTITY | Family.UNIT_AXES):
             return source
         operands = [self.known.get(name) for name in node.input[1:]]
         if source is None or any(operand is None for operand in operands):
@@ -144,7 +142,7 @@ class _Folding:
 
     def can_run(self, node: NodeProto) -> bool:
         """Whether the node depends on small constants only and gives small ones."""
-        if node.op_type in _RANDOM or node.op_type == "Constant" or any(True for _ in subgraphs(node)):
+        if belongs(node, Family.RANDOM) or node.op_type == "Constant" or any(True for _ in subgraphs(node)):
             return False
         if not all(name in self.known or name in self.ready for name in node.input if name):
             return False
@@ -152,7 +150,8 @@ class _Folding:
             dims = self.shapes.of(name) if name else ()
             sizes = [dim for dim in dims or () if isinstance(dim, int)]
             if dims is None or len(sizes) < len(dims):
-                if node.op_type in _GROWING:
+                # Worked out only where the size is known.
+                if belongs(node, Family.GROWING):
                     return False
             elif math.prod(sizes) > SMALL:
                 return False

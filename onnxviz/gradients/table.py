@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import onnx
 
+from onnxviz.operators import Family, names
+
 if TYPE_CHECKING:
     from onnxviz.gradients.builder import Value
     from onnxviz.gradients.step import Step
@@ -86,15 +88,10 @@ _CONSTANT = "does not depend on the values of its input"
 
 # Operators through which no gradient passes. They stop a path; they are in the way only where every path has one.
 STOPS: dict[str, str] = {
-    **dict.fromkeys(("Ceil", "Floor", "Round", "Sign"), _STEPS),
-    **dict.fromkeys(("ArgMax", "ArgMin", "NonZero", "Unique", "NonMaxSuppression", "Hardmax", "OneHot"), _INTEGERS),
-    **dict.fromkeys(
-        ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or", "Not", "Xor", "IsInf", "IsNaN"),
-        _TRUTH,
-    ),
-    **dict.fromkeys(("BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"), _INTEGERS),
-    **dict.fromkeys(("Shape", "Size", "ConstantOfShape", "EyeLike", "Range"), _CONSTANT),
-    **dict.fromkeys(("RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"), _CONSTANT),
+    **dict.fromkeys(names(Family.STEP_FUNCTION), _STEPS),
+    **dict.fromkeys(names(Family.POSITION | Family.BITWISE), _INTEGERS),
+    **dict.fromkeys(names(Family.PREDICATE), _TRUTH),
+    **dict.fromkeys(names(Family.SHAPE_ONLY | Family.RANDOM), _CONSTANT),
 }
 
 _UNFLOAT = "use the float model, or quantise again in the QDQ format (QuantFormat.QDQ)"
@@ -112,6 +109,6 @@ def why_no_rule(domain: str, op: str) -> Refusal:
         return Refusal("custom-domain", "ONNX has no such operator: the export is incomplete", "export the model again")
     if domain:
         return Refusal("custom-domain", f"operators of the domain '{domain}' have no gradient", _BEFORE)
-    if op in ("If", "Loop", "Scan"):
+    if op in names(Family.CONTROL_FLOW):
         return Refusal("no-rule", "control flow that depends on the input has no gradient", _BEFORE)
     return Refusal("no-rule", "the operator has no gradient here", _BEFORE)

@@ -16,6 +16,7 @@ import onnx
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 from onnxviz.graph import unused
+from onnxviz.operators import Family, names
 from onnxviz.scopes import all_graphs, node_attributes, plain_domain, set_nodes
 
 OPSET = 18
@@ -246,16 +247,9 @@ class _Upgrade:
 
 
 _CHANGES: dict[str, Callable[[_Upgrade, NodeProto], None]] = {
-    **dict.fromkeys(("Squeeze", "Unsqueeze"), _Upgrade.axes),
-    **dict.fromkeys(
-        "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp "
-        "ReduceSumSquare".split(),
-        _Upgrade.axes,
-    ),
-    **dict.fromkeys(
-        ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Greater", "Less", "Equal"), _Upgrade.broadcast
-    ),
-    **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), _Upgrade.softmax),
+    **dict.fromkeys(names(Family.UNIT_AXES | Family.REDUCTION), _Upgrade.axes),
+    **dict.fromkeys(names(Family.AXIS_BROADCAST), _Upgrade.broadcast),
+    **dict.fromkeys(names(Family.SOFTMAX), _Upgrade.softmax),
     "BatchNormalization": _Upgrade.batch_normalization,
     "Cast": _Upgrade.cast,
     "Clip": _Upgrade.clip,

@@ -9,10 +9,11 @@ import numpy as np
 from onnx import TensorProto
 
 from onnxviz.gradients.builder import Spread, Value
-from onnxviz.gradients.rules.windows import Window, repeated, slide_back, window
+from onnxviz.gradients.rules.windows import repeated, slide_back, window
 from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
 from onnxviz.weights import Array
+from onnxviz.windows import Window
 
 
 @rule("MaxPool")

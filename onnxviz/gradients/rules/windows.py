@@ -1,9 +1,8 @@
-"""The geometry of sliding windows, and the adjoint of sliding one: what convolutions and poolings share."""
+"""The adjoint of sliding a window: what convolutions and poolings share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 from onnx import TensorProto
@@ -12,81 +11,27 @@ from onnxviz.gradients.builder import Value
 from onnxviz.gradients.corrections import has_surplus
 from onnxviz.gradients.step import Step
 from onnxviz.weights import Array
-
-
-@dataclass(frozen=True)
-class Window:
-    """A window of `kernel` taps slid over an input; one entry per spatial axis.
-
-    Attributes:
-        kernel: taps.
-        strides, dilations: in samples.
-        begin, end: padding.
-    """
-
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
-    begin: tuple[int, ...]
-    end: tuple[int, ...]
-
-    @property
-    def extents(self) -> tuple[int, ...]:
-        """How far the window reaches, (k − 1)·d + 1."""
-        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
-
-    @property
-    def pads(self) -> list[int]:
-        """As ONNX lists them: the begins, then the ends."""
-        return [*self.begin, *self.end]
-
-    @property
-    def disjoint(self) -> bool:
-        """Whether no sample is in two windows."""
-        return all(extent <= stride for extent, stride in zip(self.extents, self.strides, strict=True))
-
-    def covering(self, inputs: Sequence[int], outputs: Sequence[int]) -> tuple[Window, tuple[int, ...]]:
-        """The window with its end padding grown to hold all outputs, and the samples that no window covers.
-
-        With ceil_mode the last window may hang over the padded input; without it, up to stride − 1 samples at the
-        end may be left: r = X + p_begin + p_end − extent − (Y − 1)·s.
-        """
-        ends, rests = [], []
-        for size, count, extent, stride, begin, end in zip(
-            inputs, outputs, self.extents, self.strides, self.begin, self.end, strict=True
-        ):
-            needed = (count - 1) * stride + extent - size - begin
-            ends.append(max(end, needed))
-            rests.append(max(end, needed) - needed)
-        return replace(self, end=tuple(ends)), tuple(rests)
+from onnxviz.windows import Window
 
 
 def window(step: Step, kernel: Sequence[int]) -> Window:
-    """The window of a Conv or pooling node, `auto_pad` resolved (ONNX Conv specification)."""
-    rank = len(kernel)
-    strides = tuple(step.attribute("strides", [1] * rank))
-    dilations = tuple(step.attribute("dilations", [1] * rank))
-    pads = step.attribute("pads", [0] * (2 * rank))
-    found = Window(tuple(kernel), strides, dilations, tuple(pads[:rank]), tuple(pads[rank:]))
-    auto = step.attribute("auto_pad", "NOTSET")
-    if auto == "VALID":
-        found = replace(found, begin=(0,) * rank, end=(0,) * rank)
-    elif auto.startswith("SAME"):
-        if all(stride == 1 for stride in strides):
-            totals = [extent - 1 for extent in found.extents]
-        else:
-            inputs, outputs = (step.sizes(value, range(2, rank + 2)) for value in (step.x, step.y))
-            totals = [
-                max((count - 1) * stride + extent - size, 0)
-                for count, stride, extent, size in zip(outputs, strides, found.extents, inputs, strict=True)
-            ]
-        small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
-        begin, end = (small, large) if auto == "SAME_UPPER" else (large, small)
-        found = replace(found, begin=begin, end=end)
+    """The window of a Conv or pooling node."""
+    found = geometry(step, kernel)
     if has_surplus(step.node, step.dims(step.x)):
         step.refuse("attribute-unsupported", "with ceil_mode, a last window in the padding is not supported")
     if min(found.pads, default=0) < 0:
         step.refuse("attribute-unsupported", f"negative pads {found.pads} are not supported")
+    return found
+
+
+def geometry(step: Step, kernel: Sequence[int]) -> Window:
+    """The window of a convolution, transposed or not, or pooling node."""
+    axes = range(2, len(kernel) + 2)
+    found = Window.of(step.node, kernel, [step.dims(step.x)[axis] for axis in axes])
+    if found is None:
+        step.sizes(step.x, axes)  # refuses where one is open
+        reason = "its strides, dilations and pads do not fit its kernel, or onnxruntime does not pad as they say"
+        step.refuse("attribute-unsupported", reason)
     return found
 
 
