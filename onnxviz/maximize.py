@@ -24,9 +24,9 @@ from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, load
 from onnxviz.objectives import Class, Filter, Objective, parts
 from onnxviz.parametrisation import DECAY, Fourier, Parametrisation, Pixels
+from onnxviz.scores import find_scores
 from onnxviz.studio import DEFAULT_MEMORY, Studio, Wanted
 from onnxviz.synthetic import Made, SyntheticInputs, Target
-from onnxviz.targets import class_names, filter_count, find_layer, scores
 from onnxviz.text import dims
 from onnxviz.transforms import Jitter, Transform, margin, standard, usual_jitter
 from onnxviz.weights import Array
@@ -202,16 +202,10 @@ def _targets(
 
 def _of_objective(model: Model, objective: Objective) -> Target:
     if isinstance(objective, Filter):
-        return Target(objective, find_layer(model, objective.layer).name, objective.number)
+        return Target(objective, model.layer(objective.layer, any=True).name, objective.number)
     if isinstance(objective, Class):
-        shape = model.shapes.of(scores(model, objective.output)[0]) or ()
-        count = shape[1] if len(shape) > 1 and isinstance(shape[1], int) else None
-        if count is not None and not 0 <= objective.number < count:
-            raise SelectionError(
-                f"{model.label} has no class {objective.number}; it has {count} classes, 0 to {count - 1}"
-            )
-        names = class_names(model, count)
-        name = names[objective.number] if objective.number < len(names) else ""
+        scores = find_scores(model, objective.output)
+        name = scores.name(objective.number, scores.classes(model.shapes.of(scores.tensor)))
         return Target(objective, class_=objective.number, name=name)
     return Target(objective)
 
@@ -223,12 +217,12 @@ def _layers(model: Model, selection: Sequence[str | int]) -> Sequence[Layer]:
         every = {layer.name for layer in model.all_layers}
         if not all(isinstance(item, str) and item in every for item in selection):
             raise
-        return [find_layer(model, item) for item in selection]
+        return [model.layer(item, any=True) for item in selection]
 
 
 def _drawn(layer: Layer, count: int, seed: int) -> list[int]:
     """Numbers of `count` filters drawn at random, in order; all where there are no more."""
-    there = filter_count(layer)
+    there = layer.filters
     if there is None:
         raise SelectionError(f"how many filters '{layer.name}' has is not known: give their numbers")
     if count < 1:
@@ -249,7 +243,7 @@ def _wanted(
 ) -> Iterator[tuple[Target, Wanted]]:
     """The groups of pictures that make up a target: one of them all if they see each other, else one for each."""
     objective = target.objective if plus is None else target.objective + plus
-    terms = tuple(Looking(weight, term, term.tensor(model)) for weight, term in parts(objective) if weight)
+    terms = tuple(Looking(weight, term.bound(model), term.tensor(model)) for weight, term in parts(objective) if weight)
     if not any(look.tensor is not None and look.term.activation for look in terms):
         raise InputError(f"'{objective}' excites nothing in the model; add a filter, class or direction")
     # A start belongs to its filter and the seed: it does not depend on what else is asked for.

@@ -10,7 +10,6 @@ import numpy as np
 from onnxviz.layer import TapKind
 from onnxviz.model import Model
 from onnxviz.objectives import TINY, Term, means
-from onnxviz.targets import find_layer
 from onnxviz.weights import Array
 
 
@@ -37,7 +36,7 @@ class Diversity(Term):
 
     def tensor(self, model: Model) -> str | None:
         """The layer's tap."""
-        return find_layer(model, self.layer).taps[self.at]
+        return model.layer(self.layer, any=True).taps[self.at]
 
     def value(self, values: Array) -> Array:
         """Unlikeness to the other images."""

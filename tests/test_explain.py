@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,14 @@ from onnx import numpy_helper
 from oracles import relative, untouched
 
 import onnxviz
-from onnxviz import explain, explain_each, load
+from onnxviz import explain, explain_each, explain_sanity, load
 from onnxviz.cli import run
 from onnxviz.errors import InputError, ModelError, SelectionError, UnsupportedGradientError
 from onnxviz.explain import METHODS, Explainer
 from onnxviz.explain.cam import choose_layer
-from onnxviz.explain.target import class_names
+from onnxviz.explain.target import Target
 from onnxviz.gradients.table import RULES
+from onnxviz.scores import class_names
 
 pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
@@ -228,6 +229,39 @@ def test_one_logit_has_two_classes(sign):
     assert relative(other.map, -top.map) < 1e-6
     with pytest.raises(SelectionError, match="no class 2; 'z' has 2, 0 to 1"):
         explain(proto, x, class_=2)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """By how much a class leads another; written as a user would."""
+
+    first: int
+    second: int
+
+    def __call__(self, scores, value):
+        weights = np.zeros(value.shape, np.float32)
+        weights[self.first], weights[self.second] = 1, -1
+        return Target(weights, f"class {self.first} minus class {self.second}")
+
+
+@pytest.mark.parametrize("method", ["input-x-gradient", "occlusion"])
+def test_a_target_of_ones_own(method):
+    """Both maps are linear in the score, so the margin's is the difference of the classes'."""
+    proto, x = ended(HEAD + "y = Softmax (z)", **DENSE), normal(3, 8, 8)
+    found = explain(proto, x, method=method, class_=Margin(3, 1))
+    third, first = (explain(proto, x, method=method, class_=number) for number in (3, 1))
+    assert found.score == pytest.approx(third.score - first.score, rel=1e-5)
+    assert relative(found.map, third.map - first.map) < 1e-4
+    assert (found.what, found.class_, found.probability) == ("class 3 minus class 1", None, None)
+    assert explain_sanity(found, stages=2).stages[-1].randomised == 2
+
+
+def test_a_target_of_ones_own_that_does_not_fit_is_refused():
+    proto, x = ended(HEAD + "y = Softmax (z)", **DENSE), normal(3, 8, 8)
+    with pytest.raises(InputError, match="weighs values of shape 4, but 'z' has 5"):
+        explain(proto, x, class_=lambda scores, value: Target(value[:4], "four of five"))
+    with pytest.raises(InputError, match="leave region out"):
+        explain(proto, x, class_=Margin(0, 1), region="all")
 
 
 SEGMENTED = "z = Conv (r, v) "

@@ -16,13 +16,14 @@ from onnxviz.explain.method import Settings
 from onnxviz.explain.methods import METHODS
 from onnxviz.explain.probe import Case, Probe, one_row
 from onnxviz.explain.result import Explanation
-from onnxviz.explain.target import Aim, ClassChoice, Region, Target, aim, class_names, find_target
+from onnxviz.explain.target import ChooseTarget, ClassChoice, ClassTarget, Region, Target
 from onnxviz.gradients.step import Mode
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
 from onnxviz.model import Source, load
 from onnxviz.run import Progress
-from onnxviz.text import printable
+from onnxviz.scores import find_scores, name_of, names_fit
+from onnxviz.text import dims, printable
 from onnxviz.weights import Array
 
 __all__ = [
@@ -41,7 +42,7 @@ def explain(
     model: Source,
     x: Given,
     *,
-    class_: ClassChoice = "top",
+    class_: ClassChoice | ChooseTarget = "top",
     method: str = "grad-cam",
     layer: str | int | None = None,
     target: str | None = None,
@@ -70,13 +71,14 @@ def explain(
     Args:
         model: an opened model, or what `load` opens.
         x: an image, or an array in the model's layout; see `onnxviz.inputs.samples`. One sample.
-        class_: a class number, or "top" for the model's own answer. For other targets, a channel.
+        class_: a class number, or "top" for the model's own answer; for other tensors, a channel. Or a target of your
+            own, such as the difference of two classes: see `onnxviz.explain.target.ChooseTarget`.
         method: one of `METHODS`. Those that need no gradient (eigen-cam, score-cam, occlusion, rise) work on every
             model.
         layer: for the CAM methods, a layer's name or position, or a tensor's name; None for the last convolution
             with positions before the target (`onnxviz.explain.cam.choose_layer`).
         target: a tensor by name; None for the first output. Softmax, sigmoid or arg-max at the end is left out.
-        region: where the target is a picture (segmentation), what part of it; see `onnxviz.explain.target.aim`.
+        region: where the target is a picture (segmentation), what part of it; see `onnxviz.explain.target.ClassTarget`.
         wrt: the input to explain, where the model has several.
         labels: names of the classes; None for those in the model's metadata.
         preprocess: what is done to images; `auto` asks the model's metadata.
@@ -126,7 +128,7 @@ def explain_each(
     x: Given,
     *,
     method: str = "grad-cam",
-    class_: ClassChoice = "top",
+    class_: ClassChoice | ChooseTarget = "top",
     layer: str | int | None = None,
     target: str | None = None,
     region: Region = "auto",
@@ -158,7 +160,7 @@ class Explainer:
     Attributes:
         model: the model.
         method: how it is explained.
-        target: the tensor that gives the scores.
+        scores: the tensor that gives the scores.
         names: of the classes.
     """
 
@@ -167,7 +169,7 @@ class Explainer:
         model: Source,
         method: str = "grad-cam",
         *,
-        class_: ClassChoice = "top",
+        class_: ClassChoice | ChooseTarget = "top",
         layer: str | int | None = None,
         target: str | None = None,
         region: Region = "auto",
@@ -182,15 +184,14 @@ class Explainer:
             raise SelectionError(f"there is no method '{printable(method)}'; there are {', '.join(METHODS)}")
         self.model = load(model)
         self.method = METHODS[method]
-        self.target: Target = find_target(self.model, target)
-        self.names = tuple(labels) if labels is not None else class_names(self.model)
+        self.scores = find_scores(self.model, target)
+        self.names = tuple(labels) if labels is not None else self.scores.names
         self.settings = settings or Settings()
         self.provider = provider
-        self.probe = Probe(self.model, self.target.tensor, wrt, provider=provider, threads=threads, memory=memory)
-        self._class = class_
+        self.probe = Probe(self.model, self.scores.tensor, wrt, provider=provider, threads=threads, memory=memory)
+        self._choose = _chooser(class_, region, self.names)
         self._labelled = labels is not None
         self._layer = layer
-        self._region = region
         if layer is not None and not self.method.of_layer:
             others = ", ".join(name for name, one in METHODS.items() if one.of_layer)
             raise SelectionError(f"{method} is a map of the input and takes no layer; {others} do")
@@ -228,15 +229,20 @@ class Explainer:
                     raise
                 on_error(sample.label, error)
 
-    def case(self, feeds: Feeds, progress: Progress | None = None) -> tuple[Case, Aim]:
+    def case(self, feeds: Feeds, progress: Progress | None = None) -> tuple[Case, Target]:
         """One sample, and what of it is scored."""
         bare = Case(self.probe, feeds, None, progress)
-        decided = aim(self.target, bare.base, self._class, self._region, self.names)
-        if self._labelled and decided.axis is not None and not self._named(decided):
+        decided = self._choose(self.scores, bare.base)
+        if decided.weights.shape != bare.base.shape:
             raise InputError(
-                f"{len(self.names)} names were given for {decided.classes} classes of '{printable(self.target.tensor)}'"
+                f"the target weighs values of shape {dims(decided.weights.shape)}, but "
+                f"'{printable(self.scores.tensor)}' has {dims(bare.base.shape)} on this sample"
             )
-        return bare.aimed(decided), decided
+        if self._labelled and decided.axis is not None and not names_fit(self.names, decided.classes):
+            raise InputError(
+                f"{len(self.names)} names were given for {decided.classes} classes of '{printable(self.scores.tensor)}'"
+            )
+        return bare.scoring(decided), decided
 
     def of(
         self,
@@ -270,7 +276,7 @@ class Explainer:
             classes=decided.classes,
             score=case.score,
             probability=None if chance is None else float(chance[0]),
-            target=self.target.tensor,
+            target=self.scores.tensor,
             what=decided.what,
             layer=name,
             tensor=tensor,
@@ -289,20 +295,24 @@ class Explainer:
             case=case,
         )
 
-    def _named(self, decided: Aim) -> bool:
-        """Whether the names are those of what is scored, not of other classes; one may do for two."""
-        return len(self.names) in ({1, 2} if decided.classes == 2 else {decided.classes})
-
-    def _name(self, decided: Aim) -> str:
+    def _name(self, decided: Target) -> str:
         """The class's name, "" where it has none."""
-        number = decided.class_
-        if decided.axis is None or number is None or not self._named(decided) or number >= len(self.names):
+        if decided.axis is None or decided.class_ is None:
             return ""
-        return self.names[number]
+        return name_of(decided.class_, self.names, decided.classes)
 
     @property
     def _mode(self) -> Mode:
         return "guided" if self.method.name == "guided" else "plain"
+
+
+def _chooser(class_: ClassChoice | ChooseTarget, region: Region, names: tuple[str, ...]) -> ChooseTarget:
+    """What decides which number of each sample is explained."""
+    if not callable(class_):
+        return ClassTarget(class_, region, names)
+    if not (isinstance(region, str) and region == "auto"):
+        raise InputError("a target of your own chooses its positions itself: leave region out")
+    return class_
 
 
 def _single(array: Array) -> Array:

@@ -14,10 +14,10 @@ from onnxviz.errors import InputError, SelectionError
 from onnxviz.explain.method import Found, Method, Settings
 from onnxviz.explain.probe import Case, Probe, spatial_sizes
 from onnxviz.explain.resize import resized
-from onnxviz.explain.target import channels_last
 from onnxviz.layer import Layer, convolution_form
 from onnxviz.model import Model
 from onnxviz.scopes import reads
+from onnxviz.scores import channel_axis, sample_axis
 from onnxviz.text import printable
 from onnxviz.weights import Array
 
@@ -123,8 +123,8 @@ def _maps(case: Case, layer: str) -> Array:
 
 
 def _channels_first(case: Case, layer: str, values: Array) -> Array:
-    last = channels_last(case.probe.model.scope, layer)
-    return (np.moveaxis(values, -1, 0) if last else values).astype(np.float64)
+    axis = sample_axis(channel_axis(case.probe.model, layer), values.ndim)
+    return np.moveaxis(values, axis, 0).astype(np.float64)
 
 
 METHODS = (

@@ -96,7 +96,7 @@ def faithfulness(case: Case, heat: Array, *, steps: int = 56, baseline: float = 
     # Of equal pixels, whatever the map's type, the first in reading order goes first.
     order = np.argsort(-heat.reshape(-1), kind="stable")
     shuffled = np.random.default_rng(seed).permutation(heat.size)
-    chance = case.probabilities(case.x[None]).shape == (1,) and case.aim is not None and bool(case.aim.link)
+    chance = case.probabilities(case.x[None]).shape == (1,) and case.target is not None and bool(case.target.link)
     empty = np.full_like(case.x, baseline, np.float64)
     sigma = max(_BLUR * max(case.spatial), 0.5)
     soft = case.channels_first(case.x).astype(np.float64)
