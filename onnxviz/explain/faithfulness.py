@@ -13,6 +13,7 @@ import numpy as np
 from onnxviz.errors import InputError
 from onnxviz.explain.likeness import blurred
 from onnxviz.explain.probe import Case
+from onnxviz.explain.result import Explanation
 from onnxviz.weights import Array
 
 # A blur of 5 pixels in pictures of 224, as in the authors' code.
@@ -73,6 +74,26 @@ class Faithfulness:
             "better_than_random": self.better_than_random,
             **curves,
         }
+
+
+def explain_faithfulness(
+    explanation: Explanation, *, steps: int = 56, baseline: float | None = None, seed: int = 0
+) -> Faithfulness:
+    """Whether the class's probability follows the map: deletion and insertion curves (Petsiuk et al. 2018, RISE).
+
+    Args:
+        explanation: what `explain` gave.
+        steps: in how many equal parts pixels are changed.
+        baseline: what deleted pixels become, in the model's input; None for the method's own baseline, 0 where it has
+            none.
+        seed: of the random order that the map's is compared with.
+
+    Raises:
+        InputError: the model cannot be run on changed inputs, or there are no steps.
+    """
+    if baseline is None:
+        baseline = explanation.settings.options.get("baseline", 0.0)
+    return faithfulness(explanation.case, explanation.upsampled(), steps=steps, baseline=baseline, seed=seed)
 
 
 def faithfulness(case: Case, heat: Array, *, steps: int = 56, baseline: float = 0.0, seed: int = 0) -> Faithfulness:

@@ -106,6 +106,11 @@ class ClassTarget:
     region: Region = "auto"
     names: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        if isinstance(self.region, str) and self.region not in ("auto", "all", "argmax"):
+            region = printable(self.region)
+            raise InputError(f"'{region}' is not a region; there are all, argmax, (top, left, bottom, right) and masks")
+
     def __call__(self, scores: Scores, value: Array, /) -> Target:
         """The target of one sample.
 
@@ -135,6 +140,9 @@ class ClassTarget:
 
     def _of_classifier(self, channels: Array, scores: Scores) -> tuple[Array, str, int, Link]:
         """Weights, words, class and link for one score a class."""
+        if not isinstance(self.region, str):
+            tensor = printable(scores.tensor)
+            raise InputError(f"'{tensor}' has one number a class and no positions: leave the region out")
         flat = channels.reshape(-1)
         chosen, sign = _decided(self.class_, flat, scores)
         what = f"{named(chosen, self.names)}, {_place(scores)}" + (" (its negative)" if sign < 0 else "")
@@ -188,8 +196,6 @@ def _inside(region: Region, winning: Array, scores: Scores, counts: Array, name:
     if isinstance(region, str):
         if region == "all":
             return np.ones(where, bool), f"over all {dims(where, '×')} positions"
-        if region != "argmax":
-            raise InputError(f"'{region}' is not a region; there are all, argmax, (top, left, bottom, right) and masks")
         if not winning.any():
             best = ", ".join(f"{c} ({counts[c]})" for c in np.argsort(-counts)[:_MOST_LISTED] if counts[c])
             raise InputError(
