@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,6 +53,23 @@ def given(context: typer.Context) -> set[str]:
     """Names of the parameters that the command line itself gives; the others have their defaults."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def refuse(context: typer.Context, names: Collection[str], why: str) -> None:
+    """Refuses what the command line gives and nothing would use.
+
+    Args:
+        context: of the command.
+        names: of the parameters that what was asked for does not use.
+        why: the sentence that begins the message.
+
+    Raises:
+        InputError: one of them is given.
+    """
+    unused = given(context).intersection(names)
+    flags = [parameter.opts[0] for parameter in context.command.params if parameter.name in unused]
+    if flags:
+        raise InputError(f"{why}: leave out {', '.join(flags)}")
 
 
 def where_to(metavar: str, usual: str) -> Any:
