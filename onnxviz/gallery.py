@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +89,7 @@ class Gallery:
         if not self._manifest:
             made = explanation.manifest()
             kept = ("version", "model", "versions", "preprocessing", "provider")
-            self._manifest = {**{key: made[key] for key in kept}, "settings": asdict(explanation.settings)}
+            self._manifest = {**{key: made[key] for key in kept}, "settings": explanation.options}
         if self.save is not None:
             prefix = f"{safe_name(number, explanation.sample)}/" if self.several or number else ""
             self._arrays.update({f"{prefix}{name}": array for name, array in explanation.arrays().items()})

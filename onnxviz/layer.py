@@ -205,6 +205,14 @@ class Layer:
         return None
 
     @property
+    def filters(self) -> int | None:
+        """How many filters the layer has: channels of its output; None if that shows only when it runs."""
+        shape = self.output_shape
+        if shape is not None and len(shape) > 1 and isinstance(shape[1], int):
+            return shape[1]
+        return self.weight_shape[0] if self.is_convolution and self.weight_shape else None
+
+    @property
     def pads(self) -> tuple[int, ...] | None:
         """Begin of each spatial axis, then end of each; None if they depend on sizes that are not known."""
         if self.strides is None:

@@ -24,15 +24,18 @@ from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, load
 from onnxviz.objectives import Class, Filter, Objective, parts
 from onnxviz.parametrisation import DECAY, Fourier, Parametrisation, Pixels
+from onnxviz.scores import find_scores
 from onnxviz.studio import DEFAULT_MEMORY, Studio, Wanted
 from onnxviz.synthetic import Made, SyntheticInputs, Target
-from onnxviz.targets import class_names, filter_count, find_layer, scores
 from onnxviz.text import dims
 from onnxviz.transforms import Jitter, Transform, margin, standard, usual_jitter
 from onnxviz.weights import Array
 
 What = str | int | Objective | Sequence[str | int | Objective] | None
 Numbers = int | Sequence[int] | None
+# How many filters of a layer are drawn where nothing says.
+_DRAWN = 6
+
 Transforms = Literal["standard", "jitter", "none"] | Sequence[Transform]
 
 
@@ -56,7 +59,7 @@ def maximize(
     layer: What = None,
     *,
     filters: Numbers = None,
-    random: int = 6,
+    random: int | None = None,
     class_: Numbers = None,
     at: TapKind = "activation",
     plus: Objective | None = None,
@@ -67,7 +70,7 @@ def maximize(
     jitter: int | None = None,
     transforms: Transforms = "standard",
     rate: float = 0.05,
-    decay: float = DECAY,
+    decay: float | None = None,
     leak: float = 0.1,
     seed: int = 0,
     preprocess: str | Preprocessing = "auto",
@@ -84,7 +87,7 @@ def maximize(
         layer: a selection of layers (see `onnxviz.select`; by name, also poolings and dense layers), or one or more
             objectives (`onnxviz.objectives`); None where `class_` is given.
         filters: numbers of the filters of each layer; None: `random` of them, drawn by `seed`.
-        random: how many filters to draw where `filters` is None.
+        random: how many filters of each layer to draw, 6 by default.
         class_: numbers of classes, of the first output, before the softmax.
         at: "activation", the layer's output, or "conv", before the activation function.
         plus: added to every objective: `-0.1 * TotalVariation()`.
@@ -92,11 +95,11 @@ def maximize(
         steps: number of gradient steps, 1 or more.
         size: (height, width) where the model leaves it open; 128 x 128 by default.
         param: "fourier" (spectrum, decorrelated colours) or "pixel".
-        jitter: pixels, the largest shift; None: 16, less where a side is under 224.
+        jitter: pixels, the largest shift of "standard" and "jitter"; None: 16, less where a side is under 224.
         transforms: "standard" (jitter, scale ±10 %, rotation ±10°), "jitter", "none", or values of
             `onnxviz.transforms`.
         rate: Adam's step size at the start; it falls to 0 where transforms are drawn, else it stays.
-        decay: of the Fourier parametrisation: how much harder high frequencies are; 1 is as in photos.
+        decay: of the Fourier parametrisation: how much harder high frequencies are, 1.3 by default; 1 is as in photos.
         leak: slope of the target's own Relu or Clip where it gives nothing, 0…1, in the first half of the steps and
             while the target is silent; 0 for the true gradient throughout.
         seed: of starts, movements and drawn filters. Same seed, same pictures.
@@ -110,15 +113,16 @@ def maximize(
     Raises:
         SelectionError: there is no such layer, filter or class; the message says how many there are.
         UnsupportedGradientError: the target cannot be differentiated; what stands in the way is listed.
-        InputError: the model takes no picture, or not of that size; or values are not finite, from a step on.
+        InputError: the model takes no picture, or not of that size; or values are not finite, from a step on; or an
+            option has a value that makes no sense, or no use with the others.
     """
     opened = load(model)
-    _check(steps, variants, rate, leak, seed, param)
+    _check(steps, variants, rate, leak, seed)
     frame = canvas(opened, size, preprocess, tuple(fixed or ()))
     targets = _targets(opened, layer, filters, random, class_, at, seed)
     how = Climb(steps, rate, leak, _moves(transforms, jitter, frame.size), seed)
     shape = (frame.channels, *(side + 2 * margin(how.transforms) for side in frame.size))
-    way: Parametrisation = Fourier(shape, decay) if param == "fourier" else Pixels(shape)
+    way = _parametrisation(param, shape, decay)
     others = _others(opened, fixed or {}, preprocess)
     studio = Studio(opened, frame, way, others, memory, provider, threads)
     asked = [pair for target in targets for pair in _wanted(opened, target, plus, variants, seed)]
@@ -135,7 +139,8 @@ def maximize(
         made.extend(variant for target, one in pairs for variant in _each(target, one.group.count))
         notes.extend(heard)
     opened.check_unchanged()
-    origin = Made(opened, frame, param, decay, how, str(plus) if plus is not None else "", provider)
+    spectrum = way.decay if isinstance(way, Fourier) else None
+    origin = Made(opened, frame, param, spectrum, how, str(plus) if plus is not None else "", provider)
     return SyntheticInputs.of(Climbed.joined(found), made, origin, list(dict.fromkeys(notes)))
 
 
@@ -163,7 +168,7 @@ class _Bar:
             self.tell(Progress(done, self.total, str(self.targets[first].row), float(activations.mean())))
 
 
-def _check(steps: int, variants: int, rate: float, leak: float, seed: int, param: str) -> None:
+def _check(steps: int, variants: int, rate: float, leak: float, seed: int) -> None:
     for name, given in (("steps", steps), ("variants", variants)):
         if given < 1:
             raise InputError(f"{name} is 1 or more, not {given}")
@@ -173,12 +178,21 @@ def _check(steps: int, variants: int, rate: float, leak: float, seed: int, param
         raise InputError(f"a leak is 0 to 1, not {leak}")
     if seed < 0:
         raise InputError(f"a seed is 0 or more, not {seed}")
-    if param not in ("fourier", "pixel"):
+
+
+def _parametrisation(param: str, shape: tuple[int, ...], decay: float | None) -> Parametrisation:
+    """What is varied, for pictures of this shape."""
+    if param == "fourier":
+        return Fourier(shape, DECAY if decay is None else decay)
+    if param != "pixel":
         raise InputError(f"'{param}' is not a parametrisation; there are fourier and pixel")
+    if decay is not None:
+        raise InputError(f"a decay of {decay:g} is one of frequencies, and param 'pixel' has none: leave it out")
+    return Pixels(shape)
 
 
 def _targets(
-    model: Model, layer: What, filters: Numbers, random: int, class_: Numbers, at: TapKind, seed: int
+    model: Model, layer: What, filters: Numbers, random: int | None, class_: Numbers, at: TapKind, seed: int
 ) -> list[Target]:
     """What is asked for, checked as far as the graph tells."""
     if at not in ("activation", "conv"):
@@ -186,9 +200,13 @@ def _targets(
     listed = [] if layer is None else [layer] if isinstance(layer, str | int | Objective) else list(layer)
     objectives = [item for item in listed if isinstance(item, Objective)]
     names = [item for item in listed if not isinstance(item, Objective)]
+    if not names and (filters is not None or random is not None):
+        raise SelectionError("filters are those of a layer, and none is named: name one, or leave filters, random out")
+    if filters is not None and random is not None:
+        raise SelectionError("filters are either named (filters) or drawn (random): leave one of them out")
     found = [_of_objective(model, objective) for objective in objectives]
     for one in _layers(model, names) if names else ():
-        numbers = _drawn(one, random, seed) if filters is None else _list(filters)
+        numbers = _drawn(one, _DRAWN if random is None else random, seed) if filters is None else _list(filters)
         found.extend(_of_objective(model, Filter(one.name, number, at)) for number in numbers)
     classes = [Class(number) for number in _list(class_)] if class_ is not None else []
     found.extend(_of_objective(model, objective) for objective in classes)
@@ -202,16 +220,10 @@ def _targets(
 
 def _of_objective(model: Model, objective: Objective) -> Target:
     if isinstance(objective, Filter):
-        return Target(objective, find_layer(model, objective.layer).name, objective.number)
+        return Target(objective, model.layer(objective.layer, any=True).name, objective.number)
     if isinstance(objective, Class):
-        shape = model.shapes.of(scores(model, objective.output)[0]) or ()
-        count = shape[1] if len(shape) > 1 and isinstance(shape[1], int) else None
-        if count is not None and not 0 <= objective.number < count:
-            raise SelectionError(
-                f"{model.label} has no class {objective.number}; it has {count} classes, 0 to {count - 1}"
-            )
-        names = class_names(model, count)
-        name = names[objective.number] if objective.number < len(names) else ""
+        scores = find_scores(model, objective.output)
+        name = scores.name(objective.number, scores.classes(model.shapes.of(scores.tensor)))
         return Target(objective, class_=objective.number, name=name)
     return Target(objective)
 
@@ -223,12 +235,12 @@ def _layers(model: Model, selection: Sequence[str | int]) -> Sequence[Layer]:
         every = {layer.name for layer in model.all_layers}
         if not all(isinstance(item, str) and item in every for item in selection):
             raise
-        return [find_layer(model, item) for item in selection]
+        return [model.layer(item, any=True) for item in selection]
 
 
 def _drawn(layer: Layer, count: int, seed: int) -> list[int]:
     """Numbers of `count` filters drawn at random, in order; all where there are no more."""
-    there = filter_count(layer)
+    there = layer.filters
     if there is None:
         raise SelectionError(f"how many filters '{layer.name}' has is not known: give their numbers")
     if count < 1:
@@ -249,7 +261,7 @@ def _wanted(
 ) -> Iterator[tuple[Target, Wanted]]:
     """The groups of pictures that make up a target: one of them all if they see each other, else one for each."""
     objective = target.objective if plus is None else target.objective + plus
-    terms = tuple(Looking(weight, term, term.tensor(model)) for weight, term in parts(objective) if weight)
+    terms = tuple(Looking(weight, term.bound(model), term.tensor(model)) for weight, term in parts(objective) if weight)
     if not any(look.tensor is not None and look.term.activation for look in terms):
         raise InputError(f"'{objective}' excites nothing in the model; add a filter, class or direction")
     # A start belongs to its filter and the seed: it does not depend on what else is asked for.
@@ -268,6 +280,8 @@ def _each(target: Target, count: int) -> list[Target]:
 
 
 def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) -> tuple[Transform, ...]:
+    if jitter is not None and (transforms == "none" or not isinstance(transforms, str)):
+        raise InputError(f"a jitter of {jitter} pixels is one of transforms 'standard' and 'jitter' only: leave it out")
     pixels = usual_jitter(size) if jitter is None else jitter
     if pixels > max(size):
         raise InputError(f"a jitter of {pixels} pixels moves pictures of {dims(size)} out of sight; give less")

@@ -228,13 +228,23 @@ class Model:
             return None
         return note if isinstance(note, dict) else None
 
-    def layer(self, which: str | int) -> Layer:
+    def layer(self, which: str | int, *, any: bool = False) -> Layer:
         """The convolution with that name or 0-based position.
+
+        Args:
+            which: its name or position.
+            any: whether a name may also be that of any other layer that `onnxviz layers --all` lists.
 
         Raises:
             SelectionError: there is none; the message lists those there are.
         """
-        return self.select(which, exactly_one=True)[0]
+        try:
+            return self.select(which, exactly_one=True)[0]
+        except SelectionError:
+            named = [layer for layer in self.all_layers if layer.name == which] if any else []
+            if not named:
+                raise
+            return named[0]
 
     def select(self, selection: str | int | Sequence[str | int], *, exactly_one: bool = False) -> tuple[Layer, ...]:
         """The convolutions that a selection means, in graph order; see `onnxviz.select`."""

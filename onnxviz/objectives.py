@@ -7,7 +7,7 @@ graph carries that slope on to the input.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -15,8 +15,8 @@ import numpy as np
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.layer import TapKind
 from onnxviz.model import Model
-from onnxviz.targets import filter_count, find_layer, scores
-from onnxviz.text import dims, printable
+from onnxviz.scores import find_scores
+from onnxviz.text import dims
 from onnxviz.weights import Array
 
 # Below this a length counts as this: what has no length has no slope either. (lucid's l2_normalize)
@@ -60,6 +60,10 @@ class Term(Objective):
     linear: ClassVar[bool] = True
     activation: ClassVar[bool] = True
     together: ClassVar[bool] = False
+
+    def bound(self, model: Model) -> Term:
+        """The same term with what it needs to know of the model."""
+        return self
 
     def tensor(self, model: Model) -> str | None:
         """The tensor that it looks at; None for the picture itself.
@@ -124,8 +128,8 @@ class _InLayer(Term):
 
     def tensor(self, model: Model) -> str | None:
         """The layer's tap."""
-        layer = find_layer(model, self.layer)
-        count = filter_count(layer)
+        layer = model.layer(self.layer, any=True)
+        count = layer.filters
         if count is not None:
             _check_number(self.number, count, f"'{layer.name}'", "filter")
         return layer.taps[self._tap]
@@ -224,30 +228,41 @@ class Class(Term):
     the mean over them.
 
     Attributes:
-        number: of the class, from 0.
+        number: of the class, from 0. A single logit scores two classes: 1 is the logit, 0 its negative.
         output: the output that scores classes; None for the first.
+        axis: which axis of the scores counts classes, the batch axis counted; `bound` takes the model's own.
     """
 
     number: int
     output: str | None = None
+    axis: int = 1
 
     def __str__(self) -> str:
         return f"class {self.number}"
 
+    def bound(self, model: Model) -> Class:
+        """The class along the axis on which the model counts classes (`onnxviz.scores.find_scores`)."""
+        return replace(self, axis=find_scores(model, self.output).axis)
+
     def tensor(self, model: Model) -> str | None:
-        """The scores before Softmax or Sigmoid."""
-        tensor, axis = scores(model, self.output)
-        if axis not in (1, -1) and (shape := model.shapes.of(tensor)) is not None and axis % len(shape) != 1:
-            raise SelectionError(
-                f"the classes of {model.label} are along axis {axis} of '{printable(tensor)}', not along axis 1: "
-                "give the layer before it"
-            )
-        return tensor
+        """The scores before softmax, sigmoid or arg-max.
+
+        Raises:
+            SelectionError: there is no such output or class.
+        """
+        scores = find_scores(model, self.output)
+        classes = scores.classes(model.shapes.of(scores.tensor))
+        if classes is not None:
+            _check_number(self.number, classes, model.label, "class")
+        elif self.number < 0:
+            raise SelectionError(f"{model.label} has no class {self.number}; classes are counted from 0")
+        return scores.tensor
 
     def part(self, values: Array) -> Array:
-        """The class's scores."""
-        _check_number(self.number, values.shape[1], "the output", "class")
-        return values[:, self.number]
+        """The class's scores, negated for class 0 of a single logit."""
+        place, sign = self._place(values)
+        part: Array = sign * values.take(place, axis=self.axis)
+        return part
 
     def value(self, values: Array) -> Array:
         """Scores, means over positions."""
@@ -255,7 +270,14 @@ class Class(Term):
 
     def slope(self, values: Array) -> Array:
         """1, or 1 / positions, at the class."""
-        return _even(values, self.number)
+        place, sign = self._place(values)
+        return sign * _even(values, place, self.axis)
+
+    def _place(self, values: Array) -> tuple[int, int]:
+        """Where the scores (V, …) hold the class along the axis of classes, and the sign with which they count."""
+        count = values.shape[self.axis]
+        _check_number(self.number, 2 if count == 1 else count, "the output", "class")
+        return (0, 2 * self.number - 1) if count == 1 else (self.number, 1)
 
 
 @dataclass(frozen=True)
@@ -293,7 +315,7 @@ class Direction(Term):
 
     def tensor(self, model: Model) -> str | None:
         """The layer's tap."""
-        return find_layer(model, self.layer).taps[self.at]
+        return model.layer(self.layer, any=True).taps[self.at]
 
     def value(self, values: Array) -> Array:
         """Means of the measure over positions."""
@@ -333,10 +355,11 @@ def means(values: Array) -> Array:
     return mean
 
 
-def _even(values: Array, number: int) -> Array:
-    """1 / positions throughout channel `number`, 0 elsewhere."""
+def _even(values: Array, number: int, axis: int = 1) -> Array:
+    """1 / positions throughout channel `number` of `axis`, 0 elsewhere."""
     slope = np.zeros_like(values)
-    slope[:, number] = 1 / max(values[0, number].size, 1)
+    channel = np.moveaxis(slope, axis, 1)  # a view
+    channel[:, number] = 1 / max(channel[0, number].size, 1)
     return slope
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from onnxviz.errors import InputError
 from onnxviz.layer import TapKind
 from onnxviz.model import Model
-from onnxviz.objectives import TINY, Term, means
-from onnxviz.targets import find_layer
+from onnxviz.objectives import TINY, Objective, Term, means
+from onnxviz.text import printable
 from onnxviz.weights import Array
 
 
@@ -37,7 +39,7 @@ class Diversity(Term):
 
     def tensor(self, model: Model) -> str | None:
         """The layer's tap."""
-        return find_layer(model, self.layer).taps[self.at]
+        return model.layer(self.layer, any=True).taps[self.at]
 
     def value(self, values: Array) -> Array:
         """Unlikeness to the other images."""
@@ -135,3 +137,30 @@ class Norm(_OfPicture):
         x = 2 * values.astype(np.float64) - 1
         slope: Array = 2 * self.p * np.sign(x) * np.abs(x) ** (self.p - 1) / max(x[0].size, 1)
         return slope.astype(values.dtype)
+
+
+def read_penalty(text: str) -> Objective:
+    """A weighted term written as `NAME=WEIGHT` or `NAME:ARGUMENT=WEIGHT`, as on the command line.
+
+    Args:
+        text: `total-variation=-0.1` (argument: its beta), `norm=-0.05` (its p) or `diversity:LAYER=0.1`.
+
+    Raises:
+        InputError: it is none.
+    """
+    named, _, weight = text.rpartition("=")
+    name, _, argument = named.partition(":")
+    try:
+        factor, number = float(weight), float(argument) if argument and name != "diversity" else None
+    except ValueError:
+        factor, number = math.nan, None
+    if math.isfinite(factor) and (number is None or math.isfinite(number)):
+        if name == "diversity" and argument:
+            return factor * Diversity(argument)
+        if name == "total-variation":
+            return factor * (TotalVariation() if number is None else TotalVariation(number))
+        if name == "norm":
+            return factor * (Norm() if number is None else Norm(number))
+    raise InputError(
+        f"'{printable(text)}' is not a weighted term; write total-variation=-0.1, norm=-0.05 or diversity:LAYER=0.1"
+    )

@@ -76,7 +76,7 @@ class Made:
     model: Model
     canvas: Canvas
     param: str
-    decay: float
+    decay: float | None
     climb: Climb
     plus: str
     provider: str

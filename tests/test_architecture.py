@@ -236,6 +236,7 @@ ORDER = [
     "weights",
     "layers",
     "model",
+    "scores",
     "graph",
     "runtime",
     "gradients",

@@ -87,6 +87,34 @@ def test_saved_maps_are_what_the_model_computes(onnxviz, classifier, photo, tmp_
     )
 
 
+@pytest.mark.parametrize(
+    "unused",
+    [
+        ["--ops", "MaxPool"],
+        ["--verify"],
+        ["--sort", "mean"],
+        ["--style", "strip"],
+        ["--scale", "layer"],
+        ["--cmap", "gray"],
+        ["--memory", "1GiB"],
+    ],
+)
+def test_top_patches_refuse_what_is_for_maps(onnxviz, classifier, photos, tmp_path, unused):
+    """Said as the command line says it, though a value be the usual one."""
+    before = files_in(tmp_path)
+    ran = onnxviz("maps", classifier, photos, "--top-patches", "2", *unused)
+    assert ran.code == 2
+    assert f"--top-patches shows image regions in the place of maps: leave out {unused[0]}" in " ".join(ran.err.split())
+    assert files_in(tmp_path) == before
+
+
+def test_top_patches_refuse_all_of_it_at_once(onnxviz, classifier, photos):
+    ran = onnxviz("maps", classifier, photos, "--top-patches", "2", "--verify", "--sort", "mean", "--ops", "MaxPool")
+    assert "leave out --ops, --sort, --verify" in " ".join(ran.err.split())
+    options = ["--first", "2", "--channels", "0,1", "--layers", "first", "--at", "conv", "--format", "svg", "-o", "out"]
+    assert onnxviz("maps", classifier, photos, "--top-patches", "2", *options).code == 0
+
+
 def test_one_picture_per_input_and_layer(onnxviz, classifier, photos, tmp_path):
     ran = onnxviz("maps", classifier, photos, "--layers", "0-1", "-o", "out", "--save", "m.npz", "--json", "-q")
     assert ran.code == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,14 @@ from onnx import numpy_helper
 from oracles import relative, untouched
 
 import onnxviz
-from onnxviz import explain, explain_each, load
+from onnxviz import explain, explain_each, explain_sanity, load
 from onnxviz.cli import run
 from onnxviz.errors import InputError, ModelError, SelectionError, UnsupportedGradientError
 from onnxviz.explain import METHODS, Explainer
 from onnxviz.explain.cam import choose_layer
-from onnxviz.explain.target import class_names
+from onnxviz.explain.target import Target
 from onnxviz.gradients.table import RULES
+from onnxviz.scores import class_names
 
 pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
@@ -41,6 +42,11 @@ def parsed(text: str, opset: int = 18, **weights: np.ndarray) -> onnx.ModelProto
 
 def normal(*shape: int, seed: int = 1) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def few(method: str, count: int) -> dict[str, int]:
+    """The option that makes a method quick, where it has it."""
+    return {"samples": count} if "samples" in METHODS[method].options else {}
 
 
 # A net made by hand that finds a cross.
@@ -230,6 +236,39 @@ def test_one_logit_has_two_classes(sign):
         explain(proto, x, class_=2)
 
 
+@dataclass(frozen=True)
+class Margin:
+    """By how much a class leads another; written as a user would."""
+
+    first: int
+    second: int
+
+    def __call__(self, scores, value):
+        weights = np.zeros(value.shape, np.float32)
+        weights[self.first], weights[self.second] = 1, -1
+        return Target(weights, f"class {self.first} minus class {self.second}")
+
+
+@pytest.mark.parametrize("method", ["input-x-gradient", "occlusion"])
+def test_a_target_of_ones_own(method):
+    """Both maps are linear in the score, so the margin's is the difference of the classes'."""
+    proto, x = ended(HEAD + "y = Softmax (z)", **DENSE), normal(3, 8, 8)
+    found = explain(proto, x, method=method, class_=Margin(3, 1))
+    third, first = (explain(proto, x, method=method, class_=number) for number in (3, 1))
+    assert found.score == pytest.approx(third.score - first.score, rel=1e-5)
+    assert relative(found.map, third.map - first.map) < 1e-4
+    assert (found.what, found.class_, found.probability) == ("class 3 minus class 1", None, None)
+    assert explain_sanity(found, stages=2).stages[-1].randomised == 2
+
+
+def test_a_target_of_ones_own_that_does_not_fit_is_refused():
+    proto, x = ended(HEAD + "y = Softmax (z)", **DENSE), normal(3, 8, 8)
+    with pytest.raises(InputError, match="weighs values of shape 4, but 'z' has 5"):
+        explain(proto, x, class_=lambda scores, value: Target(value[:4], "four of five"))
+    with pytest.raises(InputError, match="leave the region out"):
+        explain(proto, x, class_=Margin(0, 1), region="all")
+
+
 SEGMENTED = "z = Conv (r, v) "
 FIRST = {"v": normal(5, 4, 1, 1, seed=4)}
 
@@ -324,7 +363,7 @@ def test_signals():
         d=normal(4, 3),
     )
     for method in METHODS:
-        found = explain(proto, normal(2, 30), method=method, samples=20)
+        found = explain(proto, normal(2, 30), method=method, **few(method, 20))
         assert found.map.shape == ((26,) if METHODS[method].of_layer else (30,))
 
 
@@ -337,7 +376,7 @@ def test_a_second_input_stays_as_it_is():
     )
     feeds = {"x": normal(3, 8, 8), "s": normal(4, seed=9)}
     for method in METHODS:
-        assert explain(proto, feeds, method=method, samples=10).map.any(), method
+        assert explain(proto, feeds, method=method, **few(method, 10)).map.any(), method
     with pytest.raises(InputError, match="also needs s"):
         explain(proto, {"x": feeds["x"]}, method="rise")
     assert explain(proto, feeds, method="saliency", wrt="s").map.shape == (4,)
@@ -406,7 +445,7 @@ def test_no_such_layer_method_or_target():
         explain(CLASSIFIER, DOG, method="gradcam")
     with pytest.raises(SelectionError, match="no tensor 'nowhere' that a node makes; its outputs are logits"):
         explain(CLASSIFIER, DOG, target="nowhere")
-    with pytest.raises(SelectionError, match="saliency is a map of the input and takes no layer; grad-cam"):
+    with pytest.raises(SelectionError, match=r"saliency takes no layer \(grad-cam, .*score-cam do\)"):
         explain(CLASSIFIER, DOG, method="saliency", layer="conv3")
     with pytest.raises(SelectionError, match="'relu2' does not depend on layer 'conv3'"):
         explain(CLASSIFIER, DOG, target="relu2", layer="conv3")
@@ -435,7 +474,7 @@ def test_a_model_without_gradient_offers_what_works():
     with pytest.raises(UnsupportedGradientError, match=r"Round(.|\n)*Gradient-free methods that work.*occlusion, rise"):
         explain(unsupported(), x, method="saliency")
     for method in GRADIENT_FREE:
-        assert explain(unsupported(), x * 3, method=method, samples=30).map.shape in ((8, 8),)
+        assert explain(unsupported(), x * 3, method=method, **few(method, 30)).map.shape == (8, 8)
 
 
 def test_integers_have_no_gradient_but_can_be_covered():
@@ -449,7 +488,7 @@ def test_integers_have_no_gradient_but_can_be_covered():
     with pytest.raises(UnsupportedGradientError, match=r"uint8.*only floating point"):
         explain(proto, x, method="saliency")
     for method in (*CAMS, "occlusion", "rise"):
-        assert np.isfinite(explain(proto, x, method=method, samples=20).map).all()
+        assert np.isfinite(explain(proto, x, method=method, **few(method, 20)).map).all()
 
 
 def test_a_gradient_that_is_not_finite_says_where_that_begins():
@@ -490,11 +529,19 @@ def test_what_is_no_single_sample():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"samples": 0}, "samples is 0"),
-        ({"window": 0}, "window is 0"),
+        *(({"method": name, "samples": 0}, "samples is 0") for name in ("rise", "smooth-grad", "integrated-gradients")),
+        ({"method": "occlusion", "window": 0}, "window is 0"),
+        ({"method": "occlusion", "stride": 0}, "stride is 0"),
         ({"method": "occlusion", "window": 3, "stride": 5}, "would leave gaps"),
-        ({"keep": 0}, "keep is 0"),
-        ({"noise": float("nan")}, "noise is nan"),
+        ({"method": "rise", "keep": 0}, "keep is 0"),
+        ({"method": "rise", "keep": 1.5}, "keep is 1.5"),
+        ({"method": "rise", "cells": 0}, "cells is 0"),
+        ({"method": "rise", "seed": -1}, "seed is -1"),
+        ({"method": "smooth-grad", "seed": -1}, "seed is -1"),
+        ({"method": "smooth-grad", "noise": -0.1}, "noise is -0.1"),
+        ({"method": "smooth-grad", "noise": float("nan")}, "noise is nan"),
+        ({"region": "here"}, "'here' is not a region"),
+        ({"region": (0, 0, 1, 1)}, "'logits' has one number a class and no positions"),
     ],
 )
 def test_numbers_that_make_no_sense(options, words):
@@ -595,10 +642,10 @@ def test_a_wrong_gradient_is_told(monkeypatch):
     rule = RULES["", "Conv"]
     x = np.random.default_rng(0).normal(size=(1, 3, 16, 12)).astype(np.float32)
     for method in ("saliency", "smooth-grad"):
-        assert not explain(classifier_proto(), x, method=method, samples=2).warnings
+        assert not explain(classifier_proto(), x, method=method, **few(method, 2)).warnings
     monkeypatch.setitem(RULES, ("", "Conv"), replace(rule, apply=lambda step: rule.apply(step) * 1.3))
     for method in ("saliency", "smooth-grad"):
-        (warning,) = explain(classifier_proto(), x, method=method, samples=2).warnings
+        (warning,) = explain(classifier_proto(), x, method=method, **few(method, 2)).warnings
         assert "off the model's own slope" in warning
 
 
@@ -623,10 +670,10 @@ def test_a_layer_of_another_inputs_branch_is_refused_and_never_chosen():
 
 
 def test_numbers_that_are_not_finite_are_refused():
-    for name in ("baseline", "noise"):
+    for method, name in (("occlusion", "baseline"), ("integrated-gradients", "baseline"), ("smooth-grad", "noise")):
         for value in (float("nan"), float("inf")):
             with pytest.raises(InputError, match="it must be a finite number"):
-                explain(CLASSIFIER, CAT, method="occlusion", **{name: value})
+                explain(CLASSIFIER, CAT, method=method, **{name: value})
 
 
 def test_names_of_classes_are_not_those_of_channels_inside():

@@ -15,7 +15,6 @@ from onnxviz.model import Port, load
 from onnxviz.objectives import Class, Direction, Filter, Neuron, Sum, parts
 from onnxviz.parametrisation import COLOURS, Fourier, Pixels
 from onnxviz.penalties import Diversity, Norm, TotalVariation
-from onnxviz.targets import class_names, scores
 from onnxviz.transforms import Jitter, Pad, Rotate, Scale, draw, margin, standard, usual_jitter
 
 RNG = np.random.default_rng(11)
@@ -385,35 +384,6 @@ def test_directions_measure_what_they_say():
     assert Direction("c", (2, 0)).value(a)[0] == 6
     assert Direction("c", (2, 0), "cosine").value(a)[0] == pytest.approx(0.6)
     assert Direction("c", (2, 0), "dot-cosine").value(a)[0] == pytest.approx(3.6)
-
-
-def with_tail(*nodes, output):
-    proto = classifier_proto()
-    proto.graph.node.extend(nodes)
-    del proto.graph.output[:]
-    proto.graph.output.append(helper.make_tensor_value_info(output, 1, None))
-    return load(proto)
-
-
-def test_classes_are_scored_before_the_softmax():
-    node = helper.make_node
-    assert scores(load(classifier_proto())) == ("logits", 1)
-    assert scores(with_tail(node("Softmax", ["logits"], ["p"]), output="p")) == ("logits", -1)
-    tail = [node("Softmax", ["logits"], ["q"], axis=1), node("Identity", ["q"], ["p"])]
-    assert scores(with_tail(*tail, output="p")) == ("logits", 1)
-    assert scores(with_tail(node("Sigmoid", ["logits"], ["p"]), output="p")) == ("logits", 1)
-    assert scores(with_tail(node("Neg", ["logits"], ["p"]), output="p")) == ("p", 1)
-    with pytest.raises(SelectionError, match=r"'nothing'.*logits"):
-        scores(load(classifier_proto()), "nothing")
-
-
-def test_class_names_come_from_the_model():
-    model = load(classifier_proto())
-    assert class_names(model) == ()
-    named = model.with_metadata({"classes": '["a", "b"]'})
-    assert class_names(named) == ("a", "b")
-    assert class_names(named, 3) == ()
-    assert class_names(model.with_metadata({"classes": "{"})) == ()
 
 
 # --- Adam ---------------------------------------------------------------------------------------------------------

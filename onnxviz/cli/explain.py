@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -22,7 +22,9 @@ from onnxviz.cli.options import (
     QuietOption,
     SeedOption,
     SizeOption,
+    ThreadsOption,
     folder_for,
+    given,
     parse_bytes,
     parse_size,
     where_to,
@@ -31,9 +33,13 @@ from onnxviz.cli.program import app
 from onnxviz.cli.terminal import Skipped, note, note_assumed, report, say
 from onnxviz.errors import InputError
 
+if TYPE_CHECKING:
+    from onnxviz.explain import MethodOptions
+
 
 @app.command(epilog="Example: onnxviz explain model.onnx cat.jpg --method grad-cam -o cat.png")
 def explain(
+    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     class_: Annotated[str, typer.Option("--class", metavar="N|top", help="Which class; the model's answer.")] = "top",
@@ -75,6 +81,11 @@ def explain(
         int | None, typer.Option(metavar="PIXELS", help="Occlusion's step.", show_default="half a window")
     ] = None,
     baseline: Annotated[float, typer.Option(metavar="X", help="What stands for nothing, in the model's input.")] = 0.0,
+    noise: Annotated[
+        float, typer.Option(metavar="X", help="Smooth-grad's deviation, as a share of the input's range.")
+    ] = 0.15,
+    cells: Annotated[int, typer.Option(metavar="N", help="Cells along each side of rise's masks.")] = 7,
+    keep: Annotated[float, typer.Option(metavar="X", help="The share of cells that rise keeps.")] = 0.5,
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Also maps of random weights, deletion and insertion curves.")
     ] = False,
@@ -86,6 +97,7 @@ def explain(
     background: BackgroundOption = "white",
     provider: ProviderOption = "cpu",
     memory: MemoryOption = "1GiB",
+    threads: ThreadsOption = 0,
     output: Annotated[Path | None, where_to("FILE|DIR", "explain/")] = None,
     picture: FormatOption = "png",
     save: Annotated[
@@ -96,7 +108,7 @@ def explain(
 ) -> None:
     """Draw where a model looks: saliency, class activation maps, occlusion."""
     from onnxviz.cli.progress import counting
-    from onnxviz.explain import Explainer, Settings, explain_faithfulness, explain_sanity
+    from onnxviz.explain import METHODS, Explainer, explain_faithfulness, explain_sanity
     from onnxviz.explain.target import read_labels, read_region
     from onnxviz.gallery import Gallery
     from onnxviz.inputs import reading
@@ -104,32 +116,43 @@ def explain(
 
     if class_ != "top" and not re.fullmatch(r"-?[0-9]{1,9}", class_):
         raise InputError(f"'{class_}' is not a class; write its number, or top")
+    options = {
+        "layer": layer, "samples": samples, "noise": noise, "baseline": baseline, "window": window, "stride": stride,
+        "cells": cells, "keep": keep, "seed": seed,
+    }  # fmt: skip
+    asked = given(context)
+    known = METHODS[method].options if method in METHODS else {}
+    if sanity:  # the checks use these, whether the method does or not
+        asked -= {"baseline", "seed"} - {*known}
     explainer = Explainer(
         model,
         method,
         class_="top" if class_ == "top" else int(class_),
-        layer=layer,
         target=target,
         region=read_region(region),
         wrt=wrt,
         labels=read_labels(labels) if labels is not None else None,
-        settings=Settings(samples=samples, baseline=baseline, window=window, stride=stride, seed=seed),
         provider=provider,
         memory=parse_bytes(memory),
+        threads=threads,
+        **cast("MethodOptions", {name: value for name, value in options.items() if name in asked}),
     )
     opened = explainer.model
     how = reading(opened, preprocess, parse_size(size), fit, background)
-    given = explainer.samples(inputs, how)
-    several = len(given) > 1
+    fed = explainer.samples(inputs, how)
+    several = len(fed) > 1
     folder = folder_for(output, save, "explain")
     gallery = Gallery(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
     skipped = Skipped()
     verdicts: list[str] = []
-    with counting(quiet, "explaining", len(given)) as bar:
-        for explanation in explainer.each(given, how, on_error=skipped.add if several else None, progress=bar.part):
+    with counting(quiet, "explaining", len(fed)) as bar:
+        for explanation in explainer.each(fed, how, on_error=skipped.add if several else None, progress=bar.part):
             checks = None
             if sanity and explanation.map.any():
-                checks = explain_sanity(explanation, seed=seed, progress=bar.part), explain_faithfulness(explanation)
+                checks = (
+                    explain_sanity(explanation, seed=seed, progress=bar.part),
+                    explain_faithfulness(explanation, baseline=baseline),
+                )
             elif sanity:
                 note(quiet, f"{explanation.sample}: a map of zeros has nothing to check")
             gallery.add(explanation, checks)
@@ -142,7 +165,7 @@ def explain(
     for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
         say(verdict)
     written = gallery.close(skipped.list)
-    if how.assumed and any(sample.path for sample in given):
+    if how.assumed and any(sample.path for sample in fed):
         note_assumed(quiet, opened.label, how.preprocessing.name)
     document = {
         "model": opened.label,
@@ -150,4 +173,4 @@ def explain(
         "failed": [{"input": label, "error": error} for label, error in skipped.list],
     }
     report(as_json, document, written)
-    skipped.end(len(given))
+    skipped.end(len(fed))

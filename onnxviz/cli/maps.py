@@ -29,6 +29,7 @@ from onnxviz.cli.options import (
     parse_bytes,
     parse_operators,
     parse_size,
+    refuse,
     where_to,
 )
 from onnxviz.cli.program import app
@@ -41,8 +42,13 @@ if TYPE_CHECKING:
     from onnxviz.model import Model
 
 
+# What --top-patches has no use for: it takes convolutions, shows photos, and runs them by itself.
+_OF_MAPS = ("ops", "sort", "style", "scale", "cmap", "memory", "verify")
+
+
 @app.command(epilog="Example: onnxviz maps model.onnx cat.jpg --layers block-ends -o maps")
 def maps(
+    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     layers: Annotated[
@@ -106,6 +112,7 @@ def maps(
     from onnxviz.select import numbers as parse_numbers
 
     if patches is not None:
+        refuse(context, _OF_MAPS, "--top-patches shows image regions in the place of maps")
         sized = parse_size(size)
         opened = load(model)
         _top_patches(

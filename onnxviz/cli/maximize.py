@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,9 +18,11 @@ from onnxviz.cli.options import (
     QuietOption,
     SaveOption,
     SeedOption,
+    ThreadsOption,
     folder_for,
     parse_bytes,
     parse_size,
+    refuse,
     where_to,
 )
 from onnxviz.cli.program import app
@@ -28,9 +30,13 @@ from onnxviz.cli.terminal import note, note_assumed, report
 from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
 
+if TYPE_CHECKING:
+    from onnxviz.objectives import Objective
+
 
 @app.command(epilog="Example: onnxviz maximize model.onnx block1_conv2 --random 4 -o looks-for")
 def maximize(
+    context: typer.Context,
     model: ModelArgument,
     selection: Annotated[
         list[str] | None,
@@ -39,11 +45,23 @@ def maximize(
     numbers: Annotated[
         str | None, typer.Option("--filters", metavar="0,3,5-9", help="Which filters.", show_default=False)
     ] = None,
-    random: Annotated[int, typer.Option(metavar="N", help="How many filters to draw.", min=1)] = 6,
+    random: Annotated[
+        int | None, typer.Option(metavar="N", help="How many filters to draw.", min=1, show_default="6")
+    ] = None,
     class_: Annotated[
         str | None, typer.Option("--class", metavar="N", help="Which classes, before softmax.", show_default=False)
     ] = None,
     at: AtOption = "activation",
+    plus: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plus",
+            metavar="TERM=WEIGHT",
+            help="Added to each: total-variation=-0.1, norm=-0.05, diversity:LAYER=0.1.",
+            show_default=False,
+        ),
+    ] = None,
+    variants: Annotated[int, typer.Option(metavar="N", help="Pictures of each, from different starts.", min=1)] = 1,
     steps: Annotated[int, typer.Option(metavar="N", help="Gradient steps.", min=1)] = 256,
     size: Annotated[
         str | None, typer.Option(metavar="HxW", help="If the model leaves it open.", show_default="128x128")
@@ -57,6 +75,13 @@ def maximize(
         Literal["standard", "jitter", "none"], typer.Option(help="standard: jitter, scale ±10 %, rotation ±10°.")
     ] = "standard",
     rate: Annotated[float, typer.Option(metavar="X", help="Adam's step size at the start.")] = 0.05,
+    decay: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Of fourier: how much harder fine detail is.", show_default="1.3"),
+    ] = None,
+    leak: Annotated[
+        float, typer.Option(metavar="X", help="Slope, 0 to 1, where the target's Relu gives nothing, at first.")
+    ] = 0.1,
     seed: SeedOption = 0,
     preprocess: PreprocessOption = "auto",
     fixed: Annotated[
@@ -65,6 +90,7 @@ def maximize(
     ] = None,
     provider: ProviderOption = "cpu",
     memory: MemoryOption = "1GiB",
+    threads: ThreadsOption = 0,
     output: Annotated[Path | None, where_to("DIR", "maximize/")] = None,
     picture: Annotated[Picture, typer.Option("--format", help="Format of the sheet.")] = "png",
     save: SaveOption = None,
@@ -79,6 +105,8 @@ def maximize(
 
     if output is not None and output.suffix.lower() in PICTURES:
         raise InputError(f"pictures are made into a folder: {output} looks like a file")
+    if not selection:
+        refuse(context, ("numbers", "random", "at"), "no layer is named, and classes have no filters")
     others = dict(item.partition("=")[::2] for item in fixed or ())
     with climbing(quiet) as told:
         found = make(
@@ -87,9 +115,9 @@ def maximize(
             filters=parse_numbers(numbers, "filters") if numbers is not None else None,
             random=random,
             class_=parse_numbers(class_, "classes") if class_ is not None else None,
-            at=at, steps=steps, size=parse_size(size), param=param, jitter=jitter, transforms=transforms, rate=rate,
-            seed=seed, preprocess=preprocess, fixed=others, memory=parse_bytes(memory), provider=provider,
-            progress=told,
+            at=at, plus=_penalties(plus), variants=variants, steps=steps, size=parse_size(size), param=param,
+            jitter=jitter, transforms=transforms, rate=rate, decay=decay, leak=leak, seed=seed, preprocess=preprocess,
+            fixed=others, memory=parse_bytes(memory), provider=provider, threads=threads, progress=told,
         )  # fmt: skip
     folder = folder_for(output, save, "maximize")
     written, document = write_showcase(found, folder, picture) if folder is not None else ([], found.manifest())
@@ -100,3 +128,11 @@ def maximize(
     for warning in found.warnings:
         note(quiet, warning)
     report(as_json, {**document, "model": str(model), "folder": str(folder) if folder else None}, written)
+
+
+def _penalties(texts: list[str] | None) -> Objective | None:
+    """What `--plus` adds to every objective."""
+    from onnxviz.objectives import Sum, parts
+    from onnxviz.penalties import read_penalty
+
+    return Sum(tuple(part for text in texts for part in parts(read_penalty(text)))) if texts else None

@@ -5,45 +5,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
-from onnxviz.explain.cam import choose_layer
-from onnxviz.explain.checks import explain_faithfulness, explain_sanity
-from onnxviz.explain.method import Settings
-from onnxviz.explain.methods import METHODS
+from onnxviz.explain.cam import EigenCam, GradCam, GradCamPlusPlus, HiResCam, LayerCam, ScoreCam, XGradCam
+from onnxviz.explain.faithfulness import explain_faithfulness
+from onnxviz.explain.method import Method, MethodResult
+from onnxviz.explain.perturbation import Occlusion, Rise
 from onnxviz.explain.probe import Case, Probe, one_row
 from onnxviz.explain.result import Explanation
-from onnxviz.explain.target import Aim, ClassChoice, Region, Target, aim, class_names, find_target
-from onnxviz.gradients.step import Mode
+from onnxviz.explain.saliency import Guided, InputXGradient, IntegratedGradients, Saliency, SmoothGrad
+from onnxviz.explain.sanity import explain_sanity
+from onnxviz.explain.target import ChooseTarget, ClassChoice, ClassTarget, Region, Target
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
 from onnxviz.model import Source, load
 from onnxviz.run import Progress
-from onnxviz.text import printable
+from onnxviz.scores import find_scores, name_of, names_fit
+from onnxviz.text import dims, printable
 from onnxviz.weights import Array
 
 __all__ = [
     "METHODS",
+    "Case",
+    "ChooseTarget",
+    "ClassTarget",
+    "EigenCam",
     "Explainer",
     "Explanation",
-    "Settings",
+    "GradCam",
+    "GradCamPlusPlus",
+    "Guided",
+    "HiResCam",
+    "InputXGradient",
+    "IntegratedGradients",
+    "LayerCam",
+    "Method",
+    "MethodResult",
+    "Occlusion",
+    "Rise",
+    "Saliency",
+    "ScoreCam",
+    "SmoothGrad",
+    "Target",
+    "XGradCam",
+    "choose_method",
     "explain",
     "explain_each",
     "explain_faithfulness",
     "explain_sanity",
 ]
 
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        GradCam(), GradCamPlusPlus(), LayerCam(), HiResCam(), XGradCam(), EigenCam(), ScoreCam(),
+        Saliency(), InputXGradient(), IntegratedGradients(), SmoothGrad(), Guided(),
+        Occlusion(), Rise(),
+    )
+}  # fmt: skip
+"""Every method by name, with its own defaults."""
+
+
+class MethodOptions(TypedDict, total=False):
+    """Options that belong to methods; None, too, stands for the method's own default."""
+
+    layer: str | int | None
+    samples: int | None
+    noise: float | None
+    baseline: float | None
+    window: int | None
+    stride: int | None
+    cells: int | None
+    keep: float | None
+    seed: int | None
+
+
+class ExplainerOptions(MethodOptions, total=False):
+    """What `Explainer` takes by name."""
+
+    class_: ClassChoice | ChooseTarget
+    target: str | None
+    region: Region
+    wrt: str | None
+    labels: Sequence[str] | None
+    provider: str
+    memory: int
+    threads: int
+
+
+def choose_method(method: str | Method, options: Mapping[str, Any]) -> Method:
+    """The method of that name, or the one given, with these options in the place of its own.
+
+    Args:
+        method: one of `METHODS`, or a method as a value.
+        options: by name; those that are None are left.
+
+    Raises:
+        SelectionError: there is no such method, or it does not use an option; the message names those that do.
+        InputError: an option has a value that makes no sense.
+        TypeError: no method has such an option.
+    """
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise SelectionError(f"there is no method '{printable(method)}'; there are {', '.join(METHODS)}")
+        method = METHODS[method]
+    if not isinstance(method, Method):
+        raise SelectionError(f"a method is a name or a value such as Rise(samples=500), not {method!r}")
+    given = {name: value for name, value in options.items() if value is not None}
+    refused = []
+    for name in options:
+        users = [other.name for other in METHODS.values() if name in other.options]
+        if name not in method.options and not users:
+            raise TypeError(f"explain has no option '{name}'; {method.name} has {', '.join(method.options) or 'none'}")
+        if name not in method.options and name in given:
+            refused.append(f"no {name} ({', '.join(users)} {'does' if len(users) == 1 else 'do'})")
+    if refused:
+        raise SelectionError(f"{method.name} takes {', '.join(refused)}")
+    return replace(method, **given) if given else method  # type: ignore[type-var]  # it has options: a dataclass
+
 
 def explain(
     model: Source,
     x: Given,
     *,
-    class_: ClassChoice = "top",
-    method: str = "grad-cam",
-    layer: str | int | None = None,
+    class_: ClassChoice | ChooseTarget = "top",
+    method: str | Method = "grad-cam",
     target: str | None = None,
     region: Region = "auto",
     wrt: str | None = None,
@@ -55,28 +146,21 @@ def explain(
     provider: str = "cpu",
     memory: int = 2**30,
     threads: int = 0,
-    samples: int | None = None,
-    noise: float = 0.15,
-    baseline: float = 0.0,
-    window: int | None = None,
-    stride: int | None = None,
-    cells: int = 7,
-    keep: float = 0.5,
-    seed: int = 0,
     progress: Progress | None = None,
+    **options: Unpack[MethodOptions],
 ) -> Explanation:
     """Where the model looks on one sample.
 
     Args:
         model: an opened model, or what `load` opens.
         x: an image, or an array in the model's layout; see `onnxviz.inputs.samples`. One sample.
-        class_: a class number, or "top" for the model's own answer. For other targets, a channel.
-        method: one of `METHODS`. Those that need no gradient (eigen-cam, score-cam, occlusion, rise) work on every
-            model.
-        layer: for the CAM methods, a layer's name or position, or a tensor's name; None for the last convolution
-            with positions before the target (`onnxviz.explain.cam.choose_layer`).
+        class_: a class number, or "top" for the model's own answer; for other tensors, a channel. Or a target of your
+            own, such as the difference of two classes: see `onnxviz.explain.target.ChooseTarget`.
+        method: one of `METHODS`, or a method as a value, `Rise(samples=500)`, which may be one of your own
+            (`onnxviz.explain.method.Method`). Those that need no gradient (eigen-cam, score-cam, occlusion, rise) work
+            on every model.
         target: a tensor by name; None for the first output. Softmax, sigmoid or arg-max at the end is left out.
-        region: where the target is a picture (segmentation), what part of it; see `onnxviz.explain.target.aim`.
+        region: where the target is a picture (segmentation), what part of it; see `onnxviz.explain.target.ClassTarget`.
         wrt: the input to explain, where the model has several.
         labels: names of the classes; None for those in the model's metadata.
         preprocess: what is done to images; `auto` asks the model's metadata.
@@ -86,30 +170,29 @@ def explain(
         provider: "cpu" or "cuda".
         memory: bytes that a batch of variants may take, about.
         threads: of onnxruntime; 0 for its own choice.
-        samples: points on the path of integrated-gradients (50), noisy copies of smooth-grad (50), masks of rise
-            (1000).
-        noise: smooth-grad: standard deviation, as a share of the input's range.
-        baseline: integrated-gradients, occlusion: the value of the model's input that stands for "nothing".
-        window: occlusion: side of the square in pixels; an eighth of the shorter side.
-        stride: occlusion: its step; half a window.
-        cells: rise: cells along each side of a mask.
-        keep: rise: the share of cells that stay.
-        seed: of everything random.
         progress: called with (variants run, variants in all) by methods that run many.
+        **options: of the method; None for its own default, and refused by a method that does not use it:
+            layer: the CAM methods: a layer's name or position, or a tensor's name; by default the last convolution
+                with positions before the target (`onnxviz.explain.cam.choose_layer`).
+            samples: integrated-gradients: points on the path (50); smooth-grad: noisy copies (50); rise: masks (1000).
+            noise: smooth-grad: standard deviation, as a share of the input's range (0.15).
+            baseline: integrated-gradients, occlusion: the value of the model's input that stands for "nothing" (0).
+            window: occlusion: side of the square in pixels (an eighth of the shorter side).
+            stride: occlusion: its step (half a window).
+            cells: rise: cells along each side of a mask (7).
+            keep: rise: the share of cells that stay (0.5).
+            seed: smooth-grad, rise: of the noise or the masks (0).
 
     Raises:
         UnsupportedGradientError: the method needs a gradient that the model does not have; the message says why, and
             what works.
-        SelectionError: there is no such class, layer, tensor, input or method.
+        SelectionError: there is no such class, layer, tensor, input or method, or the method does not use an option.
         InputError: the input cannot be used, is not one sample, or its gradient is not finite.
         ModelError: the model cannot be run.
     """
-    settings = Settings(
-        samples=samples, noise=noise, baseline=baseline, window=window, stride=stride, cells=cells, keep=keep, seed=seed
-    )
     explainer = Explainer(
-        model, method, class_=class_, layer=layer, target=target, region=region, wrt=wrt, labels=labels,
-        settings=settings, provider=provider, memory=memory, threads=threads,
+        model, method, class_=class_, target=target, region=region, wrt=wrt, labels=labels,
+        provider=provider, memory=memory, threads=threads, **options,
     )  # fmt: skip
     how = reading(explainer.model, preprocess, size, fit, background)
     given = explainer.samples(x, how)
@@ -125,27 +208,15 @@ def explain_each(
     model: Source,
     x: Given,
     *,
-    method: str = "grad-cam",
-    class_: ClassChoice = "top",
-    layer: str | int | None = None,
-    target: str | None = None,
-    region: Region = "auto",
-    wrt: str | None = None,
-    labels: Sequence[str] | None = None,
+    method: str | Method = "grad-cam",
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
     fit: Fit = "stretch",
     background: str = "white",
-    settings: Settings | None = None,
-    provider: str = "cpu",
-    memory: int = 2**30,
-    threads: int = 0,
+    **options: Unpack[ExplainerOptions],
 ) -> Iterator[Explanation]:
     """One `Explanation` for each sample of `x`, one after the other; arguments and errors as for `explain`."""
-    explainer = Explainer(
-        model, method, class_=class_, layer=layer, target=target, region=region, wrt=wrt, labels=labels,
-        settings=settings, provider=provider, memory=memory, threads=threads,
-    )  # fmt: skip
+    explainer = Explainer(model, method, **options)
     how = reading(explainer.model, preprocess, size, fit, background)
     return explainer.each(explainer.samples(x, how), how)
 
@@ -158,42 +229,33 @@ class Explainer:
     Attributes:
         model: the model.
         method: how it is explained.
-        target: the tensor that gives the scores.
+        scores: the tensor that gives the scores.
         names: of the classes.
     """
 
     def __init__(
         self,
         model: Source,
-        method: str = "grad-cam",
+        method: str | Method = "grad-cam",
         *,
-        class_: ClassChoice = "top",
-        layer: str | int | None = None,
+        class_: ClassChoice | ChooseTarget = "top",
         target: str | None = None,
         region: Region = "auto",
         wrt: str | None = None,
         labels: Sequence[str] | None = None,
-        settings: Settings | None = None,
         provider: str = "cpu",
         memory: int = 2**30,
         threads: int = 0,
+        **options: Unpack[MethodOptions],
     ) -> None:
-        if method not in METHODS:
-            raise SelectionError(f"there is no method '{printable(method)}'; there are {', '.join(METHODS)}")
+        self.method = choose_method(method, options)
         self.model = load(model)
-        self.method = METHODS[method]
-        self.target: Target = find_target(self.model, target)
-        self.names = tuple(labels) if labels is not None else class_names(self.model)
-        self.settings = settings or Settings()
+        self.scores = find_scores(self.model, target)
+        self.names = tuple(labels) if labels is not None else self.scores.names
         self.provider = provider
-        self.probe = Probe(self.model, self.target.tensor, wrt, provider=provider, threads=threads, memory=memory)
-        self._class = class_
+        self.probe = Probe(self.model, self.scores.tensor, wrt, provider=provider, threads=threads, memory=memory)
+        self._choose = _chooser(class_, region, self.names)
         self._labelled = labels is not None
-        self._layer = layer
-        self._region = region
-        if layer is not None and not self.method.of_layer:
-            others = ", ".join(name for name, one in METHODS.items() if one.of_layer)
-            raise SelectionError(f"{method} is a map of the input and takes no layer; {others} do")
 
     def samples(self, x: Given, how: Reading) -> list[Sample]:
         """The samples that `x` means; see `onnxviz.inputs.samples`."""
@@ -228,15 +290,20 @@ class Explainer:
                     raise
                 on_error(sample.label, error)
 
-    def case(self, feeds: Feeds, progress: Progress | None = None) -> tuple[Case, Aim]:
+    def case(self, feeds: Feeds, progress: Progress | None = None) -> tuple[Case, Target]:
         """One sample, and what of it is scored."""
         bare = Case(self.probe, feeds, None, progress)
-        decided = aim(self.target, bare.base, self._class, self._region, self.names)
-        if self._labelled and decided.axis is not None and not self._named(decided):
+        decided = self._choose(self.scores, bare.base)
+        if decided.weights.shape != bare.base.shape:
             raise InputError(
-                f"{len(self.names)} names were given for {decided.classes} classes of '{printable(self.target.tensor)}'"
+                f"the target weighs values of shape {dims(decided.weights.shape)}, but "
+                f"'{printable(self.scores.tensor)}' has {dims(bare.base.shape)} on this sample"
             )
-        return bare.aimed(decided), decided
+        if self._labelled and decided.axis is not None and not names_fit(self.names, decided.classes):
+            raise InputError(
+                f"{len(self.names)} names were given for {decided.classes} classes of '{printable(self.scores.tensor)}'"
+            )
+        return bare.scoring(decided), decided
 
     def of(
         self,
@@ -248,17 +315,14 @@ class Explainer:
     ) -> Explanation:
         """The explanation of one sample, given as arrays of one row each by input name."""
         case, decided = self.case(feeds, progress)
-        name, tensor = choose_layer(self.probe, case, self._layer) if self.method.of_layer else ("", "")
-        found = self.method.run(case, self.settings, tensor)
+        found = self.method(case)
         warnings = [*([self.method.warning] if self.method.warning else []), *found.warnings]
         if not found.map.any() and not any("zero everywhere" in text for text in warnings):
             warnings.append(
-                f"the map is zero everywhere: nothing in '{printable(tensor)}' speaks for {decided.what}"
-                if tensor
+                f"the map is zero everywhere: nothing in '{printable(found.tensor)}' speaks for {decided.what}"
+                if found.tensor
                 else f"the map is zero everywhere: {decided.what} does not change with the input"
             )
-        of_input = self.method.needs == "gradient"
-        gradient_free = self.method.gradient_free
         chance = decided.probability(case.base[None])
         return Explanation(
             map=_single(found.map),
@@ -270,15 +334,15 @@ class Explainer:
             classes=decided.classes,
             score=case.score,
             probability=None if chance is None else float(chance[0]),
-            target=self.target.tensor,
+            target=self.scores.tensor,
             what=decided.what,
-            layer=name,
-            tensor=tensor,
+            layer=found.layer,
+            tensor=found.tensor,
             size=case.spatial,
             gap=found.gap,
             warnings=tuple(dict.fromkeys(warnings)),
-            approximations=() if gradient_free else case.approximations(None if of_input else tensor, self._mode),
-            settings=self.settings,
+            approximations=found.approximations,
+            settings=self.method,
             sample=label,
             path=path,
             input=case.x.copy(),
@@ -289,20 +353,20 @@ class Explainer:
             case=case,
         )
 
-    def _named(self, decided: Aim) -> bool:
-        """Whether the names are those of what is scored, not of other classes; one may do for two."""
-        return len(self.names) in ({1, 2} if decided.classes == 2 else {decided.classes})
-
-    def _name(self, decided: Aim) -> str:
+    def _name(self, decided: Target) -> str:
         """The class's name, "" where it has none."""
-        number = decided.class_
-        if decided.axis is None or number is None or not self._named(decided) or number >= len(self.names):
+        if decided.axis is None or decided.class_ is None:
             return ""
-        return self.names[number]
+        return name_of(decided.class_, self.names, decided.classes)
 
-    @property
-    def _mode(self) -> Mode:
-        return "guided" if self.method.name == "guided" else "plain"
+
+def _chooser(class_: ClassChoice | ChooseTarget, region: Region, names: tuple[str, ...]) -> ChooseTarget:
+    """What decides which number of each sample is explained."""
+    if not callable(class_):
+        return ClassTarget(class_, region, names)
+    if not (isinstance(region, str) and region == "auto"):
+        raise InputError("a target of your own chooses its positions itself: leave the region out")
+    return class_
 
 
 def _single(array: Array) -> Array:

@@ -6,101 +6,182 @@ A are the layer's maps (C, spatial…), G = ∂S/∂A; raw maps, before any scal
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.explain.method import Found, Method, Settings
+from onnxviz.explain.method import Method, MethodResult, Needs
 from onnxviz.explain.probe import Case, Probe, spatial_sizes
 from onnxviz.explain.resize import resized
-from onnxviz.explain.target import channels_last
 from onnxviz.layer import Layer
 from onnxviz.model import Model
 from onnxviz.operators import Family, belongs
 from onnxviz.scopes import reads
+from onnxviz.scores import channel_axis, sample_axis
 from onnxviz.text import printable
 from onnxviz.weights import Array
 
-Weighing = Callable[[Array, Array], Array]
+
+@dataclass(frozen=True)
+class _Cam(Method):
+    """A map over a layer's positions.
+
+    Attributes:
+        layer: a layer's name or position, or a tensor's name; None for the last convolution with positions before the
+            target, see `choose_layer`.
+    """
+
+    needs: ClassVar[Needs] = "layer"
+    layer: str | int | None = None
+
+    def __call__(self, case: Case) -> MethodResult:
+        """The map of the layer."""
+        name, tensor = choose_layer(case.probe, case, self.layer)
+        return replace(self._mapped(case, tensor), layer=name, tensor=tensor)
+
+    def _mapped(self, case: Case, tensor: str) -> MethodResult:
+        """The map over the positions of `tensor`."""
+        raise NotImplementedError
 
 
-def grad_cam(maps: Array, slopes: Array) -> Array:
+@dataclass(frozen=True)
+class _GradientCam(_Cam):
+    """A map that weighs the layer's maps by the gradient of the score."""
+
+    needs: ClassVar[Needs] = "layer-gradient"
+
+    def _mapped(self, case: Case, tensor: str) -> MethodResult:
+        maps = _maps(case, tensor)
+        gradients, notes = case.gradients(case.x[None], tensor)
+        return MethodResult(
+            map=self.weigh(maps, _channels_first(case, tensor, gradients[0])),
+            warnings=notes,
+            approximations=case.approximations(tensor),
+        )
+
+    def weigh(self, maps: Array, slopes: Array) -> Array:
+        """The map (spatial…) of maps A and gradients G, (C, spatial…) each."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class GradCam(_GradientCam):
     """ReLU(Σₖ mean(Gₖ) Aₖ) (Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2)."""
-    return _weighted(maps, _over_positions(slopes).mean(axis=1))
+
+    name: ClassVar[str] = "grad-cam"
+    source: ClassVar[str] = "Selvaraju et al. 2017"
+
+    def weigh(self, maps: Array, slopes: Array) -> Array:
+        """The map (spatial…)."""
+        return _weighted(maps, _over_positions(slopes).mean(axis=1))
 
 
-def grad_cam_plus_plus(maps: Array, slopes: Array) -> Array:
+@dataclass(frozen=True)
+class GradCamPlusPlus(_GradientCam):
     """ReLU(Σₖ wₖ Aₖ), wₖ = Σ α·ReLU(Gₖ), α = G² / (2G² + ΣAₖ G³) (Chattopadhay et al. 2018, 1710.11063, equation 19).
 
     The score is taken as the exponent that the paper assumes; 1e-6 in the denominator, and α = 0 where G is, as in
     pytorch-grad-cam.
     """
-    square = slopes**2
-    sums = _over_positions(maps).sum(axis=1).reshape(-1, *[1] * (maps.ndim - 1))
-    shares = np.where(slopes != 0, square / (2 * square + sums * square * slopes + 1e-6), 0)
-    return _weighted(maps, _over_positions(np.maximum(slopes, 0) * shares).sum(axis=1))
+
+    name: ClassVar[str] = "grad-cam++"
+    source: ClassVar[str] = "Chattopadhay et al. 2018"
+
+    def weigh(self, maps: Array, slopes: Array) -> Array:
+        """The map (spatial…)."""
+        square = slopes**2
+        sums = _over_positions(maps).sum(axis=1).reshape(-1, *[1] * (maps.ndim - 1))
+        shares = np.where(slopes != 0, square / (2 * square + sums * square * slopes + 1e-6), 0)
+        return _weighted(maps, _over_positions(np.maximum(slopes, 0) * shares).sum(axis=1))
 
 
-def layer_cam(maps: Array, slopes: Array) -> Array:
+@dataclass(frozen=True)
+class LayerCam(_GradientCam):
     """ReLU(Σₖ ReLU(Gₖ)·Aₖ), position by position (Jiang et al. 2021, IEEE TIP, "LayerCAM")."""
-    found: Array = np.maximum((np.maximum(slopes, 0) * maps).sum(axis=0), 0)
-    return found
+
+    name: ClassVar[str] = "layer-cam"
+    source: ClassVar[str] = "Jiang et al. 2021"
+
+    def weigh(self, maps: Array, slopes: Array) -> Array:
+        """The map (spatial…)."""
+        mapped: Array = np.maximum((np.maximum(slopes, 0) * maps).sum(axis=0), 0)
+        return mapped
 
 
-def hires_cam(maps: Array, slopes: Array) -> Array:
+@dataclass(frozen=True)
+class HiResCam(_GradientCam):
     """ReLU(Σₖ Gₖ·Aₖ), position by position (Draelos & Carin 2020, arXiv 2011.08891)."""
-    found: Array = np.maximum((slopes * maps).sum(axis=0), 0)
-    return found
+
+    name: ClassVar[str] = "hires-cam"
+    source: ClassVar[str] = "Draelos & Carin 2020"
+
+    def weigh(self, maps: Array, slopes: Array) -> Array:
+        """The map (spatial…)."""
+        mapped: Array = np.maximum((slopes * maps).sum(axis=0), 0)
+        return mapped
 
 
-def xgrad_cam(maps: Array, slopes: Array) -> Array:
+@dataclass(frozen=True)
+class XGradCam(_GradientCam):
     """ReLU(Σₖ wₖ Aₖ), wₖ = Σ(Gₖ·Aₖ) / (ΣAₖ + 1e-7) (Fu et al. 2020, arXiv 2008.02312)."""
-    sums = _over_positions(maps).sum(axis=1)
-    return _weighted(maps, _over_positions(slopes * maps).sum(axis=1) / (sums + 1e-7))
+
+    name: ClassVar[str] = "xgrad-cam"
+    source: ClassVar[str] = "Fu et al. 2020"
+
+    def weigh(self, maps: Array, slopes: Array) -> Array:
+        """The map (spatial…)."""
+        sums = _over_positions(maps).sum(axis=1)
+        return _weighted(maps, _over_positions(slopes * maps).sum(axis=1) / (sums + 1e-7))
 
 
-def eigen_cam(case: Case, settings: Settings, layer: str) -> Found:
+@dataclass(frozen=True)
+class EigenCam(_Cam):
     """The maps projected on their first principal component over the positions (Muhammad & Yeasin 2020, 2008.00299).
 
     Which sign a component has is arbitrary; here the larger end is positive (Chung & Ying 2025, Seg-Eigen-CAM,
     equation 13). It does not depend on the class, and is returned signed, without a ReLU.
     """
-    maps = _maps(case, layer)
-    flat = _over_positions(maps).T
-    flat = flat - flat.mean(axis=0)
-    axes = np.linalg.svd(flat, full_matrices=False)[2]
-    found = (flat @ axes[0]).reshape(maps.shape[1:])
-    return Found(map=-found if abs(found.min()) > abs(found.max()) else found)
+
+    name: ClassVar[str] = "eigen-cam"
+    source: ClassVar[str] = "Muhammad & Yeasin 2020"
+    warning: ClassVar[str] = "eigen-cam does not depend on the class: it shows what the layer responds to most"
+
+    def _mapped(self, case: Case, tensor: str) -> MethodResult:
+        maps = _maps(case, tensor)
+        flat = _over_positions(maps).T
+        flat = flat - flat.mean(axis=0)
+        axes = np.linalg.svd(flat, full_matrices=False)[2]
+        projected = (flat @ axes[0]).reshape(maps.shape[1:])
+        return MethodResult(map=-projected if abs(projected.min()) > abs(projected.max()) else projected)
 
 
-def score_cam(case: Case, settings: Settings, layer: str) -> Found:
+@dataclass(frozen=True)
+class ScoreCam(_Cam):
     """ReLU(Σₖ wₖ Aₖ), w = softmax of S(x·Mₖ), Mₖ the map enlarged and stretched to 0…1 (Wang et al. 2020, 1910.01279).
 
     As in pytorch-grad-cam: no score of a blank input is subtracted, and maps are enlarged with aligned corners.
     """
-    maps = _maps(case, layer)
-    count = len(maps)
-    scores = np.empty(count)
-    for first in range(0, count, case.batch):
-        mask = resized(maps[first : first + case.batch], case.spatial, corners=True)
-        flat = _over_positions(mask)
-        low, high = (end.reshape(-1, *[1] * (mask.ndim - 1)) for end in (flat.min(axis=1), flat.max(axis=1)))
-        mask = (mask - low) / (high - low + 1e-8)
-        scores[first : first + len(mask)] = case.scores(case.x * case.over_channels(mask))
-        if case.progress is not None:
-            case.progress(first + len(mask), count)
-    powers = np.exp(scores - scores.max())
-    return Found(map=_weighted(maps, powers / powers.sum()))
 
+    name: ClassVar[str] = "score-cam"
+    source: ClassVar[str] = "Wang et al. 2020"
 
-def _from_gradient(weighing: Weighing) -> Callable[[Case, Settings, str], Found]:
-    def run(case: Case, settings: Settings, layer: str) -> Found:
-        maps = _maps(case, layer)
-        gradients, notes = case.gradients(case.x[None], layer)
-        return Found(map=weighing(maps, _channels_first(case, layer, gradients[0])), warnings=notes)
-
-    return run
+    def _mapped(self, case: Case, tensor: str) -> MethodResult:
+        maps = _maps(case, tensor)
+        count = len(maps)
+        scores = np.empty(count)
+        for first in range(0, count, case.batch):
+            mask = resized(maps[first : first + case.batch], case.spatial, corners=True)
+            flat = _over_positions(mask)
+            low, high = (end.reshape(-1, *[1] * (mask.ndim - 1)) for end in (flat.min(axis=1), flat.max(axis=1)))
+            mask = (mask - low) / (high - low + 1e-8)
+            scores[first : first + len(mask)] = case.scores(case.x * case.over_channels(mask))
+            if case.progress is not None:
+                case.progress(first + len(mask), count)
+        powers = np.exp(scores - scores.max())
+        return MethodResult(map=_weighted(maps, powers / powers.sum()))
 
 
 def _weighted(maps: Array, weights: Array) -> Array:
@@ -124,30 +205,8 @@ def _maps(case: Case, layer: str) -> Array:
 
 
 def _channels_first(case: Case, layer: str, values: Array) -> Array:
-    last = channels_last(case.probe.model.scope, layer)
-    return (np.moveaxis(values, -1, 0) if last else values).astype(np.float64)
-
-
-METHODS = (
-    Method(name="grad-cam", needs="layer-gradient", run=_from_gradient(grad_cam), source="Selvaraju et al. 2017"),
-    Method(
-        name="grad-cam++",
-        needs="layer-gradient",
-        run=_from_gradient(grad_cam_plus_plus),
-        source="Chattopadhay et al. 2018",
-    ),
-    Method(name="layer-cam", needs="layer-gradient", run=_from_gradient(layer_cam), source="Jiang et al. 2021"),
-    Method(name="hires-cam", needs="layer-gradient", run=_from_gradient(hires_cam), source="Draelos & Carin 2020"),
-    Method(name="xgrad-cam", needs="layer-gradient", run=_from_gradient(xgrad_cam), source="Fu et al. 2020"),
-    Method(
-        name="eigen-cam",
-        needs="layer",
-        run=eigen_cam,
-        source="Muhammad & Yeasin 2020",
-        warning="eigen-cam does not depend on the class: it shows what the layer responds to most",
-    ),
-    Method(name="score-cam", needs="layer", run=score_cam, source="Wang et al. 2020"),
-)
+    axis = sample_axis(channel_axis(case.probe.model, layer), values.ndim)
+    return np.moveaxis(values, axis, 0).astype(np.float64)
 
 
 def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import numpy as np
 from onnxviz.errors import InputError
 from onnxviz.explain.likeness import blurred
 from onnxviz.explain.probe import Case
+from onnxviz.explain.result import Explanation
 from onnxviz.weights import Array
 
 # A blur of 5 pixels in pictures of 224, as in the authors' code.
@@ -75,6 +76,26 @@ class Faithfulness:
         }
 
 
+def explain_faithfulness(
+    explanation: Explanation, *, steps: int = 56, baseline: float | None = None, seed: int = 0
+) -> Faithfulness:
+    """Whether the class's probability follows the map: deletion and insertion curves (Petsiuk et al. 2018, RISE).
+
+    Args:
+        explanation: what `explain` gave.
+        steps: in how many equal parts pixels are changed.
+        baseline: what deleted pixels become, in the model's input; None for the method's own baseline, 0 where it has
+            none.
+        seed: of the random order that the map's is compared with.
+
+    Raises:
+        InputError: the model cannot be run on changed inputs, or there are no steps.
+    """
+    if baseline is None:
+        baseline = explanation.settings.options.get("baseline", 0.0)
+    return faithfulness(explanation.case, explanation.upsampled(), steps=steps, baseline=baseline, seed=seed)
+
+
 def faithfulness(case: Case, heat: Array, *, steps: int = 56, baseline: float = 0.0, seed: int = 0) -> Faithfulness:
     """The deletion and insertion curves of a map.
 
@@ -96,7 +117,7 @@ def faithfulness(case: Case, heat: Array, *, steps: int = 56, baseline: float = 
     # Of equal pixels, whatever the map's type, the first in reading order goes first.
     order = np.argsort(-heat.reshape(-1), kind="stable")
     shuffled = np.random.default_rng(seed).permutation(heat.size)
-    chance = case.probabilities(case.x[None]).shape == (1,) and case.aim is not None and bool(case.aim.link)
+    chance = case.probabilities(case.x[None]).shape == (1,) and case.target is not None and bool(case.target.link)
     empty = np.full_like(case.x, baseline, np.float64)
     sigma = max(_BLUR * max(case.spatial), 0.5)
     soft = case.channels_first(case.x).astype(np.float64)

@@ -1,60 +1,21 @@
-"""What a method is asked and what it gives; the table of all of them is filled by the rooms that know them."""
+"""Explanation methods: the interface that each implements, and what one gives."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar, Literal
 
 from onnxviz.errors import InputError
 from onnxviz.explain.probe import Case
 from onnxviz.weights import Array
 
-# What a method looks at: the input, an inner layer, or the model from outside.
+# What a method looks at: the gradient of the input, that of an inner layer, a layer's values, or the scores alone.
 Needs = Literal["gradient", "layer-gradient", "layer", "nothing"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Numbers that methods heed; None for each method's own.
-
-    Attributes:
-        samples: integrated gradients: points on the path (50); smooth-grad: noisy copies (50); rise: masks (1000).
-        noise: smooth-grad: standard deviation of the noise, as a share of the input's range.
-        baseline: integrated gradients and occlusion: the value that stands for "nothing", in the model's input.
-        window, stride: occlusion: side of the square and its step, in pixels; an eighth of the shorter side and half
-            a window.
-        cells: rise: cells along each side of a mask before it is enlarged.
-        keep: rise: the share of cells that stay.
-        seed: of everything random.
-    """
-
-    samples: int | None = None
-    noise: float = 0.15
-    baseline: float = 0.0
-    window: int | None = None
-    stride: int | None = None
-    cells: int = 7
-    keep: float = 0.5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("samples", 1), ("window", 1), ("stride", 1), ("cells", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise InputError(f"{name} is {value}; it must be {least} or more")
-        for name in ("noise", "baseline"):
-            if not math.isfinite(getattr(self, name)):
-                raise InputError(f"{name} is {getattr(self, name)}; it must be a finite number")
-        if not 0 < self.keep <= 1:
-            raise InputError(f"keep is {self.keep:g}; it is a share, above 0 and up to 1")
-        if not self.noise >= 0:
-            raise InputError(f"noise is {self.noise:g}; it must be 0 or more")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
+class MethodResult:
     """What a method gives.
 
     Attributes:
@@ -62,33 +23,56 @@ class Found:
         attribution: what the map was reduced from, (C, spatial…), signed; None where there is no more than the map.
         gap: by how much the attribution fails to add up to what it should; None where it need not.
         warnings: what the user should hear.
+        approximations: where a gradient is not that of what the model computes.
+        layer: the layer that the map is of, "" for maps of the input.
+        tensor: its tensor.
     """
 
     map: Array
     attribution: Array | None = None
     gap: float | None = None
     warnings: tuple[str, ...] = ()
+    approximations: tuple[str, ...] = ()
+    layer: str = ""
+    tensor: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Method:
-    """One way to explain.
+    """One way to explain, with its options: a frozen dataclass whose fields are the options.
+
+    A method of your own is a subclass; `explain(model, x, method=Brightness())` takes it like those of the table, and
+    so do `explain_sanity` and `explain_faithfulness`:
+
+        @dataclass(frozen=True)
+        class Brightness(Method):
+            name = "brightness"
+            source = "nobody"
+            power: float = 1.0
+
+            def __call__(self, case):
+                return MethodResult(map=case.channels_first(case.x).mean(axis=0) ** self.power * case.score)
 
     Attributes:
-        name: as on the command line.
+        name: as on the command line and in results.
+        source: the paper.
         needs: what it looks at.
-        signed: whether negative values mean that the score falls.
-        run: computes it; the layer's tensor is given to those that need one.
-        source: paper.
+        signed: whether negative values of its map mean that the score falls.
         warning: what everyone who uses it should know.
     """
 
-    name: str
-    needs: Needs
-    run: Callable[[Case, Settings, str], Found]
-    source: str
-    signed: bool = False
-    warning: str = ""
+    name: ClassVar[str]
+    source: ClassVar[str]
+    needs: ClassVar[Needs] = "nothing"
+    signed: ClassVar[bool] = False
+    warning: ClassVar[str] = ""
+
+    def __call__(self, case: Case) -> MethodResult:
+        """The map of one sample.
+
+        Args:
+            case: the sample and what is scored: its array, scores and gradients of variants of it, values of tensors.
+        """
+        raise NotImplementedError
 
     @property
     def gradient_free(self) -> bool:
@@ -99,3 +83,28 @@ class Method:
     def of_layer(self) -> bool:
         """Whether its map is one over a layer's positions."""
         return self.needs in ("layer", "layer-gradient")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)} if is_dataclass(self) else {}
+
+
+def check_least(name: str, value: int | None, least: int = 1) -> None:
+    """Refuses a count that is too small; None, for the method's own choice, passes.
+
+    Raises:
+        InputError: it is.
+    """
+    if value is not None and value < least:
+        raise InputError(f"{name} is {value}; it must be {least} or more")
+
+
+def check_finite(name: str, value: float) -> None:
+    """Refuses what is not a finite number.
+
+    Raises:
+        InputError: it is none.
+    """
+    if not math.isfinite(value):
+        raise InputError(f"{name} is {value}; it must be a finite number")

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import NodeProto
 
 from onnxviz.errors import InputError, SelectionError, UnsupportedGradientError
-from onnxviz.explain.target import Aim
+from onnxviz.explain.target import Target
 from onnxviz.gradients import Differentiated, GradientSession, add_gradient
 from onnxviz.gradients.slope import doubt
 from onnxviz.gradients.step import Mode
@@ -139,18 +139,18 @@ class Case:
     Attributes:
         probe: the model.
         feeds: the sample's arrays by input name, one row each.
-        aim: what is scored; None until that is decided.
+        target: what is scored; None until that is decided.
         progress: called with (variants run, variants in all); None to be silent.
     """
 
     probe: Probe
     feeds: Feeds
-    aim: Aim | None = None
+    target: Target | None = None
     progress: Progress | None = None
 
-    def aimed(self, aim: Aim) -> Case:
+    def scoring(self, target: Target) -> Case:
         """This sample with something to score."""
-        found = replace(self, aim=aim)
+        found = replace(self, target=target)
         vars(found)["base"] = self.base
         return found
 
@@ -203,12 +203,12 @@ class Case:
     @cached_property
     def score(self) -> float:
         """The sample's score."""
-        return float(self._aim.score(self.base[None])[0])
+        return float(self._scored.score(self.base[None])[0])
 
     @property
-    def _aim(self) -> Aim:
-        assert self.aim is not None, "nothing was aimed at"
-        return self.aim
+    def _scored(self) -> Target:
+        assert self.target is not None, "no target was chosen"
+        return self.target
 
     @cached_property
     def batch(self) -> int:
@@ -245,13 +245,13 @@ class Case:
 
     def scores(self, variants: Array) -> Array:
         """The score of each variant of `x`: (n, …) to (n,) float64."""
-        return self._aim.score(self._run((self.probe.target,), variants)[0])
+        return self._scored.score(self._run((self.probe.target,), variants)[0])
 
     def probabilities(self, variants: Array) -> Array:
         """The class's probability for each variant, (n,); its score, where the target is no classifier's."""
         values = self._run((self.probe.target,), variants)[0]
-        found = self._aim.probability(values)
-        return self._aim.score(values) if found is None else found
+        found = self._scored.probability(values)
+        return self._scored.score(values) if found is None else found
 
     def gradients(self, variants: Array, wrt: str | None = None, mode: Mode = "plain") -> tuple[Array, tuple[str, ...]]:
         """∂score/∂wrt for each variant of `x`, without batch axes of its own, and what there is to say of it.
@@ -270,7 +270,7 @@ class Case:
         step = fixed or self.gradient_batch(name, mode)
         parts, notes = [], [*session.gradient.warnings, *self._doubts(session, fixed)]
         for rows in _pieces(variants, step):
-            weights = np.broadcast_to(self._aim.weights, (len(rows), *self._aim.weights.shape))
+            weights = np.broadcast_to(self._scored.weights, (len(rows), *self._scored.weights.shape))
             padded = _filled(weights, fixed, zero=True)
             seed = padded.reshape(self._seed_shape(len(padded)))
             found = session.run(self._feed(_filled(rows, fixed)), seed)
@@ -286,7 +286,7 @@ class Case:
             return []
         self.probe.checked.add(session)
         rows = _filled(self.x[None], fixed)
-        weights = _filled(self._aim.weights[None], fixed, zero=True)
+        weights = _filled(self._scored.weights[None], fixed, zero=True)
         runner = self.probe.session((self.probe.target,))
 
         def value(feeds: Mapping[str, Array]) -> Array:
@@ -303,7 +303,7 @@ class Case:
         return self.probe.slope(self.sizes, wrt or self.probe.port.name, mode)[0].gradient.approximations
 
     def _seed_shape(self, rows: int) -> tuple[int, ...]:
-        shape = self._aim.weights.shape
+        shape = self._scored.weights.shape
         return (rows, *shape) if self._target_rows else shape
 
     @cached_property

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from onnxviz.explain.method import Settings
+from onnxviz.explain.method import Method
 from onnxviz.explain.photo import photo
 from onnxviz.explain.probe import Case
 from onnxviz.explain.resize import resized
@@ -42,7 +42,7 @@ class Explanation:
         gap: for integrated gradients, Σ attribution − (S(x) − S(x₀)); None for the others.
         warnings: what to keep in mind.
         approximations: where the gradient is not that of what the model computes.
-        settings: the numbers that the method heeded.
+        settings: the method as a value, with its options.
         sample: the input's label.
         path: of the image file, "" for arrays.
         input: the array that was fed, one sample without batch axis.
@@ -70,7 +70,7 @@ class Explanation:
     gap: float | None
     warnings: tuple[str, ...]
     approximations: tuple[str, ...]
-    settings: Settings
+    settings: Method
     sample: str
     path: str
     input: Array
@@ -164,11 +164,17 @@ class Explanation:
             "approximations": list(self.approximations),
         }
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's options as JSON types."""
+        options = self.settings.options
+        return {n: v if v is None or isinstance(v, str | int | float) else str(v) for n, v in options.items()}
+
     def manifest(self) -> dict[str, Any]:
         """All of it as JSON types; reads the whole model file once for its hash."""
         made = Origin(self.model, self.provider, "activation", self.how, {}, (self.sample,), (), None).manifest()
         kept = {key: made[key] for key in ("version", "model", "versions", "preprocessing", "provider")}
-        return {**kept, **self.as_dict(), "settings": asdict(self.settings)}
+        return {**kept, **self.as_dict(), "settings": self.options}
 
 
 def _percent(share: float) -> str:

@@ -1,20 +1,16 @@
-"""What is explained: a class before the softmax, a class over a region of a segmentation, or any tensor."""
+"""Targets: which number is explained, such as a class's score, or its sum over a region of a segmentation."""
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.model import Model
-from onnxviz.operators import Family, belongs
-from onnxviz.scopes import Scope, node_attributes, plain_domain
+from onnxviz.scores import Link, Scores, sample_axis
 from onnxviz.text import dims, printable
 from onnxviz.weights import Array
 
@@ -23,124 +19,36 @@ ClassChoice = int | Literal["top"]
 # Rows and columns of the target, top and left inclusive, bottom and right not.
 Box = tuple[int, int, int, int]
 Region = Literal["auto", "all", "argmax"] | Box | Array
-Link = Literal["softmax", "sigmoid", ""]
 
-# They only move or convert numbers, so what stands before them is the same score.
-_CARRIERS = Family.IDENTITY | Family.DROPOUT | Family.RESHAPING
-_PLACE_BY_PLACE = Family.ELEMENTWISE | Family.BROADCASTING | Family.SOFTMAX
-_CHANNELS_FIRST_TO_LAST = {3: [0, 2, 1], 4: [0, 2, 3, 1], 5: [0, 2, 3, 4, 1]}
 _MOST_LISTED = 5
-# Where models keep the names of their classes: ours, and Ultralytics'.
-_NAME_KEYS = ("classes", "names")
 _MOST_BYTES = 10**7
 
 
-@dataclass(frozen=True)
-class Target:
-    """The tensor whose values are the scores.
-
-    Attributes:
-        tensor: its name in the model.
-        output: the model's output that was meant; the same tensor, or one behind the softmax.
-        link: what turns scores into probabilities on the way to `output`, "" if nothing does.
-        channels_last: whether classes are its last axis, not its second.
-        asked: whether it is a tensor inside the model, which the user named.
-    """
-
-    tensor: str
-    output: str
-    link: Link
-    channels_last: bool
-    asked: bool
-
-
-def find_target(model: Model, name: str | None = None) -> Target:
-    """The tensor to explain: before the softmax, sigmoid or arg-max where there is one.
-
-    Args:
-        model: the model.
-        name: a tensor of the main graph; None for the first output.
-
-    Raises:
-        SelectionError: there is no such tensor.
-    """
-    scope = model.scope
-    if name is None and not model.outputs:
-        raise SelectionError(f"{model.label} has no output: say which tensor is to be explained")
-    output = name if name is not None else model.outputs[0].name
-    if output not in scope.producers:
-        outputs = ", ".join(printable(port.name) for port in model.outputs)
-        raise SelectionError(
-            f"{model.label} has no tensor '{printable(output)}' that a node makes; its outputs are {outputs}"
-        )
-    link: Link = ""
-    tensor = seen = output
-    while (node := scope.producers.get(seen)) is not None and node.input and not plain_domain(node.domain):
-        if belongs(node, Family.PROBABILITY):
-            tensor, link = node.input[0], "softmax" if belongs(node, Family.SOFTMAX) else "sigmoid"
-            break
-        before = scope.producers.get(node.input[0])
-        if node.op_type == "DequantizeLinear" and before is not None and before.op_type == "QuantizeLinear":
-            tensor = seen = before.input[0]  # rounding the scores saturates them
-        elif node.op_type == "ArgMax":  # a segmentation that gives labels: its input has the scores
-            tensor = seen = node.input[0]
-        elif belongs(node, _CARRIERS) or node.op_type == "Transpose":
-            seen = node.input[0]
-        else:
-            break
-    if tensor not in scope.producers:
-        tensor, link = output, ""
-    return Target(tensor, output, link, channels_last(scope, tensor), output not in scope.outputs)
-
-
-def channels_last(scope: Scope, tensor: str) -> bool:
-    """Whether a tensor's last axis counts channels: a Transpose stands before it, and only elementwise steps between.
-
-    A Softmax or ArgMax over the last axis of what reads it says so too.
-    """
-    for reader in scope.consumers.get(tensor, []):
-        if belongs(reader, Family.SOFTMAX) or reader.op_type == "ArgMax":
-            axis = next((a.i for a in reader.attribute if a.name == "axis"), -1 if reader.op_type != "ArgMax" else 0)
-            return axis in (-1, 3)
-    seen = tensor
-    for _ in range(8):
-        node = scope.producers.get(seen)
-        if node is None or not node.input:
-            return False
-        if node.op_type == "Transpose":
-            perm = list(node_attributes(node)["perm"].ints) if node.attribute else []
-            return perm in _CHANNELS_FIRST_TO_LAST.values()
-        if not belongs(node, _PLACE_BY_PLACE):
-            return False
-        seen = node.input[0]
-    return False
-
-
 @dataclass(frozen=True, eq=False)
-class Aim:
-    """One number made of the target's values: score = ⟨weights, values⟩.
+class Target:
+    """The number that is explained, made of a tensor's values on one sample: score = ⟨weights, values⟩.
 
     Attributes:
-        class_: the class or channel, None where the target has no such axis.
-        weights: of one sample's values, without the batch axis; the seed of gradients.
-        what: in words.
-        classes: how many classes there are.
-        link: what makes probabilities of the scores; "" where there are none to speak of.
+        weights: of the values of one sample, in their shape, without the batch axis; the seed of gradients.
+        what: the score in words.
+        class_: the class or channel, None where it is not one.
+        classes: how many classes there are, 0 where there are none.
+        link: what makes a probability of the score; "" where there is none to speak of.
         axis: of the classes, without the batch axis; None where there is none.
     """
 
-    class_: int | None
     weights: Array
     what: str
-    classes: int
-    link: Link
-    axis: int | None
+    class_: int | None = None
+    classes: int = 0
+    link: Link = ""
+    axis: int | None = None
 
     def score(self, values: Array) -> Array:
         """The score of each sample; values (N, …), scores (N,) float64."""
         flat = values.astype(np.float64).reshape(len(values), -1)
-        found: Array = flat @ self.weights.astype(np.float64).reshape(-1)
-        return found
+        scores: Array = flat @ self.weights.astype(np.float64).reshape(-1)
+        return scores
 
     def probability(self, values: Array) -> Array | None:
         """What the model makes of the scores, (N,) 0…1; None where the target is no classifier's."""
@@ -148,76 +56,125 @@ class Aim:
             return None
         flat = values.astype(np.float64).reshape(len(values), -1)
         if self.link == "sigmoid" or flat.shape[1] == 1:
-            found: Array = 1 / (1 + np.exp(-np.clip(self.score(values), -700, 700)))
-            return found
+            sigmoid: Array = 1 / (1 + np.exp(-np.clip(self.score(values), -700, 700)))
+            return sigmoid
         powers = np.exp(flat - flat.max(axis=1, keepdims=True))
         shares: Array = powers[:, self.class_] / powers.sum(axis=1)
         return shares
 
 
-def aim(
-    target: Target, value: Array, class_: ClassChoice = "top", region: Region = "auto", names: Sequence[str] = ()
-) -> Aim:
-    """What to explain of the target's values on one sample.
+class ChooseTarget(Protocol):
+    """What decides which number is explained of a sample; `ClassTarget` does, and so can any callable of this kind.
 
-    A target of one logit has two classes, as in binary classifiers: 1 is the logit, 0 its negative.
+    The difference of two classes, as `explain(model, x, class_=Margin(3, 5))`:
 
-    Args:
-        target: the tensor.
-        value: its values on the sample, without the batch axis: (classes,), (classes, spatial…), a number, or with
-            the classes last if `target.channels_last`.
+        @dataclass(frozen=True)
+        class Margin:
+            first: int
+            second: int
+
+            def __call__(self, scores, value):
+                weights = np.zeros(value.shape, np.float32)
+                weights[self.first], weights[self.second] = 1, -1
+                return Target(weights, f"class {self.first} minus class {self.second}")
+    """
+
+    def __call__(self, scores: Scores, value: Array, /) -> Target:
+        """The target of one sample.
+
+        Args:
+            scores: the tensor that is explained, and its axis of classes.
+            value: its values on the sample, without the batch axis.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTarget:
+    """The score of a class; where the scores are a picture, as in segmentation, its sum over a region.
+
+    A tensor of one logit has two classes, as in binary classifiers: 1 is the logit, 0 its negative.
+
+    Attributes:
         class_: a number, or "top": the largest score; over a picture, the class that most pixels belong to.
         region: over which positions a spatial target is summed: "all"; "argmax": where the class has the largest
             score; (top, left, bottom, right); a mask in the target's size; "auto": "argmax" for segmentations, "all"
             for tensors that were asked for by name.
         names: of the classes.
-
-    Raises:
-        SelectionError: there is no such class; the message says how many there are.
-        InputError: the region does not fit the target, or is empty.
     """
-    if value.dtype.kind not in "fiub" or not np.isfinite(value).all():
-        bad = "not numbers" if value.dtype.kind not in "fiub" else "not finite (NaN or infinite)"
-        raise InputError(f"the values of '{printable(target.tensor)}' on this input are {bad}: nothing to explain")
-    axis = None if value.ndim == 0 else value.ndim - 1 if target.channels_last else 0
-    scores = value.astype(np.float64)[None] if axis is None else np.moveaxis(value.astype(np.float64), axis, 0)
-    where = scores.shape[1:]
-    link: Link = target.link
-    if int(np.prod(where)) == 1:  # a classifier, perhaps with axes of length 1
-        if not link and not target.asked and scores.size > 1:
-            link = "softmax"
-        flat = scores.reshape(-1)
-        chosen, sign = _decided(class_, flat, target, names)
-        what = f"{named(chosen, names)}, {_place(target)}" + (" (its negative)" if sign < 0 else "")
-        inside: Array = np.ones(where, bool)
-    else:
-        single = len(scores) == 1
-        both = np.concatenate([-scores, scores]) if single else scores
+
+    class_: ClassChoice = "top"
+    region: Region = "auto"
+    names: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.region, str) and self.region not in ("auto", "all", "argmax"):
+            region = printable(self.region)
+            raise InputError(f"'{region}' is not a region; there are all, argmax, (top, left, bottom, right) and masks")
+
+    def __call__(self, scores: Scores, value: Array, /) -> Target:
+        """The target of one sample.
+
+        Args:
+            scores: the tensor of the scores.
+            value: its values on the sample, without the batch axis: (classes,), (classes, spatial…), a number, or with
+                the classes along another axis if `scores.axis` says so.
+
+        Raises:
+            SelectionError: there is no such class; the message says how many there are.
+            InputError: the region does not fit the target, or is empty; or the values are not finite numbers.
+        """
+        if value.dtype.kind not in "fiub" or not np.isfinite(value).all():
+            bad = "not numbers" if value.dtype.kind not in "fiub" else "not finite (NaN or infinite)"
+            raise InputError(f"the values of '{printable(scores.tensor)}' on this input are {bad}: nothing to explain")
+        axis = None if value.ndim == 0 else sample_axis(scores.axis, value.ndim)
+        wide = value.astype(np.float64)
+        channels = wide[None] if axis is None else np.moveaxis(wide, axis, 0)
+        if channels[:1].size == 1:  # a classifier, perhaps with axes of length 1
+            weights, what, chosen, link = self._of_classifier(channels, scores)
+        else:
+            weights, what, chosen = self._of_picture(channels, scores)
+            link = ""
+        full = weights[0] if axis is None else np.moveaxis(weights, 0, axis)
+        classes = 2 if len(channels) == 1 else len(channels)
+        return Target(np.ascontiguousarray(full), what, chosen, classes, link, axis)
+
+    def _of_classifier(self, channels: Array, scores: Scores) -> tuple[Array, str, int, Link]:
+        """Weights, words, class and link for one score a class."""
+        if not isinstance(self.region, str):
+            tensor = printable(scores.tensor)
+            raise InputError(f"'{tensor}' has one number a class and no positions: leave the region out")
+        flat = channels.reshape(-1)
+        chosen, sign = _decided(self.class_, flat, scores)
+        what = f"{named(chosen, self.names)}, {_place(scores)}" + (" (its negative)" if sign < 0 else "")
+        link: Link = "softmax" if not scores.link and not scores.inner and len(flat) > 1 else scores.link
+        weights = np.zeros(channels.shape, np.float32)
+        weights[0 if len(flat) == 1 else chosen] = sign
+        return weights, what, chosen, link
+
+    def _of_picture(self, channels: Array, scores: Scores) -> tuple[Array, str, int]:
+        """Weights, words and class for scores with positions, (classes, spatial…)."""
+        single = len(channels) == 1
+        both = np.concatenate([-channels, channels]) if single else channels
         winners = both.argmax(axis=0)
         counts = np.bincount(winners.reshape(-1), minlength=len(both))
-        if class_ == "top" and single and not target.asked:
+        class_ = self.class_
+        if class_ == "top" and single and not scores.inner:
             class_ = int(counts[1] > 0)  # of a mask, what it marks
-        means = counts if not target.asked else both.reshape(len(both), -1).mean(axis=1)
-        chosen, _ = _decided(class_, means, target, names, pair=single)
-        sign = -1 if single and chosen == 0 else 1
-        inside, words = _inside(region, where, winners == chosen, target, counts, named(chosen, names))
-        what = f"{named(chosen, names)} {words}, {_place(target)}"
-        link = ""
-    weights = np.zeros(scores.shape, np.float32)
-    weights[0 if len(scores) == 1 else chosen] = sign * inside
-    full = weights[0] if axis is None else np.moveaxis(weights, 0, axis)
-    classes = 2 if len(scores) == 1 else len(scores)
-    return Aim(chosen, np.ascontiguousarray(full), what, classes, link, axis)
+        means = both.reshape(len(both), -1).mean(axis=1) if scores.inner else counts
+        chosen, _ = _decided(class_, means, scores, pair=single)
+        name = named(chosen, self.names)
+        inside, words = _inside(self.region, winners == chosen, scores, counts, name)
+        weights = np.zeros(channels.shape, np.float32)
+        weights[0 if single else chosen] = (-1 if single and chosen == 0 else 1) * inside
+        return weights, f"{name} {words}, {_place(scores)}", chosen
 
 
-def _decided(
-    class_: ClassChoice, scores: Array, target: Target, names: Sequence[str], *, pair: bool = False
-) -> tuple[int, int]:
+def _decided(class_: ClassChoice, values: Array, scores: Scores, *, pair: bool = False) -> tuple[int, int]:
     """The class, and the sign of its score."""
-    single = len(scores) == 1
-    count = 2 if single or pair else len(scores)
+    single = len(values) == 1
+    count = 2 if single or pair else len(values)
     if class_ == "top":
-        chosen = int(scores[0] > 0) if single else int(scores.argmax())
+        chosen = int(values[0] > 0) if single else int(values.argmax())
     else:
         if isinstance(class_, bool) or not isinstance(class_, int | np.integer):
             raise SelectionError(f"a class is a number or 'top', not {class_!r}")
@@ -225,27 +182,24 @@ def _decided(
         if not 0 <= chosen < count:
             why = " (one logit: 1 means it, 0 its negative)" if single or pair else ""
             raise SelectionError(
-                f"there is no class {chosen}; '{printable(target.tensor)}' has {count}, 0 to {count - 1}{why}"
+                f"there is no class {chosen}; '{printable(scores.tensor)}' has {count}, 0 to {count - 1}{why}"
             )
     return chosen, -1 if single and chosen == 0 else 1
 
 
-def _inside(
-    region: Region, where: tuple[int, ...], winning: Array, target: Target, counts: Array, name: str
-) -> tuple[Array, str]:
+def _inside(region: Region, winning: Array, scores: Scores, counts: Array, name: str) -> tuple[Array, str]:
     """The positions to sum over, and what they are in words."""
+    where = winning.shape
     if isinstance(region, str) and region == "auto":
-        region = "argmax" if len(where) >= 2 and not target.asked else "all"
+        region = "argmax" if len(where) >= 2 and not scores.inner else "all"
     total = int(np.prod(where))
     if isinstance(region, str):
         if region == "all":
             return np.ones(where, bool), f"over all {dims(where, '×')} positions"
-        if region != "argmax":
-            raise InputError(f"'{region}' is not a region; there are all, argmax, (top, left, bottom, right) and masks")
         if not winning.any():
             best = ", ".join(f"{c} ({counts[c]})" for c in np.argsort(-counts)[:_MOST_LISTED] if counts[c])
             raise InputError(
-                f"{name} has the largest score at no position of '{printable(target.tensor)}'; the classes that do "
+                f"{name} has the largest score at no position of '{printable(scores.tensor)}'; the classes that do "
                 f"(positions): {best}. Choose one of them, or region='all' or a box"
             )
         return winning, f"where it wins, {int(winning.sum())} of {total} positions"
@@ -254,7 +208,7 @@ def _inside(
         if not (0 <= top < bottom <= where[0] and 0 <= left < right <= where[1]):
             raise InputError(
                 f"the box ({top}, {left}, {bottom}, {right}) is not inside the {dims(where, '×')} positions of "
-                f"'{printable(target.tensor)}'; it is (top, left, bottom, right)"
+                f"'{printable(scores.tensor)}'; it is (top, left, bottom, right)"
             )
         mask = np.zeros(where, bool)
         mask[top:bottom, left:right] = True
@@ -262,7 +216,7 @@ def _inside(
     mask = np.asarray(region)
     if mask.shape != where:
         raise InputError(
-            f"the region has shape {dims(mask.shape)}, but '{printable(target.tensor)}' has {dims(where)} positions"
+            f"the region has shape {dims(mask.shape)}, but '{printable(scores.tensor)}' has {dims(where)} positions"
         )
     mask = mask.astype(bool)
     if not mask.any():
@@ -270,9 +224,9 @@ def _inside(
     return mask, f"over a region of {int(mask.sum())} of {total} positions"
 
 
-def _place(target: Target) -> str:
-    before = {"softmax": "before the softmax", "sigmoid": "before the sigmoid"}.get(target.link, "")
-    return f"tensor '{printable(target.tensor, 60)}'" + (f", {before}" if before else "")
+def _place(scores: Scores) -> str:
+    before = {"softmax": "before the softmax", "sigmoid": "before the sigmoid"}.get(scores.link, "")
+    return f"tensor '{printable(scores.tensor, 60)}'" + (f", {before}" if before else "")
 
 
 def named(class_: int | None, names: Sequence[str]) -> str:
@@ -282,26 +236,6 @@ def named(class_: int | None, names: Sequence[str]) -> str:
     if class_ < len(names):
         return f"{printable(names[class_], 60)} (class {class_})"
     return f"class {class_}"
-
-
-def class_names(model: Model) -> tuple[str, ...]:
-    """The names of the classes that the model's metadata give, in their order; empty if they give none."""
-    for key in _NAME_KEYS:
-        text = model.metadata.get(key, "")
-        if not text or len(text) > 10**6:
-            continue
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            try:
-                found = ast.literal_eval(text)  # Ultralytics writes a Python dict
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                continue
-        if isinstance(found, dict):
-            found = [found.get(number, found.get(str(number))) for number in range(len(found))]
-        if isinstance(found, list) and all(isinstance(name, str) for name in found):
-            return tuple(found)
-    return ()
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
