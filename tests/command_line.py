@@ -10,13 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import classifier_proto
 from deadlines import HANG_SECONDS
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
-from PIL import Image
-
-from onnxviz.cli import run
+from protos import classifier_proto
 
 RNG = np.random.default_rng(23)
 PHOTO = RNG.integers(0, 256, (16, 12, 3), np.uint8)
@@ -43,35 +40,6 @@ class Ran:
     @property
     def lines(self):
         return self.out.splitlines()
-
-
-@pytest.fixture
-def onnxviz(capsys, tmp_path, monkeypatch):
-    """A function that runs a command in the test's folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments):
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return Ran(code, *capsys.readouterr())
-
-    return command
-
-
-@pytest.fixture
-def photo(tmp_path):
-    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
-    return "photo.png"
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """A folder of three photos: a.png, b.png, c.png."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name, pixels in zip("abc", RNG.integers(0, 256, (3, 16, 12, 3), np.uint8), strict=True):
-        Image.fromarray(pixels).save(folder / f"{name}.png")
-    return "photos"
 
 
 def files_in(folder):

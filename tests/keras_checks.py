@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from test_model_factories import importable
 
 import onnxviz
 
@@ -31,11 +30,6 @@ DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 # Activations that a tap follows; the others are applied here to the convolution's own output.
 FOLLOWED = {"relu", "relu6", "sigmoid", "tanh", "leaky_relu", "silu", "gelu", "elu"}
-
-
-@pytest.fixture(scope="module")
-def models():
-    return importable("models.keras_models")
 
 
 def outputs_of(model, inputs):

@@ -1,6 +1,5 @@
 """The command line as a whole: help, usage, processes; and what a script can rely on (contract.md)."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import json
 import os
 import re
@@ -10,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import error_of, files_in, onnxviz, photo, photos, program
+from command_line import error_of, files_in, program
 
 from onnxviz import __version__, cli
 
@@ -24,8 +23,8 @@ def test_the_commands_of_this_release():
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_every_command_has_an_example(onnxviz, name, flag):
-    ran = onnxviz(name, flag)
+def test_help_of_every_command_has_an_example(run_command, name, flag):
+    ran = run_command(name, flag)
     assert ran.code == 0
     assert re.search(rf"Example: onnxviz {name} \S+\.(onnx|keras)", ran.out)
     assert ran.err == ""
@@ -33,12 +32,12 @@ def test_help_of_every_command_has_an_example(onnxviz, name, flag):
 
 # What converts needs a framework: its example is run in test_cli_convert.py.
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"convert"}))
-def test_the_example_in_the_help_is_one_that_parses(onnxviz, classifier, photo, name):
-    text = " ".join(onnxviz(name, "--help").out.split())
+def test_the_example_in_the_help_is_one_that_parses(run_command, classifier, photo, name):
+    text = " ".join(run_command(name, "--help").out.split())
     example = re.search(rf"Example: onnxviz ({name} .*)", text)[1].strip(" │╰─╯").split()
     shutil.copy(classifier, "model.onnx")
     shutil.copy(photo, "cat.jpg")
-    assert onnxviz(*example).code == 0
+    assert run_command(*example).code == 0
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -60,13 +59,13 @@ def test_every_command_speaks_json_and_can_be_quiet(name):
     assert {"--json", "--quiet", "-q"} <= options
 
 
-def test_no_command_shows_the_help(onnxviz):
-    ran = onnxviz()
+def test_no_command_shows_the_help(run_command):
+    ran = run_command()
     assert all(name in ran.out + ran.err for name in COMMANDS)
 
 
-def test_version(onnxviz):
-    assert onnxviz("--version").out == f"onnxviz {__version__}\n"
+def test_version(run_command):
+    assert run_command("--version").out == f"onnxviz {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +87,8 @@ def test_version(onnxviz):
         (["annotate", "m.onnx", "--preprocess", "unit"], "--output"),
     ],
 )
-def test_wrong_usage_is_one_line_and_code_2(onnxviz, arguments, said):
-    assert said in error_of(onnxviz(*arguments))
+def test_wrong_usage_is_one_line_and_code_2(run_command, arguments, said):
+    assert said in error_of(run_command(*arguments))
 
 
 def test_the_console_script(classifier, photo, tmp_path):
@@ -125,27 +124,27 @@ def test_a_reader_that_leaves_is_no_error(classifier, tmp_path):
     assert done.returncode == 0
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch, onnxviz, classifier):
+def test_a_bug_keeps_its_traceback(monkeypatch, run_command, classifier):
     def broken(*arguments):
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr("onnxviz.model.load", broken)
     with pytest.raises(RuntimeError, match="a bug of ours"):
-        onnxviz("layers", classifier)
+        run_command("layers", classifier)
 
 
-def test_an_interrupt_is_code_130(monkeypatch, onnxviz, classifier):
+def test_an_interrupt_is_code_130(monkeypatch, run_command, classifier):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("onnxviz.model.load", interrupted)
-    ran = onnxviz("layers", classifier)
+    ran = run_command("layers", classifier)
     assert ran.code == 130
     assert ran.out == ""
     assert "interrupted" in ran.err
 
 
-def test_every_file_written_is_listed(onnxviz, classifier, photo, tmp_path):
+def test_every_file_written_is_listed(run_command, classifier, photo, tmp_path):
     for number, arguments in enumerate([
         ("filters", classifier, "all", "--save", "a/w.npz", "-o", "a"),
         ("maps", classifier, photo, "--save", "b/m.npz", "-o", "b"),
@@ -153,7 +152,7 @@ def test_every_file_written_is_listed(onnxviz, classifier, photo, tmp_path):
     ]):  # fmt: skip
         folder = "abc"[number]
         (tmp_path / folder).mkdir()
-        ran = onnxviz(*arguments, "--json")
+        ran = run_command(*arguments, "--json")
         assert ran.code == 0
         assert sorted(ran.document["files"]) == [f"{folder}/{file}" for file in files_in(tmp_path / folder)]
 
@@ -164,8 +163,8 @@ def test_every_file_written_is_listed(onnxviz, classifier, photo, tmp_path):
 @pytest.mark.parametrize(
     "content", [None, b"", b"hello", b"<html></html>", b"version https://git-lfs.github.com/spec/v1\n"]
 )
-def test_what_is_no_model_is_one_line(onnxviz, tmp_path, photo, command, content):
+def test_what_is_no_model_is_one_line(run_command, tmp_path, photo, command, content):
     if content is not None:
         (tmp_path / "m.onnx").write_bytes(content)
-    assert "m.onnx" in error_of(onnxviz(command[0], "m.onnx", *command[1:]))
+    assert "m.onnx" in error_of(run_command(command[0], "m.onnx", *command[1:]))
     assert files_in(tmp_path) == (["m.onnx"] if content is not None else []) + ["photo.png"]

@@ -1,13 +1,12 @@
 """A conversion is compared with its source, on a toy framework: what differs is refused."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import importlib
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
-from toy_framework import STAGES, Toy, ToySource, conv, conversion, files_below, scratch, toy
+from toy_framework import STAGES, Toy, ToySource, conv, conversion, files_below
 
 import onnxviz
 from onnxviz import ConversionError

@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from conftest import classifier_proto
+from cross_finder import finder, scene
 from onnx import numpy_helper
 from oracles import relative, untouched
+from protos import classifier_proto, normal, parsed
+from samples import CAT, CLASSIFIER, DOG, UNET
 
 import onnxviz
 from onnxviz import explain, explain_each, load
@@ -25,46 +27,8 @@ from onnxviz.gradients.table import RULES
 
 pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
-MODELS = Path(__file__).resolve().parent.parent / "models"
-DOG, CAT = MODELS / "photos" / "dog.jpg", MODELS / "photos" / "cat.jpg"
-CLASSIFIER, UNET = MODELS / "classifier.onnx", MODELS / "unet.onnx"
 GRADIENT_FREE = [name for name, method in METHODS.items() if method.gradient_free]
 CAMS = [name for name, method in METHODS.items() if method.of_layer]
-
-
-def parsed(text: str, opset: int = 18, **weights: np.ndarray) -> onnx.ModelProto:
-    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]>' + text)
-    for name, array in weights.items():
-        proto.graph.initializer.append(numpy_helper.from_array(array, name))
-    return proto
-
-
-def normal(*shape: int, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-# A net made by hand that finds a cross.
-
-CROSS = np.array([[0, 0, 1, 0, 0], [0, 0, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 0, 0], [0, 0, 1, 0, 0]], np.float32)
-
-
-def finder(batch: str = "n") -> onnx.ModelProto:
-    """Class 1 where a cross is, class 0 where bright squares are."""
-    square = np.ones((5, 5), np.float32)
-    kernels = np.stack([square - 2 * CROSS, 3 * CROSS - square])[:, None].repeat(3, 1) / 40
-    return parsed(
-        f"g (float[{batch},3,40,48] x) => (float[{batch},2] y)"
-        "{ c = Conv <pads=[2,2,2,2]> (x, w, b) r = Relu (c) m = GlobalMaxPool (r) f = Flatten (m) y = Gemm (f, d) }",
-        w=kernels.astype(np.float32),
-        b=np.array([-0.5, -0.5], np.float32),
-        d=np.eye(2, dtype=np.float32) * 4,
-    )
-
-
-def scene(row: int, column: int) -> np.ndarray:
-    x = np.random.default_rng(row * 100 + column).uniform(0, 0.25, (3, 40, 48)).astype(np.float32)
-    x[:, row - 2 : row + 3, column - 2 : column + 3] += 2 * CROSS
-    return x
 
 
 def centre(heat: np.ndarray) -> np.ndarray:

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from cross_finder import finder, scene
 from onnx import numpy_helper
-from test_explain import CLASSIFIER, DOG, finder, normal, parsed, scene
+from protos import normal, parsed
+from samples import CLASSIFIER, DOG
 
 from onnxviz import explain, explain_faithfulness, explain_sanity, load
 from onnxviz.cli import run

@@ -7,7 +7,7 @@ import onnx
 import onnx.parser
 import pytest
 import zoo
-from conftest import classifier_proto
+from protos import classifier_proto
 
 import onnxviz
 from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError

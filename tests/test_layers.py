@@ -40,7 +40,7 @@ VGG16 = [
 @pytest.fixture(scope="module")
 def vgg16(tmp_path_factory: pytest.TempPathFactory) -> Model:
     path = tmp_path_factory.mktemp("vgg") / "vgg16.onnx"
-    onnx.save(specimens.vgg16(), path)
+    onnx.save(specimens.vgg16(zeros=True), path)
     return load(path)
 
 

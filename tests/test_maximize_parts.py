@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from conftest import classifier_proto
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from protos import classifier_proto
 
 from onnxviz.ascent import Adam, Climb
 from onnxviz.canvas import Canvas, canvas

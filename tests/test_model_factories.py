@@ -1,15 +1,14 @@
 """The networks of models/keras_models.py and models/torch_models.py: layers, names, weights, reproducibility."""
 
-import importlib
 import inspect
 import itertools
-import os
 import random
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from factories import keras_inputs, waves
 
 # TensorFlow's variables do not know the argument `copy` that NumPy 2 asks of __array__; Keras reads weights that way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
@@ -39,50 +38,6 @@ TORCH = {
     "volume_net": 86_201,
     "shared_twice": 29_282,
 }
-
-
-def importable(name):
-    """The module as a command run in the repository's root imports it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        return importlib.import_module(name)
-
-
-@pytest.fixture(scope="session")
-def keras_models():
-    # GPUs are not hidden here: CUDA_VISIBLE_DEVICES would hide them from onnxruntime in the same process too.
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    pytest.importorskip("keras")
-    return importable("models.keras_models")
-
-
-@pytest.fixture(scope="session")
-def torch_models():
-    pytest.importorskip("torch")
-    return importable("models.torch_models")
-
-
-def waves(shape, channel_axis, seed):
-    """Smooth waves along each axis, another one for each channel, with a little noise; about -2...2."""
-    rng = np.random.default_rng(seed)
-    values = rng.normal(0, 0.3, shape)
-    for axis in range(1, len(shape)):
-        if axis == channel_axis % len(shape):
-            continue
-        along = np.linspace(-1, 1, shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))])
-        height = rng.normal(size=[n if i == channel_axis % len(shape) else 1 for i, n in enumerate(shape)])
-        values = values + height * np.cos(rng.uniform(1, 5) * along + rng.uniform(0, 6))
-    return values.astype(np.float32)
-
-
-def keras_inputs(module, name, seed=0):
-    inputs = [waves(shape, -1, seed) for shape in module.INPUT_SHAPES[name]]
-    if name == "two_in_two_out":
-        inputs[0] = np.clip(127.5 + 60 * inputs[0], 0, 255)
-    elif name == "cats_and_dogs":
-        inputs[0] = np.clip(0.5 + 0.25 * inputs[0], 0, 1)
-    return inputs
 
 
 def keras_outputs(model, inputs):

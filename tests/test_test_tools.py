@@ -1,0 +1,93 @@
+"""The tools of the tests: a fixture that does nothing, or a mark that is missing, must not go unseen."""
+
+from importlib.metadata import EntryPoint, PackageNotFoundError
+from pathlib import Path
+from types import SimpleNamespace
+
+import frameworks
+import installed
+import pytest
+from protos import classifier_proto
+
+import onnxviz
+
+HERE = Path(__file__).resolve().parent
+
+
+# ---------------------------------------------------------------- is the package installed
+
+
+def test_the_package_is_installed():
+    assert installed.missing() == ""
+
+
+def test_a_package_that_is_not_installed_is_said_once(monkeypatch):
+    asked = []
+
+    def absent(name):
+        asked.append(name)
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(installed, "distribution", absent)
+    assert "pip install -e . first" in installed.missing()
+    assert asked == ["onnxviz"]
+
+
+def test_an_old_installation_is_told_by_its_entry_points(monkeypatch):
+    entries = [EntryPoint("onnxviz", "onnxviz.cli:main", "console_scripts")]
+    monkeypatch.setattr(installed, "distribution", lambda name: SimpleNamespace(entry_points=entries))
+    assert "lacks onnxviz.converters: keras, onnxviz.converters: pytorch" in installed.missing()
+
+
+# ---------------------------------------------------------------- which tests need a framework
+
+
+@pytest.mark.parametrize(
+    ("source", "needs"),
+    [
+        ("import numpy\ndef test(): pass", False),
+        ("import torch\ndef test(): pass", True),
+        ("import pytest\nkeras = pytest.importorskip('keras')\ndef test(): pass", True),
+        ("from keras_checks import layers\ndef test(): pass", True),
+        ("import accuracy.kinks\ndef test(): pass", True),
+        ("def test():\n    import tensorflow as tf", True),
+        ("def other():\n    import torch\ndef test(): pass", False),
+        ("def other():\n    import torch\ndef test(): other()", True),
+        ("def given():\n    import torch\ndef test(given): pass", True),
+        ("def test(keras_models): pass", True),  # a fixture of conftest.py
+        ("PROGRAM = 'import keras, sys'\ndef test(): run(PROGRAM)", True),
+        ("def test(): run('import os')", False),
+    ],
+)
+def test_what_needs_a_framework_is_seen(tmp_path, source, needs):
+    path = tmp_path / "test_it.py"
+    path.write_text(source)
+    assert frameworks.item_needs(path, "test") is needs
+
+
+def test_both_kinds_of_tests_are_there():
+    needing = {path.name for path in HERE.glob("test_*.py") if frameworks.module_needs(path)}
+    assert {"test_convert_keras.py", "test_convert_pytorch.py", "test_explain_oracles.py"} <= needing
+    assert not {"test_cli.py", "test_layers.py", "test_capture.py", "test_gradients_registry.py"} & needing
+
+
+# ---------------------------------------------------------------- fixtures that replace what is private
+
+
+def test_shapes_in_process_starts_no_worker(shapes_in_process):
+    assert onnxviz.load(classifier_proto()).layers[0].output_shape == ("batch", 6, 16, 12)
+    assert shapes_in_process == ["classifier"]
+
+
+def test_no_inference_infers_nothing(no_inference):
+    assert onnxviz.load(classifier_proto()).layers[0].output_shape is None
+    assert no_inference == ["classifier"]
+
+
+def test_the_toy_converter_is_the_only_one(toy):
+    from onnxviz.errors import ConversionError
+
+    toy("")
+    with pytest.raises(ConversionError, match="there are converters for Toy"):
+        onnxviz.convert(5)
+    assert toy.asked == ["converters", "converters", "_loaded"]
