@@ -103,6 +103,36 @@ def noted(path, note, key="onnxviz.preprocessing"):
     return path
 
 
-# ---------------------------------------------------------------- filters
+# ---------------------------------------------------------------- pictures
+
+
+def mosaic_of(figure):
+    """What is seen, without the words around it: float 0…1, -1 where nothing is."""
+    return np.ma.filled(figure.axes[0].images[0].get_array(), -1)
+
+
+def shows(mosaic, wanted):
+    """Whether the picture `wanted` (h, w) lies in the mosaic to 1e-4; small ones are drawn larger, by whole pixels."""
+    height, width = wanted.shape
+    order = np.argsort(-np.abs(wanted - np.median(wanted)), axis=None)  # what differs most rules out most places
+    for factor in range(1, min(mosaic.shape[0] // height, mosaic.shape[1] // width) + 1):
+        free = mosaic[: mosaic.shape[0] - (height - 1) * factor, : mosaic.shape[1] - (width - 1) * factor]
+        first = np.unravel_index(order[0], wanted.shape)
+        there = mosaic[first[0] * factor :, first[1] * factor :][: len(free), : free.shape[1]]
+        rows, columns = np.nonzero(np.abs(there - wanted[first]) < 1e-4)
+        for place in order[1:]:
+            y, x = np.unravel_index(place, wanted.shape)
+            kept = np.abs(mosaic[rows + y * factor, columns + x * factor] - wanted[y, x]) < 1e-4
+            rows, columns = rows[kept], columns[kept]
+            if not len(rows):
+                break
+        if len(rows):
+            return True
+    return False
+
+
+def words_of(figure):
+    return " ".join(text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text")))
+
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}

@@ -6,9 +6,12 @@ import json
 import numpy as np
 import onnx
 import pytest
-from command_line import MAGIC, error_of, files_in
+from command_line import MAGIC, error_of, files_in, mosaic_of, shows, words_of
 from onnx import numpy_helper
 from protos import CLASSIFIER_NAMES
+
+import onnxviz
+from onnxviz import plots
 
 
 def test_filters_default(run_command, classifier, tmp_path):
@@ -72,22 +75,40 @@ def test_save_and_draw_together(run_command, classifier, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "arguments"),
     [
-        ["--first", "2"],
-        ["--filters", "0,3,5"],
-        ["--filters", "1-4", "--channels", "0-1"],
-        ["--style", "grid"],
-        ["--style", "rgb"],
-        ["--scale", "filter"],
-        ["--scale", "symmetric", "--cmap", "coolwarm"],
-        ["--layout", "keras"],
+        ([], {}),
+        (["--first", "2"], {"first": 2}),
+        (["--filters", "0,3,5"], {"filters": [0, 3, 5]}),
+        (["--filters", "1-4", "--channels", "0-1"], {"filters": [1, 2, 3, 4], "channels": [0, 1]}),
+        (["--style", "grid"], {"style": "grid"}),
+        (["--style", "rgb"], {"style": "rgb"}),
+        (["--scale", "filter"], {"scale": "filter"}),
+        (["--scale", "symmetric", "--cmap", "coolwarm"], {"scale": "symmetric", "cmap": "coolwarm"}),
+        (["--layout", "keras"], {"layout": "keras"}),
     ],
 )
-def test_options_of_filters_draw(run_command, classifier, tmp_path, options):
-    assert run_command("filters", classifier, "-o", "plain.png").code == 0
+def test_options_of_filters_draw(run_command, classifier, figures, options, arguments):
+    """What the option draws is what plot_filters draws with that argument, to the pixel and the word."""
     assert run_command("filters", classifier, "-o", "chosen.png", *options).code == 0
-    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "chosen.png").read_bytes()
+    (chosen,) = figures
+    wanted = plots.plot_filters(onnxviz.load(classifier).layers[0], **arguments)
+    np.testing.assert_array_equal(mosaic_of(chosen), mosaic_of(wanted))
+    assert chosen.axes[0].images[0].get_cmap().name == wanted.axes[0].images[0].get_cmap().name
+    assert words_of(chosen) == words_of(wanted)
+    plain = plots.plot_filters(onnxviz.load(classifier).layers[0])
+    same = mosaic_of(plain).shape == mosaic_of(chosen).shape and np.array_equal(mosaic_of(plain), mosaic_of(chosen))
+    assert not options or not same or words_of(plain) != words_of(chosen)
+
+
+def test_filters_that_are_drawn_are_the_weights(run_command, classifier, figures):
+    """Each filter on its own range, read back out of the picture."""
+    chosen = ["--filters", "4", "--channels", "2", "--scale", "filter"]
+    assert run_command("filters", classifier, *chosen, "-o", "f.png").code == 0
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(classifier).graph.initializer}
+    kernel = stored[f"{CLASSIFIER_NAMES[0]}/kernel"][4]
+    wanted = (kernel[2] - kernel.min()) / np.ptp(kernel)
+    assert shows(mosaic_of(figures[0]), wanted)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +135,6 @@ def test_errors_of_filters_write_nothing(run_command, classifier, tmp_path, opti
 def test_bgr_filters_are_drawn_in_true_colours(run_command, classifier, monkeypatch):
     run_command("annotate", classifier, "--preprocess", "caffe", "-o", "bgr.onnx")
     seen = []
-    import onnxviz.plots as plots
-
     original = plots.plot_filters
     monkeypatch.setattr(plots, "plot_filters", lambda layer, **o: seen.append(o["channels"]) or original(layer, **o))
     for model in ("bgr.onnx", classifier):

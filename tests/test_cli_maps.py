@@ -9,7 +9,18 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from command_line import MAGIC, PHOTO, RNG, error_of, files_in, holds, truth
+from command_line import (
+    MAGIC,
+    PHOTO,
+    RNG,
+    error_of,
+    files_in,
+    holds,
+    mosaic_of,
+    shows,
+    truth,
+    words_of,
+)
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
@@ -86,7 +97,7 @@ def test_saved_maps_are_what_the_model_computes(run_command, classifier, photo, 
     )
 
 
-def test_one_picture_per_input_and_layer(run_command, classifier, photos, tmp_path):
+def test_one_picture_per_input_and_layer(run_command, classifier, photos, figures, tmp_path):
     ran = run_command("maps", classifier, photos, "--layers", "0-1", "-o", "out", "--save", "m.npz", "--json", "-q")
     assert ran.code == 0
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
@@ -101,8 +112,10 @@ def test_one_picture_per_input_and_layer(run_command, classifier, photos, tmp_pa
         for name, array in zip(CLASSIFIER_NAMES, expected, strict=False):
             assert archive[name].shape == array.shape == (3, array.shape[1], 16, 12)
             np.testing.assert_allclose(archive[name], array, rtol=1e-4, atol=1e-5)
-    pictures = [(tmp_path / "out" / file).read_bytes() for (_, layer), file in told.items() if layer == "block1_conv1"]
-    assert len(set(pictures)) == 3
+    for (name, layer), figure in zip(told, figures, strict=True):
+        maps = expected[CLASSIFIER_NAMES.index(layer)]["abc".index(name[0])]
+        for one in maps:
+            assert not one.any() or shows(mosaic_of(figure), (one - one.min()) / np.ptp(one)), (name, layer)
 
 
 def test_one_bad_image_among_many(run_command, classifier, photos, tmp_path):
@@ -167,31 +180,6 @@ def test_preprocess_reaches_the_model(run_command, classifier, photo, tmp_path):
             np.testing.assert_allclose(archive["block1_conv1"], expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures that maps draws, in order."""
-    from onnxviz import album
-
-    drawn = []
-
-    def spy(figure, path, **options):
-        drawn.append(figure)
-        return save(figure, path, **options)
-
-    save = album.save_figure
-    monkeypatch.setattr(album, "save_figure", spy)
-    return drawn
-
-
-def mosaic_of(figure):
-    """What is seen, without the words around it."""
-    return np.ma.filled(figure.axes[0].images[0].get_array(), -1)
-
-
-def words_of(figure):
-    return " ".join(text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text")))
-
-
 def test_each_input_has_its_own_maps_and_name_in_its_pictures(run_command, classifier, photos, figures):
     assert run_command("maps", classifier, photos, "--layers", "0-1", "-q").code == 0
     assert run_command("maps", classifier, *(f"photos/{name}.png" for name in "abc"), "--layers", "0-1", "-q").code == 0
@@ -243,24 +231,19 @@ def test_the_mosaic_holds_the_maps_that_the_model_computes(run_command, classifi
     assert run_command("maps", classifier, photo, "--layers", "1", "--channels", "5", "-q").code == 0
     (mosaic,) = map(mosaic_of, figures)
     wanted = (maps[0, 5] - maps[0, 5].min()) / np.ptp(maps[0, 5])
-    height, width = wanted.shape
-    factor = max(mosaic.shape) // max(wanted.shape)  # small maps are drawn larger, by whole pixels
-    found = [
-        np.abs(mosaic[y : y + height * k : k, x : x + width * k : k] - wanted).max()
-        for k in range(1, factor + 1)
-        for y in range(mosaic.shape[0] - (height - 1) * k)
-        for x in range(mosaic.shape[1] - (width - 1) * k)
-    ]
-    assert min(found) < 1e-4
+    assert shows(mosaic, wanted)
 
 
-def test_channels_are_as_many_as_first_allows(run_command, classifier, photo, tmp_path):
-    for options in (["--first", "8"], ["--channels", "0-7"], []):
-        assert (
-            run_command("maps", classifier, photo, "--layers", "1", *options, "-o", "-".join(["o", *options])).code == 0
-        )
-    pictures = {path.read_bytes() for path in tmp_path.glob("o*/001-*.png")}
-    assert len(pictures) == 1
+def test_channels_are_as_many_as_first_allows(run_command, classifier, photo, figures):
+    (maps,) = truth(unit(PHOTO), ["r2"])
+    for options in (["--first", "8"], ["--channels", "0-7"], [], ["--first", "2"]):
+        assert run_command("maps", classifier, photo, "--layers", "1", *options, "-q").code == 0
+    *all_of_them, two = map(mosaic_of, figures)
+    scaled = [(one - one.min()) / np.ptp(one) for one in maps[0]]
+    for mosaic in all_of_them:
+        np.testing.assert_array_equal(mosaic, all_of_them[0])
+        assert all(shows(mosaic, one) for one in scaled)
+    assert [shows(two, one) for one in scaled] == [True, True, *[False] * 6]
 
 
 def test_a_sort_by_weights_of_what_has_none(run_command, classifier, photo):
@@ -395,12 +378,15 @@ def test_layers_that_need_sizes_get_them_from_the_input(run_command, photo, tmp_
         assert archive["block1_conv1"].shape == (1, 6, 8, 6)
 
 
-def test_photos_of_different_sizes_make_pictures_but_no_archive(run_command, photo, tmp_path):
+def test_photos_of_different_sizes_make_pictures_but_no_archive(run_command, photo, figures, tmp_path):
     onnx.save(classifier_proto(size=("h", "w")), tmp_path / "open.onnx")
     Image.fromarray(PHOTO[:8]).save(tmp_path / "half.png")
-    ran = run_command("maps", "open.onnx", photo, "half.png", "--layers", "0", "-q", "-o", "out")
+    ran = run_command("maps", "open.onnx", photo, "half.png", "--layers", "0", "--channels", "3", "-q", "-o", "out")
     assert ran.code == 0
-    assert len([file for file in files_in(tmp_path / "out") if file.endswith(".png")]) == 2
+    for figure, name, pixels in zip(figures, ("photo.png", "half.png"), (PHOTO, PHOTO[:8]), strict=True):
+        (maps,) = truth(unit(pixels), ["r1"], classifier_proto(size=("h", "w")))
+        assert shows(mosaic_of(figure), (maps[0, 3] - maps[0, 3].min()) / np.ptp(maps[0, 3]))
+        assert name in words_of(figure)
     ran = run_command("maps", "open.onnx", photo, "half.png", "--layers", "0", "-q", "--save", "m.npz")
     assert "--size" in ran.err
     assert ran.code == 2

@@ -25,8 +25,6 @@ from onnxviz.explain.cam import choose_layer
 from onnxviz.explain.target import class_names
 from onnxviz.gradients.table import RULES
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 GRADIENT_FREE = [name for name, method in METHODS.items() if method.gradient_free]
 CAMS = [name for name, method in METHODS.items() if method.of_layer]
 
@@ -35,7 +33,7 @@ def centre(heat: np.ndarray) -> np.ndarray:
     """Of mass, of what is above half the greatest."""
     heat = np.abs(heat) * (np.abs(heat) >= np.abs(heat).max() / 2)
     grid = np.indices(heat.shape)
-    return (grid * heat).sum((1, 2)) / heat.sum()
+    return (grid * heat).sum(tuple(range(1, grid.ndim))) / heat.sum()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -290,6 +288,27 @@ def test_signals():
     for method in METHODS:
         found = explain(proto, normal(2, 30), method=method, samples=20)
         assert found.map.shape == ((26,) if METHODS[method].of_layer else (30,))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("place", [6, 15, 24])
+def test_the_map_of_a_signal_lies_on_what_the_model_finds(method, place):
+    """A network by hand that finds a peak in a signal, as the one that finds a cross in a picture."""
+    peak = np.array([-1, 1, 3, 1, -1], np.float32)
+    proto = parsed(
+        "g (float[n,2,30] x) => (float[n,2] y) { c = Conv <pads=[2,2]> (x, w, b) r = Relu (c)"
+        " m = ReduceMax <keepdims=0> (r, a) y = MatMul (m, d) }",
+        w=np.stack([peak, -peak])[:, None].repeat(2, 1) / 10,
+        b=np.array([-0.5, -0.5], np.float32),
+        a=np.array([2]),
+        d=np.eye(2, dtype=np.float32) * 4,
+    )
+    x = np.random.default_rng(place).uniform(0, 0.25, (2, 30)).astype(np.float32)
+    x[:, place - 2 : place + 3] += peak
+    options = {"rise": {"samples": 600, "cells": 6}, "occlusion": {"window": 3, "stride": 1}}.get(method, {})
+    found = explain(proto, x, method=method, class_=0, **options)
+    heat = found.upsampled() - (found.map.min() if method == "rise" else 0)
+    assert abs(centre(heat)[0] - place) < 2
 
 
 def test_a_second_input_stays_as_it_is():
