@@ -82,13 +82,16 @@ def pytest_terminal_summary(terminalreporter, config):
 # ---------------------------------------------------------------- models and photos
 
 
-@pytest.fixture
-def shapes_in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Shape inference without a process of its own, for hundreds of small models that the tests made themselves.
+@pytest.fixture(autouse=True)
+def shapes_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Shape inference without a process of its own: starting one costs half a second, and most tests open a model.
 
-    Gives the names of the graphs, as they are inferred.
+    Gives the names of the graphs, as they are inferred. Tests marked `inference_worker` have the process: those that
+    are about it, and those whose models may crash what infers.
     """
-    from onnxviz.shapes import Shapes  # not at the top: tests of light imports run without it
+    if request.node.get_closest_marker("inference_worker"):
+        return []
+    from onnxviz.shapes import Shapes
 
     graphs = []
 
@@ -166,6 +169,23 @@ def run_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
         return Ran(code, *capsys.readouterr())
 
     return command
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
+    """The figures that `maps` and `filters` save, in order; at least one."""
+    from onnxviz import album, plots
+
+    drawn, save = [], plots.save_figure
+
+    def spy(figure, path, **options):
+        drawn.append(figure)
+        return save(figure, path, **options)
+
+    monkeypatch.setattr(plots, "save_figure", spy)
+    monkeypatch.setattr(album, "save_figure", spy)
+    yield drawn
+    assert drawn, "no figure went through save_figure: does another function save them now?"
 
 
 # ---------------------------------------------------------------- what strangers made

@@ -397,7 +397,7 @@ def harmless(model, path):
     return [code_in(config, name) for name, config in configurations_of(model, path)]
 
 
-QUICK = {"MobileNetV2", "EfficientNetV2B0", "ConvNeXtTiny", "NASNetMobile"}
+QUICK = {"MobileNetV2", "EfficientNetV2B0", "ConvNeXtTiny"}
 ARCHITECTURES = sorted(name for name, one in vars(keras.applications).items() if name[0].isupper() and callable(one))
 
 

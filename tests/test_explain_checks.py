@@ -20,8 +20,6 @@ from onnxviz.explain.faithfulness import area
 from onnxviz.explain.likeness import blurred, rank_correlation, structural_similarity
 from onnxviz.explain.sanity import Forgetful, cascade, learnt_layers
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 
 def pairs():
     rng = np.random.default_rng(0)

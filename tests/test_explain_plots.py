@@ -13,8 +13,6 @@ from onnxviz.errors import InputError
 from onnxviz.gallery import figure_of
 from onnxviz.plots import plot_faithfulness, plot_sanity, save_figure
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 
 def inside(figure):
     """Whether all words are within the figure."""

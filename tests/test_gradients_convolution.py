@@ -6,8 +6,6 @@ import pytest
 from cases_gradients_convolution import CASES
 from gradient_cases import check
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_rule(case):

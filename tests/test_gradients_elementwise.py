@@ -11,8 +11,6 @@ from onnx import helper
 import onnxviz
 from onnxviz.gradients import add_gradient
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_rule(case):

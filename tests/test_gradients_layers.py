@@ -11,8 +11,6 @@ from gradient_cases import check, seeded
 import onnxviz
 from onnxviz.gradients import add_gradient
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_rule(case):

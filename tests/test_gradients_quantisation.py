@@ -13,8 +13,6 @@ import onnxviz
 from onnxviz.errors import InputError, UnsupportedGradientError
 from onnxviz.gradients import add_gradient, grad_support, self_check
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_rule(case):

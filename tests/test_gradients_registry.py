@@ -17,8 +17,6 @@ from onnxviz.gradients.rules import windows
 from onnxviz.gradients.rules.normalisation import _through_statistics
 from onnxviz.gradients.table import RULES, STOPS, rule, why_no_rule
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 FAMILIES = (
     cases_gradients_convolution,
     cases_gradients_elementwise,

@@ -31,7 +31,7 @@ from hostile_runs import W, refused, texts
 
 import onnxviz
 
-pytestmark = pytest.mark.usefixtures("deadline", "room")
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 # ---------------------------------------------------------------- not a model
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 import onnxviz
 
-pytestmark = pytest.mark.usefixtures("deadline", "room")
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 MEMORY = 1500 * 2**20
 

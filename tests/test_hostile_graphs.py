@@ -27,7 +27,7 @@ from onnx import helper
 
 import onnxviz
 
-pytestmark = pytest.mark.usefixtures("deadline", "room")
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 GEOMETRY = {
     "group 0": ({"group": 0}, "Conv 'conv' has group 0"),

@@ -11,7 +11,7 @@ import pytest
 from hostile import conv, info, model, node, renamed, small, weight, write
 from hostile_runs import accepted, refused, texts, works_or_refused
 
-pytestmark = pytest.mark.usefixtures("deadline", "room")
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 # ---------------------------------------------------------------- names
 

@@ -14,7 +14,7 @@ from hostile import info, model, node, small, weight, write
 from hostile_runs import accepted, assert_one_error, process, refused, there
 from PIL import Image
 
-pytestmark = pytest.mark.usefixtures("deadline", "room")
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 
 def annotate(path: Path, output: object) -> list[object]:

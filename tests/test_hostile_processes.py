@@ -15,7 +15,7 @@ from deadlines import HANG_SECONDS
 from hostile import aborting, endless_loop, small, write
 from hostile_runs import W, accepted, assert_one_error, process, there
 
-pytestmark = pytest.mark.usefixtures("deadline", "room")
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 
 def test_native_crash_is_one_line(tmp_path: Path, small_photo: Path, room: Path) -> None:

@@ -12,7 +12,7 @@ from hostile import array, conv, external, graph, info, model, node, sparse, unc
 from hostile_runs import W, refused, works_or_refused
 from onnx import TensorProto, helper
 
-pytestmark = pytest.mark.usefixtures("deadline", "room")
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 # ---------------------------------------------------------------- tensors
 

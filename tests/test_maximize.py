@@ -25,7 +25,6 @@ from onnxviz.transforms import Jitter
 
 SAMPLE = Path(__file__).resolve().parent.parent / "models" / "classifier.onnx"
 STILL = {"transforms": "none", "leak": 0.0}
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
 
 def small(**options):

@@ -6,10 +6,15 @@ import random
 import re
 from pathlib import Path
 
+import examples
 import numpy as np
 import pytest
+from examples import representatives
 from factories import keras_inputs, waves
 
+# Stand for the others in what costs several networks each; all of them are for `make test-all`.
+SMALL_KERAS = {"two_in_two_out", "signals", "open_size"}
+SMALL_TORCH = {"shared_twice", "signal_net", "mobilenet"}
 # TensorFlow's variables do not know the argument `copy` that NumPy 2 asks of __array__; Keras reads weights that way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -127,7 +132,7 @@ def test_keras_factories_take_keywords_only(keras_models):
     check_factories(keras_models, KERAS)
 
 
-@pytest.mark.parametrize("name", KERAS)
+@pytest.mark.parametrize("name", representatives(KERAS, SMALL_KERAS))
 def test_keras_weights_follow_from_the_seed_alone(keras_models, name):
     factory = getattr(keras_models, name)
     weights = keras_weights(factory())
@@ -145,7 +150,7 @@ def test_keras_parameters_and_outputs(keras_models, name):
 NEUTRAL = {"gamma": 1, "moving_variance": 1}
 
 
-@pytest.mark.parametrize("name", KERAS)
+@pytest.mark.parametrize("name", representatives(KERAS, SMALL_KERAS))
 def test_keras_every_kind_of_weight_matters(keras_models, name):
     model = getattr(keras_models, name)()
     inputs = keras_inputs(keras_models, name)
@@ -167,10 +172,11 @@ def test_keras_global_random_state_is_neither_read_nor_changed(keras_models):
     try:
         keras.utils.set_random_seed(5)
         expected = keras.ops.convert_to_numpy(keras.random.normal((4,)))
-        weights = [keras_weights(getattr(keras_models, name)()) for name in KERAS]
+        names = [name for name in KERAS if examples.thorough or name in SMALL_KERAS]
+        weights = [keras_weights(getattr(keras_models, name)()) for name in names]
         keras.utils.set_random_seed(5)
         before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-        for name, values in zip(KERAS, weights, strict=True):
+        for name, values in zip(names, weights, strict=True):
             for path, value in keras_weights(getattr(keras_models, name)()).items():
                 np.testing.assert_array_equal(value, values[path])
         assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
@@ -185,7 +191,7 @@ def all_layers(model):
     return list(model._flatten_layers(include_self=False))
 
 
-@pytest.mark.parametrize("name", KERAS)
+@pytest.mark.parametrize("name", representatives(KERAS, SMALL_KERAS))
 def test_keras_layers_have_names_of_their_own_choosing(keras_models, name):
     first, second = (getattr(keras_models, name)() for _ in range(2))
     names = [layer.name for layer in all_layers(first)]
@@ -350,7 +356,7 @@ def test_torch_factories_take_keywords_only(torch_models):
     check_factories(torch_models, TORCH)
 
 
-@pytest.mark.parametrize("name", TORCH)
+@pytest.mark.parametrize("name", representatives(TORCH, SMALL_TORCH))
 def test_torch_weights_follow_from_the_seed_alone(torch_models, name):
     import torch
 
@@ -373,7 +379,7 @@ def test_torch_parameters_and_outputs(torch_models, name):
     check_outputs([torch_outputs(model, torch_inputs(torch_models, name, seed)) for seed in range(3)])
 
 
-@pytest.mark.parametrize("name", TORCH)
+@pytest.mark.parametrize("name", representatives(TORCH, SMALL_TORCH))
 def test_torch_every_weight_matters(torch_models, name):
     import torch
 

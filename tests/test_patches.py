@@ -19,7 +19,6 @@ from onnxviz.cli import run
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.plots import plot_patches
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
 PHOTOS = MODELS / "photos"
 
 

@@ -79,6 +79,7 @@ def test_shapes_in_process_starts_no_worker(shapes_in_process):
     assert shapes_in_process == ["classifier"]
 
 
+@pytest.mark.inference_worker
 def test_no_inference_infers_nothing(no_inference):
     assert onnxviz.load(classifier_proto()).layers[0].output_shape is None
     assert no_inference == ["classifier"]
