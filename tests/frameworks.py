@@ -58,11 +58,12 @@ def _imports(nodes: list[ast.stmt]) -> Iterator[str]:
         node = waiting.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
-        yield from _imported(node)
+        yield from imported(node)
         waiting.extend(ast.iter_child_nodes(node))
 
 
-def _imported(node: ast.AST) -> Iterator[str]:
+def imported(node: ast.AST) -> Iterator[str]:
+    """The modules that one node imports, or skips without."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -103,4 +104,4 @@ def _definition_needs(path: Path, name: str) -> bool:
 def _is_framework(node: ast.AST) -> bool:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _PROGRAM.search(node.value) is not None
-    return _any_reaches(_imported(node))
+    return _any_reaches(imported(node))

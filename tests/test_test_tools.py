@@ -1,11 +1,15 @@
 """The tools of the tests: a fixture that does nothing, or a mark that is missing, must not go unseen."""
 
+import ast
+import re
 from importlib.metadata import EntryPoint, PackageNotFoundError
 from pathlib import Path
 from types import SimpleNamespace
 
+import examples
 import frameworks
 import installed
+import lowest
 import pytest
 from protos import classifier_proto
 
@@ -92,3 +96,41 @@ def test_the_toy_converter_is_the_only_one(toy):
     with pytest.raises(ConversionError, match="there are converters for Toy"):
         onnxviz.convert(5)
     assert toy.asked == ["converters", "converters", "_loaded"]
+
+
+# ---------------------------------------------------------------- what tests may import
+
+
+@pytest.mark.parametrize("path", sorted(HERE.rglob("*.py")), ids=lambda path: path.stem)
+def test_no_test_module_is_imported_and_no_rule_is_switched_off_for_a_file(path):
+    """Tables of cases are in cases_*.py, fixtures in conftest.py: they need not be imported by name."""
+    source = path.read_text(encoding="utf-8")
+    imported = [name for node in ast.walk(ast.parse(source)) for name in frameworks.imported(node)]
+    assert not [name for name in imported if name.rpartition(".")[2].startswith("test_")]
+    assert not re.search(r"^# (ruff|flake8): *noqa", source, re.MULTILINE)
+
+
+# ---------------------------------------------------------------- how much is tried
+
+
+def test_representatives_stay_and_the_others_are_slow():
+    marks = {one.values[0]: [mark.name for mark in one.marks] for one in examples.representatives("abc", {"b"})}
+    assert marks == {"a": ["slow"], "b": [], "c": ["slow"]}
+
+
+def test_a_representative_that_is_no_case_stands_for_nothing():
+    with pytest.raises(ValueError, match="d: no such case"):
+        examples.representatives("abc", {"b", "d"})
+
+
+def test_examples_are_few_unless_slow_tests_run(monkeypatch):
+    monkeypatch.setattr(examples, "thorough", False)
+    assert examples.examples(20, 60) == 20
+    monkeypatch.setattr(examples, "thorough", True)
+    assert examples.examples(20, 60) == 60
+
+
+def test_the_lowest_versions_are_those_of_the_project():
+    assert lowest.lowest(["onnx>=1.18", "onnxruntime>=1.24.1"]) == ["onnx==1.18", "onnxruntime==1.24.1"]
+    with pytest.raises(ValueError, match="numpy is not of the form"):
+        lowest.lowest(["numpy"])
