@@ -171,3 +171,19 @@ def check_model(model, tmp_path, *, shape=None, maps=True, tolerance=1e-4, **opt
     if maps and convolutions:
         check_maps(done.model, model, convolutions, [x])
     return done
+
+
+CHANNELS_FIRST = {"data_format": "channels_first"}
+
+
+def channels_first():
+    """A network of the kinds of layers that TensorFlow can run channels first with oneDNN's kernels only."""
+    image = keras.Input((3, 16, 20))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="c", **CHANNELS_FIRST)(image)
+    x = layers.BatchNormalization(axis=1)(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="softmax", name="soft", **CHANNELS_FIRST)(x)
+    x = layers.MaxPooling2D(**CHANNELS_FIRST)(x)
+    x = layers.DepthwiseConv2D(3, padding="same", name="d", **CHANNELS_FIRST)(x)
+    x = layers.Conv2DTranspose(5, 3, strides=2, padding="same", name="t", **CHANNELS_FIRST)(x)
+    x = layers.AveragePooling2D(2, **CHANNELS_FIRST)(x)
+    return randomised(keras.Model(image, x, name="m"))
