@@ -7,10 +7,16 @@ PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet
 MODEL := models/classifier.onnx
 PHOTO := models/photos/cat.jpg
 JOBS ?= 2
+LOWEST := $(VENV)/lowest
 
-.PHONY: demo test test-all test-portable lint bench bench-quality accuracy wheel clean
+.PHONY: help demo test test-quick test-all test-portable test-lowest lint bench bench-quality accuracy wheel clean
+.DEFAULT_GOAL := demo
 
-demo: $(VENV)/.installed
+# A line for each target, from what stands behind ## in this file.
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.installed ## looks into a sample model with a photo of a cat; pictures in demo/
 	@$(BIN)/onnxviz layers $(MODEL)
 	@mkdir -p demo
 	@echo
@@ -21,42 +27,49 @@ demo: $(VENV)/.installed
 	@$(BIN)/onnxviz maps $(MODEL) $(PHOTO) --layers first --style strip --first 12 -o demo/strip
 	@$(BIN)/onnxviz maps models/unet.onnx models/photos/dog.jpg --size 120x160 --layers all -o demo/unet
 
-test: $(VENV)/.test
+test: $(VENV)/.test ## the tests, but for those that take minutes or gigabytes
 	$(BIN)/python -m pytest -n $(JOBS)
 
-# Also what takes minutes or gigabytes: every architecture, a model of 3 GB.
-test-all: $(VENV)/.test
+# No framework is imported, and no module that imports one: a tenth of the time.
+test-quick: $(VENV)/.test ## the tests that need no framework, in about two minutes
+	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not framework'
+
+test-all: $(VENV)/.test ## all tests: every architecture, a model of 3 GB, all examples
 	$(BIN)/python -m pytest -n $(JOBS) -m ''
 
 # The frameworks' tests with the least and with the most that TensorFlow and PyTorch can be held to on this processor:
 # how they fare on others. numpy and onnxruntime have no such option.
 FRAMEWORKS := $(addsuffix .py,$(addprefix tests/test_,accuracy convert_* gradients_* explain_oracles maximize_torch model_factories models))
-test-portable: $(VENV)/.test
+test-portable: $(VENV)/.test ## the tests that need a framework, with the least and the most of this processor
 	TF_ENABLE_ONEDNN_OPTS=0 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
 		$(BIN)/python -m pytest -n $(JOBS) $(FRAMEWORKS)
 	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m pytest -n $(JOBS) $(FRAMEWORKS)
 
-lint: $(VENV)/.test
+# In an environment of its own, with the versions that pyproject.toml names as the lowest; of the tools of the tests the
+# newest. PyTorch and TensorFlow are not among them.
+# What their own dependencies deprecate by now is no fault of ours.
+test-lowest: $(LOWEST)/.installed ## the tests that need no framework, with the lowest versions of the dependencies
+	$(LOWEST)/bin/python -m pytest -n $(JOBS) -m 'not slow and not framework' -W default::DeprecationWarning
+
+lint: $(VENV)/.test ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.bench
+bench: $(VENV)/.bench ## speed and memory beside the usual way
 	PYTHONPATH=$(VENV)/alternatives $(BIN)/python tests/benchmarks
 
-# Gradients of whole networks beside their frameworks' own: an hour.
-accuracy: $(VENV)/.test
+accuracy: $(VENV)/.test ## gradients of whole networks beside their frameworks' own: an hour
 	$(BIN)/python tests/accuracy
 
-# Pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more.
-bench-quality: $(VENV)/.bench
+bench-quality: $(VENV)/.bench ## pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more
 	PYTHONPATH=$(VENV)/alternatives OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks quality
 
-wheel: $(VENV)/.test
+wheel: $(VENV)/.test ## the wheel, into dist/
 	rm -rf build dist
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-clean:
+clean: ## removes .venv and all that is built
 	rm -rf $(VENV) build dist demo bench *.egg-info
 
 $(VENV)/bin/python:
@@ -79,4 +92,12 @@ $(VENV)/.test: $(VENV)/.installed pyproject.toml tests/requirements-files.txt
 $(VENV)/.bench: $(VENV)/.test tests/requirements-bench.txt
 	$(PIP) --editable '.[bench]'
 	$(PIP) --no-deps --upgrade --target $(VENV)/alternatives --requirement tests/requirements-bench.txt
+	@touch $@
+
+$(LOWEST)/.installed: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv $(LOWEST)
+	PYTHONWARNINGS=ignore $(LOWEST)/bin/python -m pip install --quiet --upgrade pip
+	$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/lowest.txt
+	PYTHONWARNINGS=ignore $(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/lowest.txt --editable . \
+		hypothesis pytest pytest-xdist ml_dtypes scikit-image scipy h5py
 	@touch $@

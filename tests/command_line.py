@@ -10,13 +10,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import classifier_proto
 from deadlines import HANG_SECONDS
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
-from PIL import Image
-
-from onnxviz.cli import run
+from protos import classifier_proto
 
 RNG = np.random.default_rng(23)
 PHOTO = RNG.integers(0, 256, (16, 12, 3), np.uint8)
@@ -43,35 +40,6 @@ class Ran:
     @property
     def lines(self):
         return self.out.splitlines()
-
-
-@pytest.fixture
-def onnxviz(capsys, tmp_path, monkeypatch):
-    """A function that runs a command in the test's folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments):
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        return Ran(code, *capsys.readouterr())
-
-    return command
-
-
-@pytest.fixture
-def photo(tmp_path):
-    Image.fromarray(PHOTO).save(tmp_path / "photo.png")
-    return "photo.png"
-
-
-@pytest.fixture
-def photos(tmp_path):
-    """A folder of three photos: a.png, b.png, c.png."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for name, pixels in zip("abc", RNG.integers(0, 256, (3, 16, 12, 3), np.uint8), strict=True):
-        Image.fromarray(pixels).save(folder / f"{name}.png")
-    return "photos"
 
 
 def files_in(folder):
@@ -135,6 +103,36 @@ def noted(path, note, key="onnxviz.preprocessing"):
     return path
 
 
-# ---------------------------------------------------------------- filters
+# ---------------------------------------------------------------- pictures
+
+
+def mosaic_of(figure):
+    """What is seen, without the words around it: float 0…1, -1 where nothing is."""
+    return np.ma.filled(figure.axes[0].images[0].get_array(), -1)
+
+
+def shows(mosaic, wanted):
+    """Whether the picture `wanted` (h, w) lies in the mosaic to 1e-4; small ones are drawn larger, by whole pixels."""
+    height, width = wanted.shape
+    order = np.argsort(-np.abs(wanted - np.median(wanted)), axis=None)  # what differs most rules out most places
+    for factor in range(1, min(mosaic.shape[0] // height, mosaic.shape[1] // width) + 1):
+        free = mosaic[: mosaic.shape[0] - (height - 1) * factor, : mosaic.shape[1] - (width - 1) * factor]
+        first = np.unravel_index(order[0], wanted.shape)
+        there = mosaic[first[0] * factor :, first[1] * factor :][: len(free), : free.shape[1]]
+        rows, columns = np.nonzero(np.abs(there - wanted[first]) < 1e-4)
+        for place in order[1:]:
+            y, x = np.unravel_index(place, wanted.shape)
+            kept = np.abs(mosaic[rows + y * factor, columns + x * factor] - wanted[y, x]) < 1e-4
+            rows, columns = rows[kept], columns[kept]
+            if not len(rows):
+                break
+        if len(rows):
+            return True
+    return False
+
+
+def words_of(figure):
+    return " ".join(text.get_text() for text in figure.findobj(lambda one: hasattr(one, "get_text")))
+
 
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}

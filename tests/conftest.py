@@ -1,17 +1,61 @@
-"""Small models and photos for the tests; nothing here imports onnxviz or anything but its core dependencies."""
+"""Fixtures of several test files. At its top this imports nothing of onnxviz, and of others its dependencies alone."""
 
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
+import examples
+import frameworks
+import installed
 import numpy as np
 import onnx
 import processor
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from deadlines import processor_seconds
+from PIL import Image
+from protos import classifier_proto, one_conv_proto, two_inputs_proto
 
 # What asserts for several files says as much where it fails as a test does.
 pytest.register_assert_rewrite("command_line", "hostile_runs", "keras_checks", "torch_checks", "toy_framework")
 
 _IN_USE = pytest.StashKey[set[str]]()
+
+
+def pytest_configure(config):
+    """Says at once what would fail in a hundred tests, and how much the tests are to try."""
+    if reason := installed.missing():
+        raise pytest.UsageError(reason)
+    examples.thorough = "not slow" not in config.option.markexpr
+
+
+def without_frameworks(config) -> bool:
+    """Whether the tests that need a framework are left out, as `make test-quick` does."""
+    return "not framework" in config.option.markexpr
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Modules that need a framework are not even imported where none of their tests runs."""
+    if without_frameworks(config) and collection_path.suffix == ".py" and frameworks.module_needs(collection_path):
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """Marks what needs a framework."""
+    for item in items:
+        if frameworks.item_needs(item.path, item.originalname):
+            item.add_marker("framework")
+
+
+def pytest_runtest_teardown(item):
+    """A test without a framework that imported one all the same is marked wrongly."""
+    loaded = frameworks.FRAMEWORKS & set(sys.modules)
+    if without_frameworks(item.config) and loaded:
+        pytest.fail(f"imports {', '.join(sorted(loaded))} and is not marked `framework`: see tests/frameworks.py")
 
 
 def pytest_sessionfinish(session):
@@ -35,110 +79,30 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line(line)
 
 
-CLASSIFIER_NAMES = ("block1_conv1", "block1_conv2", "block2_conv1")
+# ---------------------------------------------------------------- models and photos
 
 
-def classifier_proto(size=(16, 12), batch="batch"):
-    """Three convolutions with ReLU and one max pooling, a dense layer after a global average; NCHW, 5 classes.
+@pytest.fixture(autouse=True)
+def shapes_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Shape inference without a process of its own: starting one costs half a second, and most tests open a model.
 
-    Weights are named as Keras names them; the second convolution has stride 1, the third dilation 2.
+    Gives the names of the graphs, as they are inferred. Tests marked `inference_worker` have the process: those that
+    are about it, and those whose models may crash what infers.
     """
-    rng = np.random.default_rng(7)
+    if request.node.get_closest_marker("inference_worker"):
+        return []
+    from onnxviz.shapes import Shapes
 
-    def stored(name, *shape):
-        return numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), name)
+    graphs = []
 
-    weights = [
-        stored("block1_conv1/kernel", 6, 3, 3, 3),
-        stored("block1_conv1/bias", 6),
-        stored("block1_conv2/kernel", 8, 6, 3, 3),
-        stored("block1_conv2/bias", 8),
-        stored("block2_conv1/kernel", 4, 8, 3, 3),
-        stored("dense/kernel", 4, 5),
-    ]
-    nodes = [
-        helper.make_node(
-            "Conv", ["image", "block1_conv1/kernel", "block1_conv1/bias"], ["c1"], name="n1", pads=[1] * 4
-        ),
-        helper.make_node("Relu", ["c1"], ["r1"], name="relu1"),
-        helper.make_node("Conv", ["r1", "block1_conv2/kernel", "block1_conv2/bias"], ["c2"], name="n2", pads=[1] * 4),
-        helper.make_node("Relu", ["c2"], ["r2"], name="relu2"),
-        helper.make_node("MaxPool", ["r2"], ["p1"], name="pool", kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node("Conv", ["p1", "block2_conv1/kernel"], ["c3"], name="n3", pads=[2] * 4, dilations=[2, 2]),
-        helper.make_node("Relu", ["c3"], ["r3"], name="relu3"),
-        helper.make_node("GlobalAveragePool", ["r3"], ["g"], name="gap"),
-        helper.make_node("Flatten", ["g"], ["f"], name="flat"),
-        helper.make_node("MatMul", ["f", "dense/kernel"], ["logits"], name="dense"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "classifier",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, *size])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 5])],
-        weights,
-    )
-    return helper.make_model(
-        graph,
-        opset_imports=[helper.make_opsetid("", 18)],
-        ir_version=9,
-        producer_name="tests",
-        producer_version="1.2",
-    )
-
-
-def one_conv_proto(shape, *, layout="NCHW", dtype=TensorProto.FLOAT, channels=None, name="x", filters=2):
-    """One 1x1 convolution named `conv` on an input of the given shape; a Cast and a Transpose before it if need be."""
-    channels = channels or shape[layout.index("C")]
-    rng = np.random.default_rng(3)
-    kernel = numpy_helper.from_array(rng.normal(size=(filters, channels, 1, 1)).astype(np.float32), "conv/kernel")
-    nodes, tensor = [], name
-    if dtype != TensorProto.FLOAT:
-        nodes.append(helper.make_node("Cast", [tensor], ["float"], to=TensorProto.FLOAT))
-        tensor = "float"
-    if layout == "NHWC":
-        nodes.append(helper.make_node("Transpose", [tensor], ["first"], perm=[0, 3, 1, 2]))
-        tensor = "first"
-    nodes.append(helper.make_node("Conv", [tensor, "conv/kernel"], ["y"]))
-    graph = helper.make_graph(
-        nodes,
-        "one",
-        [helper.make_tensor_value_info(name, dtype, list(shape))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [kernel],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-
-def two_inputs_proto(batch="batch"):
-    """Two convolutions, one on each input (`left`, `right`: N, 3, 4, 4), and their sum."""
-    rng = np.random.default_rng(5)
-    kernels = [
-        numpy_helper.from_array(rng.normal(size=(2, 3, 1, 1)).astype(np.float32), f"{side}_conv/kernel")
-        for side in ("left", "right")
-    ]
-    graph = helper.make_graph(
-        [
-            helper.make_node("Conv", ["left", "left_conv/kernel"], ["l"]),
-            helper.make_node("Conv", ["right", "right_conv/kernel"], ["r"]),
-            helper.make_node("Add", ["l", "r"], ["sum"]),
-        ],
-        "two",
-        [helper.make_tensor_value_info(side, TensorProto.FLOAT, [batch, 3, 4, 4]) for side in ("left", "right")],
-        [helper.make_tensor_value_info("sum", TensorProto.FLOAT, [batch, 2, 4, 4])],
-        kernels,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-
-@pytest.fixture
-def shapes_in_process(monkeypatch):
-    """Shape inference without a process of its own, for hundreds of small models that the tests made themselves."""
-    from onnxviz.shapes import Shapes  # not at the top: tests of light imports run without it
-
-    def inferred(self):
+    def inferred(self: Shapes) -> tuple[onnx.ModelProto, str]:
+        graphs.append(self._model.graph.name)
         return onnx.shape_inference.infer_shapes(self._model, data_prop=True), ""
 
-    monkeypatch.setattr(Shapes, "_inferred", property(inferred))
+    once = cached_property(inferred)  # as it is in the class: shapes are asked for many times
+    once.__set_name__(Shapes, "_inferred")
+    monkeypatch.setattr(Shapes, "_inferred", once)
+    return graphs
 
 
 @pytest.fixture
@@ -167,3 +131,157 @@ def two_inputs(tmp_path: Path) -> Path:
     path = tmp_path / "two.onnx"
     onnx.save(two_inputs_proto(), path)
     return path
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> str:
+    """The name of a photo of 16x12 in the test's folder."""
+    pixels = np.random.default_rng(23).integers(0, 256, (16, 12, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return "photo.png"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> str:
+    """The name of a folder of three photos: a.png, b.png, c.png."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, pixels in zip("abc", np.random.default_rng(24).integers(0, 256, (3, 16, 12, 3), np.uint8), strict=True):
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return "photos"
+
+
+# ---------------------------------------------------------------- commands
+
+
+@pytest.fixture
+def run_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """A function that runs a command in the test's folder and gives what it did (`command_line.Ran`)."""
+    from command_line import Ran
+
+    from onnxviz.cli import run
+
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: object) -> Ran:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        return Ran(code, *capsys.readouterr())
+
+    return command
+
+
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
+    """The figures that `maps` and `filters` save, in order; at least one."""
+    from onnxviz import album, plots
+
+    drawn, save = [], plots.save_figure
+
+    def spy(figure, path, **options):
+        drawn.append(figure)
+        return save(figure, path, **options)
+
+    monkeypatch.setattr(plots, "save_figure", spy)
+    monkeypatch.setattr(album, "save_figure", spy)
+    yield drawn
+    assert drawn, "no figure went through save_figure: does another function save them now?"
+
+
+# ---------------------------------------------------------------- what strangers made
+
+
+@pytest.fixture
+def deadline() -> Iterator[None]:
+    """No test hangs: what should take milliseconds gets seconds, of each of two threads."""
+    with processor_seconds(40):
+        yield
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    folder = tmp_path / "room"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def small_photo(tmp_path: Path) -> Path:
+    """A photo of 8x8 beside the current folder of `room`."""
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.fixture
+def no_inference(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Shapes are not inferred: starting the worker costs half a second. No process may be started in its place.
+
+    Gives the names of the graphs that would have been.
+    """
+    from onnxviz.shapes import Inference
+
+    graphs = []
+
+    def given_back(inference: Inference, model: onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+        graphs.append(model.graph.name)
+        return model, ""
+
+    def started(inference: Inference) -> None:
+        raise AssertionError("a worker was started all the same")
+
+    monkeypatch.setattr(Inference, "infer", given_back)
+    monkeypatch.setattr(Inference, "_started", started)
+    return graphs
+
+
+# ---------------------------------------------------------------- conversions
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """Makes the toy converter the only one; gives a function that makes it harmful. `asked` is what was looked up."""
+    from toy_framework import ToyConverter, convert_room
+
+    converter = ToyConverter()
+
+    def harm(what: str) -> ToyConverter:
+        converter.harm = what
+        return converter
+
+    harm.asked = []
+    monkeypatch.setattr(convert_room, "converters", lambda: harm.asked.append("converters") or [converter])
+    monkeypatch.setattr(convert_room, "_loaded", lambda: harm.asked.append("_loaded") or iter(()))
+    return harm
+
+
+@pytest.fixture
+def scratch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder that temporary files are made in."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def keras_models():
+    """The module models/keras_models.py."""
+    # GPUs are not hidden here: CUDA_VISIBLE_DEVICES would hide them from onnxruntime in the same process too.
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    pytest.importorskip("keras")
+    from factories import importable
+
+    return importable("models.keras_models")
+
+
+@pytest.fixture(scope="session")
+def torch_models():
+    """The module models/torch_models.py."""
+    pytest.importorskip("torch")
+    from factories import importable
+
+    return importable("models.torch_models")

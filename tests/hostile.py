@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import pytest
-from deadlines import processor_seconds
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 FLOAT = TensorProto.FLOAT
@@ -202,19 +200,3 @@ def png(width: int, height: int, rows: bytes, *, depth: int = 8, colour: int = 2
 
 # What must not reach a terminal: control and bidirectional characters.
 UNSAFE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-@pytest.fixture(autouse=True)
-def deadline() -> Iterator[None]:
-    """No test hangs: what should take milliseconds gets seconds, of each of two threads."""
-    with processor_seconds(40):
-        yield
-
-
-@pytest.fixture(autouse=True)
-def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
-    folder = tmp_path / "room"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder

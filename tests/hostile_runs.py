@@ -1,6 +1,5 @@
 """Commands on what strangers made: each works, or is refused in one line and leaves nothing behind."""
 
-# ruff: noqa: F401 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import os
@@ -14,35 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import pytest
 from deadlines import HANG_SECONDS, allowed
-from hostile import UNSAFE, deadline, info, model, node, room, weight
-from PIL import Image
+from hostile import UNSAFE, info, model, node, weight
 
 from onnxviz.cli import run
-from onnxviz.shapes import Inference
 
 LONGEST_LINE = 1200
-
-
-@pytest.fixture
-def no_inference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shapes are not inferred: starting the worker costs half a second. No process may be started in its place."""
-
-    def started(inference: Inference) -> subprocess.Popen[bytes]:
-        raise AssertionError("a worker was started all the same")
-
-    monkeypatch.setattr(Inference, "infer", lambda inference, model: (model, ""))
-    monkeypatch.setattr(Inference, "_started", started)
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "photo.png"
-    Image.fromarray(np.random.default_rng(1).integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
-    return path
 
 
 def there(folder: Path) -> dict[str, bytes]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from test_model_factories import importable
 
 import onnxviz
 
@@ -31,11 +30,6 @@ DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 # Activations that a tap follows; the others are applied here to the convolution's own output.
 FOLLOWED = {"relu", "relu6", "sigmoid", "tanh", "leaky_relu", "silu", "gelu", "elu"}
-
-
-@pytest.fixture(scope="module")
-def models():
-    return importable("models.keras_models")
 
 
 def outputs_of(model, inputs):
@@ -177,3 +171,19 @@ def check_model(model, tmp_path, *, shape=None, maps=True, tolerance=1e-4, **opt
     if maps and convolutions:
         check_maps(done.model, model, convolutions, [x])
     return done
+
+
+CHANNELS_FIRST = {"data_format": "channels_first"}
+
+
+def channels_first():
+    """A network of the kinds of layers that TensorFlow can run channels first with oneDNN's kernels only."""
+    image = keras.Input((3, 16, 20))
+    x = layers.Conv2D(4, 3, strides=2, padding="same", name="c", **CHANNELS_FIRST)(image)
+    x = layers.BatchNormalization(axis=1)(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="softmax", name="soft", **CHANNELS_FIRST)(x)
+    x = layers.MaxPooling2D(**CHANNELS_FIRST)(x)
+    x = layers.DepthwiseConv2D(3, padding="same", name="d", **CHANNELS_FIRST)(x)
+    x = layers.Conv2DTranspose(5, 3, strides=2, padding="same", name="t", **CHANNELS_FIRST)(x)
+    x = layers.AveragePooling2D(2, **CHANNELS_FIRST)(x)
+    return randomised(keras.Model(image, x, name="m"))

@@ -51,3 +51,14 @@ def angle(one: np.ndarray, other: np.ndarray) -> float:
     """1 − cosine between two gradients."""
     one, other = one.astype(np.float64).ravel(), other.astype(np.float64).ravel()
     return float(1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other))
+
+
+def neighbour_correlation(filters: np.ndarray) -> np.ndarray:
+    """Correlation of each weight with the one to its right and the one below, one number a filter (O,).
+
+    1 for a smooth filter, about 0 for noise; the mean over the whole filter is removed from every weight first.
+    """
+    centred = filters - filters.mean((1, 2, 3), keepdims=True)
+    right = (centred[..., :, 1:] * centred[..., :, :-1]).mean((1, 2, 3))
+    below = (centred[..., 1:, :] * centred[..., :-1, :]).mean((1, 2, 3))
+    return (right + below) / 2 / centred.var((1, 2, 3))

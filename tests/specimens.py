@@ -12,19 +12,22 @@ from onnx import helper, numpy_helper
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 
 
-def vgg16() -> onnx.ModelProto:
-    """VGG16 (Simonyan & Zisserman 2014, configuration D) with random weights, named and laid out as Keras does.
+def vgg16(*, zeros: bool = False) -> onnx.ModelProto:
+    """VGG16 (Simonyan & Zisserman 2014, configuration D), named and laid out as Keras does.
 
-    138,357,544 parameters, NHWC input of 224x224x3, 1,000 classes.
+    138,357,544 parameters, NHWC input of 224x224x3, 1,000 classes. Weights are drawn, which takes seconds, or zeros.
     """
     rng = np.random.default_rng(0)
     nodes = [helper.make_node("Transpose", ["image"], ["nchw"], name="nchw", perm=[0, 3, 1, 2])]
     weights: list[onnx.TensorProto] = []
 
     def weight(name: str, shape: tuple[int, ...], fan_in: int) -> None:
-        kernel = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / fan_in))
         outputs = shape[0] if len(shape) == 4 else shape[1]
-        bias = rng.uniform(-0.1, 0.1, outputs).astype(np.float32)
+        if zeros:
+            kernel, bias = np.zeros(shape, np.float32), np.zeros(outputs, np.float32)
+        else:
+            kernel = rng.standard_normal(shape, dtype=np.float32) * np.float32(np.sqrt(2 / fan_in))
+            bias = rng.uniform(-0.1, 0.1, outputs).astype(np.float32)
         weights.append(numpy_helper.from_array(kernel, f"{name}/kernel"))
         weights.append(numpy_helper.from_array(bias, f"{name}/bias"))
 

@@ -1,6 +1,5 @@
 """The command line as a whole: help, usage, processes; and what a script can rely on (contract.md)."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import json
 import os
 import re
@@ -10,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import error_of, files_in, onnxviz, photo, photos, program
+from command_line import error_of, files_in, program
 
 from onnxviz import __version__, cli
 
@@ -19,26 +18,51 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_the_commands_of_this_release():
-    assert set(COMMANDS) >= {"layers", "filters", "maps", "annotate"}
+    assert sorted(COMMANDS) == ["annotate", "convert", "explain", "filters", "layers", "maps", "maximize"]
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_of_every_command_has_an_example(onnxviz, name, flag):
-    ran = onnxviz(name, flag)
+def test_help_of_every_command_has_an_example(run_command, name, flag):
+    ran = run_command(name, flag)
     assert ran.code == 0
     assert re.search(rf"Example: onnxviz {name} \S+\.(onnx|keras)", ran.out)
     assert ran.err == ""
 
 
+# What each example writes, and what its JSON says of it: that it did what it shows, not only that it parsed.
+EXAMPLES = {
+    "layers": (set(), lambda told: told["layers"][0]["weight"]["shape"] == [3, 3, 3, 6]),
+    "filters": ({"filters.png"}, lambda told: told["filters"] == [{"layer": "block1_conv1", "file": "filters.png"}]),
+    "maps": (
+        {"maps/manifest.json", "maps/001-block1_conv2.png", "maps/002-block2_conv1.png"},
+        lambda told: told["layers"] == ["block1_conv2", "block2_conv1"],
+    ),
+    "explain": (
+        {"cat.png"},
+        lambda told: [(one["input"], one["method"]) for one in told["explanations"]] == [("cat.jpg", "grad-cam")],
+    ),
+    "maximize": (
+        {"looks-for/manifest.json", "looks-for/sheet.png"},
+        lambda told: len(told["pictures"]) == 4 and {one["layer"] for one in told["pictures"]} == {"block1_conv2"},
+    ),
+    "annotate": ({"annotated.onnx"}, lambda told: told["preprocessing"]["name"] == "torch"),
+}
+
+
 # What converts needs a framework: its example is run in test_cli_convert.py.
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"convert"}))
-def test_the_example_in_the_help_is_one_that_parses(onnxviz, classifier, photo, name):
-    text = " ".join(onnxviz(name, "--help").out.split())
+@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"convert"}))
+def test_the_example_in_the_help_does_what_it_shows(run_command, classifier, photo, tmp_path, name):
+    text = " ".join(run_command(name, "--help").out.split())
     example = re.search(rf"Example: onnxviz ({name} .*)", text)[1].strip(" │╰─╯").split()
     shutil.copy(classifier, "model.onnx")
     shutil.copy(photo, "cat.jpg")
-    assert onnxviz(*example).code == 0
+    before = {*files_in(tmp_path)}
+    ran = run_command(*example, "--json")
+    assert ran.code == 0, ran
+    written, said = EXAMPLES[name]
+    assert {*files_in(tmp_path)} - before >= written
+    assert said(ran.document), ran
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -49,24 +73,19 @@ def test_every_option_is_explained(name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_readme_shows_every_command(name):
-    assert f"onnxviz {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_speaks_json_and_can_be_quiet(name):
     command = __import__("typer").main.get_command(cli.app).commands[name]
     options = {flag for parameter in command.params for flag in parameter.opts}
     assert {"--json", "--quiet", "-q"} <= options
 
 
-def test_no_command_shows_the_help(onnxviz):
-    ran = onnxviz()
+def test_no_command_shows_the_help(run_command):
+    ran = run_command()
     assert all(name in ran.out + ran.err for name in COMMANDS)
 
 
-def test_version(onnxviz):
-    assert onnxviz("--version").out == f"onnxviz {__version__}\n"
+def test_version(run_command):
+    assert run_command("--version").out == f"onnxviz {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -88,8 +107,8 @@ def test_version(onnxviz):
         (["annotate", "m.onnx", "--preprocess", "unit"], "--output"),
     ],
 )
-def test_wrong_usage_is_one_line_and_code_2(onnxviz, arguments, said):
-    assert said in error_of(onnxviz(*arguments))
+def test_wrong_usage_is_one_line_and_code_2(run_command, arguments, said):
+    assert said in error_of(run_command(*arguments))
 
 
 def test_the_console_script(classifier, photo, tmp_path):
@@ -125,27 +144,27 @@ def test_a_reader_that_leaves_is_no_error(classifier, tmp_path):
     assert done.returncode == 0
 
 
-def test_a_bug_keeps_its_traceback(monkeypatch, onnxviz, classifier):
+def test_a_bug_keeps_its_traceback(monkeypatch, run_command, classifier):
     def broken(*arguments):
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr("onnxviz.model.load", broken)
     with pytest.raises(RuntimeError, match="a bug of ours"):
-        onnxviz("layers", classifier)
+        run_command("layers", classifier)
 
 
-def test_an_interrupt_is_code_130(monkeypatch, onnxviz, classifier):
+def test_an_interrupt_is_code_130(monkeypatch, run_command, classifier):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("onnxviz.model.load", interrupted)
-    ran = onnxviz("layers", classifier)
+    ran = run_command("layers", classifier)
     assert ran.code == 130
     assert ran.out == ""
     assert "interrupted" in ran.err
 
 
-def test_every_file_written_is_listed(onnxviz, classifier, photo, tmp_path):
+def test_every_file_written_is_listed(run_command, classifier, photo, tmp_path):
     for number, arguments in enumerate([
         ("filters", classifier, "all", "--save", "a/w.npz", "-o", "a"),
         ("maps", classifier, photo, "--save", "b/m.npz", "-o", "b"),
@@ -153,7 +172,7 @@ def test_every_file_written_is_listed(onnxviz, classifier, photo, tmp_path):
     ]):  # fmt: skip
         folder = "abc"[number]
         (tmp_path / folder).mkdir()
-        ran = onnxviz(*arguments, "--json")
+        ran = run_command(*arguments, "--json")
         assert ran.code == 0
         assert sorted(ran.document["files"]) == [f"{folder}/{file}" for file in files_in(tmp_path / folder)]
 
@@ -164,8 +183,8 @@ def test_every_file_written_is_listed(onnxviz, classifier, photo, tmp_path):
 @pytest.mark.parametrize(
     "content", [None, b"", b"hello", b"<html></html>", b"version https://git-lfs.github.com/spec/v1\n"]
 )
-def test_what_is_no_model_is_one_line(onnxviz, tmp_path, photo, command, content):
+def test_what_is_no_model_is_one_line(run_command, tmp_path, photo, command, content):
     if content is not None:
         (tmp_path / "m.onnx").write_bytes(content)
-    assert "m.onnx" in error_of(onnxviz(command[0], "m.onnx", *command[1:]))
+    assert "m.onnx" in error_of(run_command(command[0], "m.onnx", *command[1:]))
     assert files_in(tmp_path) == (["m.onnx"] if content is not None else []) + ["photo.png"]

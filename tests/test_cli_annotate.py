@@ -1,6 +1,5 @@
 """`onnxviz annotate`: the note, and everything else as it was."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import json
 import shutil
 
@@ -8,8 +7,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from command_line import PHOTO, RNG, error_of, files_in, holds, noted, onnxviz, photo, truth
-from conftest import classifier_proto
+from command_line import PHOTO, RNG, error_of, files_in, holds, noted, truth
+from protos import classifier_proto
 
 
 def outputs(path, array):
@@ -17,13 +16,13 @@ def outputs(path, array):
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_annotate_keeps_everything_else(onnxviz, classifier, tmp_path, in_place):
+def test_annotate_keeps_everything_else(run_command, classifier, tmp_path, in_place):
     before = onnx.load(classifier)
     content = classifier.read_bytes()
     array = RNG.random((2, 3, 16, 12), np.float32)
     expected = outputs(classifier, array)
     target = classifier if in_place else tmp_path / "new.onnx"
-    ran = onnxviz("annotate", classifier, "--preprocess", "torch", "-o", target)
+    ran = run_command("annotate", classifier, "--preprocess", "torch", "-o", target)
     assert (ran.code, ran.err) == (0, "")
     assert ran.lines == [str(target)]
     if not in_place:
@@ -39,10 +38,10 @@ def test_annotate_keeps_everything_else(onnxviz, classifier, tmp_path, in_place)
     assert files_in(tmp_path) == (["classifier.onnx"] if in_place else ["classifier.onnx", "new.onnx"])
 
 
-def test_annotate_replaces_its_own_note_and_keeps_others(onnxviz, tmp_path):
+def test_annotate_replaces_its_own_note_and_keeps_others(run_command, tmp_path):
     path = noted(tmp_path / "m.onnx", "kept", key="author")
     for name in ("torch", "caffe"):
-        assert onnxviz("annotate", path, "--preprocess", name, "-o", path).code == 0
+        assert run_command("annotate", path, "--preprocess", name, "-o", path).code == 0
     note = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     assert set(note) == {"author", "onnxviz.preprocessing"}
     assert note["author"] == "kept"
@@ -50,12 +49,12 @@ def test_annotate_replaces_its_own_note_and_keeps_others(onnxviz, tmp_path):
     assert len(onnx.load(path).metadata_props) == 2
 
 
-def test_what_annotate_wrote_is_what_maps_uses(onnxviz, classifier, photo, tmp_path):
-    written = onnxviz("annotate", classifier, "--preprocess", "scale=0.5,mean=1:2:3", "-o", "a.onnx", "--json")
+def test_what_annotate_wrote_is_what_maps_uses(run_command, classifier, photo, tmp_path):
+    written = run_command("annotate", classifier, "--preprocess", "scale=0.5,mean=1:2:3", "-o", "a.onnx", "--json")
     assert written.document["preprocessing"]["scale"] == 0.5
     assert written.document["files"] == ["a.onnx"]
-    assert onnxviz("layers", "a.onnx", "--json").document["preprocessing"] == written.document["preprocessing"]
-    ran = onnxviz("maps", "a.onnx", photo, "--layers", "0", "--save", "m.npz", "--json")
+    assert run_command("layers", "a.onnx", "--json").document["preprocessing"] == written.document["preprocessing"]
+    ran = run_command("maps", "a.onnx", photo, "--layers", "0", "--save", "m.npz", "--json")
     assert (ran.code, ran.err) == (0, "")  # nothing was assumed
     holds(ran.document["preprocessing"], {"name": "custom", "assumed": False, "mean": [1, 2, 3]})
     (expected,) = truth((PHOTO * 0.5 - np.array([1, 2, 3])).transpose(2, 0, 1)[None], ["r1"])
@@ -63,14 +62,14 @@ def test_what_annotate_wrote_is_what_maps_uses(onnxviz, classifier, photo, tmp_p
         np.testing.assert_allclose(archive["block1_conv1"], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_annotate_takes_external_data_along(onnxviz, tmp_path):
+def test_annotate_takes_external_data_along(run_command, tmp_path):
     proto = classifier_proto()
     (tmp_path / "in").mkdir()
     onnx.save(proto, tmp_path / "in" / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     (tmp_path / "out").mkdir()
     array = RNG.random((1, 3, 16, 12), np.float32)
     expected = outputs(tmp_path / "in" / "m.onnx", array)
-    assert onnxviz("annotate", "in/m.onnx", "--preprocess", "unit", "-o", "out/m.onnx").code == 0
+    assert run_command("annotate", "in/m.onnx", "--preprocess", "unit", "-o", "out/m.onnx").code == 0
     shutil.rmtree(tmp_path / "in")
     assert outputs(tmp_path / "out" / "m.onnx", array).tobytes() == expected.tobytes()
 
@@ -84,8 +83,8 @@ def test_annotate_takes_external_data_along(onnxviz, tmp_path):
         (["--preprocess", "unit", "-o", "."], "folder"),
     ],
 )
-def test_errors_of_annotate_write_nothing(onnxviz, classifier, tmp_path, options, said):
+def test_errors_of_annotate_write_nothing(run_command, classifier, tmp_path, options, said):
     content = classifier.read_bytes()
-    assert said in error_of(onnxviz("annotate", classifier, *options))
+    assert said in error_of(run_command("annotate", classifier, *options))
     assert files_in(tmp_path) == ["classifier.onnx"]
     assert classifier.read_bytes() == content

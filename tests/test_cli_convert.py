@@ -1,6 +1,5 @@
 """`onnxviz convert` as a person and a script meet it: stdout, stderr, exit codes, files; mostly of a toy framework."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import importlib
 import importlib.metadata
 import json
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from command_line import Ran, error_of, files_in, onnxviz, program
+from command_line import error_of, files_in, program
 from deadlines import HANG_SECONDS
 from PIL import Image
 from toy_framework import MODULE, ToyConverter
@@ -52,8 +51,8 @@ def toy(monkeypatch, tmp_path):
 # ---------------------------------------------------------------- what it prints
 
 
-def test_stdout_is_the_path_and_stderr_the_story(onnxviz, toy):
-    ran = onnxviz("convert", "toys:factory", "-o", "m.onnx")
+def test_stdout_is_the_path_and_stderr_the_story(run_command, toy):
+    ran = run_command("convert", "toys:factory", "-o", "m.onnx")
     assert ran.code == 0
     assert ran.lines == ["m.onnx"]
     for word in (
@@ -72,8 +71,8 @@ def test_stdout_is_the_path_and_stderr_the_story(onnxviz, toy):
     assert len(onnx.load("m.onnx").graph.node) == 6
 
 
-def test_one_document_and_nothing_else(onnxviz, toy):
-    ran = onnxviz("convert", "toys:factory", "-o", "m.onnx", "--json")
+def test_one_document_and_nothing_else(run_command, toy):
+    ran = run_command("convert", "toys:factory", "-o", "m.onnx", "--json")
     assert ran.code == 0
     found = ran.document
     assert set(found) == KEYS
@@ -83,36 +82,39 @@ def test_one_document_and_nothing_else(onnxviz, toy):
     assert found["verification"]["filters_identical"] is True
 
 
-def test_quiet(onnxviz, toy):
-    ran = onnxviz("convert", "toys:instance", "-o", "m.onnx", "-q")
+def test_quiet(run_command, toy):
+    ran = run_command("convert", "toys:instance", "-o", "m.onnx", "-q")
     assert (ran.code, ran.lines) == (0, ["m.onnx"])
     assert ran.err == "on import\n"  # the user's own
     sys.modules.pop("toys")
-    assert onnxviz("convert", "toys:instance", "-o", "m.onnx", "-q", "--json").document["notes"] == [
+    assert run_command("convert", "toys:instance", "-o", "m.onnx", "-q", "--json").document["notes"] == [
         "a note of the toy's"
     ]
 
 
-def test_unverified(onnxviz, toy):
+def test_unverified(run_command, toy):
     toy.harm = "activation"
     Path("m.toy").touch()
-    assert "first at 'body/second'" in error_of(onnxviz("convert", "m.toy", "-o", "m.onnx"))
+    assert "first at 'body/second'" in error_of(run_command("convert", "m.toy", "-o", "m.onnx"))
     assert files_in(".") == ["m.toy", "toys.py"]
-    ran = onnxviz("convert", "toys:instance", "-o", "m.onnx", "--no-verify")
+    ran = run_command("convert", "toys:instance", "-o", "m.onnx", "--no-verify")
     assert ran.code == 0
     assert "no (--no-verify)" in ran.err
-    assert onnxviz("convert", "toys:instance", "-o", "m.onnx", "--no-verify", "--json").document["verification"] is None
+    assert (
+        run_command("convert", "toys:instance", "-o", "m.onnx", "--no-verify", "--json").document["verification"]
+        is None
+    )
 
 
-def test_preprocessing_is_kept_and_used(onnxviz, toy, tmp_path):
-    found = onnxviz("convert", "toys:instance", "-o", "m.onnx", "--preprocess", "caffe", "--json").document
+def test_preprocessing_is_kept_and_used(run_command, toy, tmp_path):
+    found = run_command("convert", "toys:instance", "-o", "m.onnx", "--preprocess", "caffe", "--json").document
     assert found["preprocessing"] == Preprocessing.parse("caffe").as_dict()
-    assert onnxviz("layers", "m.onnx", "--json").document["preprocessing"]["name"] == "caffe"
+    assert run_command("layers", "m.onnx", "--json").document["preprocessing"]["name"] == "caffe"
     Image.fromarray(np.full((7, 9, 3), 90, np.uint8)).save(tmp_path / "photo.png")
-    ran = onnxviz("maps", "m.onnx", "photo.png", "--save", "maps.npz", "-o", "maps")
+    ran = run_command("maps", "m.onnx", "photo.png", "--save", "maps.npz", "-o", "maps")
     assert ran.code == 0
     assert "assumed" not in ran.err
-    assert onnxviz("filters", "m.onnx", "body/first", "-o", "f.png").lines == ["f.png"]
+    assert run_command("filters", "m.onnx", "body/first", "-o", "f.png").lines == ["f.png"]
     with np.load("maps.npz") as maps:
         assert maps["body/first"].shape == (1, 4, 5, 7)
 
@@ -136,39 +138,39 @@ def test_preprocessing_is_kept_and_used(onnxviz, toy, tmp_path):
         (["toys:factory", "-o", "m.onnx", "--allow-code"], "No such option: --allow-code"),
     ],
 )
-def test_errors_are_one_line_and_exit_code_2(onnxviz, toy, arguments, message):
-    ran = onnxviz("convert", *arguments)
+def test_errors_are_one_line_and_exit_code_2(run_command, toy, arguments, message):
+    ran = run_command("convert", *arguments)
     ran.err = ran.err.replace("on import\n", "").replace("a print of mine\n", "")
     assert message in error_of(ran)
     assert not Path("m.onnx").exists()
 
 
-def test_code_that_a_file_brings_has_exit_code_3(onnxviz, toy):
+def test_code_that_a_file_brings_has_exit_code_3(run_command, toy):
     toy.harm = "code"
     Path("m.toy").touch()
-    ran = onnxviz("convert", "m.toy", "-o", "m.onnx")
+    ran = run_command("convert", "m.toy", "-o", "m.onnx")
     assert (ran.code, ran.out) == (3, "")
     assert ran.err == "error: the toy would run code: add --allow-code-execution\n"
     assert toy.asked["allow"] is False
-    onnxviz("convert", "m.toy", "-o", "m.onnx", "--allow-code-execution")
+    run_command("convert", "m.toy", "-o", "m.onnx", "--allow-code-execution")
     assert toy.asked["allow"] is True
 
 
-def test_options_reach_the_converter(onnxviz, toy):
-    onnxviz(
+def test_options_reach_the_converter(run_command, toy):
+    run_command(
         "convert", "toys:instance", "-o", "m.onnx", "--weights", "w.h5", "--input-shape", "1x3x7x9", "--opset", "15"
     )
     assert toy.asked == {"weights": Path("w.h5"), "input_shapes": {"": (1, 3, 7, 9)}, "allow": False}
     assert onnx.load("m.onnx").opset_import[0].version == 15
 
 
-def test_a_bug_keeps_its_traceback(onnxviz, toy, monkeypatch):
+def test_a_bug_keeps_its_traceback(run_command, toy, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr(convert_room, "fold", broken)
     with pytest.raises(RuntimeError, match="a bug of ours"):
-        onnxviz("convert", "toys:instance", "-o", "m.onnx")
+        run_command("convert", "toys:instance", "-o", "m.onnx")
 
 
 # ---------------------------------------------------------------- processes, with a converter that is installed

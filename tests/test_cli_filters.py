@@ -1,26 +1,28 @@
 """`onnxviz filters`: what is drawn, what is saved, what is refused."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import hashlib
 import json
 
 import numpy as np
 import onnx
 import pytest
-from command_line import MAGIC, error_of, files_in, onnxviz
-from conftest import CLASSIFIER_NAMES
+from command_line import MAGIC, error_of, files_in, mosaic_of, shows, words_of
 from onnx import numpy_helper
+from protos import CLASSIFIER_NAMES
+
+import onnxviz
+from onnxviz import plots
 
 
-def test_filters_default(onnxviz, classifier, tmp_path):
-    ran = onnxviz("filters", classifier)
+def test_filters_default(run_command, classifier, tmp_path):
+    ran = run_command("filters", classifier)
     assert (ran.code, ran.err) == (0, "")
     assert files_in(tmp_path / "filters") == ["000-block1_conv1.png"]
     assert ran.lines == ["filters/000-block1_conv1.png"]
 
 
-def test_filters_of_several_layers(onnxviz, classifier, tmp_path):
-    ran = onnxviz("filters", classifier, "block1_*", "2", "-o", "out/deep", "--json")
+def test_filters_of_several_layers(run_command, classifier, tmp_path):
+    ran = run_command("filters", classifier, "block1_*", "2", "-o", "out/deep", "--json")
     assert (ran.code, ran.err) == (0, "")
     names = [f"{index:03d}-{name}.png" for index, name in enumerate(CLASSIFIER_NAMES)]
     assert files_in(tmp_path / "out" / "deep") == names
@@ -32,26 +34,26 @@ def test_filters_of_several_layers(onnxviz, classifier, tmp_path):
 
 
 @pytest.mark.parametrize("kind", MAGIC)
-def test_a_file_or_a_folder(onnxviz, classifier, tmp_path, kind):
-    assert onnxviz("filters", classifier, "-o", f"one.{kind}").lines == [f"one.{kind}"]
+def test_a_file_or_a_folder(run_command, classifier, tmp_path, kind):
+    assert run_command("filters", classifier, "-o", f"one.{kind}").lines == [f"one.{kind}"]
     assert (tmp_path / f"one.{kind}").read_bytes().startswith(MAGIC[kind])
-    assert onnxviz("filters", classifier, "-o", "folder", "--format", kind).code == 0
+    assert run_command("filters", classifier, "-o", "folder", "--format", kind).code == 0
     assert files_in(tmp_path / "folder") == [f"000-block1_conv1.{kind}"]
     assert (tmp_path / "folder" / f"000-block1_conv1.{kind}").read_bytes().startswith(MAGIC[kind])
 
 
-def test_two_layers_do_not_fit_one_file(onnxviz, classifier, tmp_path):
-    assert "2 layers" in error_of(onnxviz("filters", classifier, "0-1", "-o", "one.png"))
+def test_two_layers_do_not_fit_one_file(run_command, classifier, tmp_path):
+    assert "2 layers" in error_of(run_command("filters", classifier, "0-1", "-o", "one.png"))
     assert files_in(tmp_path) == ["classifier.onnx"]
 
 
-def test_a_suffix_that_is_no_picture(onnxviz, classifier, tmp_path):
-    assert ".svg" in error_of(onnxviz("filters", classifier, "-o", "one.jpg"))
+def test_a_suffix_that_is_no_picture(run_command, classifier, tmp_path):
+    assert ".svg" in error_of(run_command("filters", classifier, "-o", "one.jpg"))
     assert files_in(tmp_path) == ["classifier.onnx"]
 
 
-def test_filters_are_saved_bit_for_bit(onnxviz, classifier, tmp_path):
-    ran = onnxviz("filters", classifier, "all", "--save", "weights.npz", "--json")
+def test_filters_are_saved_bit_for_bit(run_command, classifier, tmp_path):
+    ran = run_command("filters", classifier, "all", "--save", "weights.npz", "--json")
     assert ran.code == 0
     assert ran.document["files"] == ["weights.npz", "weights.npz.manifest.json"]
     assert files_in(tmp_path) == ["classifier.onnx", "weights.npz", "weights.npz.manifest.json"]  # no pictures unasked
@@ -66,29 +68,47 @@ def test_filters_are_saved_bit_for_bit(onnxviz, classifier, tmp_path):
     assert manifest["layers"]["block2_conv1"]["shape"] == [4, 8, 3, 3]
 
 
-def test_save_and_draw_together(onnxviz, classifier, tmp_path):
-    ran = onnxviz("filters", classifier, "--save", "w.npz", "-o", "f.svg")
+def test_save_and_draw_together(run_command, classifier, tmp_path):
+    ran = run_command("filters", classifier, "--save", "w.npz", "-o", "f.svg")
     assert set(ran.lines) >= {"w.npz", "f.svg"}
     assert {"f.svg", "w.npz", "w.npz.manifest.json"} <= set(files_in(tmp_path))
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "arguments"),
     [
-        ["--first", "2"],
-        ["--filters", "0,3,5"],
-        ["--filters", "1-4", "--channels", "0-1"],
-        ["--style", "grid"],
-        ["--style", "rgb"],
-        ["--scale", "filter"],
-        ["--scale", "symmetric", "--cmap", "coolwarm"],
-        ["--layout", "keras"],
+        ([], {}),
+        (["--first", "2"], {"first": 2}),
+        (["--filters", "0,3,5"], {"filters": [0, 3, 5]}),
+        (["--filters", "1-4", "--channels", "0-1"], {"filters": [1, 2, 3, 4], "channels": [0, 1]}),
+        (["--style", "grid"], {"style": "grid"}),
+        (["--style", "rgb"], {"style": "rgb"}),
+        (["--scale", "filter"], {"scale": "filter"}),
+        (["--scale", "symmetric", "--cmap", "coolwarm"], {"scale": "symmetric", "cmap": "coolwarm"}),
+        (["--layout", "keras"], {"layout": "keras"}),
     ],
 )
-def test_options_of_filters_draw(onnxviz, classifier, tmp_path, options):
-    assert onnxviz("filters", classifier, "-o", "plain.png").code == 0
-    assert onnxviz("filters", classifier, "-o", "chosen.png", *options).code == 0
-    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "chosen.png").read_bytes()
+def test_options_of_filters_draw(run_command, classifier, figures, options, arguments):
+    """What the option draws is what plot_filters draws with that argument, to the pixel and the word."""
+    assert run_command("filters", classifier, "-o", "chosen.png", *options).code == 0
+    (chosen,) = figures
+    wanted = plots.plot_filters(onnxviz.load(classifier).layers[0], **arguments)
+    np.testing.assert_array_equal(mosaic_of(chosen), mosaic_of(wanted))
+    assert chosen.axes[0].images[0].get_cmap().name == wanted.axes[0].images[0].get_cmap().name
+    assert words_of(chosen) == words_of(wanted)
+    plain = plots.plot_filters(onnxviz.load(classifier).layers[0])
+    same = mosaic_of(plain).shape == mosaic_of(chosen).shape and np.array_equal(mosaic_of(plain), mosaic_of(chosen))
+    assert not options or not same or words_of(plain) != words_of(chosen)
+
+
+def test_filters_that_are_drawn_are_the_weights(run_command, classifier, figures):
+    """Each filter on its own range, read back out of the picture."""
+    chosen = ["--filters", "4", "--channels", "2", "--scale", "filter"]
+    assert run_command("filters", classifier, *chosen, "-o", "f.png").code == 0
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(classifier).graph.initializer}
+    kernel = stored[f"{CLASSIFIER_NAMES[0]}/kernel"][4]
+    wanted = (kernel[2] - kernel.min()) / np.ptp(kernel)
+    assert shows(mosaic_of(figures[0]), wanted)
 
 
 @pytest.mark.parametrize(
@@ -107,18 +127,16 @@ def test_options_of_filters_draw(onnxviz, classifier, tmp_path, options):
         (["-o", "nowhere/f.png"], "nowhere"),
     ],
 )
-def test_errors_of_filters_write_nothing(onnxviz, classifier, tmp_path, options, said):
-    assert said in error_of(onnxviz("filters", classifier, *options))
+def test_errors_of_filters_write_nothing(run_command, classifier, tmp_path, options, said):
+    assert said in error_of(run_command("filters", classifier, *options))
     assert files_in(tmp_path) == ["classifier.onnx"]
 
 
-def test_bgr_filters_are_drawn_in_true_colours(onnxviz, classifier, monkeypatch):
-    onnxviz("annotate", classifier, "--preprocess", "caffe", "-o", "bgr.onnx")
+def test_bgr_filters_are_drawn_in_true_colours(run_command, classifier, monkeypatch):
+    run_command("annotate", classifier, "--preprocess", "caffe", "-o", "bgr.onnx")
     seen = []
-    import onnxviz.plots as plots
-
     original = plots.plot_filters
     monkeypatch.setattr(plots, "plot_filters", lambda layer, **o: seen.append(o["channels"]) or original(layer, **o))
     for model in ("bgr.onnx", classifier):
-        assert onnxviz("filters", model, "--style", "rgb", "-o", "f.png").code == 0
+        assert run_command("filters", model, "--style", "rgb", "-o", "f.png").code == 0
     assert seen == [[2, 1, 0], None]

@@ -1,15 +1,14 @@
 """`onnxviz layers`: the table for people and the document for scripts."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import json
 import re
 
 import onnx
 import pytest
-from command_line import PHOTO, error_of, holds, noted, onnxviz
-from conftest import CLASSIFIER_NAMES, classifier_proto
+from command_line import PHOTO, error_of, holds, noted
 from onnx import TensorProto, helper
 from PIL import Image
+from protos import CLASSIFIER_NAMES, classifier_proto
 
 CONV = {"strides": [1, 1], "group": 1, "scope": "", "op": "Conv", "auto_pad": "NOTSET", "folded_batch_norm": None}
 EXPECTED_LAYERS = [
@@ -55,8 +54,8 @@ EXPECTED_LAYERS = [
 ]
 
 
-def test_layers_as_json(onnxviz, classifier):
-    ran = onnxviz("layers", classifier, "--json")
+def test_layers_as_json(run_command, classifier):
+    ran = run_command("layers", classifier, "--json")
     assert (ran.code, ran.err) == (0, "")
     document = ran.document
     holds(
@@ -78,14 +77,14 @@ def test_layers_as_json(onnxviz, classifier):
         holds(found, expected)
 
 
-def test_layers_in_keras_order(onnxviz, classifier):
-    rows = onnxviz("layers", classifier, "--json", "--layout", "keras").document["layers"]
+def test_layers_in_keras_order(run_command, classifier):
+    rows = run_command("layers", classifier, "--json", "--layout", "keras").document["layers"]
     assert [row["weight"]["shape"] for row in rows] == [[3, 3, 3, 6], [3, 3, 6, 8], [3, 3, 8, 4]]
     assert [row["output_shape"] for row in rows] == [["batch", 16, 12, 6], ["batch", 16, 12, 8], ["batch", 8, 6, 4]]
 
 
-def test_all_layers(onnxviz, classifier):
-    rows = onnxviz("layers", classifier, "--all", "--json").document["layers"]
+def test_all_layers(run_command, classifier):
+    rows = run_command("layers", classifier, "--all", "--json").document["layers"]
     assert [row["op"] for row in rows] == [
         "Conv", "Relu", "Conv", "Relu", "MaxPool", "Conv", "Relu", "GlobalAveragePool", "MatMul",
     ]  # fmt: skip
@@ -96,43 +95,43 @@ def test_all_layers(onnxviz, classifier):
     assert rows[4]["output_shape"] == ["batch", 8, 8, 6]
 
 
-def test_the_table_for_people(onnxviz, classifier):
-    ran = onnxviz("layers", classifier)
+def test_the_table_for_people(run_command, classifier):
+    ran = run_command("layers", classifier)
     assert (ran.code, ran.err) == (0, "")
     for name in CLASSIFIER_NAMES:
         (line,) = (line for line in ran.lines if re.search(rf"\b{name}\b", line))
         assert "Conv" in line
     for said in (str(classifier), "916", "tests", "18", "image", "logits", "6×3×3×3", "batch×8×16×12", "440"):
         assert said in ran.out
-    keras = onnxviz("layers", classifier, "--layout", "keras").out
+    keras = run_command("layers", classifier, "--layout", "keras").out
     assert "3×3×3×6" in keras
 
 
-def test_a_model_without_convolutions(onnxviz, tmp_path):
+def test_a_model_without_convolutions(run_command, tmp_path):
     value = helper.make_tensor_value_info
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"], name="act")], "relu",
         [value("x", TensorProto.FLOAT, [2, 3])], [value("y", TensorProto.FLOAT, [2, 3])],
     )  # fmt: skip
     onnx.save(helper.make_model(graph, ir_version=9), tmp_path / "relu.onnx")
-    ran = onnxviz("layers", "relu.onnx")
+    ran = run_command("layers", "relu.onnx")
     assert ran.code == 0
     assert "relu.onnx has no convolution; --all lists its other layers" in ran.err
-    assert onnxviz("layers", "relu.onnx", "-q").err == ""
-    assert onnxviz("layers", "relu.onnx", "--json").document["layers"] == []
-    assert "act" in onnxviz("layers", "relu.onnx", "--all").out
-    assert "no convolution" in error_of(onnxviz("filters", "relu.onnx"))
+    assert run_command("layers", "relu.onnx", "-q").err == ""
+    assert run_command("layers", "relu.onnx", "--json").document["layers"] == []
+    assert "act" in run_command("layers", "relu.onnx", "--all").out
+    assert "no convolution" in error_of(run_command("filters", "relu.onnx"))
 
 
 @pytest.mark.parametrize("note", ['{"scale": NaN}', '{"name": "x", "scale": Infinity}', "{", "[]", "5", '"\x1b[2J"'])
-def test_an_odd_note_still_gives_json(onnxviz, tmp_path, note):
-    ran = onnxviz("layers", noted(tmp_path / "m.onnx", note), "--json")
+def test_an_odd_note_still_gives_json(run_command, tmp_path, note):
+    ran = run_command("layers", noted(tmp_path / "m.onnx", note), "--json")
     assert ran.code == 0
     assert "preprocessing" in ran.document
 
 
 @pytest.mark.parametrize("where", ["note", "producer", "layer", "input"])
-def test_control_characters_of_a_model_do_not_reach_the_terminal(onnxviz, tmp_path, where):
+def test_control_characters_of_a_model_do_not_reach_the_terminal(run_command, tmp_path, where):
     evil = "evil\x1b]0;owned\x07\x1b[2J"
     proto = classifier_proto()
     if where == "note":
@@ -147,6 +146,6 @@ def test_control_characters_of_a_model_do_not_reach_the_terminal(onnxviz, tmp_pa
     onnx.save(proto, tmp_path / "m.onnx")
     Image.fromarray(PHOTO).save(tmp_path / "photo.png")
     for arguments in (["layers"], ["filters", "-o", "f"], ["maps", "photo.png", "-o", "m"], ["maps", "no.png"]):
-        ran = onnxviz(arguments[0], "m.onnx", *arguments[1:])
+        ran = run_command(arguments[0], "m.onnx", *arguments[1:])
         assert "evil" in ran.out or arguments[0] != "layers"
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", ran.out + ran.err), arguments

@@ -1,12 +1,10 @@
 """What a person sees in a terminal while something takes long: a bar, and notes above it."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import os
 import subprocess
 import sys
 
 import pytest
-from command_line import photo
 from deadlines import HANG_SECONDS
 
 pty = pytest.importorskip("pty")

@@ -1,13 +1,12 @@
 """The core of `convert`, on a toy framework: what a conversion gives, and how the input's shape is written."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import json
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from toy_framework import RNG, STAGES, Toy, conv, conversion, files_below, scratch, toy
+from toy_framework import RNG, STAGES, Toy, conv, conversion, files_below
 
 import onnxviz
 from onnxviz import CodeExecution, ConversionError, OnnxvizError, Preprocessing

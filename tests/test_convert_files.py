@@ -1,6 +1,5 @@
 """What a conversion writes, on a toy framework: whole or not at all, however large."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import errno
 import importlib
 import os
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from toy_framework import STAGES, Toy, ToyConverter, ToySource, conversion, convert_room, files_below, scratch, toy
+from toy_framework import STAGES, Toy, ToyConverter, ToySource, conversion, convert_room, files_below
 
 import onnxviz
 from onnxviz import ConversionError, OnnxvizError

@@ -10,8 +10,7 @@ import zipfile
 
 import pytest
 from command_line import program
-from keras_checks import conversion, keras, layers, models, sequential  # noqa: F401 - models is a fixture
-from keras_networks import shaken  # noqa: F401 - of no use without Keras
+from keras_checks import conversion, keras, layers, sequential
 from onnxviz_converters import keras_archive
 from onnxviz_converters.keras_allowed import CLASSES, FUNCTIONS
 from onnxviz_converters.keras_config import code_in, parsed
@@ -398,7 +397,7 @@ def harmless(model, path):
     return [code_in(config, name) for name, config in configurations_of(model, path)]
 
 
-QUICK = {"MobileNetV2", "EfficientNetV2B0", "ConvNeXtTiny", "NASNetMobile"}
+QUICK = {"MobileNetV2", "EfficientNetV2B0", "ConvNeXtTiny"}
 ARCHITECTURES = sorted(name for name, one in vars(keras.applications).items() if name[0].isupper() and callable(one))
 
 
@@ -440,10 +439,10 @@ def test_layers_of_every_kind_are_data(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_the_projects_own_networks_are_data(models, tmp_path, suffix):  # noqa: F811 - the fixture
+def test_the_projects_own_networks_are_data(keras_models, tmp_path, suffix):
     for name in ("cats_and_dogs", "sd_unet", "two_in_two_out", "open_size", "signals", "volumes", "grouped"):
         path = tmp_path / f"m{suffix}"
-        getattr(models, name)().save(path)
+        getattr(keras_models, name)().save(path)
         keras_archive.check(path)
         found = [code_in(config, document) for document, config in keras_archive.configurations(path)]
         assert set(found) == {""} or "Standardise" in found[0], name

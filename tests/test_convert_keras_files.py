@@ -1,6 +1,5 @@
 """Keras models in files, damaged ones among them, and on other backends."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import os
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from keras_checks import (
     conversion,
     flat_convolutions,
     layers,
-    models,
     outputs_of,
     randomised,
     relative,
@@ -61,8 +59,8 @@ def test_a_model_compiled_with_things_of_ones_own_loads(tmp_path, small):
     assert len(onnxviz.convert(saved(small, tmp_path / "m.keras")).layers) == 2
 
 
-def test_weights_for_code_that_makes_the_model(tmp_path, models, monkeypatch):
-    trained = models.cats_and_dogs(seed=8)
+def test_weights_for_code_that_makes_the_model(tmp_path, keras_models, monkeypatch):
+    trained = keras_models.cats_and_dogs(seed=8)
     path = saved(trained, tmp_path / "m.weights.h5")
     monkeypatch.syspath_prepend(ROOT)
     made = onnxviz.convert("models.keras_models:cats_and_dogs(seed=1)", weights=path)

@@ -1,7 +1,5 @@
 """What goes into a Keras model that is converted: names, shapes, types."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
-
 import numpy as np
 import pytest
 from keras_checks import (
@@ -11,7 +9,6 @@ from keras_checks import (
     in_onnx_order,
     keras,
     layers,
-    models,
     numbers,
     outputs_of,
     randomised,
@@ -155,7 +152,7 @@ def test_a_shape_that_the_model_refuses():
         onnxviz.convert(model, input_shape="photo=1x12x14x3")
 
 
-def test_two_shapes_for_two_inputs(models):
-    model = models.two_in_two_out()
+def test_two_shapes_for_two_inputs(keras_models):
+    model = keras_models.two_in_two_out()
     with pytest.raises(ConversionError, match=r"has 2 inputs \(image, readings\): give each shape as NAME="):
         onnxviz.convert(model, input_shape="1x48x64x3")

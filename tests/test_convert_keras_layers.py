@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from keras_checks import (
+    CHANNELS_FIRST,
     TRANSPOSED,
+    channels_first,
     check_batch_norms,
     check_filters,
     check_model,
@@ -30,21 +32,6 @@ import onnxviz
 from onnxviz import ConversionError
 from onnxviz.names import LAYER_KEY
 from onnxviz.source import Unverifiable
-
-CHANNELS_FIRST = {"data_format": "channels_first"}
-
-
-def channels_first():
-    """A network of the kinds of layers that TensorFlow can run channels first with oneDNN's kernels only."""
-    image = keras.Input((3, 16, 20))
-    x = layers.Conv2D(4, 3, strides=2, padding="same", name="c", **CHANNELS_FIRST)(image)
-    x = layers.BatchNormalization(axis=1)(x)
-    x = layers.Conv2D(4, 3, padding="same", activation="softmax", name="soft", **CHANNELS_FIRST)(x)
-    x = layers.MaxPooling2D(**CHANNELS_FIRST)(x)
-    x = layers.DepthwiseConv2D(3, padding="same", name="d", **CHANNELS_FIRST)(x)
-    x = layers.Conv2DTranspose(5, 3, strides=2, padding="same", name="t", **CHANNELS_FIRST)(x)
-    x = layers.AveragePooling2D(2, **CHANNELS_FIRST)(x)
-    return randomised(keras.Model(image, x, name="m"))
 
 
 def test_channels_first(tmp_path):
@@ -78,7 +65,7 @@ KERNELS_OF_CHANNELS_FIRST = """
 import os, sys
 import keras, tensorflow as tf, numpy as np
 import onnxviz
-from test_convert_keras_layers import CHANNELS_FIRST, channels_first
+from keras_checks import channels_first
 from onnxviz.convert import conversion
 model = channels_first()
 try:

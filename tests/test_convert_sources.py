@@ -1,6 +1,5 @@
 """What can be converted, and who converts it: code, files, objects; converters and frameworks."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 import importlib
 import importlib.metadata
 import importlib.util
@@ -8,7 +7,7 @@ import textwrap
 from types import SimpleNamespace
 
 import pytest
-from toy_framework import MODULE, Toy, ToyConverter, conversion, convert_room, toy
+from toy_framework import MODULE, Toy, ToyConverter, conversion, convert_room
 
 import onnxviz
 from onnxviz import ConversionError

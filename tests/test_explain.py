@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from conftest import classifier_proto
+from cross_finder import finder, scene
 from onnx import numpy_helper
 from oracles import relative, untouched
+from protos import classifier_proto, normal, parsed
+from samples import CAT, CLASSIFIER, DOG, UNET
 
 import onnxviz
 from onnxviz import explain, explain_each, explain_sanity, load
@@ -24,24 +26,8 @@ from onnxviz.explain.target import Target
 from onnxviz.gradients.table import RULES
 from onnxviz.scores import class_names
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
-MODELS = Path(__file__).resolve().parent.parent / "models"
-DOG, CAT = MODELS / "photos" / "dog.jpg", MODELS / "photos" / "cat.jpg"
-CLASSIFIER, UNET = MODELS / "classifier.onnx", MODELS / "unet.onnx"
 GRADIENT_FREE = [name for name, method in METHODS.items() if method.gradient_free]
 CAMS = [name for name, method in METHODS.items() if method.of_layer]
-
-
-def parsed(text: str, opset: int = 18, **weights: np.ndarray) -> onnx.ModelProto:
-    proto = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : {opset}]>' + text)
-    for name, array in weights.items():
-        proto.graph.initializer.append(numpy_helper.from_array(array, name))
-    return proto
-
-
-def normal(*shape: int, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def few(method: str, count: int) -> dict[str, int]:
@@ -49,35 +35,11 @@ def few(method: str, count: int) -> dict[str, int]:
     return {"samples": count} if "samples" in METHODS[method].options else {}
 
 
-# A net made by hand that finds a cross.
-
-CROSS = np.array([[0, 0, 1, 0, 0], [0, 0, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 0, 0], [0, 0, 1, 0, 0]], np.float32)
-
-
-def finder(batch: str = "n") -> onnx.ModelProto:
-    """Class 1 where a cross is, class 0 where bright squares are."""
-    square = np.ones((5, 5), np.float32)
-    kernels = np.stack([square - 2 * CROSS, 3 * CROSS - square])[:, None].repeat(3, 1) / 40
-    return parsed(
-        f"g (float[{batch},3,40,48] x) => (float[{batch},2] y)"
-        "{ c = Conv <pads=[2,2,2,2]> (x, w, b) r = Relu (c) m = GlobalMaxPool (r) f = Flatten (m) y = Gemm (f, d) }",
-        w=kernels.astype(np.float32),
-        b=np.array([-0.5, -0.5], np.float32),
-        d=np.eye(2, dtype=np.float32) * 4,
-    )
-
-
-def scene(row: int, column: int) -> np.ndarray:
-    x = np.random.default_rng(row * 100 + column).uniform(0, 0.25, (3, 40, 48)).astype(np.float32)
-    x[:, row - 2 : row + 3, column - 2 : column + 3] += 2 * CROSS
-    return x
-
-
 def centre(heat: np.ndarray) -> np.ndarray:
     """Of mass, of what is above half the greatest."""
     heat = np.abs(heat) * (np.abs(heat) >= np.abs(heat).max() / 2)
     grid = np.indices(heat.shape)
-    return (grid * heat).sum((1, 2)) / heat.sum()
+    return (grid * heat).sum(tuple(range(1, grid.ndim))) / heat.sum()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -365,6 +327,27 @@ def test_signals():
     for method in METHODS:
         found = explain(proto, normal(2, 30), method=method, **few(method, 20))
         assert found.map.shape == ((26,) if METHODS[method].of_layer else (30,))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("place", [6, 15, 24])
+def test_the_map_of_a_signal_lies_on_what_the_model_finds(method, place):
+    """A network by hand that finds a peak in a signal, as the one that finds a cross in a picture."""
+    peak = np.array([-1, 1, 3, 1, -1], np.float32)
+    proto = parsed(
+        "g (float[n,2,30] x) => (float[n,2] y) { c = Conv <pads=[2,2]> (x, w, b) r = Relu (c)"
+        " m = ReduceMax <keepdims=0> (r, a) y = MatMul (m, d) }",
+        w=np.stack([peak, -peak])[:, None].repeat(2, 1) / 10,
+        b=np.array([-0.5, -0.5], np.float32),
+        a=np.array([2]),
+        d=np.eye(2, dtype=np.float32) * 4,
+    )
+    x = np.random.default_rng(place).uniform(0, 0.25, (2, 30)).astype(np.float32)
+    x[:, place - 2 : place + 3] += peak
+    options = {"rise": {"samples": 600, "cells": 6}, "occlusion": {"window": 3, "stride": 1}}.get(method, {})
+    found = explain(proto, x, method=method, class_=0, **options)
+    heat = found.upsampled() - (found.map.min() if method == "rise" else 0)
+    assert abs(centre(heat)[0] - place) < 2
 
 
 def test_a_second_input_stays_as_it_is():

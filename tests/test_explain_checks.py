@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from cross_finder import finder, scene
 from onnx import numpy_helper
-from test_explain import CLASSIFIER, DOG, finder, normal, parsed, scene
+from protos import normal, parsed
+from samples import CLASSIFIER, DOG
 
 from onnxviz import explain, explain_faithfulness, explain_sanity, load
 from onnxviz.cli import run
@@ -17,8 +19,6 @@ from onnxviz.errors import InputError, ModelError
 from onnxviz.explain.faithfulness import area
 from onnxviz.explain.likeness import blurred, rank_correlation, structural_similarity
 from onnxviz.explain.sanity import Forgetful, cascade, learnt_layers
-
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
 
 def pairs():

@@ -16,8 +16,6 @@ from onnxviz.explain.perturbation import random_mask
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install torch")
 pytest.importorskip("onnxscript", reason="PyTorch's exporter needs it: pip install onnxscript")
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 nn, f = torch.nn, torch.nn.functional
 CLASS = 3
 CAMS = ("grad-cam", "grad-cam++", "layer-cam", "hires-cam", "xgrad-cam")

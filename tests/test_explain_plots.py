@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_explain import CAT, CLASSIFIER, DOG, UNET, finder, normal, scene
+from cross_finder import finder, scene
+from protos import normal, parsed
+from samples import CAT, CLASSIFIER, DOG, UNET
 
 from onnxviz import explain, explain_faithfulness, explain_sanity, plot_explanation
 from onnxviz.errors import InputError
 from onnxviz.gallery import figure_of
 from onnxviz.plots import plot_faithfulness, plot_sanity, save_figure
-
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
 
 def inside(figure):
@@ -96,8 +96,6 @@ def test_long_names_are_shortened():
 
 
 def test_signals_are_drawn_as_maps(tmp_path):
-    from test_explain import parsed
-
     proto = parsed(
         "g (float[n,2,30] x) => (float[n,3] y) { c = Conv (x, w) r = Relu (c) m = ReduceMean <keepdims=0> (r, a)"
         " y = MatMul (m, d) }",

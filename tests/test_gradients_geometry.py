@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 import pytest
+from examples import examples
 from gradient_cases import TOLERANCE, Case, ours, relative, seed_for, seeded, spaced
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -19,9 +20,7 @@ from onnxviz.errors import UnsupportedGradientError
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch's autograd: pip install torch")
 tf = torch.nn.functional
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
-EXAMPLES = int(os.environ.get("ONNXVIZ_EXAMPLES", "75"))
+EXAMPLES = int(os.environ.get("ONNXVIZ_EXAMPLES", examples(25, 75)))
 drawn = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -14,8 +14,6 @@ from onnxviz.gradients import add_gradient, grad_support
 from onnxviz.gradients.prepare import prepare
 from onnxviz.runtime import Session
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 
 def one(op, opset, shapes, attributes=None, constants=(), outputs=1):
     """A model of one node in the form of an old opset."""

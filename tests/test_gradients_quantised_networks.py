@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from conftest import classifier_proto
 from oracles import angle
+from protos import classifier_proto
 
 import onnxviz
 from onnxviz.gradients import add_gradient, grad_support

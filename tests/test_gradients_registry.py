@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cases_gradients_convolution
+import cases_gradients_elementwise
+import cases_gradients_layers
+import cases_gradients_quantisation
 import numpy as np
 import pytest
-import test_gradients_convolution
-import test_gradients_elementwise
-import test_gradients_layers
-import test_gradients_quantisation
 from gradient_cases import check
 
 from onnxviz.gradients.builder import Value
@@ -17,13 +17,11 @@ from onnxviz.gradients.rules import windows
 from onnxviz.gradients.rules.normalisation import _through_statistics
 from onnxviz.gradients.table import RULES, STOPS, rule, why_no_rule
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 FAMILIES = (
-    test_gradients_convolution,
-    test_gradients_elementwise,
-    test_gradients_layers,
-    test_gradients_quantisation,
+    cases_gradients_convolution,
+    cases_gradients_elementwise,
+    cases_gradients_layers,
+    cases_gradients_quantisation,
 )
 CASES = [case for family in FAMILIES for case in family.CASES]
 

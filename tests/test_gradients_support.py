@@ -7,7 +7,7 @@ import onnx
 import onnx.parser
 import pytest
 import zoo
-from conftest import classifier_proto
+from protos import classifier_proto
 
 import onnxviz
 from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
@@ -91,6 +91,8 @@ def test_no_session_is_made_before(blocked, monkeypatch):
     assert not grad_support(blocked, "logits", "images")
     with pytest.raises(UnsupportedGradientError):
         add_gradient(blocked, "logits", "images")
+    with pytest.raises(AssertionError, match="a session was made"):
+        add_gradient(blocked, "relu", "images").session()
 
 
 def test_a_long_list_is_cut_in_the_message():

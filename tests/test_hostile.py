@@ -1,6 +1,5 @@
 """Files that are no models, and models with bytes changed at random: each works, or is refused in one line."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import json
@@ -17,22 +16,22 @@ from hostile import (
     aborting,
     array,
     conv,
-    deadline,
     doubling_functions,
     endless_loop,
     external,
     model,
     nested_ifs,
     node,
-    room,
     small,
     sparse,
     weight,
     write,
 )
-from hostile_runs import W, no_inference, refused, texts
+from hostile_runs import W, refused, texts
 
 import onnxviz
+
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 # ---------------------------------------------------------------- not a model
 

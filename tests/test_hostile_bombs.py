@@ -1,6 +1,5 @@
 """Small files that want much memory or time: bounded, or refused."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import time
@@ -11,11 +10,13 @@ import numpy as np
 import onnx
 import pytest
 from deadlines import allowed
-from hostile import array, conv, deadline, info, model, node, room, small, weight, write
-from hostile_runs import assert_one_error, no_inference, photo, process, there
+from hostile import array, conv, info, model, node, small, weight, write
+from hostile_runs import assert_one_error, process, there
 from onnx import TensorProto, helper
 
 import onnxviz
+
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 MEMORY = 1500 * 2**20
 
@@ -59,9 +60,9 @@ BOMBS: dict[str, Callable[[], onnx.ModelProto]] = {
 
 @pytest.mark.parametrize("command", ["filters", "maps"])
 @pytest.mark.parametrize("case", BOMBS)
-def test_bombs(case: str, command: str, tmp_path: Path, photo: Path) -> None:
+def test_bombs(case: str, command: str, tmp_path: Path, small_photo: Path) -> None:
     path = write(tmp_path, BOMBS[case]())
-    bounded(command, path, *([photo] if command == "maps" else []), seconds=24)
+    bounded(command, path, *([small_photo] if command == "maps" else []), seconds=24)
 
 
 def test_bytes_that_functions_multiply(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_a_million_empty_entries(tag: bytes, tmp_path: Path) -> None:
     bounded("layers", write(tmp_path, b"\x08\x08\x3a" + length + body))
 
 
-def test_batches_of_any_size_are_not_filled_up(tmp_path: Path, photo: Path) -> None:
+def test_batches_of_any_size_are_not_filled_up(tmp_path: Path, small_photo: Path) -> None:
     made = small()
     made.graph.input[0].CopyFrom(info("x", [10**9, 3, 8, 8]))
-    assert bounded("maps", write(tmp_path, made), photo, match="1000000000|10,?00|batch|memory") == 2
+    assert bounded("maps", write(tmp_path, made), small_photo, match="1000000000|10,?00|batch|memory") == 2

@@ -1,6 +1,5 @@
 """Graphs that a stranger made to break the reader: odd geometry, depth, order, what no runtime takes."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import json
@@ -13,7 +12,6 @@ import pytest
 from hostile import (
     array,
     conv,
-    deadline,
     doubling_functions,
     graph,
     info,
@@ -21,14 +19,15 @@ from hostile import (
     nested_ifs,
     node,
     recursive_function,
-    room,
     weight,
     write,
 )
-from hostile_runs import accepted, no_inference, photo, refused, works_or_refused
+from hostile_runs import accepted, refused, works_or_refused
 from onnx import helper
 
 import onnxviz
+
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 GEOMETRY = {
     "group 0": ({"group": 0}, "Conv 'conv' has group 0"),
@@ -59,11 +58,11 @@ RUN_GEOMETRY: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", RUN_GEOMETRY)
 def test_geometry_that_onnxruntime_refuses(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, no_inference: None
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path, no_inference: None
 ) -> None:
     path = write(tmp_path, model([conv(**RUN_GEOMETRY[case])], [weight()]))
     accepted(capsys, "layers", path)
-    refused(capsys, "maps", path, photo, "-q", match="Conv|AutoPad")
+    refused(capsys, "maps", path, small_photo, "-q", match="Conv|AutoPad")
 
 
 GRAPHS: dict[str, tuple[onnx.ModelProto, str]] = {
@@ -118,13 +117,13 @@ def test_messages_nested_without_end(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_unsorted_nodes_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, no_inference: None
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path, no_inference: None
 ) -> None:
     made = model([node("Relu", ["a"], ["y"]), node("Conv", ["x", "w"], ["a"], name="first")], [weight()])
     path = write(tmp_path, made)
     out, _ = accepted(capsys, "layers", path, "--json")
     assert json.loads(out)["layers"][0]["taps"] == {"conv": "a", "activation": "y"}
-    accepted(capsys, "maps", path, photo, "--save", "maps.npz")
+    accepted(capsys, "maps", path, small_photo, "--save", "maps.npz")
     maps = np.load("maps.npz")["first"]
     assert maps.shape == (1, 2, 6, 6)
     assert maps.min() >= 0
@@ -155,14 +154,14 @@ NOTHING = {
 
 @pytest.mark.parametrize("case", NOTHING)
 def test_models_without_convolutions(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, no_inference: None
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path, no_inference: None
 ) -> None:
     made, match = NOTHING[case]
     path = write(tmp_path, made)
     _, err = accepted(capsys, "layers", path)
     assert "no convolution" in err
     refused(capsys, "filters", path, match=match)
-    refused(capsys, "maps", path, photo, match=match)
+    refused(capsys, "maps", path, small_photo, match=match)
 
 
 UNRUNNABLE = {
@@ -219,9 +218,9 @@ UNRUNNABLE = {
 
 @pytest.mark.parametrize("case", UNRUNNABLE)
 def test_models_that_onnxruntime_cannot_run(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, no_inference: None
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path, no_inference: None
 ) -> None:
     made, match = UNRUNNABLE[case]
     path = write(tmp_path, made)
     accepted(capsys, "layers", path)
-    refused(capsys, "maps", path, photo, "--save", "maps.npz", "-o", "pictures", match=match)
+    refused(capsys, "maps", path, small_photo, "--save", "maps.npz", "-o", "pictures", match=match)

@@ -1,6 +1,5 @@
 """Images and arrays that a stranger made to break the reader: each is read right, or refused in one line."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import io
@@ -22,13 +21,15 @@ import numpy.typing as npt
 import onnx
 import pytest
 from deadlines import HANG_SECONDS
-from hostile import UNSAFE, array, conv, deadline, info, model, node, png, room, small, weight, write
+from hostile import UNSAFE, array, conv, info, model, node, png, small, weight, write
 from onnx import TensorProto, helper
 from PIL import Image
 
 from onnxviz import InputError
 from onnxviz.cli import run
 from onnxviz.images import read_image
+
+pytestmark = pytest.mark.usefixtures("deadline", "room")
 
 
 def noise(*shape: int, dtype: Any = np.uint8) -> npt.NDArray[Any]:

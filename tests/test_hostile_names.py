@@ -1,6 +1,5 @@
 """Names, notes and selections that a stranger wrote: no control characters, no file outside the folder."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import json
@@ -9,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import conv, deadline, info, model, node, renamed, room, small, weight, write
-from hostile_runs import accepted, no_inference, photo, refused, texts, works_or_refused
+from hostile import conv, info, model, node, renamed, small, weight, write
+from hostile_runs import accepted, refused, texts, works_or_refused
+
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 # ---------------------------------------------------------------- names
 
@@ -38,7 +39,7 @@ NAMES = {
 
 @pytest.mark.parametrize("case", NAMES)
 def test_layer_names(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, room: Path, no_inference: None
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path, room: Path, no_inference: None
 ) -> None:
     name = NAMES[case]
     path = write(tmp_path, model([conv(name=name)], [weight()]))
@@ -50,7 +51,7 @@ def test_layer_names(
     assert len(out.splitlines()) == 1
     (picture,) = (room / "filters").iterdir()
     assert re.fullmatch(r"000-[A-Za-z0-9._-]{1,80}\.png", picture.name)
-    accepted(capsys, "maps", path, photo, "-q", "--save", "m.npz")
+    accepted(capsys, "maps", path, small_photo, "-q", "--save", "m.npz")
     assert len(np.load("m.npz").files) == 1
     assert {p.name for p in room.iterdir()} == {"filters", "m.npz", "m.npz.manifest.json"}
 
@@ -67,7 +68,7 @@ def test_names_that_differ_by_case_only(
 
 @pytest.mark.parametrize("case", ["escape", "newline", "bidi", "nul", "emoji", "long", "mathtext"])
 def test_names_of_tensors_inputs_and_notes(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, no_inference: None
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path, no_inference: None
 ) -> None:
     name = NAMES[case]
     made = model(
@@ -84,8 +85,8 @@ def test_names_of_tensors_inputs_and_notes(
     path = write(tmp_path, made)
     accepted(capsys, "layers", path)
     json.loads(accepted(capsys, "layers", path, "--json")[0])
-    works_or_refused(capsys, "maps", path, photo, "-q", "--save", "m.npz")
-    refused(capsys, "maps", path, f"no such input={photo}", match="no input called 'no such input'")
+    works_or_refused(capsys, "maps", path, small_photo, "-q", "--save", "m.npz")
+    refused(capsys, "maps", path, f"no such input={small_photo}", match="no input called 'no such input'")
 
 
 NOTES = {
@@ -104,14 +105,14 @@ NOTES = {
 
 @pytest.mark.parametrize("case", NOTES)
 def test_preprocessing_notes(
-    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, no_inference: None
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path, no_inference: None
 ) -> None:
     made = small()
     made.metadata_props.add(key="onnxviz.preprocessing", value=NOTES[case])
     path = write(tmp_path, made)
     accepted(capsys, "layers", path)
     accepted(capsys, "layers", path, "--json")
-    refused(capsys, "maps", path, photo, match="preprocess|channel order")
+    refused(capsys, "maps", path, small_photo, match="preprocess|channel order")
 
 
 @pytest.mark.parametrize(
@@ -153,11 +154,16 @@ SELECTIONS = [
 
 @pytest.mark.parametrize(("selection", "match"), SELECTIONS, ids=[s[:12] for s, _ in SELECTIONS])
 def test_layers_that_do_not_exist(
-    selection: str, match: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, no_inference: None
+    selection: str,
+    match: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    small_photo: Path,
+    no_inference: None,
 ) -> None:
     path = write(tmp_path, small())
     refused(capsys, "filters", path, "--", selection, match=match)
-    refused(capsys, "maps", path, photo, "-q", f"--layers={selection}", match=match)
+    refused(capsys, "maps", path, small_photo, "-q", f"--layers={selection}", match=match)
 
 
 OPTIONS = [
@@ -186,6 +192,11 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("options", "match"), OPTIONS, ids=[" ".join(o)[:24] for o, _ in OPTIONS])
 def test_options_that_cannot_be(
-    options: list[str], match: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, no_inference: None
+    options: list[str],
+    match: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    small_photo: Path,
+    no_inference: None,
 ) -> None:
-    refused(capsys, "maps", write(tmp_path, small()), photo, "-q", *options, match=match)
+    refused(capsys, "maps", write(tmp_path, small()), small_photo, "-q", *options, match=match)

@@ -1,6 +1,5 @@
 """Outputs that cannot be written: full disks, devices, paths that are no plain text."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import json
@@ -11,11 +10,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hostile import deadline, info, model, node, room, small, weight, write
-from hostile_runs import accepted, assert_one_error, no_inference, photo, process, refused, there
+from hostile import info, model, node, small, weight, write
+from hostile_runs import accepted, assert_one_error, process, refused, there
 from PIL import Image
 
-import onnxviz
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 
 def annotate(path: Path, output: object) -> list[object]:
@@ -23,7 +22,7 @@ def annotate(path: Path, output: object) -> list[object]:
 
 
 def test_outputs_that_cannot_be_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, room: Path, no_inference: None
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path, room: Path, no_inference: None
 ) -> None:
     path = write(tmp_path, small())
     file = room / "file"
@@ -41,10 +40,10 @@ def test_outputs_that_cannot_be_written(
     refused(capsys, "filters", path, "--save", "x.txt", match="npz")
     refused(capsys, "filters", path, "--save", "folder.npz", match="is a folder")
     refused(capsys, "filters", path, "--save", "none/x.npz", match="no folder none")
-    refused(capsys, "maps", path, photo, "-q", "-o", "file", match="file")
-    refused(capsys, "maps", path, photo, "-q", "-o", "file/under", match="file/under")
-    refused(capsys, "maps", path, photo, "-q", "--save", "x.txt", match="npz")
-    refused(capsys, "maps", path, photo, "-q", "--save", "none/x.npz", match="no folder none")
+    refused(capsys, "maps", path, small_photo, "-q", "-o", "file", match="file")
+    refused(capsys, "maps", path, small_photo, "-q", "-o", "file/under", match="file/under")
+    refused(capsys, "maps", path, small_photo, "-q", "--save", "x.txt", match="npz")
+    refused(capsys, "maps", path, small_photo, "-q", "--save", "none/x.npz", match="no folder none")
 
 
 def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,7 +55,7 @@ def test_a_device_or_pipe_is_not_replaced_by_a_file(tmp_path: Path, capsys: pyte
 
 
 def test_a_failure_leaves_no_folder_and_no_half_of_the_pictures(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path, no_inference: None
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path, no_inference: None
 ) -> None:
     path = write(
         tmp_path,
@@ -68,21 +67,21 @@ def test_a_failure_leaves_no_folder_and_no_half_of_the_pictures(
     refused(capsys, "filters", path, "--filters", "99", "-o", "new", match="99")
     refused(capsys, "filters", path, "--channels", "99", "-o", "new", match="99")
     good = write(tmp_path, small(), "good.onnx")
-    refused(capsys, "maps", good, photo, "-q", "--channels", "99", "-o", "new", match="99")
-    refused(capsys, "maps", good, photo, "-q", "--cmap", "nope", "-o", "new", match="nope")
+    refused(capsys, "maps", good, small_photo, "-q", "--channels", "99", "-o", "new", match="99")
+    refused(capsys, "maps", good, small_photo, "-q", "--cmap", "nope", "-o", "new", match="nope")
 
 
 @pytest.mark.parametrize("limit", [100, 300])
 @pytest.mark.parametrize("what", ["annotate", "picture", "arrays", "maps", "map arrays"])
-def test_full_disk(limit: int, what: str, tmp_path: Path, photo: Path, room: Path) -> None:
+def test_full_disk(limit: int, what: str, tmp_path: Path, small_photo: Path, room: Path) -> None:
     """A limit on the size of files stands for a disk that is full."""
     path = write(tmp_path, small())
     commands: dict[str, list[object]] = {
         "annotate": annotate(path, "old.onnx"),
         "picture": ["filters", path, "-o", "old.png"],
         "arrays": ["filters", path, "--save", "old.npz"],
-        "maps": ["maps", path, photo, "-q", "-o", "."],
-        "map arrays": ["maps", path, photo, "-q", "--save", "old.npz"],
+        "maps": ["maps", path, small_photo, "-q", "-o", "."],
+        "map arrays": ["maps", path, small_photo, "-q", "--save", "old.npz"],
     }
     for name in ("old.onnx", "old.png", "old.npz", "old.npz.manifest.json", "manifest.json"):
         (room / name).write_bytes(b"old")
@@ -142,11 +141,11 @@ def test_paths_that_are_not_plain_text(
         assert (room / (name + ".png")).is_file()
 
 
-def test_paths_that_are_not_utf8(tmp_path: Path, photo: Path, room: Path) -> None:
+def test_paths_that_are_not_utf8(tmp_path: Path, small_photo: Path, room: Path) -> None:
     """In a process of its own: pytest-xdist cannot carry such text."""
     path = write(tmp_path, small(), os.fsdecode(b"a\xff.onnx"))
     other = tmp_path / os.fsdecode(b"b\xff.png")
-    other.write_bytes(photo.read_bytes())
+    other.write_bytes(small_photo.read_bytes())
     for arguments in (
         ["layers", path],
         ["layers", path, "--json"],

@@ -1,6 +1,5 @@
 """Commands that crash or are interrupted: one line, nothing half-written."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import json
@@ -13,14 +12,16 @@ from pathlib import Path
 
 import pytest
 from deadlines import HANG_SECONDS
-from hostile import aborting, deadline, endless_loop, room, small, write
-from hostile_runs import W, accepted, assert_one_error, photo, process, there
+from hostile import aborting, endless_loop, small, write
+from hostile_runs import W, accepted, assert_one_error, process, there
+
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 
-def test_native_crash_is_one_line(tmp_path: Path, photo: Path, room: Path) -> None:
+def test_native_crash_is_one_line(tmp_path: Path, small_photo: Path, room: Path) -> None:
     path = write(tmp_path, aborting())
     Path("maps.npz").write_bytes(b"old")
-    code, out, err, _ = process("maps", path, photo, "--save", "maps.npz", "-o", "pictures")
+    code, out, err, _ = process("maps", path, small_photo, "--save", "maps.npz", "-o", "pictures")
     assert code == 2
     assert_one_error(err, "crashed on this model with SIGABRT")
     assert out == ""
@@ -47,12 +48,12 @@ def test_shape_inference_that_crashes_costs_only_the_shapes(tmp_path: Path, caps
     ],
     ids=["int", "int to all", "term", "int thrice", "int twice and term to all"],
 )
-def test_interrupt(signals: list[signal.Signals], group: bool, tmp_path: Path, photo: Path, room: Path) -> None:
+def test_interrupt(signals: list[signal.Signals], group: bool, tmp_path: Path, small_photo: Path, room: Path) -> None:
     path = write(tmp_path, endless_loop())
     Path("maps.npz").write_bytes(b"old")
     command = [sys.executable, "-c", "from onnxviz.cli import main; main()"]
     child = subprocess.Popen(
-        [*command, "maps", path, photo, "-q", "--save", "maps.npz"],
+        [*command, "maps", path, small_photo, "-q", "--save", "maps.npz"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,

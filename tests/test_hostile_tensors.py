@@ -1,6 +1,5 @@
 """Tensors that lie about themselves, and files of weights that lie elsewhere."""
 
-# ruff: noqa: F401, F811 - fixtures are imported, and asked for by name
 from __future__ import annotations
 
 import os
@@ -9,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hostile import array, conv, deadline, external, graph, info, model, node, room, sparse, unchecked, weight, write
-from hostile_runs import W, no_inference, photo, refused, works_or_refused
+from hostile import array, conv, external, graph, info, model, node, sparse, unchecked, weight, write
+from hostile_runs import W, refused, works_or_refused
 from onnx import TensorProto, helper
+
+pytestmark = [pytest.mark.usefixtures("deadline", "room"), pytest.mark.inference_worker]
 
 # ---------------------------------------------------------------- tensors
 
@@ -202,7 +203,7 @@ ENTRIES: dict[str, tuple[list[tuple[str, str]], str]] = {
 
 
 @pytest.mark.parametrize("case", ENTRIES)
-def test_external_data(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], photo: Path) -> None:
+def test_external_data(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], small_photo: Path) -> None:
     entries, match = ENTRIES[case]
     folder = tmp_path / "model"
     (folder / "sub").mkdir(parents=True)
@@ -215,7 +216,11 @@ def test_external_data(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[
     os.link(tmp_path / "outside.bin", folder / "hardlink")
     os.mkfifo(folder / "fifo")
     path = write(folder, model([conv()], [external("w", W, entries=entries)]))
-    for arguments in (["layers", path], ["maps", path, photo], ["annotate", path, "--preprocess", "unit", "-o", "o"]):
+    for arguments in (
+        ["layers", path],
+        ["maps", path, small_photo],
+        ["annotate", path, "--preprocess", "unit", "-o", "o"],
+    ):
         refused(capsys, *arguments, match=match)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import one_conv_proto, two_inputs_proto
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
+from protos import one_conv_proto, two_inputs_proto
 
 from onnxviz import InputError, Preprocessing, capture, load
 from onnxviz.inputs import reading, samples

@@ -40,7 +40,7 @@ VGG16 = [
 @pytest.fixture(scope="module")
 def vgg16(tmp_path_factory: pytest.TempPathFactory) -> Model:
     path = tmp_path_factory.mktemp("vgg") / "vgg16.onnx"
-    onnx.save(specimens.vgg16(), path)
+    onnx.save(specimens.vgg16(zeros=True), path)
     return load(path)
 
 
@@ -213,6 +213,7 @@ def test_impossible_geometry(attribute: str, value: object, says: str) -> None:
         _ = load(proto).layers
 
 
+@pytest.mark.inference_worker
 def test_shapes_survive_a_crash_of_inference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxviz.shapes._WORKER", "import os; os.abort()  # {path}")
     model = load(zoo.model("classifier"))
@@ -220,6 +221,7 @@ def test_shapes_survive_a_crash_of_inference(monkeypatch: pytest.MonkeyPatch) ->
     assert "shape inference failed" in model.shapes.failure
 
 
+@pytest.mark.inference_worker
 @pytest.mark.parametrize("native", ["the worker's own", "not there", "another module's"])
 def test_shapes_are_the_same_with_and_without_the_package(native: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker loads onnx's native module alone; where that fails, the package."""
@@ -237,6 +239,7 @@ def test_shapes_are_the_same_with_and_without_the_package(native: str, monkeypat
         assert inference._ended() == str(path is not None)
 
 
+@pytest.mark.inference_worker
 def test_a_worker_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """This one gives back the first model it gets and ends."""
     echo = "import sys; n = sys.stdin.buffer.read(8); m = sys.stdin.buffer.read(int.from_bytes(n, 'little'))\n"
@@ -249,6 +252,7 @@ def test_a_worker_that_dies_is_started_again(monkeypatch: pytest.MonkeyPatch) ->
     assert all(found == proto for found, _ in answers)
 
 
+@pytest.mark.inference_worker
 def test_inference_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxviz.shapes._WORKER", "import time; time.sleep(100)  # {path}")
     monkeypatch.setattr("onnxviz.shapes.TIMEOUT_SECONDS", 0.3)

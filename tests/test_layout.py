@@ -7,6 +7,7 @@ import onnx
 import oracles
 import pytest
 import rewriting
+from examples import examples
 from hypothesis import HealthCheck, given, settings
 from onnx import TensorProto, helper
 from random_graphs import RandomGraph, random_graphs
@@ -38,7 +39,7 @@ def turns(proto: onnx.ModelProto) -> int:
 # ---- random graphs
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(60, 250), deadline=None, suppress_health_check=list(HealthCheck))
 @given(random_graphs())
 def test_random_graphs_give_what_they_gave(graph: RandomGraph) -> None:
     names = [one.name for one in graph.model.graph.output]

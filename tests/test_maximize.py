@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import classifier_proto, two_inputs_proto
 from matplotlib.figure import Figure
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from protos import classifier_proto, two_inputs_proto
 
 import onnxviz
 from onnxviz import cli
@@ -25,7 +25,6 @@ from onnxviz.transforms import Jitter
 
 SAMPLE = Path(__file__).resolve().parent.parent / "models" / "classifier.onnx"
 STILL = {"transforms": "none", "leak": 0.0}
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
 
 def small(**options):

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import classifier_proto
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
+from protos import classifier_proto
 
 from onnxviz.ascent import Adam, Climb
 from onnxviz.canvas import Canvas, canvas
@@ -43,7 +44,7 @@ def assert_adjoint(forward, adjoint, x, y):
 
 
 @given(size=SIZES, channels=CHANNELS, decay=st.sampled_from([0.0, 1.0, 1.5]), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 def test_the_spectrum_has_its_adjoint(size, channels, decay, seed):
     way = Fourier((channels, *size), decay)
     x = noise(*way.start([np.random.default_rng(0)] * 2).shape, seed=seed)
@@ -117,7 +118,7 @@ MOVES = st.lists(
 
 
 @given(moves=MOVES, size=SIZES, seed=st.integers(0, 99), more=st.integers(0, 3))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50, 150), deadline=None)
 def test_movements_have_their_adjoints(moves, size, seed, more):
     source = tuple(side + 2 * more for side in size)
     warp = draw(moves, np.random.default_rng(seed), size, source)
@@ -127,7 +128,7 @@ def test_movements_have_their_adjoints(moves, size, seed, more):
 
 
 @given(moves=MOVES, size=SIZES, seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 def test_movements_average_and_stay_in_range(moves, size, seed):
     picture = np.random.default_rng(seed).random((1, 2, *size), np.float32)
     warp = draw(moves, np.random.default_rng(seed), size)
@@ -225,7 +226,7 @@ HOWS = st.one_of(
 
 
 @given(how=HOWS, last=st.booleans(), size=SIZES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 def test_preprocessing_and_layout_have_their_adjoint(how, last, size):
     axes = "DHW"[-len(size) :]
     port = Port("x", "float32", (None,) * (len(size) + 2), f"N{axes}C" if last else f"NC{axes}")

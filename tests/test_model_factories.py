@@ -1,16 +1,20 @@
 """The networks of models/keras_models.py and models/torch_models.py: layers, names, weights, reproducibility."""
 
-import importlib
 import inspect
 import itertools
-import os
 import random
 import re
 from pathlib import Path
 
+import examples
 import numpy as np
 import pytest
+from examples import representatives
+from factories import keras_inputs, waves
 
+# Stand for the others in what costs several networks each; all of them are for `make test-all`.
+SMALL_KERAS = {"two_in_two_out", "signals", "open_size"}
+SMALL_TORCH = {"shared_twice", "signal_net", "mobilenet"}
 # TensorFlow's variables do not know the argument `copy` that NumPy 2 asks of __array__; Keras reads weights that way.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 
@@ -39,50 +43,6 @@ TORCH = {
     "volume_net": 86_201,
     "shared_twice": 29_282,
 }
-
-
-def importable(name):
-    """The module as a command run in the repository's root imports it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        return importlib.import_module(name)
-
-
-@pytest.fixture(scope="session")
-def keras_models():
-    # GPUs are not hidden here: CUDA_VISIBLE_DEVICES would hide them from onnxruntime in the same process too.
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    pytest.importorskip("keras")
-    return importable("models.keras_models")
-
-
-@pytest.fixture(scope="session")
-def torch_models():
-    pytest.importorskip("torch")
-    return importable("models.torch_models")
-
-
-def waves(shape, channel_axis, seed):
-    """Smooth waves along each axis, another one for each channel, with a little noise; about -2...2."""
-    rng = np.random.default_rng(seed)
-    values = rng.normal(0, 0.3, shape)
-    for axis in range(1, len(shape)):
-        if axis == channel_axis % len(shape):
-            continue
-        along = np.linspace(-1, 1, shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))])
-        height = rng.normal(size=[n if i == channel_axis % len(shape) else 1 for i, n in enumerate(shape)])
-        values = values + height * np.cos(rng.uniform(1, 5) * along + rng.uniform(0, 6))
-    return values.astype(np.float32)
-
-
-def keras_inputs(module, name, seed=0):
-    inputs = [waves(shape, -1, seed) for shape in module.INPUT_SHAPES[name]]
-    if name == "two_in_two_out":
-        inputs[0] = np.clip(127.5 + 60 * inputs[0], 0, 255)
-    elif name == "cats_and_dogs":
-        inputs[0] = np.clip(0.5 + 0.25 * inputs[0], 0, 1)
-    return inputs
 
 
 def keras_outputs(model, inputs):
@@ -172,7 +132,7 @@ def test_keras_factories_take_keywords_only(keras_models):
     check_factories(keras_models, KERAS)
 
 
-@pytest.mark.parametrize("name", KERAS)
+@pytest.mark.parametrize("name", representatives(KERAS, SMALL_KERAS))
 def test_keras_weights_follow_from_the_seed_alone(keras_models, name):
     factory = getattr(keras_models, name)
     weights = keras_weights(factory())
@@ -190,7 +150,7 @@ def test_keras_parameters_and_outputs(keras_models, name):
 NEUTRAL = {"gamma": 1, "moving_variance": 1}
 
 
-@pytest.mark.parametrize("name", KERAS)
+@pytest.mark.parametrize("name", representatives(KERAS, SMALL_KERAS))
 def test_keras_every_kind_of_weight_matters(keras_models, name):
     model = getattr(keras_models, name)()
     inputs = keras_inputs(keras_models, name)
@@ -212,10 +172,11 @@ def test_keras_global_random_state_is_neither_read_nor_changed(keras_models):
     try:
         keras.utils.set_random_seed(5)
         expected = keras.ops.convert_to_numpy(keras.random.normal((4,)))
-        weights = [keras_weights(getattr(keras_models, name)()) for name in KERAS]
+        names = [name for name in KERAS if examples.thorough or name in SMALL_KERAS]
+        weights = [keras_weights(getattr(keras_models, name)()) for name in names]
         keras.utils.set_random_seed(5)
         before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-        for name, values in zip(KERAS, weights, strict=True):
+        for name, values in zip(names, weights, strict=True):
             for path, value in keras_weights(getattr(keras_models, name)()).items():
                 np.testing.assert_array_equal(value, values[path])
         assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
@@ -230,7 +191,7 @@ def all_layers(model):
     return list(model._flatten_layers(include_self=False))
 
 
-@pytest.mark.parametrize("name", KERAS)
+@pytest.mark.parametrize("name", representatives(KERAS, SMALL_KERAS))
 def test_keras_layers_have_names_of_their_own_choosing(keras_models, name):
     first, second = (getattr(keras_models, name)() for _ in range(2))
     names = [layer.name for layer in all_layers(first)]
@@ -395,7 +356,7 @@ def test_torch_factories_take_keywords_only(torch_models):
     check_factories(torch_models, TORCH)
 
 
-@pytest.mark.parametrize("name", TORCH)
+@pytest.mark.parametrize("name", representatives(TORCH, SMALL_TORCH))
 def test_torch_weights_follow_from_the_seed_alone(torch_models, name):
     import torch
 
@@ -418,7 +379,7 @@ def test_torch_parameters_and_outputs(torch_models, name):
     check_outputs([torch_outputs(model, torch_inputs(torch_models, name, seed)) for seed in range(3)])
 
 
-@pytest.mark.parametrize("name", TORCH)
+@pytest.mark.parametrize("name", representatives(TORCH, SMALL_TORCH))
 def test_torch_every_weight_matters(torch_models, name):
     import torch
 

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import numpy_helper
+from oracles import neighbour_correlation
 from PIL import Image
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
@@ -61,17 +62,6 @@ def test_files_are_small():
         assert photo.stat().st_size < 150_000
         with Image.open(photo) as image:
             assert max(image.size) <= 640
-
-
-def neighbour_correlation(filters: np.ndarray) -> np.ndarray:
-    """Correlation of each weight with the one to its right and the one below, one number a filter (O,).
-
-    1 for a smooth filter, about 0 for noise; the mean over the whole filter is removed from every weight first.
-    """
-    centred = filters - filters.mean((1, 2, 3), keepdims=True)
-    right = (centred[..., :, 1:] * centred[..., :, :-1]).mean((1, 2, 3))
-    below = (centred[..., 1:, :] * centred[..., :-1, :]).mean((1, 2, 3))
-    return (right + below) / 2 / centred.var((1, 2, 3))
 
 
 def low_frequency_share(filters: np.ndarray) -> np.ndarray:

@@ -11,14 +11,14 @@ import onnx.parser
 import pytest
 from onnx import numpy_helper
 from PIL import Image
-from test_explain import CLASSIFIER, MODELS, normal
+from protos import normal
+from samples import CLASSIFIER, MODELS
 
 from onnxviz import ReceptiveField, capture, load, top_patches
 from onnxviz.cli import run
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.plots import plot_patches
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
 PHOTOS = MODELS / "photos"
 
 

@@ -14,8 +14,6 @@ from onnxviz.errors import InputError, SelectionError
 from onnxviz.operators import Family, names
 from onnxviz.receptive import ReceptiveField
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 H, W = 23, 20
 
 

@@ -1,11 +1,9 @@
 """A framework of its own: models of numpy and onnx alone, so that converting needs no other."""
 
 import importlib
-import tempfile
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper
 
@@ -170,29 +168,6 @@ class ToyConverter:
             raise CodeExecution("the toy would run code: add --allow-code-execution")
         self.opened = ToySource(source if isinstance(source, Toy) else Toy(), self.harm)
         return self.opened
-
-
-@pytest.fixture
-def toy(monkeypatch):
-    """Makes the toy converter the only one; gives a function that makes it harmful."""
-    converter = ToyConverter()
-
-    def harm(what):
-        converter.harm = what
-        return converter
-
-    monkeypatch.setattr(convert_room, "converters", lambda: [converter])
-    monkeypatch.setattr(convert_room, "_loaded", lambda: iter(()))
-    return harm
-
-
-@pytest.fixture
-def scratch(monkeypatch, tmp_path):
-    """The folder that temporary files are made in."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
 
 
 def files_below(folder):
