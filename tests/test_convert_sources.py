@@ -1,6 +1,7 @@
 """What can be converted, and who converts it: code, files, objects; converters and frameworks."""
 
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import textwrap
@@ -216,9 +217,16 @@ def test_the_second_of_two_is_taken_where_the_first_does_not_know_the_source(mon
 
 
 def without(monkeypatch, *missing):
-    """As if the packages were not installed."""
+    """As if these packages were not installed, and other frameworks were."""
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name in missing else find(name, *rest))
+    there = {"keras", "tensorflow", "tf2onnx", "torch", "onnxscript"} - {*missing}  # installed here or not
+
+    def spec(name, *rest):
+        if name in missing:
+            return None
+        return importlib.machinery.ModuleSpec(name, None) if name in there else find(name, *rest)
+
+    monkeypatch.setattr(importlib.util, "find_spec", spec)
 
 
 @pytest.mark.parametrize(

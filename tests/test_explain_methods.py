@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import onnx
 import pytest
-from conftest import classifier_proto
+from protos import classifier_proto
 
 from onnxviz import explain, explain_each, explain_faithfulness, explain_sanity, load
 from onnxviz.cli import run

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import classifier_proto
+from protos import classifier_proto
 
 from onnxviz import cli, maximize
 from onnxviz.cli.maximize import maximize as command

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
-from conftest import classifier_proto
 from onnx import helper, numpy_helper
 from oracles import untouched
+from protos import classifier_proto
 
 from onnxviz import explain, load, maximize
 from onnxviz.errors import SelectionError
