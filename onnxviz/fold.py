@@ -29,7 +29,7 @@ from onnxviz.known import (
 from onnxviz.layout import sink_transposes
 from onnxviz.names import distinct
 from onnxviz.operators import Family, belongs, keeps_type
-from onnxviz.scopes import reads, set_nodes, subgraphs
+from onnxviz.scopes import Scope, reads, set_nodes, subgraphs
 from onnxviz.sizes import ranks, settle_targets
 from onnxviz.skeleton import INLINE_BYTES
 
@@ -246,14 +246,9 @@ def _name_outputs_at_their_source(graph: GraphProto) -> None:
 
 def _drop_unused(graph: GraphProto) -> None:
     """Takes out the nodes that no output depends on."""
-    used = {value.name for value in graph.output}
-    left: list[NodeProto] = []
-    for node in reversed(graph.node):
-        if used.intersection(name for name in node.output if name):
-            used.update(reads(node))
-            left.append(node)
-    if len(left) < len(graph.node):
-        set_nodes(graph, left[::-1])
+    needed = Scope(graph).ancestors(value.name for value in graph.output).nodes
+    if len(needed) < len(graph.node):
+        set_nodes(graph, needed)
 
 
 def _store(graph: GraphProto, known: Mapping[str, Known]) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.model import Model
 from onnxviz.operators import Family, belongs
-from onnxviz.scopes import Scope, all_graphs, node_attributes, reads, subgraphs, walk
+from onnxviz.scopes import Scope, all_graphs, node_attributes, subgraphs, walk
 from onnxviz.text import printable
 
 
@@ -75,18 +75,8 @@ def pruned(model: onnx.ModelProto, graph: GraphProto, outputs: Sequence[str]) ->
         graph: nodes in topological order; not changed.
         outputs: tensors of `graph`.
     """
-    producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    needed: set[int] = set()
-    used: set[str] = set(outputs)
-    waiting = list(outputs)
-    while waiting:
-        index = producer.get(waiting.pop())
-        if index is None or index in needed:
-            continue
-        needed.add(index)
-        names = set(reads(graph.node[index]))
-        waiting.extend(names - used)
-        used |= names
+    needed = Scope(graph).ancestors(outputs)
+    used = needed.tensors.union(outputs)
     proto = onnx.ModelProto(
         ir_version=model.ir_version,
         producer_name="onnxviz",
@@ -95,7 +85,7 @@ def pruned(model: onnx.ModelProto, graph: GraphProto, outputs: Sequence[str]) ->
     )
     target = proto.graph
     target.name = "onnxviz"  # the source's own name may be confidential, and onnxruntime logs it
-    target.node.extend(graph.node[index] for index in sorted(needed))
+    target.node.extend(needed.nodes)
     target.initializer.extend(tensor for tensor in graph.initializer if tensor.name in used)
     target.sparse_initializer.extend(s for s in graph.sparse_initializer if s.values.name in used)
     target.input.extend(value for value in graph.input if value.name in used)

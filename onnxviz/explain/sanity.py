@@ -20,7 +20,6 @@ from onnxviz.explain.result import Explanation
 from onnxviz.model import Model, load
 from onnxviz.operators import Family, belongs
 from onnxviz.run import Progress
-from onnxviz.scopes import reads
 from onnxviz.skeleton import embed_weights
 from onnxviz.weights import Array
 
@@ -178,13 +177,8 @@ def learnt_layers(model: Model, target: str) -> list[tuple[str, tuple[str, ...]]
     A layer's name is its node's output; of stored tensors those with more than one element that are initializers of
     the main graph or Constant nodes.
     """
-    scope = model.scope
-    needed: set[str] = {target}
     found = []
-    for node in reversed(scope.graph.node):
-        if not needed.intersection(node.output):
-            continue
-        needed.update(reads(node))
+    for node in reversed(model.scope.ancestors([target]).nodes):
         if belongs(node, _LEARNT):
             weights = [name for name in (_stored(model, tensor) for tensor in node.input[1:]) if name]
             if weights:

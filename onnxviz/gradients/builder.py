@@ -13,6 +13,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from onnxviz.gradients.prepare import Prepared
 from onnxviz.graph import unused
+from onnxviz.scopes import Scope
 from onnxviz.symbols import Dim
 from onnxviz.weights import Array
 
@@ -286,24 +287,13 @@ class Builder:
         source = self.prepared.graph
         graph = onnx.GraphProto(name="onnxviz", input=source.input, sparse_initializer=source.sparse_initializer)
         graph.node.extend(self.forward)
-        graph.node.extend(_needed(self.nodes, outputs))
+        graph.node.extend(Scope(onnx.GraphProto(node=self.nodes)).ancestors(outputs).nodes)
         read = {name for node in graph.node for name in node.input}
         graph.initializer.extend(source.initializer)
         for name, make in self._pending.items():
             if name in read:
                 graph.initializer.append(numpy_helper.from_array(np.asarray(make(), order="C"), name))
         return graph
-
-
-def _needed(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:
-    """Those of `nodes`, in topological order, that `outputs` depend on."""
-    wanted = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
 
 
 def known_product(dims: Sequence[Dim]) -> int | None:
