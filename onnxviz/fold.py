@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 
+from onnxviz.fresh_names import distinct, made_in, rename_reads
 from onnxviz.fuse import fuse
 from onnxviz.known import (
     ARRANGING,
@@ -22,12 +23,9 @@ from onnxviz.known import (
     as_tensor,
     attribute,
     element_type,
-    made_in,
     operator,
-    rename_reads,
 )
 from onnxviz.layout import sink_transposes
-from onnxviz.names import distinct
 from onnxviz.operators import Family, belongs, keeps_type
 from onnxviz.scopes import Scope, reads, set_nodes, subgraphs
 from onnxviz.sizes import ranks, settle_targets
@@ -259,9 +257,8 @@ def _store(graph: GraphProto, known: Mapping[str, Known]) -> dict[str, Array]:
     same: dict[tuple[object, ...], str] = {}
     twins = {name: same.setdefault(_identity(known[name]), name) for name in wanted if name not in outputs}
     kept = [name for name in wanted if name in outputs or twins[name] == name]
-    made = made_in(graph)
-    fresh = distinct([*made, *(name if name in outputs else _stored_name(name, known[name]) for name in kept)])
-    names = dict(zip(kept, fresh[len(made) :], strict=True))
+    wished = [name if name in outputs else _stored_name(name, known[name]) for name in kept]
+    names = dict(zip(kept, distinct(wished, reserved=made_in(graph)), strict=True))
     arrays: dict[str, Array] = {}
     for name, stored in names.items():
         array = known[name].array

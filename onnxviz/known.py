@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from onnxviz.scopes import all_graphs, plain_domain, subgraphs
+from onnxviz.scopes import plain_domain
 
 Array = npt.NDArray[Any]
 
@@ -59,50 +59,6 @@ def operator(node: NodeProto) -> str:
 def attribute(node: NodeProto, name: str) -> Any:
     """The value of the attribute `name`, None where the node has none."""
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
-
-
-# ---- names
-
-
-def made_in(graph: GraphProto) -> set[str]:
-    """The names of all tensors that the graph and the graphs nested in it are fed, store or make."""
-    names = set[str]()
-    for one in all_graphs(graph):
-        names.update(value.name for value in one.input)
-        names.update(tensor.name for tensor in one.initializer)
-        names.update(sparse.values.name for sparse in one.sparse_initializer)
-        names.update(name for node in one.node for name in node.output)
-    return names
-
-
-def fresh(stem: str, taken: set[str]) -> str:
-    """A name that is not taken; it is afterwards."""
-    name, count = stem, 2
-    while name in taken:
-        name, count = f"{stem}_{count}", count + 1
-    taken.add(name)
-    return name
-
-
-def rename_reads(graph: GraphProto, renamed: Mapping[str, str], *, nested: bool = False) -> None:
-    """Lets every reader of a renamed tensor, in subgraphs too, read its new name.
-
-    Args:
-        graph: changed.
-        renamed: new names by old ones.
-        nested: whether `graph` is itself a subgraph, whose outputs may be tensors from outside.
-    """
-    waiting = [graph]
-    while waiting:
-        one = waiting.pop()
-        for node in one.node:
-            for index, name in enumerate(node.input):
-                if name in renamed:
-                    node.input[index] = renamed[name]
-            waiting.extend(inner for _, inner in subgraphs(node))
-        if nested or one is not graph:
-            for value in one.output:
-                value.name = renamed.get(value.name, value.name)
 
 
 # ---- operators that only arrange elements anew

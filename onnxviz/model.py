@@ -22,10 +22,10 @@ from onnx import GraphProto, TensorProto, ValueInfoProto
 
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.files import replacing
+from onnxviz.fresh_names import distinct
 from onnxviz.inline import inline_functions
 from onnxviz.layer import Layer
 from onnxviz.layers import find_layers, name_nodes
-from onnxviz.names import distinct
 from onnxviz.operators import LAYERS, Family, belongs, names_anywhere
 from onnxviz.parameters import count_parameters
 from onnxviz.scopes import Scope, all_graphs, plain_domain, set_nodes, subgraphs, tensors, walk

@@ -9,7 +9,8 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
-from onnxviz.known import ARRANGING, Array, Known, as_tensor, attribute, element_type, fresh, made_in, operator
+from onnxviz.fresh_names import FreshNames
+from onnxviz.known import ARRANGING, Array, Known, as_tensor, attribute, element_type, operator
 from onnxviz.skeleton import INLINE_BYTES
 
 # Longer tensors are no shapes.
@@ -65,7 +66,7 @@ def settle_targets(proto: onnx.ModelProto, known: dict[str, Known]) -> bool:
     if not open_ones:
         return False
     sizes = _Sizes(with_shapes(proto, known), known)
-    taken = made_in(proto.graph) | known.keys()
+    names = FreshNames(proto.graph, also=known)
     changed = False
     for node in open_ones:
         target = sizes.elements(node.input[1])
@@ -75,7 +76,7 @@ def settle_targets(proto: onnx.ModelProto, known: dict[str, Known]) -> bool:
         # 0 stands for a size of the input; -1 is another open one.
         if wanted.count(-1) > 1 or any(size is not None and size <= 0 for size in target):
             continue
-        node.input[1] = fresh(f"{node.name or 'Reshape'}/shape", taken)
+        node.input[1] = names.tensor(f"{node.name or 'Reshape'}/shape")
         known[node.input[1]] = Known(np.array(wanted, np.int64))
         changed = True
     return changed

@@ -282,7 +282,8 @@ def test_the_command_line_loads_converting_late(room):
 @pytest.mark.parametrize("module", sorted(CONVERTER_IMPORTS))
 def test_a_converter_reaches_few_rooms(module):
     found = {one.module for one in CONVERTER_IMPORTS[module] if one.module.split(".")[0] == "onnxviz"}
-    assert found <= {f"onnxviz.{room}" for room in ("errors", "images", "model", "names", "source", "text")}
+    rooms = ("errors", "fresh_names", "images", "model", "names", "source", "text")
+    assert found <= {f"onnxviz.{room}" for room in rooms}
 
 
 @pytest.mark.parametrize("entry", ["keras", "pytorch"])

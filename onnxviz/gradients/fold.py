@@ -14,7 +14,7 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from onnxviz.errors import OnnxvizError
-from onnxviz.graph import unused
+from onnxviz.fresh_names import FreshNames, made_in
 from onnxviz.inline import rename
 from onnxviz.operators import Family, belongs
 from onnxviz.runtime import Session
@@ -206,7 +206,7 @@ def _small_constants(graph: GraphProto, file: TensorFile, read: dict[str, Array 
 def _decide(graph: GraphProto, known: dict[str, Array]) -> bool:
     """Replaces each If whose condition is known by the nodes of its branch."""
     nodes: list[NodeProto] = []
-    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    fresh = FreshNames(graph)
     for index, node in enumerate(graph.node):
         condition = known.get(node.input[0]) if node.op_type == "If" and not plain_domain(node.domain) else None
         if condition is None or condition.size != 1:
@@ -214,25 +214,24 @@ def _decide(graph: GraphProto, known: dict[str, Array]) -> bool:
             continue
         wanted = "then_branch" if bool(condition.reshape(())) else "else_branch"
         branch = next(inner for name, inner in subgraphs(node) if name == wanted)
-        label = unused(f"{node.name or f'If_{index}'}/{wanted}", taken)
-        names = {name: name for name in outer_reads(branch)}
-
-        def inside(name: str, names: dict[str, str] = names, label: str = label) -> str:
-            return names.setdefault(name, f"{label}/{name}")
-
+        label = fresh.node(f"{node.name or f'If_{index}'}/{wanted}")
+        names = {name: fresh.tensor(f"{label}/{name}") for name in sorted(made_in(branch)) if name}
+        names.update((name, name) for name in outer_reads(branch))
         for tensor in branch.initializer:
             copy = onnx.TensorProto()
             copy.CopyFrom(tensor)
-            copy.name = inside(tensor.name)
+            copy.name = names[tensor.name]
             graph.initializer.append(copy)
         for inner in branch.node:
             copied = NodeProto()
             copied.CopyFrom(inner)
             rename(copied, names, label, {})
+            copied.name = fresh.node(copied.name) if copied.name else ""
             nodes.append(copied)
         for value, output in zip(branch.output, node.output, strict=False):
             if output:
-                nodes.append(helper.make_node("Identity", [inside(value.name)], [output], name=f"{label}/{output}"))
+                name = fresh.node(f"{label}/{output}")
+                nodes.append(helper.make_node("Identity", [names[value.name]], [output], name=name))
     changed = len(nodes) != len(graph.node) or any(a is not b for a, b in zip(nodes, graph.node, strict=True))
     if changed:
         set_nodes(graph, nodes)
