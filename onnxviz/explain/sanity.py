@@ -20,8 +20,8 @@ from onnxviz.explain.result import Explanation
 from onnxviz.model import Model, load
 from onnxviz.operators import Family, belongs
 from onnxviz.run import Progress
-from onnxviz.skeleton import embed_weights
 from onnxviz.weights import Array
+from onnxviz.writing import whole_model
 
 # Operators whose constant inputs are what training found.
 _LEARNT = Family.CONVOLUTION | Family.MATRIX
@@ -217,10 +217,7 @@ class Forgetful:
 
     def __init__(self, model: Model, seed: int) -> None:
         model.check_unchanged()
-        chunks, moved = embed_weights(model.proto, model.constants.file.bytes_of, "weights.data")
-        if moved:
-            raise ModelError(f"{model.label} has more than 2 GiB of weights, too many to randomise")
-        self._proto = onnx.ModelProto.FromString(b"".join(chunks))
+        self._proto = whole_model(model.proto, model.constants.file.bytes_of, model.label, "randomise")
         self._seed = seed
 
     def without(self, tensors: set[str]) -> onnx.ModelProto:
