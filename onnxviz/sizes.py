@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
+from onnxviz.evaluation import REARRANGING, Operands
 from onnxviz.fresh_names import FreshNames
-from onnxviz.known import ARRANGING, Array, Known, as_tensor, attribute, element_type, operator
+from onnxviz.known import Array, Known, as_tensor, attribute, element_type, operator
 from onnxviz.skeleton import INLINE_BYTES
 
 # Longer tensors are no shapes.
@@ -112,7 +113,7 @@ class _Sizes:
             shape = self.declared.get(node.input[0])
             start, end = attribute(node, "start") or 0, attribute(node, "end")
             return np.array(shape[start:end], object) if shape is not None else None
-        rule = _RULES.get(operator(node)) or ARRANGING.get(operator(node))
+        rule = _RULES.get(operator(node)) or REARRANGING.get(operator(node))
         if rule is None:
             return None
         operands = [self.elements(one, depth + 1) if one else None for one in node.input]
@@ -122,9 +123,6 @@ class _Sizes:
             return np.asarray(rule(node, operands), object)
         except (IndexError, KeyError, TypeError, ValueError):  # a form that is not treated, or an open operand
             return None
-
-
-Operands = Sequence[Array | None]
 
 
 def _cast(node: NodeProto, operands: Operands) -> Array:
