@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from onnxviz.errors import InputError, OnnxvizError
+from onnxviz.errors import OnnxvizError
 from onnxviz.featuremaps import FeatureMaps, MapStore
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Given, reading
 from onnxviz.layer import TapKind
 from onnxviz.model import Source, load
 from onnxviz.run import DEFAULT_MEMORY, Progress, Run, nothing_usable
+from onnxviz.text import one_of
 
 Selection = str | int | Sequence[str | int]
 
@@ -116,8 +117,7 @@ class _Failed:
     """Collects what is skipped; with "raise", `note` is None and nothing is."""
 
     def __init__(self, errors: str) -> None:
-        if errors not in ("raise", "skip"):
-            raise InputError(f"'{errors}' is not a way to treat errors; there are raise and skip")
+        one_of("way to treat errors", errors, ("raise", "skip"))
         self.list: list[tuple[str, str]] = []
         self.note = self._append if errors == "skip" else None
 

@@ -26,16 +26,16 @@ import onnx
 
 from onnxviz.errors import ConversionError
 from onnxviz.files import assembling, destination
-from onnxviz.fold import Folded, fold
+from onnxviz.fold import fold
 from onnxviz.images import Preprocessing
 from onnxviz.model import PREPROCESSING_KEY, Model, Scratch, load, load_scratch
 from onnxviz.names import LAYER_KEY, source_path
 from onnxviz.operators import convolution_form
-from onnxviz.skeleton import embed_weights
 from onnxviz.source import Converter, InputShape, SourceModel
 from onnxviz.text import printable
 from onnxviz.verify import Verification
 from onnxviz.verify import verify as compare
+from onnxviz.writing import write_files
 
 GROUP = "onnxviz.converters"
 DEFAULT_OPSET = 18
@@ -190,7 +190,7 @@ def conversion(
 
     def write_and_verify(path: Path, temporary: object = None) -> tuple[Model, Verification | None, list[Path]]:
         with stage("writing"):
-            written = _write(folded, path)
+            written = write_files(folded.proto, folded.bytes_of, path)
             model = load_scratch(path, label, temporary)
         if not model.layers:
             notes.append(f"{label} has no convolution")
@@ -228,17 +228,6 @@ def conversion(
         seconds=seconds,
         files=files,
     )
-
-
-def _write(folded: Folded, path: Path) -> list[Path]:
-    """Writes the model, the weights of one of 2 GiB or more beside it; gives the files, the model first."""
-    data_path = path.with_name(path.name + ".data")
-    chunks, moved = embed_weights(folded.proto, folded.bytes_of, data_path.name)
-    for target, parts in ((path, chunks), (data_path, moved)):
-        if parts:
-            with target.open("wb") as file:
-                file.writelines(parts)
-    return [path, data_path] if moved else [path]
 
 
 def _name_layers(proto: onnx.ModelProto, opened: SourceModel) -> None:

@@ -14,22 +14,20 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, numpy_helper
 
+from onnxviz.evaluation import REARRANGING, evaluated
+from onnxviz.fresh_names import distinct, made_in, rename_reads
 from onnxviz.fuse import fuse
 from onnxviz.known import (
-    ARRANGING,
     Array,
     Known,
     as_tensor,
     attribute,
     element_type,
-    made_in,
     operator,
-    rename_reads,
 )
 from onnxviz.layout import sink_transposes
-from onnxviz.names import distinct
 from onnxviz.operators import Family, belongs, keeps_type
-from onnxviz.scopes import reads, set_nodes, subgraphs
+from onnxviz.scopes import Scope, reads, set_nodes
 from onnxviz.sizes import ranks, settle_targets
 from onnxviz.skeleton import INLINE_BYTES
 
@@ -130,37 +128,23 @@ def _computed(graph: GraphProto, known: dict[str, Known], opset: Mapping[str, in
 
 def _arranges(node: NodeProto) -> bool:
     """Whether the result has the elements of the first operand, in another order or shape."""
-    return node.op_type in ARRANGING or node.op_type == "Flatten"
+    return node.op_type in REARRANGING or node.op_type == "Flatten"
 
 
 def _evaluated(node: NodeProto, known: Mapping[str, Known], opset: Mapping[str, int]) -> Sequence[Array] | None:
     """The node's outputs; None if they depend on the model's input or are better left to be computed."""
-    if not operator(node) or belongs(node, _KEPT) or next(subgraphs(node), None) is not None:
+    if not operator(node) or belongs(node, _KEPT):
         return None
     if any(name and name not in known for name in node.input):
         return None
     operands = [known[name].array if name else None for name in node.input]
     if node.op_type == "Dropout" and len(operands) > 2 and operands[2] is not None and operands[2].any():
         return None
-    if node.op_type in ARRANGING:
-        try:
-            return [ARRANGING[node.op_type](node, operands)]
-        except (KeyError, IndexError, ValueError, TypeError):
-            pass  # an older form of the operator: the reference knows it
     if not node.input and node.op_type != "Constant":
         return None
-    from onnx.reference import ReferenceEvaluator
-
-    try:
-        # One node is a model of its own here; the reference implementation is onnx's definition of the operator.
-        feeds = {name: operand for name, operand in zip(node.input, operands, strict=True) if name}
-        with np.errstate(all="ignore"):  # infinity and NaN are values like others
-            result = ReferenceEvaluator(node, opsets=dict(opset)).run(None, feeds)
-    except Exception:  # the reference lacks an operator or a type: it stays in the graph, which is right too
-        return None
-    if not all(isinstance(one, np.ndarray | np.generic) for one in result):  # a sequence
-        return None
-    arrays = [np.asarray(one) for one in result]
+    arrays = evaluated(node, operands, opset)
+    if arrays is None or node.op_type in REARRANGING:
+        return arrays
     largest = max((operand.size for operand in operands if operand is not None), default=0)
     grown = node.op_type != "Constant" and any(one.size > max(largest, _MAX_GROWN_ELEMENTS) for one in arrays)
     return None if grown or any(one.dtype.kind in "OSUT" for one in arrays) else arrays
@@ -246,14 +230,9 @@ def _name_outputs_at_their_source(graph: GraphProto) -> None:
 
 def _drop_unused(graph: GraphProto) -> None:
     """Takes out the nodes that no output depends on."""
-    used = {value.name for value in graph.output}
-    left: list[NodeProto] = []
-    for node in reversed(graph.node):
-        if used.intersection(name for name in node.output if name):
-            used.update(reads(node))
-            left.append(node)
-    if len(left) < len(graph.node):
-        set_nodes(graph, left[::-1])
+    needed = Scope(graph).ancestors(value.name for value in graph.output).nodes
+    if len(needed) < len(graph.node):
+        set_nodes(graph, needed)
 
 
 def _store(graph: GraphProto, known: Mapping[str, Known]) -> dict[str, Array]:
@@ -264,9 +243,8 @@ def _store(graph: GraphProto, known: Mapping[str, Known]) -> dict[str, Array]:
     same: dict[tuple[object, ...], str] = {}
     twins = {name: same.setdefault(_identity(known[name]), name) for name in wanted if name not in outputs}
     kept = [name for name in wanted if name in outputs or twins[name] == name]
-    made = made_in(graph)
-    fresh = distinct([*made, *(name if name in outputs else _stored_name(name, known[name]) for name in kept)])
-    names = dict(zip(kept, fresh[len(made) :], strict=True))
+    wished = [name if name in outputs else _stored_name(name, known[name]) for name in kept]
+    names = dict(zip(kept, distinct(wished, reserved=made_in(graph)), strict=True))
     arrays: dict[str, Array] = {}
     for name, stored in names.items():
         array = known[name].array

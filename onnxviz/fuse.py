@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import GraphProto, NodeProto, helper
 
-from onnxviz.known import Known, attribute, fresh, made_in, operator
+from onnxviz.fresh_names import FreshNames
+from onnxviz.known import Known, attribute, operator
 from onnxviz.operators import Family, names
 from onnxviz.scopes import reads, set_nodes
 from onnxviz.windows import Window, depends_on_sizes, kernel_of, with_pads
@@ -40,7 +41,7 @@ class _View:
         self.graph = graph
         self.known = known
         self.nodes = list(graph.node)
-        self.taken = made_in(graph) | known.keys()
+        self.names = FreshNames(graph, also=known)
         self.producers = {name: node for node in self.nodes for name in node.output if name}
         self.readers = Counter(name for node in self.nodes for name in reads(node))
         self.readers.update(value.name for value in graph.output)
@@ -68,7 +69,7 @@ class _View:
 
     def constant(self, like: str, suffix: str, array: np.ndarray) -> str:
         """The name of a constant that holds the elements of `like` in another form."""
-        name = fresh(f"{like}/{suffix}", self.taken)
+        name = self.names.tensor(f"{like}/{suffix}")
         self.known[name] = self.known[like].rearranged(array)
         return name
 
@@ -149,7 +150,7 @@ def _one_dimensional(view: _View) -> Rewrites:
         if squeeze is None or _axes(view, squeeze) not in ((1,), (-3,)) or None in flat:
             continue
         stem = squeeze.output[0]
-        current = fresh(f"{stem}/first", view.taken)
+        current = view.names.tensor(f"{stem}/first")
         new = [helper.make_node("Transpose", [unsqueeze.input[0]], [current], name=unsqueeze.name, perm=(0, 2, 1))]
         for one in flat:
             assert one is not None

@@ -9,9 +9,10 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from onnxviz.errors import ModelError, SelectionError
+from onnxviz.fresh_names import FreshNames
 from onnxviz.model import Model
 from onnxviz.operators import Family, belongs
-from onnxviz.scopes import Scope, all_graphs, node_attributes, reads, subgraphs, walk
+from onnxviz.scopes import Scope, all_graphs, node_attributes, subgraphs, walk
 from onnxviz.text import printable
 
 
@@ -75,18 +76,8 @@ def pruned(model: onnx.ModelProto, graph: GraphProto, outputs: Sequence[str]) ->
         graph: nodes in topological order; not changed.
         outputs: tensors of `graph`.
     """
-    producer = {name: index for index, node in enumerate(graph.node) for name in node.output if name}
-    needed: set[int] = set()
-    used: set[str] = set(outputs)
-    waiting = list(outputs)
-    while waiting:
-        index = producer.get(waiting.pop())
-        if index is None or index in needed:
-            continue
-        needed.add(index)
-        names = set(reads(graph.node[index]))
-        waiting.extend(names - used)
-        used |= names
+    needed = Scope(graph).ancestors(outputs)
+    used = needed.tensors.union(outputs)
     proto = onnx.ModelProto(
         ir_version=model.ir_version,
         producer_name="onnxviz",
@@ -95,7 +86,7 @@ def pruned(model: onnx.ModelProto, graph: GraphProto, outputs: Sequence[str]) ->
     )
     target = proto.graph
     target.name = "onnxviz"  # the source's own name may be confidential, and onnxruntime logs it
-    target.node.extend(graph.node[index] for index in sorted(needed))
+    target.node.extend(needed.nodes)
     target.initializer.extend(tensor for tensor in graph.initializer if tensor.name in used)
     target.sparse_initializer.extend(s for s in graph.sparse_initializer if s.values.name in used)
     target.input.extend(value for value in graph.input if value.name in used)
@@ -118,7 +109,7 @@ def _lift_out_of_subgraphs(model: Model, taps: Sequence[Tap]) -> _Lifted | None:
     graph = GraphProto()
     graph.CopyFrom(model.proto.graph)
     scopes = {scope.name: scope for scope, _ in walk(Scope(graph))}
-    taken = {name for inner in all_graphs(graph) for node in inner.node for name in node.output}
+    fresh = FreshNames(graph)
     names: dict[Tap, str] = {}
     sometimes: set[Tap] = set()
     for tap in dict.fromkeys(taps):
@@ -129,31 +120,31 @@ def _lift_out_of_subgraphs(model: Model, taps: Sequence[Tap]) -> _Lifted | None:
         tensor = tap.tensor
         while scope.owner is not None and scope.parent is not None:
             owner, attribute = scope.owner
-            outer = unused(f"{tensor}@{scope.name}", taken)
+            outer = fresh.tensor(f"{tensor}@{scope.name}")
             if owner.op_type == "If":
                 sometimes.add(tap)
-            _give_out(scope.graph, owner, attribute, tensor, outer, element_type, taken)
+            _give_out(scope.graph, owner, attribute, tensor, outer, element_type, fresh)
             tensor, scope = outer, scope.parent
         names[tap] = tensor
     return _Lifted(graph, names, frozenset(sometimes))
 
 
 def _give_out(
-    graph: GraphProto, owner: NodeProto, attribute: str, tensor: str, outer: str, element_type: int, taken: set[str]
+    graph: GraphProto, owner: NodeProto, attribute: str, tensor: str, outer: str, element_type: int, fresh: FreshNames
 ) -> None:
     """Makes `tensor` of `graph`, which `owner` carries in `attribute`, an output `outer` of `owner`."""
     value = helper.make_tensor_value_info(tensor, element_type, None)
     if owner.op_type == "If":
         for name, branch in subgraphs(owner):
             if name == attribute:
-                _add_output(branch, value, taken)
+                _add_output(branch, value, fresh)
             else:
-                empty = unused(f"{outer}/not_run", taken)
+                empty = fresh.tensor(f"{outer}/not_run")
                 nothing = helper.make_tensor(empty, element_type, [0], [])
                 branch.node.append(helper.make_node("Constant", [], [empty], value=nothing))
                 branch.output.append(helper.make_tensor_value_info(empty, element_type, [0]))
     elif belongs(owner, Family.LOOPING):
-        _add_output(graph, value, taken)
+        _add_output(graph, value, fresh)
         # Scan lists an axis and a direction for each scan output, if it lists any.
         for listed in ("scan_output_axes", "scan_output_directions"):
             if listed in (attributes := node_attributes(owner)):
@@ -163,23 +154,13 @@ def _give_out(
     owner.output.append(outer)
 
 
-def _add_output(graph: GraphProto, value: ValueInfoProto, taken: set[str]) -> None:
+def _add_output(graph: GraphProto, value: ValueInfoProto, fresh: FreshNames) -> None:
     """Adds an output; through an Identity where the tensor is one already, since outputs must differ."""
     if any(output.name == value.name for output in graph.output):
-        copy = unused(f"{value.name}/copy", taken)
+        copy = fresh.tensor(f"{value.name}/copy")
         graph.node.append(helper.make_node("Identity", [value.name], [copy]))
         value = helper.make_tensor_value_info(copy, value.type.tensor_type.elem_type, None)
     graph.output.append(value)
-
-
-def unused(wanted: str, taken: set[str]) -> str:
-    """`wanted`, or with `_2`, `_3` … added, such that it is not among `taken`; it is added there."""
-    name, count = wanted, 1
-    while name in taken:
-        count += 1
-        name = f"{wanted}_{count}"
-    taken.add(name)
-    return name
 
 
 def custom_operators(proto: onnx.ModelProto, known_domains: Iterable[str]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
 
+from onnxviz.fresh_names import tensor_names
 from onnxviz.scopes import all_graphs, plain_domain, subgraphs
 from onnxviz.validate import call_key, function_key
 
@@ -47,13 +48,9 @@ class _Inliner:
         self.kept = False
         self.prefixes: set[str] = set()
         self.counts: dict[str, int] = {}
-        for graph in all_graphs(model.graph):
-            names = [value.name for value in (*graph.input, *graph.output)]
-            names += [tensor.name for tensor in graph.initializer]
-            for node in graph.node:
-                names += [node.name, *node.output]
-            for name in names:  # every `a/b` of `a/b/c` is a prefix in use
-                self.prefixes.update(name[: place.start()] for place in re.finditer("/", name))
+        names = tensor_names(model.graph).union(node.name for graph in all_graphs(model.graph) for node in graph.node)
+        for name in names:  # every `a/b` of `a/b/c` is a prefix in use
+            self.prefixes.update(name[: place.start()] for place in re.finditer("/", name))
 
     def run(self) -> None:
         self.graph(self.model.graph, "")

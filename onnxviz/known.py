@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from onnxviz.scopes import all_graphs, plain_domain, subgraphs
+from onnxviz.scopes import plain_domain
 
 Array = npt.NDArray[Any]
 
@@ -59,90 +57,3 @@ def operator(node: NodeProto) -> str:
 def attribute(node: NodeProto, name: str) -> Any:
     """The value of the attribute `name`, None where the node has none."""
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
-
-
-# ---- names
-
-
-def made_in(graph: GraphProto) -> set[str]:
-    """The names of all tensors that the graph and the graphs nested in it are fed, store or make."""
-    names = set[str]()
-    for one in all_graphs(graph):
-        names.update(value.name for value in one.input)
-        names.update(tensor.name for tensor in one.initializer)
-        names.update(sparse.values.name for sparse in one.sparse_initializer)
-        names.update(name for node in one.node for name in node.output)
-    return names
-
-
-def fresh(stem: str, taken: set[str]) -> str:
-    """A name that is not taken; it is afterwards."""
-    name, count = stem, 2
-    while name in taken:
-        name, count = f"{stem}_{count}", count + 1
-    taken.add(name)
-    return name
-
-
-def rename_reads(graph: GraphProto, renamed: Mapping[str, str], *, nested: bool = False) -> None:
-    """Lets every reader of a renamed tensor, in subgraphs too, read its new name.
-
-    Args:
-        graph: changed.
-        renamed: new names by old ones.
-        nested: whether `graph` is itself a subgraph, whose outputs may be tensors from outside.
-    """
-    waiting = [graph]
-    while waiting:
-        one = waiting.pop()
-        for node in one.node:
-            for index, name in enumerate(node.input):
-                if name in renamed:
-                    node.input[index] = renamed[name]
-            waiting.extend(inner for _, inner in subgraphs(node))
-        if nested or one is not graph:
-            for value in one.output:
-                value.name = renamed.get(value.name, value.name)
-
-
-# ---- operators that only arrange elements anew
-
-
-def _axes(node: NodeProto, operands: Sequence[Array | None]) -> tuple[int, ...] | None:
-    """The axes of Squeeze and Unsqueeze: an input since opset 13, an attribute before."""
-    if len(operands) > 1 and operands[1] is not None:
-        return tuple(int(axis) for axis in operands[1].reshape(-1))
-    axes = attribute(node, "axes")
-    return tuple(axes) if axes is not None else None
-
-
-def _first(operands: Sequence[Array | None]) -> Array:
-    if not operands or operands[0] is None:
-        raise ValueError("no operand")
-    return operands[0]
-
-
-def _unsqueezed(node: NodeProto, operands: Sequence[Array | None]) -> Array:
-    axes = _axes(node, operands)
-    if axes is None:
-        raise ValueError("no axes")
-    return np.expand_dims(_first(operands), axes)
-
-
-def _reshaped(node: NodeProto, operands: Sequence[Array | None]) -> Array:
-    data, shape = _first(operands), operands[1]
-    if shape is None or attribute(node, "allowzero"):
-        raise ValueError("not the plain form")
-    sizes = [data.shape[axis] if size == 0 else int(size) for axis, size in enumerate(shape)]
-    return data.reshape(sizes)
-
-
-# The operator's result by numpy, which gives a view where onnx.reference would copy. Operands that are left out are
-# None; any exception stands for a form of the operator that is not treated here.
-ARRANGING: dict[str, Callable[[NodeProto, Sequence[Array | None]], Array]] = {
-    "Identity": lambda node, operands: _first(operands),
-    "Transpose": lambda node, operands: _first(operands).transpose(attribute(node, "perm")),
-    "Squeeze": lambda node, operands: _first(operands).squeeze(_axes(node, operands)),
-    "Unsqueeze": _unsqueezed,
-    "Reshape": _reshaped,
-}

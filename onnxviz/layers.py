@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 from onnx import NodeProto
 
 from onnxviz.errors import ModelError
+from onnxviz.fresh_names import distinct
 from onnxviz.inline import SCOPE_KEY
 from onnxviz.layer import Layer
-from onnxviz.names import distinct, layer_name
+from onnxviz.names import layer_name
 from onnxviz.operators import Form, convolution_form
 from onnxviz.scopes import Scope, node_attributes, plain_domain, walk
 from onnxviz.shapes import Shapes

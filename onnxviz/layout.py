@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from onnx import GraphProto, NodeProto, helper
 
-from onnxviz.known import Array, Known, attribute, fresh, made_in, operator, rename_reads
+from onnxviz.fresh_names import FreshNames, rename_reads
+from onnxviz.known import Array, Known, attribute, operator
 from onnxviz.operators import Family, belongs
 from onnxviz.scopes import outer_reads, set_nodes, subgraphs
 
@@ -62,8 +63,7 @@ class _Pass:
         self.carried_out: dict[tuple[str, Perm], str] = {}
         self.bases: dict[str, str] = {}
         self.outputs = {value.name for value in graph.output}
-        self.taken = made_in(graph) | known.keys()
-        self.node_names = {node.name for node in graph.node}
+        self.names = FreshNames(graph, also=known)
 
     def run(self) -> None:
         for node in self.graph.node:
@@ -108,17 +108,17 @@ class _Pass:
 
     def add(self, op: str, inputs: Sequence[str], output: str, stem: str, *, perm: Perm | None = None) -> None:
         """Adds a node that the graph did not have, called `stem` if no other is."""
-        name = fresh(stem, self.node_names)  # onnxruntime takes no two of one name
+        name = self.names.node(stem)  # onnxruntime takes no two of one name
         self.nodes.append(helper.make_node(op, inputs, [output], name=name, perm=perm))
 
     def constant(self, name: str, array: Array) -> str:
         """The name of a constant made from the known tensor `name`."""
-        own = fresh(f"{name}/rearranged", self.taken)
+        own = self.names.tensor(f"{name}/rearranged")
         self.known[own] = self.known[name].rearranged(array)
         return own
 
     def integers(self, stem: str, values: Sequence[int] | Array, dtype: npt.DTypeLike = np.int64) -> str:
-        own = fresh(stem, self.taken)
+        own = self.names.tensor(stem)
         self.known[own] = Known(np.asarray(values, dtype))
         return own
 
@@ -191,7 +191,7 @@ class _Pass:
             for index, name in enumerate(node.output):
                 if name:
                     # In this pass a name means the values it had in the source's order; a base has a name of its own.
-                    base = fresh(f"{name}/base", self.taken)
+                    base = self.names.tensor(f"{name}/base")
                     self.bases[base] = name
                     copy.output[index] = base
                     self.seen[name] = _Seen(base, perm)
@@ -274,7 +274,7 @@ class _Pass:
         """A tensor that is written in the other order, brought into the base's."""
         key = (name, perm)
         if key not in self.carried_out:
-            self.carried_out[key] = self.transpose(name, perm, fresh(f"{name}/turned", self.taken))
+            self.carried_out[key] = self.transpose(name, perm, self.names.tensor(f"{name}/turned"))
         return self.carried_out[key]
 
     def identity(self, node: NodeProto, inputs: list[str]) -> None:
@@ -355,7 +355,7 @@ class _Pass:
         rank = len(seen.perm)
         start, end = attribute(node, "start") or 0, attribute(node, "end")
         wanted = self.integers(f"{node.name}/axes", list(seen.perm[slice(start, end)] if rank else []))
-        sizes = fresh(f"{node.output[0]}/sizes", self.taken)
+        sizes = self.names.tensor(f"{node.output[0]}/sizes")
         self.add("Shape", [seen.base], sizes, f"{node.name}/sizes")
         gather = helper.make_node("Gather", [sizes, wanted], [node.output[0]], name=node.name, axis=0)
         gather.metadata_props.extend(node.metadata_props)

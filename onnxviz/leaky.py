@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from onnxviz.fresh_names import FreshNames, made_in
 from onnxviz.gradients.result import Gradient
-from onnxviz.graph import unused
 from onnxviz.model import Model
 from onnxviz.operators import Family, belongs
 from onnxviz.scopes import node_attributes
@@ -95,23 +95,22 @@ def leaky(gradient: Gradient, cut: Cut) -> LeakyGradient | None:
     proto = onnx.ModelProto()
     proto.CopyFrom(gradient.proto)
     graph = proto.graph
-    taken = {name for node in graph.node for name in node.output}
-    taken |= {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
-    if cut.tensor in taken:
+    if cut.tensor in made_in(graph):
         return None
+    names = FreshNames(graph, also=[cut.tensor])
     port = next(value for value in graph.input if value.name == gradient.seed)
     kind = port.type.tensor_type.elem_type
     dtype = helper.tensor_dtype_to_np_dtype(kind)
-    seed, leak = unused(f"{cut.tensor}/seed", taken), unused(f"{cut.tensor}/leak", taken)
+    seed, leak = names.tensor(f"{cut.tensor}/seed"), names.tensor(f"{cut.tensor}/leak")
     nodes: list[onnx.NodeProto] = []
 
     def op(kind_of: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        output = output or unused(f"{cut.tensor}/{kind_of}", taken)
+        output = output or names.tensor(f"{cut.tensor}/{kind_of}")
         nodes.append(helper.make_node(kind_of, list(inputs), [output], **attributes))
         return output
 
     def constant(value: float, name: str) -> str:
-        name = unused(f"{cut.tensor}/{name}", taken)
+        name = names.tensor(f"{cut.tensor}/{name}")
         graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 

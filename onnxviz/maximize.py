@@ -27,7 +27,7 @@ from onnxviz.parametrisation import DECAY, Fourier, Parametrisation, Pixels
 from onnxviz.scores import find_scores
 from onnxviz.studio import DEFAULT_MEMORY, Studio, Wanted
 from onnxviz.synthetic import Made, SyntheticInputs, Target
-from onnxviz.text import dims
+from onnxviz.text import dims, one_of
 from onnxviz.transforms import Jitter, Transform, margin, standard, usual_jitter
 from onnxviz.weights import Array
 
@@ -182,10 +182,9 @@ def _check(steps: int, variants: int, rate: float, leak: float, seed: int) -> No
 
 def _parametrisation(param: str, shape: tuple[int, ...], decay: float | None) -> Parametrisation:
     """What is varied, for pictures of this shape."""
+    one_of("parametrisation", param, ("fourier", "pixel"))
     if param == "fourier":
         return Fourier(shape, DECAY if decay is None else decay)
-    if param != "pixel":
-        raise InputError(f"'{param}' is not a parametrisation; there are fourier and pixel")
     if decay is not None:
         raise InputError(f"a decay of {decay:g} is one of frequencies, and param 'pixel' has none: leave it out")
     return Pixels(shape)
@@ -195,8 +194,7 @@ def _targets(
     model: Model, layer: What, filters: Numbers, random: int | None, class_: Numbers, at: TapKind, seed: int
 ) -> list[Target]:
     """What is asked for, checked as far as the graph tells."""
-    if at not in ("activation", "conv"):
-        raise InputError(f"'{at}' is not a tap; there are activation and conv")
+    one_of("tap", at, ("activation", "conv"))
     listed = [] if layer is None else [layer] if isinstance(layer, str | int | Objective) else list(layer)
     objectives = [item for item in listed if isinstance(item, Objective)]
     names = [item for item in listed if not isinstance(item, Objective)]
@@ -292,8 +290,7 @@ def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) ->
         "jitter": (Jitter(pixels),),
         "none": (),
     }
-    if transforms not in known:
-        raise InputError(f"transforms '{transforms}' do not exist; there are {', '.join(known)}")
+    one_of("set of transforms", transforms, known)
     return known[transforms]
 
 

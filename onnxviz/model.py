@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -21,20 +20,20 @@ import onnx
 from onnx import GraphProto, TensorProto, ValueInfoProto
 
 from onnxviz.errors import ModelError, SelectionError
-from onnxviz.files import replacing
+from onnxviz.fresh_names import distinct
 from onnxviz.inline import inline_functions
 from onnxviz.layer import Layer
 from onnxviz.layers import find_layers, name_nodes
-from onnxviz.names import distinct
 from onnxviz.operators import LAYERS, Family, belongs, names_anywhere
 from onnxviz.parameters import count_parameters
 from onnxviz.scopes import Scope, all_graphs, plain_domain, set_nodes, subgraphs, tensors, walk
 from onnxviz.select import select
 from onnxviz.shapes import Shapes, value_shape
-from onnxviz.skeleton import embed_weights, read_skeleton
+from onnxviz.skeleton import read_skeleton
 from onnxviz.symbols import Dim
 from onnxviz.validate import check, sort_nodes
 from onnxviz.weights import Constants, Stamp, TensorFile, file_stamp
+from onnxviz.writing import write_model
 
 PREPROCESSING_KEY = "onnxviz.preprocessing"
 
@@ -281,21 +280,14 @@ class Model:
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the model, weights included, to one `.onnx` file; written whole or not at all.
 
-        A model of 2 GiB or more, which one protobuf file cannot hold, gets its weights in `NAME.data` beside it.
+        A model of 2 GiB or more, which one protobuf file cannot hold, gets its weights in `NAME.data` beside it. Where
+        `path` is a symbolic link, what it leads to is replaced.
 
         Raises:
             ModelError: the file cannot be written.
         """
         path = Path(path)
-        if path.is_dir():
-            raise ModelError(f"{path} cannot be written: it is a folder")
-        data_path = path.with_name(path.name + ".data")
-        chunks, moved = embed_weights(self._original, self.constants.file.bytes_of, data_path.name)
-        with replacing(path) as temporary, replacing(data_path) if moved else nullcontext() as data_temporary:
-            for target, parts in ((temporary, chunks), (data_temporary, moved)):
-                if target is not None:
-                    with target.open("wb") as file:
-                        file.writelines(parts)
+        write_model(self._original, self.constants.file.bytes_of, path)
         return path
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.text import one_of
 
 Array = NDArray[Any]
 Picture = np.ma.MaskedArray[Any, Any]
@@ -174,8 +175,7 @@ def sort_channels(values: ArrayLike, by: str) -> NDArray[np.intp]:
     Raises:
         InputError: `by` is none of these, or `values` has no channel axis.
     """
-    if by not in _STATISTICS:
-        raise InputError(f"channels cannot be sorted by {by!r}; choose from {', '.join(_STATISTICS)}")
+    one_of("order of channels", by, _STATISTICS)
     channels = as_numbers(values)
     if channels.ndim == 0:
         raise InputError("a single number has no channels to sort")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
 
 from onnx import NodeProto
 
@@ -61,23 +60,6 @@ def weight_parent(weight: str) -> str:
             return parent
     match = _CAFFE2.match(weight)
     return match["parent"] if match and "::" not in weight else ""
-
-
-def distinct(names: Iterable[str]) -> list[str]:
-    """`names` with `_2`, `_3` … added where one occurs again, so that all differ."""
-    given = list(names)
-    taken = set(given)
-    counts: dict[str, int] = {}
-    result = []
-    for name in given:
-        candidate = name
-        while name in counts and candidate in taken:
-            counts[name] += 1
-            candidate = f"{name}_{counts[name]}"
-        counts.setdefault(name, 1)
-        taken.add(candidate)
-        result.append(candidate)
-    return result
 
 
 def _innermost_module(scopes: str) -> str:

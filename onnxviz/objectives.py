@@ -16,7 +16,7 @@ from onnxviz.errors import InputError, SelectionError
 from onnxviz.layer import TapKind
 from onnxviz.model import Model
 from onnxviz.scores import find_scores
-from onnxviz.text import dims
+from onnxviz.text import dims, one_of
 from onnxviz.weights import Array
 
 # Below this a length counts as this: what has no length has no slope either. (lucid's l2_normalize)
@@ -301,8 +301,7 @@ class Direction(Term):
         vector = tuple(float(number) for number in self.vector)
         if not any(vector) or not all(map(math.isfinite, vector)):
             raise InputError("a direction is a vector of finite numbers that are not all 0")
-        if self.measure not in ("dot", "cosine", "dot-cosine"):
-            raise InputError(f"'{self.measure}' is not a measure; there are dot, cosine, dot-cosine")
+        one_of("measure", self.measure, ("dot", "cosine", "dot-cosine"))
         object.__setattr__(self, "vector", vector)
 
     def __str__(self) -> str:

@@ -13,7 +13,7 @@ from onnxviz.errors import InputError, SelectionError
 from onnxviz.footprints import Interval, Seen, Step, known_sizes, seen_by
 from onnxviz.gradients.prepare import prepare
 from onnxviz.model import Model
-from onnxviz.scopes import node_attributes, reads
+from onnxviz.scopes import node_attributes
 from onnxviz.text import dims, printable
 
 
@@ -38,8 +38,8 @@ class ReceptiveField:
         self._prepared = prepare(model, {name: tuple(size) for name, size in sizes.items()})
         if tensor not in self._prepared.scope.producers:
             raise SelectionError(f"{model.label} has no tensor '{printable(tensor)}' that a node makes")
-        self._before = self._ancestors()
-        there = [value.name for value in self._prepared.graph.input if value.name in self._before]
+        before = self._prepared.scope.ancestors([tensor]).tensors
+        there = [value.name for value in self._prepared.graph.input if value.name in before]
         if not there:
             raise SelectionError(f"'{printable(tensor)}' of {model.label} depends on no input")
         self._input = max(there, key=lambda name: len(self._prepared.shape(name) or ()))
@@ -98,16 +98,6 @@ class ReceptiveField:
             spans = [part[axis] for part in parts if axis in part]
             found.append(_union(spans) if spans else (0, size - 1))
         return tuple(found)
-
-    def _ancestors(self) -> frozenset[str]:
-        """The tensors that the layer depends on, itself included."""
-        found, waiting = {self.tensor}, [self.tensor]
-        while waiting:
-            node = self._prepared.scope.producers.get(waiting.pop())
-            fresh = set(reads(node)) - found if node is not None else set()
-            found |= fresh
-            waiting.extend(fresh)
-        return frozenset(found)
 
     def _along(self, axis: int, index: int, beyond: bool) -> dict[int, Interval]:
         """What an index along one spatial axis of the layer sees, by axis of the input; no entry: no restriction."""

@@ -22,6 +22,7 @@ from onnxviz.scopes import all_graphs
 from onnxviz.select import select
 from onnxviz.shapes import Shapes
 from onnxviz.taps import quantization
+from onnxviz.text import one_of
 from onnxviz.weights import Array, dequantize
 
 DEFAULT_MEMORY = 2**30
@@ -75,8 +76,7 @@ class Run:
         verify: bool = False,
         threads: int = 0,
     ) -> None:
-        if at not in ("activation", "conv"):
-            raise InputError(f"'{at}' is not a tap; there are activation and conv")
+        one_of("tap", at, ("activation", "conv"))
         if memory < 2**20:
             raise InputError(f"a memory budget of {memory:,} bytes is too small; give 1 MiB or more")
         self.model = model

@@ -17,7 +17,7 @@ import onnx
 from onnxviz.errors import InputError, ModelError, ProviderError
 from onnxviz.graph import custom_operators
 from onnxviz.scopes import Scope, walk
-from onnxviz.text import printable
+from onnxviz.text import one_of, printable
 from onnxviz.weights import MAX_COMPUTED_ELEMENTS, Array, Constants, TensorFile
 
 # The wheel writes a device id and sends events unless this is set before the first import; models are confidential.
@@ -70,8 +70,7 @@ class Session:
     ) -> None:
         self.label = label
         self.provider = provider
-        if provider not in PROVIDERS:
-            raise ProviderError(f"provider '{printable(provider)}' is not known; there are {', '.join(PROVIDERS)}")
+        one_of("provider", provider, PROVIDERS, ProviderError)
         if provider not in available_providers():
             raise ProviderError(
                 f"provider '{provider}' was asked for, but this onnxruntime {ort.__version__} has "

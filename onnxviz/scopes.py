@@ -1,9 +1,10 @@
-"""Who makes a tensor and who uses it, in a graph and in the subgraphs of its If, Loop and Scan nodes."""
+"""Producers, consumers, ancestors and descendants of tensors, in a graph and in its subgraphs (If, Loop and Scan)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 import onnx
@@ -65,6 +66,19 @@ def plain_domain(domain: str) -> str:
     return "" if domain == "ai.onnx" else domain
 
 
+@dataclass(frozen=True)
+class Ancestors:
+    """The part of one graph that some tensors depend on.
+
+    Attributes:
+        nodes: in graph order.
+        tensors: what those nodes read, subgraphs' outer reads included: of this graph and of those around it.
+    """
+
+    nodes: tuple[NodeProto, ...]
+    tensors: frozenset[str]
+
+
 class Scope:
     """One graph with look-ups, and the way to the graphs around and inside it.
 
@@ -103,6 +117,45 @@ class Scope:
             for name in dict.fromkeys(reads(node)):
                 found[name].append(node)
         return dict(found)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        """Where in `graph.node` the node stands that makes each tensor."""
+        return {name: place for place, node in enumerate(self.graph.node) for name in node.output if name}
+
+    def ancestors(self, tensors: Iterable[str]) -> Ancestors:
+        """The nodes of this graph that `tensors` depend on, and the tensors that those read.
+
+        Nodes may stand in any order. A tensor that this graph neither makes nor stores ends the walk: graphs around
+        this one are not followed. Time and memory grow with the nodes and the names that they read.
+
+        Args:
+            tensors: names; they are themselves among the result's tensors only where another of them depends on them.
+        """
+        needed: set[int] = set()
+        read: set[str] = set()
+        waiting = [name for name in tensors if name in self._places]
+        while waiting:
+            place = self._places[waiting.pop()]
+            if place in needed:
+                continue
+            needed.add(place)
+            new = set(reads(self.graph.node[place])) - read
+            read |= new
+            waiting.extend(name for name in new if name in self._places)
+        nodes = tuple(node for place, node in enumerate(self.graph.node) if place in needed)
+        return Ancestors(nodes, frozenset(read))
+
+    def descendants(self, tensors: Iterable[str]) -> frozenset[str]:
+        """The tensors of this graph that depend on any of `tensors`, those included; nodes may stand in any order."""
+        found = set(tensors)
+        waiting = list(found)
+        while waiting:
+            for node in self.consumers.get(waiting.pop(), ()):
+                new = {name for name in node.output if name} - found
+                found |= new
+                waiting.extend(new)
+        return frozenset(found)
 
     @cached_property
     def inputs(self) -> frozenset[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
-from onnxviz.known import ARRANGING, Array, Known, as_tensor, attribute, element_type, fresh, made_in, operator
+from onnxviz.evaluation import REARRANGING, Operands
+from onnxviz.fresh_names import FreshNames
+from onnxviz.known import Array, Known, as_tensor, attribute, element_type, operator
 from onnxviz.skeleton import INLINE_BYTES
 
 # Longer tensors are no shapes.
@@ -65,7 +67,7 @@ def settle_targets(proto: onnx.ModelProto, known: dict[str, Known]) -> bool:
     if not open_ones:
         return False
     sizes = _Sizes(with_shapes(proto, known), known)
-    taken = made_in(proto.graph) | known.keys()
+    names = FreshNames(proto.graph, also=known)
     changed = False
     for node in open_ones:
         target = sizes.elements(node.input[1])
@@ -75,7 +77,7 @@ def settle_targets(proto: onnx.ModelProto, known: dict[str, Known]) -> bool:
         # 0 stands for a size of the input; -1 is another open one.
         if wanted.count(-1) > 1 or any(size is not None and size <= 0 for size in target):
             continue
-        node.input[1] = fresh(f"{node.name or 'Reshape'}/shape", taken)
+        node.input[1] = names.tensor(f"{node.name or 'Reshape'}/shape")
         known[node.input[1]] = Known(np.array(wanted, np.int64))
         changed = True
     return changed
@@ -111,7 +113,7 @@ class _Sizes:
             shape = self.declared.get(node.input[0])
             start, end = attribute(node, "start") or 0, attribute(node, "end")
             return np.array(shape[start:end], object) if shape is not None else None
-        rule = _RULES.get(operator(node)) or ARRANGING.get(operator(node))
+        rule = _RULES.get(operator(node)) or REARRANGING.get(operator(node))
         if rule is None:
             return None
         operands = [self.elements(one, depth + 1) if one else None for one in node.input]
@@ -121,9 +123,6 @@ class _Sizes:
             return np.asarray(rule(node, operands), object)
         except (IndexError, KeyError, TypeError, ValueError):  # a form that is not treated, or an open operand
             return None
-
-
-Operands = Sequence[Array | None]
 
 
 def _cast(node: NodeProto, operands: Operands) -> Array:

@@ -1,6 +1,8 @@
-"""Text that strangers wrote, made fit for a terminal; shapes in words."""
+"""What messages are made of: strangers' text made fit for a terminal, shapes in words, refused choices."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from onnxviz.errors import InputError, OnnxvizError
 
 
 def printable(text: str | bytes, limit: int = 120) -> str:
@@ -16,3 +18,20 @@ def dims(shape: Sequence[int | str | None] | None, times: str = "x") -> str:
     if shape is None:
         return "?"
     return times.join(printable(str(dim)) if dim is not None else "?" for dim in shape) or "scalar"
+
+
+def one_of(what: str, given: object, choices: Iterable[str], error: type[OnnxvizError] = InputError) -> None:
+    """Refuses what is not among the choices, and lists them: `there is no tap 'x'; there are activation, conv`.
+
+    Args:
+        what: what is chosen, a noun.
+        given: what was asked for.
+        choices: all there are, in the order in which they are listed.
+        error: what is raised.
+
+    Raises:
+        OnnxvizError: `given` is none of them; an `error`.
+    """
+    known = list(choices)
+    if given not in known:
+        raise error(f"there is no {what} '{printable(str(given))}'; there are {', '.join(known)}")

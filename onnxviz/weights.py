@@ -21,6 +21,7 @@ import onnx
 from onnx import NodeProto, SparseTensorProto, TensorProto, numpy_helper
 
 from onnxviz.errors import ModelError
+from onnxviz.evaluation import REARRANGING
 from onnxviz.scopes import Scope, node_attributes
 from onnxviz.skeleton import open_regular
 from onnxviz.text import printable
@@ -280,36 +281,10 @@ class Constants:
     def _identity(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
         return self._first(scope, node, values)
 
-    def _transpose(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+    def _rearranged(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
         value = self._first(scope, node, values)
-        attributes = node_attributes(node)
-        perm = list(attributes["perm"].ints) if "perm" in attributes else None
-        return value.then(np.transpose(value.array, perm))
-
-    def _reshape(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
-        value = self._first(scope, node, values)
-        attributes = node_attributes(node)
-        wanted = self._operand(scope, node, 1)
-        shape = list(attributes["shape"].ints) if wanted is None else wanted.array.tolist()
-        if not ("allowzero" in attributes and attributes["allowzero"].i):
-            shape = [value.array.shape[i] if size == 0 else size for i, size in enumerate(shape)]
-        return value.then(value.array.reshape(shape))
-
-    def _axes(self, scope: Scope, node: NodeProto) -> tuple[int, ...] | None:
-        """Axes of Squeeze and Unsqueeze: an attribute before opset 13, an input since."""
-        attributes = node_attributes(node)
-        if "axes" in attributes:
-            return tuple(attributes["axes"].ints)
-        given = self._operand(scope, node, 1)
-        return None if given is None else tuple(given.array.tolist())
-
-    def _squeeze(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
-        value = self._first(scope, node, values)
-        return value.then(np.squeeze(value.array, self._axes(scope, node)))
-
-    def _unsqueeze(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
-        value = self._first(scope, node, values)
-        return value.then(np.expand_dims(value.array, self._axes(scope, node) or ()))
+        second = self._operand(scope, node, 1)
+        return value.then(REARRANGING[node.op_type](node, [value.array, second.array if second is not None else None]))
 
     def _cast(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
         value = self._first(scope, node, values)
@@ -380,10 +355,10 @@ _RULES: dict[str, Callable[[Constants, Scope, NodeProto, bool], _Value]] = {
     "Constant": Constants._constant,
     "ConstantOfShape": Constants._constant_of_shape,
     "Identity": Constants._identity,
-    "Transpose": Constants._transpose,
-    "Reshape": Constants._reshape,
-    "Squeeze": Constants._squeeze,
-    "Unsqueeze": Constants._unsqueeze,
+    "Transpose": Constants._rearranged,
+    "Reshape": Constants._rearranged,
+    "Squeeze": Constants._rearranged,
+    "Unsqueeze": Constants._rearranged,
     "Cast": Constants._cast,
     "CastLike": Constants._cast_like,
     "Expand": Constants._expand,

@@ -194,7 +194,7 @@ def test_the_mosaic_knows_numbers_only():
     used = {one.module for one in IMPORTS["mosaic"]}
     outside = {module for module in used if module.partition(".")[0] not in sys.stdlib_module_names}
     assert {module.partition(".")[0] for module in outside} <= {"numpy", "onnxviz"}
-    assert rooms_of("mosaic", top_only=False) <= {"errors"}
+    assert rooms_of("mosaic", top_only=False) <= {"errors", "text"}
 
 
 def test_errors_import_nothing():
@@ -282,7 +282,8 @@ def test_the_command_line_loads_converting_late(room):
 @pytest.mark.parametrize("module", sorted(CONVERTER_IMPORTS))
 def test_a_converter_reaches_few_rooms(module):
     found = {one.module for one in CONVERTER_IMPORTS[module] if one.module.split(".")[0] == "onnxviz"}
-    assert found <= {f"onnxviz.{room}" for room in ("errors", "images", "model", "names", "source", "text")}
+    rooms = ("errors", "fresh_names", "images", "model", "names", "source", "text")
+    assert found <= {f"onnxviz.{room}" for room in rooms}
 
 
 @pytest.mark.parametrize("entry", ["keras", "pytorch"])
@@ -363,7 +364,7 @@ def test_the_engine_of_gradients_knows_no_operator():
 
 @pytest.mark.parametrize("room", [*DRAWING, "mosaic"])
 def test_drawing_knows_nothing_of_models(room):
-    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", *DRAWING}
+    assert everything_below(room, top_only=False) <= {"errors", "files", "mosaic", "text", *DRAWING}
 
 
 def test_plots_are_asked_for_at_the_door():

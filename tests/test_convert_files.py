@@ -29,7 +29,7 @@ def fail_in(stage, monkeypatch):
             "opening": (ToyConverter, "open", fail),
             "tracing": (ToySource, "trace", fail),
             "folding": (convert_room, "fold", fail),
-            "writing": (convert_room, "embed_weights", fail),
+            "writing": (convert_room, "write_files", fail),
             "verifying": (ToySource, "run", fail),
         }[stage]
     )

@@ -243,7 +243,7 @@ def test_sizes_that_do_not_fit():
 
 
 def test_a_mode_that_there_is_not():
-    with pytest.raises(InputError, match="'smooth' is not a mode; there are plain, guided, deconv"):
+    with pytest.raises(InputError, match="there is no mode 'smooth'; there are plain, guided, deconv"):
         add_gradient(onnxviz.load(classifier_proto()), mode="smooth")
 
 

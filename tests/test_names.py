@@ -1,16 +1,12 @@
-"""Names of layers: the order of sources that the design fixes, and that no two are alike."""
-
-from collections import Counter
+"""Names of layers: the order of sources that the design fixes."""
 
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxviz import load
-from onnxviz.names import LAYER_KEY, distinct, layer_name, weight_parent
+from onnxviz.names import LAYER_KEY, layer_name, weight_parent
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -72,22 +68,6 @@ def test_sources_come_in_the_order_of_the_design():
 )
 def test_odd_scopes_fall_back_to_the_node(scopes):
     assert layer_name(node("its_node", scopes=scopes), None) == "its_node"
-
-
-NAMES = st.lists(st.sampled_from(["a", "a_2", "a_3", "a_2_2", "b", "", "_2"]) | st.text(max_size=3), max_size=12)
-
-
-@settings(deadline=None)
-@given(NAMES)
-def test_distinct_names_differ_and_keep_what_they_can(names):
-    result = distinct(names)
-    assert len(result) == len(names)
-    assert len(set(result)) == len(result)
-    times = Counter(names)
-    for position, (before, after) in enumerate(zip(names, result, strict=True)):
-        assert after.startswith(before)
-        if times[before] == 1 or before not in names[:position]:
-            assert after == before
 
 
 def model_of(convolutions, tmp_path):

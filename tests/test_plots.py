@@ -177,7 +177,7 @@ def test_filters_that_do_not_exist(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"style": "row"}, "style 'row' does not exist; choose from rows, grid"),
+        ({"style": "row"}, "there is no style 'row'; there are rows, grid"),
         ({"scale": "map"}, "scale 'map'"),
         ({"layout": "HWIO"}, "layout 'HWIO'"),
         ({"cmap": "greyish"}, "'greyish'"),
@@ -342,7 +342,7 @@ def test_maps_that_cannot_be_drawn():
         plot_maps(MAPS, style="lines")
     with pytest.raises(SelectionError, match="no channel 20; there are 20, 0 to 19"):
         plot_maps(MAPS, channels=[20])
-    with pytest.raises(InputError, match="'std'; choose from mean"):
+    with pytest.raises(InputError, match="no order of channels 'std'; there are mean"):
         plot_maps(MAPS, sort="std")
     with pytest.raises(InputError, match="'cubes'"):
         plot_maps(MAPS, style="cubes")

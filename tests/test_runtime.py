@@ -24,7 +24,7 @@ def session(proto: onnx.ModelProto, **options) -> Session:
 
 def test_providers() -> None:
     assert "cpu" in available_providers()
-    with pytest.raises(ProviderError, match="'tpu' is not known; there are cpu, cuda"):
+    with pytest.raises(ProviderError, match="there is no provider 'tpu'; there are cpu, cuda"):
         session(zoo.model("classifier"), provider="tpu")
 
 

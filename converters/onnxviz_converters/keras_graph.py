@@ -13,7 +13,8 @@ import onnx
 from onnx import TensorProto, ValueInfoProto
 
 from onnxviz.errors import ConversionError
-from onnxviz.names import LAYER_KEY, distinct
+from onnxviz.fresh_names import distinct
+from onnxviz.names import LAYER_KEY
 from onnxviz.source import SourceInput
 from onnxviz_converters.keras_layers import one_line
 from onnxviz_converters.keras_operations import exportable_operations, numbered_scopes
@@ -167,14 +168,12 @@ def tidied(
     owners = _Owners(layers, model)
     order = {path: place for place, path in enumerate(layers)}
     _sort(graph, [order.get(owners.of(node.name), -1) for node in graph.node])
-    reserved = {*names.values()}
     labels = []
     for node in graph.node:
         owner = owners.of(node.name)
         _sign(node, owner, owners)
         labels.append(f"{owner}/{node.op_type}" if owner else node.op_type)
-    fresh = distinct([*reserved, *labels])[len(reserved) :]
-    for node, name in zip(graph.node, fresh, strict=True):
+    for node, name in zip(graph.node, distinct(labels, reserved=names.values()), strict=True):
         node.name = name
         node.doc_string = ""
         for index, output in enumerate(node.output):

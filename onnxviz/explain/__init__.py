@@ -26,7 +26,7 @@ from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
 from onnxviz.model import Source, load
 from onnxviz.run import Progress
 from onnxviz.scores import find_scores, name_of, names_fit
-from onnxviz.text import dims, printable
+from onnxviz.text import dims, one_of, printable
 from onnxviz.weights import Array
 
 __all__ = [
@@ -111,8 +111,7 @@ def choose_method(method: str | Method, options: Mapping[str, Any]) -> Method:
         TypeError: no method has such an option.
     """
     if isinstance(method, str):
-        if method not in METHODS:
-            raise SelectionError(f"there is no method '{printable(method)}'; there are {', '.join(METHODS)}")
+        one_of("method", method, METHODS, SelectionError)
         method = METHODS[method]
     if not isinstance(method, Method):
         raise SelectionError(f"a method is a name or a value such as Rise(samples=500), not {method!r}")

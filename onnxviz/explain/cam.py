@@ -19,7 +19,6 @@ from onnxviz.explain.resize import resized
 from onnxviz.layer import Layer
 from onnxviz.model import Model
 from onnxviz.operators import Family, belongs
-from onnxviz.scopes import reads
 from onnxviz.scores import channel_axis, sample_axis
 from onnxviz.text import printable
 from onnxviz.weights import Array
@@ -224,10 +223,10 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
         SelectionError: there is no such layer, or none between the explained input and the target.
     """
     model = probe.model
-    behind = _descendants(model, probe.port.name)
+    behind = model.scope.descendants([probe.port.name])
     if asked is not None:
         name, tensor = _named_layer(model, asked)
-        if tensor != probe.target and tensor not in _ancestors(model, probe.target):
+        if tensor != probe.target and tensor not in model.scope.ancestors([probe.target]).tensors:
             raise SelectionError(f"'{printable(probe.target)}' does not depend on layer '{name}'; choose another")
         if tensor not in behind:
             raise SelectionError(
@@ -235,7 +234,7 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
                 "choose another layer, or another input (--wrt NAME, wrt=…)"
             )
         return name, tensor
-    before = _ancestors(model, probe.target)
+    before = model.scope.ancestors([probe.target]).tensors
     wanted = behind & {*before, probe.target}
     there = [layer for layer in model.layers if not layer.graph_scope.name]
     there = [layer for layer in there if layer.taps["conv"] in wanted]
@@ -264,35 +263,13 @@ def _named_layer(model: Model, asked: str | int) -> tuple[str, str]:
     return layer.name, layer.taps["activation"]
 
 
-def _ancestors(model: Model, target: str) -> set[str]:
-    """The tensors that `target` depends on, itself left out."""
-    found: set[str] = set()
-    waiting = [target]
-    while waiting:
-        node = model.scope.producers.get(waiting.pop())
-        for name in reads(node) if node is not None else ():
-            if name not in found:
-                found.add(name)
-                waiting.append(name)
-    return found
-
-
-def _descendants(model: Model, source: str) -> set[str]:
-    """The tensors that depend on `source`, itself included."""
-    found = {source}
-    for node in model.proto.graph.node:
-        if not found.isdisjoint(reads(node)):
-            found.update(node.output)
-    return found
-
-
 def _positions(case: Case, tensor: str) -> Sequence[int]:
     """The spatial sizes of a convolution's output, measured where inference does not tell."""
     sizes = spatial_sizes(case.probe.shapes(case.sizes).of(tensor))
     return sizes if sizes is not None else case.values(tensor).shape[1:]
 
 
-def _bottleneck(case: Case, layer: Layer, before: set[str]) -> str:
+def _bottleneck(case: Case, layer: Layer, before: frozenset[str]) -> str:
     """The last tensor of the layer's size that all its ways to the target pass; no other convolution is between."""
     scope, start = case.probe.model.scope, layer.taps["conv"]
     shapes, wanted = case.probe.shapes(case.sizes), tuple(_positions(case, start))

@@ -20,9 +20,8 @@ from onnxviz.explain.result import Explanation
 from onnxviz.model import Model, load
 from onnxviz.operators import Family, belongs
 from onnxviz.run import Progress
-from onnxviz.scopes import reads
-from onnxviz.skeleton import embed_weights
 from onnxviz.weights import Array
+from onnxviz.writing import whole_model
 
 # Operators whose constant inputs are what training found.
 _LEARNT = Family.CONVOLUTION | Family.MATRIX
@@ -178,13 +177,8 @@ def learnt_layers(model: Model, target: str) -> list[tuple[str, tuple[str, ...]]
     A layer's name is its node's output; of stored tensors those with more than one element that are initializers of
     the main graph or Constant nodes.
     """
-    scope = model.scope
-    needed: set[str] = {target}
     found = []
-    for node in reversed(scope.graph.node):
-        if not needed.intersection(node.output):
-            continue
-        needed.update(reads(node))
+    for node in reversed(model.scope.ancestors([target]).nodes):
         if belongs(node, _LEARNT):
             weights = [name for name in (_stored(model, tensor) for tensor in node.input[1:]) if name]
             if weights:
@@ -223,10 +217,7 @@ class Forgetful:
 
     def __init__(self, model: Model, seed: int) -> None:
         model.check_unchanged()
-        chunks, moved = embed_weights(model.proto, model.constants.file.bytes_of, "weights.data")
-        if moved:
-            raise ModelError(f"{model.label} has more than 2 GiB of weights, too many to randomise")
-        self._proto = onnx.ModelProto.FromString(b"".join(chunks))
+        self._proto = whole_model(model.proto, model.constants.file.bytes_of, model.label, "randomise")
         self._seed = seed
 
     def without(self, tensors: set[str]) -> onnx.ModelProto:

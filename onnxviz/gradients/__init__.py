@@ -11,7 +11,7 @@ from os import PathLike
 import onnx
 from onnx import TensorProto, helper
 
-from onnxviz.errors import InputError, SelectionError
+from onnxviz.errors import SelectionError
 from onnxviz.gradients import rules
 from onnxviz.gradients.engine import Accumulated, accumulate, trace
 from onnxviz.gradients.prepare import FLOATS, InputShapes, Prepared, prepare
@@ -22,6 +22,7 @@ from onnxviz.gradients.support import Blocking, Support, check_tensors, id_of, j
 from onnxviz.gradients.table import RULES
 from onnxviz.graph import pruned
 from onnxviz.model import Model, load
+from onnxviz.text import one_of
 
 __all__ = [
     "RULES",
@@ -68,8 +69,7 @@ def add_gradient(
         SelectionError: the model has no such tensor.
         InputError: the sizes do not fit the model, or there is no such mode.
     """
-    if mode not in _MODES:
-        raise InputError(f"'{mode}' is not a mode; there are {', '.join(_MODES)}")
+    one_of("mode", mode, _MODES)
     opened = load(model)
     prepared = prepare(opened, shapes)
     target, sources = _ends(opened, prepared, of, wrt)

@@ -11,8 +11,9 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from onnxviz.fresh_names import FreshNames
 from onnxviz.gradients.prepare import Prepared
-from onnxviz.graph import unused
+from onnxviz.scopes import Scope
 from onnxviz.symbols import Dim
 from onnxviz.weights import Array
 
@@ -194,9 +195,7 @@ class Builder:
         self.prepared = prepared
         self.forward = list(nodes)
         self.nodes: list[NodeProto] = []
-        self._taken = {name for node in prepared.graph.node for name in (*node.input, *node.output)}
-        self._taken |= {tensor.name for tensor in prepared.graph.initializer}
-        self._taken |= {value.name for value in prepared.graph.input}
+        self._names = FreshNames(prepared.model)
         self._pending: dict[str, Callable[[], Array]] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._shapes: dict[str, Value] = {}
@@ -205,7 +204,7 @@ class Builder:
 
     def name(self, wanted: str) -> str:
         """A name that no tensor has."""
-        return unused(wanted, self._taken)
+        return self._names.tensor(wanted)
 
     def tensor(self, name: str, element_type: int = 0) -> Value:
         """An existing tensor as a value; of the given type where it is not known."""
@@ -215,7 +214,7 @@ class Builder:
         """The first output of a new node of ONNX's own domain, in the type of its first input."""
         output = self.name(f"gradient/{self.label}/{op_type}")
         names = [value.name if value is not None else "" for value in inputs]
-        self.nodes.append(helper.make_node(op_type, names, [output], name=output, **attributes))
+        self.nodes.append(helper.make_node(op_type, names, [output], name=self._names.node(output), **attributes))
         first = next((value.element_type for value in inputs if value is not None), TensorProto.FLOAT)
         return Value(self, output, first)
 
@@ -286,24 +285,13 @@ class Builder:
         source = self.prepared.graph
         graph = onnx.GraphProto(name="onnxviz", input=source.input, sparse_initializer=source.sparse_initializer)
         graph.node.extend(self.forward)
-        graph.node.extend(_needed(self.nodes, outputs))
+        graph.node.extend(Scope(onnx.GraphProto(node=self.nodes)).ancestors(outputs).nodes)
         read = {name for node in graph.node for name in node.input}
         graph.initializer.extend(source.initializer)
         for name, make in self._pending.items():
             if name in read:
                 graph.initializer.append(numpy_helper.from_array(np.asarray(make(), order="C"), name))
         return graph
-
-
-def _needed(nodes: Sequence[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:
-    """Those of `nodes`, in topological order, that `outputs` depend on."""
-    wanted = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            wanted.update(node.input)
-            kept.append(node)
-    return kept[::-1]
 
 
 def known_product(dims: Sequence[Dim]) -> int | None:

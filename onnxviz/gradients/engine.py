@@ -71,7 +71,7 @@ class Accumulated:
 
 def trace(prepared: Prepared, of: str, wrt: Sequence[str]) -> Path:
     """What `of` needs, and which of it depends on `wrt`."""
-    nodes = ancestors(prepared, of)
+    nodes = list(prepared.scope.ancestors([of]).nodes)
     active = set(wrt)
     stopped: list[tuple[NodeProto, str]] = []
     for node in nodes:
@@ -83,17 +83,6 @@ def trace(prepared: Prepared, of: str, wrt: Sequence[str]) -> Path:
         if not carrying:
             stopped.append((node, reason or "gives numbers that are not floating point"))
     return Path(nodes, active, stopped)
-
-
-def ancestors(prepared: Prepared, of: str) -> list[NodeProto]:
-    """The nodes that `of` depends on, in graph order."""
-    needed = {of}
-    found = []
-    for node in reversed(prepared.graph.node):
-        if needed.intersection(node.output):
-            needed.update(reads(node))
-            found.append(node)
-    return found[::-1]
 
 
 def _carries(prepared: Prepared, node: NodeProto, output: str, active: set[str]) -> bool:

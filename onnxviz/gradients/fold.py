@@ -7,17 +7,15 @@ they are constants, and rules can read them. Weights are never touched: only sma
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from onnxviz.errors import OnnxvizError
-from onnxviz.graph import unused
+from onnxviz.evaluation import evaluated
+from onnxviz.fresh_names import FreshNames, made_in
 from onnxviz.inline import rename
 from onnxviz.operators import Family, belongs
-from onnxviz.runtime import Session
 from onnxviz.scopes import Scope, node_attributes, outer_reads, plain_domain, reads, set_nodes, subgraphs
 from onnxviz.shapes import Shapes
 from onnxviz.symbols import Dim
@@ -30,7 +28,7 @@ MAX_AXES = 16
 
 
 def fold(
-    model: onnx.ModelProto, shapes: Shapes, file: TensorFile, folder: Path, read: dict[str, Array | None]
+    model: onnx.ModelProto, shapes: Shapes, file: TensorFile, read: dict[str, Array | None]
 ) -> tuple[bool, dict[str, tuple[Dim, ...]]]:
     """Replaces, in place, what is constant and small by its value, and an If whose condition is constant by its branch.
 
@@ -38,7 +36,6 @@ def fold(
         model: nodes in topological order; the main graph is changed.
         shapes: of `model` as it is.
         file: reads constants.
-        folder: where the model's external data lie.
         read: constants read at an earlier turn, by name, None for large ones; more are put in.
 
     Returns:
@@ -47,7 +44,7 @@ def fold(
     """
     folding = _Folding(model, shapes, file, read)
     folding.read()
-    folding.run(folder)
+    folding.run()
     changed = folding.replace() | _decide(model.graph, folding.known)
     return changed, folding.vectors
 
@@ -157,23 +154,23 @@ class _Folding:
                 return False
         return True
 
-    def run(self, folder: Path) -> None:
-        """Works out the waiting nodes, all in one session."""
-        outputs = [name for node in self.waiting for name in node.output if name]
-        if not outputs:
-            return
-        proto = onnx.ModelProto(ir_version=self.model.ir_version, opset_import=self.model.opset_import)
-        proto.graph.name = "constants"
-        proto.graph.node.extend(self.waiting)
-        used = {name for node in self.waiting for name in node.input}
-        for name in used & self.known.keys():
-            proto.graph.initializer.append(numpy_helper.from_array(self.known[name], name))
-        proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
-        try:
-            values = Session(proto, folder, "the constants", optimize=False, threads=1).run(outputs, {})
-        except OnnxvizError:
-            return  # they stay nodes; whoever runs the model hears of it
-        self.known.update(zip(outputs, values, strict=True))
+    def run(self) -> None:
+        """Works out the waiting nodes; one that cannot be, and what depends on it, stays a node."""
+        opset = {entry.domain: entry.version for entry in self.model.opset_import}
+        for node in self.waiting:
+            if any(name and name not in self.known for name in node.input):
+                continue
+            values = evaluated(node, [self.known[name] if name else None for name in node.input], opset)
+            made = {name: value for name, value in zip(node.output, values or (), strict=False) if name}
+            if all(self.fits(name, value) for name, value in made.items()):
+                self.known.update(made)
+
+    def fits(self, name: str, value: Array) -> bool:
+        """Whether the value is a small one of the type that inference tells, and of one that numpy itself has."""
+        kind = self.shapes.element_type(name)
+        if value.size > SMALL or value.dtype.isbuiltin != 1 or value.dtype.kind not in "biufc":
+            return False
+        return kind in (TensorProto.UNDEFINED, helper.np_dtype_to_tensor_dtype(value.dtype))
 
     def replace(self) -> bool:
         """Puts values in the place of the nodes that made them; says whether there were any."""
@@ -206,7 +203,7 @@ def _small_constants(graph: GraphProto, file: TensorFile, read: dict[str, Array 
 def _decide(graph: GraphProto, known: dict[str, Array]) -> bool:
     """Replaces each If whose condition is known by the nodes of its branch."""
     nodes: list[NodeProto] = []
-    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    fresh = FreshNames(graph)
     for index, node in enumerate(graph.node):
         condition = known.get(node.input[0]) if node.op_type == "If" and not plain_domain(node.domain) else None
         if condition is None or condition.size != 1:
@@ -214,25 +211,24 @@ def _decide(graph: GraphProto, known: dict[str, Array]) -> bool:
             continue
         wanted = "then_branch" if bool(condition.reshape(())) else "else_branch"
         branch = next(inner for name, inner in subgraphs(node) if name == wanted)
-        label = unused(f"{node.name or f'If_{index}'}/{wanted}", taken)
-        names = {name: name for name in outer_reads(branch)}
-
-        def inside(name: str, names: dict[str, str] = names, label: str = label) -> str:
-            return names.setdefault(name, f"{label}/{name}")
-
+        label = fresh.node(f"{node.name or f'If_{index}'}/{wanted}")
+        names = {name: fresh.tensor(f"{label}/{name}") for name in sorted(made_in(branch)) if name}
+        names.update((name, name) for name in outer_reads(branch))
         for tensor in branch.initializer:
             copy = onnx.TensorProto()
             copy.CopyFrom(tensor)
-            copy.name = inside(tensor.name)
+            copy.name = names[tensor.name]
             graph.initializer.append(copy)
         for inner in branch.node:
             copied = NodeProto()
             copied.CopyFrom(inner)
             rename(copied, names, label, {})
+            copied.name = fresh.node(copied.name) if copied.name else ""
             nodes.append(copied)
         for value, output in zip(branch.output, node.output, strict=False):
             if output:
-                nodes.append(helper.make_node("Identity", [inside(value.name)], [output], name=f"{label}/{output}"))
+                name = fresh.node(f"{label}/{output}")
+                nodes.append(helper.make_node("Identity", [names[value.name]], [output], name=name))
     changed = len(nodes) != len(graph.node) or any(a is not b for a, b in zip(nodes, graph.node, strict=True))
     if changed:
         set_nodes(graph, nodes)

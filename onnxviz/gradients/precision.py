@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from onnxviz.graph import unused
+from onnxviz.fresh_names import FreshNames
 from onnxviz.scopes import all_graphs, set_nodes
 
 HALF = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -25,15 +25,14 @@ def widen(model: onnx.ModelProto) -> bool:
     Returns:
         Whether there was anything to change.
     """
+    names = FreshNames(model)
     changed = False
     for graph in all_graphs(model.graph):
-        changed |= _widen_graph(graph)
+        changed |= _widen_graph(graph, names)
     return changed
 
 
-def _widen_graph(graph: GraphProto) -> bool:
-    taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    taken |= {tensor.name for tensor in graph.initializer}
+def _widen_graph(graph: GraphProto, names: FreshNames) -> bool:
     changed = False
     nodes: list[NodeProto] = []
 
@@ -42,7 +41,7 @@ def _widen_graph(graph: GraphProto) -> bool:
 
     for tensor in graph.initializer:
         if tensor.data_type in HALF:
-            name, tensor.name = tensor.name, unused(f"{tensor.name}/half", taken)
+            name, tensor.name = tensor.name, names.tensor(f"{tensor.name}/half")
             behind(tensor.name, name)
             changed = True
     for value in (*graph.input, *graph.output, *graph.value_info):
@@ -58,7 +57,7 @@ def _widen_graph(graph: GraphProto) -> bool:
             if attribute.HasField("t") and attribute.t.data_type in HALF:
                 changed = True
                 if node.op_type == "Constant":
-                    name, node.output[0] = node.output[0], unused(f"{node.output[0]}/half", taken)
+                    name, node.output[0] = node.output[0], names.tensor(f"{node.output[0]}/half")
                     behind(node.output[0], name)
                 else:  # ConstantOfShape: one value
                     array = numpy_helper.to_array(attribute.t).astype(np.float32)

@@ -148,7 +148,7 @@ def _prepared(model: Model, shapes: Mapping[str, tuple[int | str | None, ...]]) 
     with Inference() as inference:
         inferred = Shapes(proto, inference=inference)
         for _ in range(MAX_TURNS):
-            folded, vectors = fold(proto, inferred, file, model.folder, read)
+            folded, vectors = fold(proto, inferred, file, read)
             corrected = correct(graph, inferred, vectors)
             if not corrected and (not folded or _all_known(graph, inferred)):
                 break

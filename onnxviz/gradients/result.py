@@ -13,16 +13,15 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from onnxviz.errors import InputError, ModelError
-from onnxviz.files import replacing
+from onnxviz.errors import InputError
 from onnxviz.gradients.step import Mode
 from onnxviz.graph import pruned
 from onnxviz.runtime import Session
-from onnxviz.skeleton import embed_weights
 from onnxviz.symbols import Dim
 from onnxviz.text import dims as shown
 from onnxviz.text import printable
 from onnxviz.weights import Array, TensorFile
+from onnxviz.writing import write_model
 
 
 @dataclass(frozen=True)
@@ -89,11 +88,7 @@ class Gradient:
             ModelError: the file cannot be written, or would exceed 2 GiB.
         """
         path = Path(path)
-        chunks, moved = embed_weights(self.proto, self._file.bytes_of, path.name + ".data")
-        if moved:
-            raise ModelError(f"{path} would be larger than 2 GiB, which one .onnx file cannot be")
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            file.writelines(chunks)
+        write_model(self.proto, self._file.bytes_of, path, one_file=True)
         return path
 
 

@@ -11,8 +11,8 @@ import math
 import numpy as np
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
+from onnxviz.fresh_names import FreshNames
 from onnxviz.gradients.fold import SMALL
-from onnxviz.graph import unused
 from onnxviz.scopes import Scope, node_attributes, plain_domain
 from onnxviz.weights import Array, Constants
 
@@ -25,11 +25,10 @@ def take_apart(graph: GraphProto, constants: Constants) -> None:
     Those whose sizes or places are not constant stay, and so does every other use of a sequence.
     """
     scope = Scope(graph)
-    taken = {name for node in graph.node for name in (*node.input, *node.output)}
-    taken |= {tensor.name for tensor in graph.initializer}
+    names = FreshNames(graph)
 
     def stored(values: int | list[int]) -> str:
-        name = unused("part", taken)
+        name = names.tensor("part")
         graph.initializer.append(numpy_helper.from_array(np.asarray(values, np.int64), name))
         return name
 

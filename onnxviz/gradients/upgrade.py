@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, helper, numpy_helper
 
-from onnxviz.graph import unused
+from onnxviz.fresh_names import FreshNames
 from onnxviz.operators import Family, names
 from onnxviz.scopes import all_graphs, node_attributes, plain_domain, set_nodes
 
@@ -36,10 +36,9 @@ def upgrade(model: onnx.ModelProto, ranks: Ranks) -> None:
     entry = next((e for e in model.opset_import if not plain_domain(e.domain)), None)
     if entry is None or entry.version >= OPSET:
         return
-    taken = {name for graph in all_graphs(model.graph) for node in graph.node for name in (*node.input, *node.output)}
-    taken |= {tensor.name for graph in all_graphs(model.graph) for tensor in graph.initializer}
+    fresh = FreshNames(model)
     for graph in all_graphs(model.graph):
-        _Upgrade(graph, entry.version, ranks, taken).run()
+        _Upgrade(graph, entry.version, ranks, fresh).run()
     entry.version = OPSET
     model.ir_version = max(model.ir_version, 8)
 
@@ -67,11 +66,11 @@ def outdated(node: NodeProto, opset: int) -> str:
 class _Upgrade:
     """Brings one graph from `version` to opset 18."""
 
-    def __init__(self, graph: GraphProto, version: int, ranks: Ranks, taken: set[str]) -> None:
+    def __init__(self, graph: GraphProto, version: int, ranks: Ranks, names: FreshNames) -> None:
         self.graph = graph
         self.version = version
         self.ranks = ranks
-        self.taken = taken
+        self.names = names
         self.nodes: list[NodeProto] = []
         self.behind: list[NodeProto] = []  # what follows the node at hand
 
@@ -107,12 +106,12 @@ class _Upgrade:
         node.attribute.extend(helper.make_attribute(name, value) for name, value in attributes.items())
 
     def stored(self, values: Any, dtype: type = np.int64) -> str:
-        name = unused("onnxviz/opset18", self.taken)
+        name = self.names.tensor("onnxviz/opset18")
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(values, dtype), name))
         return name
 
     def before(self, op_type: str, *inputs: str, **attributes: Any) -> str:
-        name = unused(f"onnxviz/opset18/{op_type}", self.taken)
+        name = self.names.tensor(f"onnxviz/opset18/{op_type}")
         self.nodes.append(helper.make_node(op_type, inputs, [name], **attributes))
         return name
 
@@ -184,7 +183,7 @@ class _Upgrade:
         axis = int(self.drop(node, "axis").get("axis", 1))
         source, result = node.input[0], node.output[0]
         node.input[0] = self.before("Flatten", source, axis=axis)
-        node.output[0] = unused(f"{result}/flat", self.taken)
+        node.output[0] = self.names.tensor(f"{result}/flat")
         self.set(node, axis=-1)
         shape = self.before("Shape", source)
         self.behind = [helper.make_node("Reshape", [node.output[0], shape], [result])]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from onnxviz.errors import InputError
 from onnxviz.mosaic import Array, Window
 from onnxviz.plots.lettering import broken, rounded, width_of
+from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write
 
 _GAP = 16
@@ -76,8 +77,7 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
     Raises:
         InputError: The map does not have two axes, or the colour map does not exist.
     """
-    if cmap is not None and cmap not in mpl.colormaps:
-        raise InputError(f"matplotlib has no colour map {cmap!r}; try inferno, viridis, magma or RdBu_r")
+    known_cmap(cmap)
     if explanation.map.ndim != 2:
         raise InputError(f"a map of shape {explanation.map.shape} cannot be laid on a photo; draw it with plot_maps")
     chosen = cmap or (DIVERGING if explanation.signed else _HEAT)

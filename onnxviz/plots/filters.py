@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 
 from onnxviz.errors import InputError
 from onnxviz.mosaic import Array, Window, as_numbers, flaw, grid_columns, scalings
-from onnxviz.plots.options import chosen_numbers, one_of
+from onnxviz.plots.options import chosen_numbers
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
 from onnxviz.plots.sheet import Sheet, draw, slices
+from onnxviz.text import one_of
 
 _MOST_CHANNELS = 64
 

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.mosaic import Array, Window, as_numbers, flaw, grid_columns, scalings, sort_channels
 from onnxviz.plots.bars import draw_bars
-from onnxviz.plots.options import chosen_numbers, one_of
+from onnxviz.plots.options import chosen_numbers
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
 from onnxviz.plots.sheet import Sheet, draw, slices
+from onnxviz.text import one_of
 
 _HEAT_CELL, _HEAT_WIDTH = 18, 540
 _STRIP = "viridis"
@@ -65,7 +66,8 @@ def plot_maps(
         InputError: The maps cannot be drawn, or an option does not exist or does not fit them.
     """
     one_of("style", style, ("grid", "strip", "lines"))
-    one_of("scale", scale, (None, "map", "layer", "symmetric", "standardize"))
+    if scale is not None:
+        one_of("scale", scale, ("map", "layer", "symmetric", "standardize"))
     values, samples = _one_sample(as_numbers(maps), sample, spatial)
     if columns is not None and columns < 1:
         raise InputError(f"a grid of {columns} columns cannot be drawn; give 1 or more")

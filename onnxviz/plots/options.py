@@ -6,27 +6,19 @@ from collections.abc import Sequence
 from matplotlib import colormaps
 
 from onnxviz.errors import InputError, SelectionError
+from onnxviz.text import printable
 
 
 def known_cmap(name: str | None) -> str | None:
     """Returns `name` if matplotlib has a colour map of that name, or None for None.
 
     Raises:
-        SelectionError: It has none.
+        InputError: It has none.
     """
     if name is not None and name not in colormaps:
-        raise SelectionError(f"there is no colour map '{name}'; some of {len(colormaps)}: gray, viridis, magma, RdBu_r")
+        some = "gray, viridis, inferno, magma, RdBu_r"
+        raise InputError(f"there is no colour map '{printable(name)}'; some of {len(colormaps)}: {some}")
     return name
-
-
-def one_of(option: str, given: str | None, known: tuple[str | None, ...]) -> None:
-    """Refuses what is not among the `known` values of an option.
-
-    Raises:
-        InputError: It is not.
-    """
-    if given not in known:
-        raise InputError(f"{option} {given!r} does not exist; choose from {', '.join(filter(None, known))}")
 
 
 def chosen_numbers(asked: Sequence[int] | None, first: int | None, count: int, noun: str) -> list[int]:

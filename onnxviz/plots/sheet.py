@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
@@ -11,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from onnxviz.errors import InputError
 from onnxviz.mosaic import Array, Grid, Picture, Window, count_flaws, label_step, spread
 from onnxviz.plots.lettering import rounded, width_of
+from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import BROKEN, GREY, LINE, MARGIN, PixelImage, page, write
 
 _HEADER = 14
@@ -87,8 +86,7 @@ def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
     Raises:
         InputError: The colour map does not exist, or the tiles do not fit one figure.
     """
-    if sheet.cmap not in mpl.colormaps:
-        raise InputError(f"matplotlib has no colour map {sheet.cmap!r}; try gray, viridis, magma or RdBu_r")
+    known_cmap(sheet.cmap)
     count = len(sheet.marks) * sheet.tiles_a_mark
     headed = bool(sheet.tile_labels) or (any(sheet.marks) and not sheet.positions)
     cell = (64, 160) if sheet.lines else sheet.shape
