@@ -125,7 +125,7 @@ class Album:
             "layers": [layer.name for layer in self.run.layers],
             "inputs": self.labels,
             "failed": [{"input": label, "error": error} for label, error in failed],
-            "preprocessing": self.run.how.as_dict() if self.run.reads_images else None,
+            "preprocessing": self.run.images.as_dict() if self.run.reads_images else None,
             "pictures": [
                 {**entry, "file": str(folder / entry["file"]) if entry["file"] else None} for entry in self.pictures
             ],

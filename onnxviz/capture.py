@@ -12,7 +12,7 @@ from typing import Literal
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.featuremaps import FeatureMaps, MapStore
 from onnxviz.images import Fit, Preprocessing
-from onnxviz.inputs import Given, reading
+from onnxviz.inputs import ImageOptions, InputLike
 from onnxviz.layer import TapKind
 from onnxviz.model import Source, load
 from onnxviz.run import DEFAULT_MEMORY, Progress, Run, nothing_usable
@@ -22,7 +22,7 @@ Selection = str | int | Sequence[str | int]
 
 def capture(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     layers: Selection = "all",
     ops: Sequence[str] | None = None,
@@ -67,8 +67,8 @@ def capture(
         OnnxvizError: model, selection or input cannot be used.
     """
     opened = load(model)
-    how = reading(opened, preprocess, size, fit, background)
-    run = Run(opened, x, layers, ops, at, how, provider=provider, memory=memory, verify=verify, threads=threads)
+    images = ImageOptions.of(opened, preprocess, size, fit, background)
+    run = Run(opened, x, layers, ops, at, images, provider=provider, memory=memory, verify=verify, threads=threads)
     store = MapStore(memory, run.axes)
     failed = _Failed(errors)
     labels: list[str] = []
@@ -82,7 +82,7 @@ def capture(
 
 def stream(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     layers: Selection = "all",
     ops: Sequence[str] | None = None,
@@ -103,8 +103,8 @@ def stream(
     Each batch's `failed` lists all inputs that were skipped so far.
     """
     opened = load(model)
-    how = reading(opened, preprocess, size, fit, background)
-    run = Run(opened, x, layers, ops, at, how, provider=provider, memory=memory, verify=verify, threads=threads)
+    images = ImageOptions.of(opened, preprocess, size, fit, background)
+    run = Run(opened, x, layers, ops, at, images, provider=provider, memory=memory, verify=verify, threads=threads)
     failed = _Failed(errors)
     return (
         FeatureMaps(maps, run.origin(labels, failed.list))

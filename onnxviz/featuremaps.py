@@ -7,7 +7,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -16,11 +15,9 @@ import numpy as np
 
 from onnxviz.errors import InputError
 from onnxviz.files import replacing
-from onnxviz.inputs import Reading
-from onnxviz.model import Model
+from onnxviz.provenance import Provenance
 from onnxviz.weights import Array
 
-MANIFEST_VERSION = 1
 # Maps of several batches are kept in memory up to this; beyond, a file costs little and memory stays flat.
 KEPT_BYTES = 64 * 2**20
 
@@ -53,20 +50,16 @@ class Origin:
     """What made some maps.
 
     Attributes:
-        model: the model.
-        provider: "cpu" or "cuda".
+        provenance: the model, software and image options.
         at: "activation" or "conv".
-        how: how image files were read, None where there were none: arrays are fed as they are.
         layers: where each layer's maps come from, by layer name.
         samples: a label for each sample, in the order of the maps' sample axis (see `Tapped.rows`).
         failed: (label, error) of the inputs that could not be used.
         moved: by how much the taps moved the model's outputs, None if that was not asked for.
     """
 
-    model: Model
-    provider: str
+    provenance: Provenance
     at: str
-    how: Reading | None
     layers: Mapping[str, Tapped]
     samples: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
@@ -74,13 +67,8 @@ class Origin:
 
     def manifest(self) -> dict[str, Any]:
         """All of it as JSON types; reads the whole model file once for its hash."""
-        model = self.model
         return {
-            "version": MANIFEST_VERSION,
-            "model": {"path": model.label, "sha256": model.sha256, "opset": model.opset},
-            "versions": {name: version(name) for name in ("onnxviz", "onnx", "onnxruntime", "numpy") if _has(name)},
-            "preprocessing": self.how.as_dict() if self.how is not None else None,
-            "provider": self.provider,
+            **self.provenance.as_dict(),
             "at": self.at,
             "layers": {name: asdict(tapped) for name, tapped in self.layers.items()},
             "samples": list(self.samples),
@@ -112,7 +100,12 @@ class FeatureMaps(Mapping[str, Array]):
         return len(self._arrays)
 
     def __repr__(self) -> str:
-        return f"FeatureMaps({len(self)} layers, {len(self.origin.samples)} samples, {self.origin.model.label!r})"
+        return f"FeatureMaps({len(self)} layers, {len(self.origin.samples)} samples, {self.provenance.model.label!r})"
+
+    @property
+    def provenance(self) -> Provenance:
+        """The model, software and image options behind the maps."""
+        return self.origin.provenance
 
     @property
     def samples(self) -> tuple[str, ...]:
@@ -249,11 +242,3 @@ def _write_npy(file: IO[bytes], array: Array) -> None:
     np.lib.format.write_array_header_1_0(file, header)
     for piece in array if array.ndim else [array]:
         file.write(np.ascontiguousarray(piece).tobytes())
-
-
-def _has(name: str) -> bool:
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True

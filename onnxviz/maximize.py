@@ -19,11 +19,12 @@ from onnxviz.canvas import canvas
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.gradients import Source
 from onnxviz.images import Preprocessing
-from onnxviz.inputs import Given, reading, samples
+from onnxviz.inputs import ImageOptions, InputLike, samples
 from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, load
 from onnxviz.objectives import Class, Filter, Objective, parts
 from onnxviz.parametrisation import DECAY, Fourier, Parametrisation, Pixels
+from onnxviz.provenance import Provenance
 from onnxviz.studio import DEFAULT_MEMORY, Studio, Wanted
 from onnxviz.synthetic import Made, SyntheticInputs, Target
 from onnxviz.targets import class_names, filter_count, find_layer, scores
@@ -71,7 +72,7 @@ def maximize(
     leak: float = 0.1,
     seed: int = 0,
     preprocess: str | Preprocessing = "auto",
-    fixed: Mapping[str, Given] | None = None,
+    fixed: Mapping[str, InputLike] | None = None,
     memory: int = DEFAULT_MEMORY,
     provider: str = "cpu",
     threads: int = 0,
@@ -100,7 +101,7 @@ def maximize(
         leak: slope of the target's own Relu or Clip where it gives nothing, 0…1, in the first half of the steps and
             while the target is silent; 0 for the true gradient throughout.
         seed: of starts, movements and drawn filters. Same seed, same pictures.
-        preprocess: how display values become the model's input; see `onnxviz.inputs.reading`.
+        preprocess: how display values become the model's input; see `onnxviz.inputs.ImageOptions.of`.
         fixed: values for the model's other inputs, by name: arrays or paths.
         memory: bytes that batches may take, about.
         provider: "cpu" or "cuda".
@@ -135,8 +136,9 @@ def maximize(
         made.extend(variant for target, one in pairs for variant in _each(target, one.group.count))
         notes.extend(heard)
     opened.check_unchanged()
-    origin = Made(opened, frame, param, decay, how, str(plus) if plus is not None else "", provider)
-    return SyntheticInputs.of(Climbed.joined(found), made, origin, list(dict.fromkeys(notes)))
+    settings = Made(frame, param, decay, how, str(plus) if plus is not None else "")
+    provenance = Provenance(opened, provider, ImageOptions(frame.preprocessing, frame.assumed))
+    return SyntheticInputs.of(Climbed.joined(found), made, settings, provenance, list(dict.fromkeys(notes)))
 
 
 class _Bar:
@@ -283,11 +285,11 @@ def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) ->
     return known[transforms]
 
 
-def _others(model: Model, fixed: Mapping[str, Given], preprocess: str | Preprocessing) -> dict[str, Array]:
+def _others(model: Model, fixed: Mapping[str, InputLike], preprocess: str | Preprocessing) -> dict[str, Array]:
     """The model's other inputs."""
     if not fixed:
         return {}
-    found = samples(model, fixed, reading(model, preprocess))
+    found = samples(model, fixed, ImageOptions.of(model, preprocess))
     if len(found) != 1:
         raise InputError(f"the fixed inputs are {len(found)} samples; give one")
     return found[0].read()

@@ -19,9 +19,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.graph import Tap, expose
 from onnxviz.images import Fit, Preprocessing, read_image
-from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
+from onnxviz.inputs import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, Source, load
+from onnxviz.provenance import Provenance
 from onnxviz.receptive import ReceptiveField
 from onnxviz.run import Progress, nothing_usable
 from onnxviz.runtime import Session
@@ -46,6 +47,7 @@ class TopPatches:
         positions: (C, N, spatial): where in the layer.
         labels: of all samples.
         size: how many pixels a unit of the layer sees, (height, width).
+        provenance: the model, software and image options.
     """
 
     layer: str
@@ -55,6 +57,7 @@ class TopPatches:
     positions: Array
     labels: tuple[str, ...]
     size: tuple[int, ...]
+    provenance: Provenance
     _pictures: Callable[[int], Array] = field(repr=False)
     _fields: Callable[[int], ReceptiveField] = field(repr=False)
 
@@ -136,7 +139,7 @@ class TopPatches:
 
 def top_patches(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     layers: str | int | Sequence[str | int] = "last",
     count: int = 9,
@@ -174,8 +177,8 @@ def top_patches(
         OnnxvizError: model, selection or input cannot be used.
     """
     opened = load(model)
-    how = reading(opened, preprocess, size, fit, background)
-    search = Search(opened, samples(opened, x, how), how, opened.select(layers), count, at, provider, threads)
+    images = ImageOptions.of(opened, preprocess, size, fit, background)
+    search = Search(opened, samples(opened, x, images), images, opened.select(layers), count, at, provider, threads)
     return search.run(errors=errors, progress=progress)
 
 
@@ -185,19 +188,20 @@ class Search:
     Args:
         model: the model.
         given: the samples.
-        how: how image files are read.
+        images: how image files are read.
         layers: whose filters.
         count, at, provider, threads: as for `top_patches`.
 
     Attributes:
         failed: (label, error) of the samples that were skipped.
+        provenance: the model, software and image options.
     """
 
     def __init__(
         self,
         model: Model,
         given: Sequence[Sample],
-        how: Reading,
+        images: ImageOptions,
         layers: Sequence[Layer],
         count: int,
         at: TapKind,
@@ -213,11 +217,11 @@ class Search:
                 raise SelectionError(f"layer '{layer.name}' is inside {layer.scope}; patches need the main graph")
         self.model = model
         self.given = given
-        self.how = how
+        self.images = images
         self.layers = layers
         self.count = count
         self.at: TapKind = at
-        self.provider = provider
+        self.provenance = Provenance(model, provider, images if any(sample.path for sample in given) else None)
         self.failed: list[tuple[str, str]] = []
         self._tensors = [layer.taps[at] for layer in layers]
         proto, self._outputs = _with_peaks(model, self._tensors)
@@ -263,7 +267,7 @@ class Search:
             return self._found[key]
 
         size = seen(int(which[which >= 0].flat[0])).size
-        return TopPatches(name, tensor, values, which, at, tuple(labels), size, self._picture, seen)
+        return TopPatches(name, tensor, values, which, at, tuple(labels), size, self.provenance, self._picture, seen)
 
     def _filled(self, feeds: Feeds) -> Feeds:
         """The sample as often as the model insists on."""
@@ -327,8 +331,8 @@ class Search:
                 Path(given.path),
                 channels=1 if grey else 3,
                 size=array.shape[1:],
-                fit=self.how.fit,
-                background=self.how.background,
+                fit=self.images.fit,
+                background=self.images.background,
             )
             return np.repeat(pixels, 3, axis=2) if grey else pixels
         planes = (array[:3] if array.shape[0] in (3, 4) else array[:1]).astype(np.float64)

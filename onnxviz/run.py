@@ -13,10 +13,11 @@ import onnx
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.featuremaps import Origin, Tapped
 from onnxviz.graph import Tap, expose
-from onnxviz.inputs import Feeds, Given, Reading, samples
+from onnxviz.inputs import Feeds, ImageOptions, InputLike, samples
 from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, Port
 from onnxviz.operators import Family, belongs
+from onnxviz.provenance import Provenance
 from onnxviz.runtime import Session
 from onnxviz.scopes import all_graphs
 from onnxviz.select import select
@@ -57,18 +58,18 @@ class Run:
     Args:
         model: the model.
         x, layers, ops, at: as for `capture`.
-        how: how image files are read.
+        images: how image files are read.
         provider, memory, verify, threads: as for `capture`.
     """
 
     def __init__(
         self,
         model: Model,
-        x: Given,
+        x: InputLike,
         layers: str | int | Sequence[str | int],
         ops: Sequence[str] | None,
         at: TapKind,
-        how: Reading,
+        images: ImageOptions,
         *,
         provider: str = "cpu",
         memory: int = DEFAULT_MEMORY,
@@ -80,10 +81,10 @@ class Run:
         if memory < 2**20:
             raise InputError(f"a memory budget of {memory:,} bytes is too small; give 1 MiB or more")
         self.model = model
-        self.how = how
+        self.images = images
         self.at: TapKind = at
         self.memory = memory
-        self.samples = samples(model, x, how)
+        self.samples = samples(model, x, images)
         self.layers = self._select(layers, ops)
         taps = [Tap(layer.taps[at], layer.graph_scope.name) for layer in self.layers]
         exposed = expose(model, taps, keep_outputs=verify)
@@ -338,10 +339,8 @@ class Run:
                 rows=None if mine == in_order else tuple(mine),
             )
         return Origin(
-            model=self.model,
-            provider=self.session.provider,
+            provenance=Provenance(self.model, self.session.provider, self.images if self.reads_images else None),
             at=self.at,
-            how=self.how if self.reads_images else None,
             layers=tapped,
             samples=tuple(labels),
             failed=tuple(failed),

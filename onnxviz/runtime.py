@@ -27,6 +27,8 @@ import onnxruntime as ort
 
 ort.disable_telemetry_events()
 
+# Of the package that runs, whichever distribution brought it (onnxruntime, onnxruntime-gpu, …).
+VERSION: str = ort.__version__
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Constants folded when a session opens may not be larger: 199 bytes can ask for gigabytes.
 _FOLDING_LIMIT = 16 * 2**20

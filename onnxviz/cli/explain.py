@@ -99,7 +99,7 @@ def explain(
     from onnxviz.explain import Explainer, Settings, explain_faithfulness, explain_sanity
     from onnxviz.explain.target import read_labels, read_region
     from onnxviz.gallery import Gallery
-    from onnxviz.inputs import reading
+    from onnxviz.inputs import ImageOptions
     from onnxviz.plots import known_cmap
 
     if class_ != "top" and not re.fullmatch(r"-?[0-9]{1,9}", class_):
@@ -118,15 +118,15 @@ def explain(
         memory=parse_bytes(memory),
     )
     opened = explainer.model
-    how = reading(opened, preprocess, parse_size(size), fit, background)
-    given = explainer.samples(inputs, how)
+    images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
+    given = explainer.samples(inputs, images)
     several = len(given) > 1
     folder = folder_for(output, save, "explain")
     gallery = Gallery(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
     skipped = Skipped()
     verdicts: list[str] = []
     with counting(quiet, "explaining", len(given)) as bar:
-        for explanation in explainer.each(given, how, on_error=skipped.add if several else None, progress=bar.part):
+        for explanation in explainer.each(given, images, on_error=skipped.add if several else None, progress=bar.part):
             checks = None
             if sanity and explanation.map.any():
                 checks = explain_sanity(explanation, seed=seed, progress=bar.part), explain_faithfulness(explanation)
@@ -142,8 +142,8 @@ def explain(
     for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
         say(verdict)
     written = gallery.close(skipped.list)
-    if how.assumed and any(sample.path for sample in given):
-        note_assumed(quiet, opened.label, how.preprocessing.name)
+    if images.assumed and any(sample.path for sample in given):
+        note_assumed(quiet, opened.label, images.preprocessing.name)
     document = {
         "model": opened.label,
         "explanations": gallery.entries,

@@ -59,6 +59,7 @@ def filters(
     from onnxviz.featuremaps import save_arrays
     from onnxviz.files import make_folder
     from onnxviz.model import load
+    from onnxviz.provenance import Provenance
     from onnxviz.select import numbers as parse_numbers
 
     opened = load(model)
@@ -100,7 +101,7 @@ def filters(
                 bar.advance()
     if save is not None:
         manifest = {
-            "model": {"path": opened.label, "sha256": opened.sha256},
+            **Provenance(opened).as_dict(),
             "layers": {layer.name: layer.row()["weight"] for layer in chosen},
         }
         written.extend(save_arrays({layer.name: layer.weight for layer in chosen}, save, manifest))

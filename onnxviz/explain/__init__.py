@@ -19,8 +19,9 @@ from onnxviz.explain.result import Explanation
 from onnxviz.explain.target import Aim, ClassChoice, Region, Target, aim, class_names, find_target
 from onnxviz.gradients.step import Mode
 from onnxviz.images import Fit, Preprocessing
-from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
+from onnxviz.inputs import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.model import Source, load
+from onnxviz.provenance import Provenance
 from onnxviz.run import Progress
 from onnxviz.text import printable
 from onnxviz.weights import Array
@@ -39,7 +40,7 @@ __all__ = [
 
 def explain(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     class_: ClassChoice = "top",
     method: str = "grad-cam",
@@ -111,11 +112,11 @@ def explain(
         model, method, class_=class_, layer=layer, target=target, region=region, wrt=wrt, labels=labels,
         settings=settings, provider=provider, memory=memory, threads=threads,
     )  # fmt: skip
-    how = reading(explainer.model, preprocess, size, fit, background)
-    given = explainer.samples(x, how)
+    images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
+    given = explainer.samples(x, images)
     if len(given) != 1:
         raise InputError(f"{len(given)} samples were given; explain takes one, explain_each as many as there are")
-    found = list(explainer.each(given, how, progress=progress))
+    found = list(explainer.each(given, images, progress=progress))
     if len(found) != 1:
         raise InputError(f"{len(found)} samples were given; explain takes one, explain_each as many as there are")
     return found[0]
@@ -123,7 +124,7 @@ def explain(
 
 def explain_each(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     method: str = "grad-cam",
     class_: ClassChoice = "top",
@@ -146,8 +147,8 @@ def explain_each(
         model, method, class_=class_, layer=layer, target=target, region=region, wrt=wrt, labels=labels,
         settings=settings, provider=provider, memory=memory, threads=threads,
     )  # fmt: skip
-    how = reading(explainer.model, preprocess, size, fit, background)
-    return explainer.each(explainer.samples(x, how), how)
+    images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
+    return explainer.each(explainer.samples(x, images), images)
 
 
 class Explainer:
@@ -195,14 +196,14 @@ class Explainer:
             others = ", ".join(name for name, one in METHODS.items() if one.of_layer)
             raise SelectionError(f"{method} is a map of the input and takes no layer; {others} do")
 
-    def samples(self, x: Given, how: Reading) -> list[Sample]:
+    def samples(self, x: InputLike, images: ImageOptions) -> list[Sample]:
         """The samples that `x` means; see `onnxviz.inputs.samples`."""
-        return samples(self.model, x, how)
+        return samples(self.model, x, images)
 
     def each(
         self,
         given: Sequence[Sample],
-        how: Reading,
+        images: ImageOptions,
         *,
         on_error: Callable[[str, OnnxvizError], None] | None = None,
         progress: Progress | None = None,
@@ -211,7 +212,7 @@ class Explainer:
 
         Args:
             given: the samples.
-            how: how image files are read.
+            images: how image files are read.
             on_error: called with a sample's label and error; None to raise the first.
             progress: as for `explain`.
         """
@@ -220,7 +221,7 @@ class Explainer:
                 rows = one_row(sample.read(), self.model)
                 for number, feeds in enumerate(rows):
                     label = sample.label if len(rows) == 1 else f"{sample.label}[{number}]"
-                    yield self.of(feeds, label, sample.path, how if sample.path else None, progress)
+                    yield self.of(feeds, label, sample.path, images if sample.path else None, progress)
             except UnsupportedGradientError:
                 raise  # the model's fault: no other sample would do better
             except OnnxvizError as error:
@@ -243,7 +244,7 @@ class Explainer:
         feeds: Feeds,
         label: str = "array",
         path: str = "",
-        how: Reading | None = None,
+        images: ImageOptions | None = None,
         progress: Progress | None = None,
     ) -> Explanation:
         """The explanation of one sample, given as arrays of one row each by input name."""
@@ -283,9 +284,7 @@ class Explainer:
             path=path,
             input=case.x.copy(),
             channel_axis=case.channel_axis,
-            how=how,
-            provider=self.provider,
-            model=self.model,
+            provenance=Provenance(self.model, self.provider, images),
             case=case,
         )
 

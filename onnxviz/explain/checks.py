@@ -37,7 +37,7 @@ def explain_sanity(
     """
     if stages < 1:
         raise InputError(f"{stages} stages show nothing; give 1 or more")
-    case, model = explanation.case, explanation.model
+    case, model = explanation.case, explanation.provenance.model
     layers = learnt_layers(model, explanation.target)
     if not layers:
         raise ModelError(f"{model.label} has no stored weights before '{explanation.target}' that could be randomised")

@@ -9,11 +9,11 @@ import numpy as np
 from onnxviz.errors import InputError
 from onnxviz.explain.resize import resized
 from onnxviz.images import read_image
-from onnxviz.inputs import Reading
+from onnxviz.inputs import ImageOptions
 from onnxviz.weights import Array
 
 
-def photo(array: Array, channel_axis: int | None, path: str, how: Reading | None, longest: int) -> Array:
+def photo(array: Array, channel_axis: int | None, path: str, how: ImageOptions | None, longest: int) -> Array:
     """The picture behind an input, (H, W, 3) uint8.
 
     Args:
