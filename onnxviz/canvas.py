@@ -26,7 +26,6 @@ class Canvas:
         port: the input.
         channels: number of channels.
         size: (height, width), (length,) or (depth, height, width).
-        batch: the only number of pictures that the model takes, None if any.
         preprocessing: how display values · 255 become the model's input.
         assumed: whether nobody said so.
     """
@@ -34,7 +33,6 @@ class Canvas:
     port: Port
     channels: int
     size: tuple[int, ...]
-    batch: int | None
     preprocessing: Preprocessing
     assumed: bool
 
@@ -88,7 +86,7 @@ def canvas(
     port = _input(model, fixed)
     assert port.shape is not None
     axes = dict(zip(port.layout, port.shape, strict=True))
-    batch = axes.pop("N")
+    del axes["N"]
     declared = axes.pop("C")
     channels = declared if isinstance(declared, int) else 3
     sides = _size(model, list(axes.values()), size)
@@ -100,7 +98,7 @@ def canvas(
     chosen = images.preprocessing
     if images.assumed and (len(sides) != 2 or channels not in (1, 3, 4)):
         chosen = NAMED["signed"]
-    found = Canvas(port, channels, sides, batch if isinstance(batch, int) else None, chosen, images.assumed)
+    found = Canvas(port, channels, sides, chosen, images.assumed)
     found.feed(np.zeros((1, *found.shape), np.float32))  # refuses a preprocessing for other channels
     return found
 

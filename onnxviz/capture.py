@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from onnxviz.batching import DEFAULT_MEMORY
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.featuremaps import FeatureMaps, MapStore
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import ImageOptions, InputLike
 from onnxviz.layer import TapKind
 from onnxviz.model import Source, load
-from onnxviz.run import DEFAULT_MEMORY, Progress, Run, nothing_usable
+from onnxviz.run import Progress, Run, nothing_usable
 
 Selection = str | int | Sequence[str | int]
 

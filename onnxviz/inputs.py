@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from onnxviz.batch_axis import batch_inputs
 from onnxviz.errors import InputError
 from onnxviz.images import MAX_PIXELS, NAMED, SUFFIXES, Fit, Preprocessing, parse_colour, read_image
 from onnxviz.model import PREPROCESSING_KEY, Model, Port
@@ -139,7 +140,7 @@ def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample
 def _one(model: Model, item: InputLike, images: ImageOptions) -> list[Sample]:
     if not isinstance(item, str | Path):
         port = _only_input(model)
-        return _rows({port.name: fitted(np.asarray(item), port, "the array")}, {port.name: port}, "array")
+        return _rows({port.name: fitted(np.asarray(item), port, "the array")}, _ports(model), "array")
     path = Path(item)
     if path.is_dir():
         inside = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
@@ -148,17 +149,17 @@ def _one(model: Model, item: InputLike, images: ImageOptions) -> list[Sample]:
             raise InputError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
         return [_image(model, file, images) for file in files]
     if path.suffix.lower() == ".npz":
-        return _by_name(model, _read_archive(path, {port.name: port for port in model.inputs}), images, label=path.name)
+        return _by_name(model, _read_archive(path, _ports(model)), images, label=path.name)
     if path.suffix.lower() == ".npy":
         port = _only_input(model)
-        return _rows({port.name: fitted(_read_array(path), port, str(path))}, {port.name: port}, path.name)
+        return _rows({port.name: fitted(_read_array(path), port, str(path))}, _ports(model), path.name)
     if not path.exists():
         raise InputError(f"there is no file {path}")
     return [_image(model, path, images)]
 
 
 def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions, label: str = "") -> list[Sample]:
-    ports = {port.name: port for port in model.inputs}
+    ports = _ports(model)
     for name in given:
         if name not in ports:
             raise InputError(_no_such_input(model, str(name)))
@@ -182,9 +183,9 @@ def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions,
 
 
 def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") -> list[Sample]:
-    """One sample for each entry of the batch axis, which all arrays must share; else one sample of it all.
+    """One sample for each entry of the batch axis, where the arrays that have one agree; else one sample of it all.
 
-    A slice is taken, and converted, when it is fed.
+    An array without a batch axis goes with every sample. A slice is taken, and converted, when it is fed.
     """
 
     def converted(name: str, array: Array) -> Array:
@@ -193,31 +194,18 @@ def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") 
 
     def entry(index: int) -> Sample:
         def read() -> Feeds:
-            return {name: converted(name, array[index : index + 1]) for name, array in feeds.items()}
+            return {n: converted(n, a[index : index + 1] if n in batched else a) for n, a in feeds.items()}
 
-        return Sample(f"{label}[{index}]", read, True)
+        return Sample(f"{label}[{index}]", read, batched == feeds.keys())
 
-    lengths = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
-    shapes = [ports[name].shape for name in feeds]
-    fixed = {shape[0] for shape in shapes if shape and isinstance(shape[0], int)}
-    length = max(lengths)
-    shared = len(lengths) == 1 and all(_has_batch_axis(ports[name]) for name in feeds)
-    if not shared or length <= 1 or len(fixed) > 1 or fixed == {length}:
-        whole = Sample(label, lambda: {n: converted(n, a) for n, a in feeds.items()}, shared and length == 1, image)
-        return [whole]
+    batched = batch_inputs(ports.values()) & feeds.keys()
+    lengths = {feeds[name].shape[0] for name in batched}
+    fixed = {shape[0] for shape in (ports[name].shape for name in batched) if shape and isinstance(shape[0], int)}
+    length = max(lengths) if len(lengths) == 1 else 1
+    if length <= 1 or len(fixed) > 1 or fixed == {length}:
+        single = lengths == {1} and batched == feeds.keys()
+        return [Sample(label, lambda: {n: converted(n, a) for n, a in feeds.items()}, single, image)]
     return [entry(index) for index in range(length)]
-
-
-# What a first axis is called that does not count samples.
-_NOT_A_BATCH = frozenset("h w c d height width channels depth time seq seq_len sequence length frames".split())
-
-
-def _has_batch_axis(port: Port) -> bool:
-    """Whether the first axis of an input counts samples; `h × w × 3` and `length × 576` are single samples."""
-    if not port.shape:
-        return False
-    first = port.shape[0]
-    return not (isinstance(first, str) and first.lower().removesuffix("_length") in _NOT_A_BATCH)
 
 
 def _image(model: Model, path: Path, images: ImageOptions) -> Sample:
@@ -352,6 +340,10 @@ def _readable(path: Path, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # damaged headers and archives raise a dozen kinds
         raise InputError(f"{path} is not {what}: {printable(str(error))}") from None
+
+
+def _ports(model: Model) -> dict[str, Port]:
+    return {port.name: port for port in model.inputs}
 
 
 def _only_input(model: Model) -> Port:

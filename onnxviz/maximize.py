@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from onnxviz.ascent import Climb, Climbed, Group, Looking
+from onnxviz.batching import DEFAULT_MEMORY
 from onnxviz.canvas import canvas
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.gradients import Source
@@ -25,7 +26,7 @@ from onnxviz.model import Model, load
 from onnxviz.objectives import Class, Filter, Objective, parts
 from onnxviz.parametrisation import DECAY, Fourier, Parametrisation, Pixels
 from onnxviz.provenance import Provenance
-from onnxviz.studio import DEFAULT_MEMORY, Studio, Wanted
+from onnxviz.studio import Studio, Wanted
 from onnxviz.synthetic import Made, SyntheticInputs, Target
 from onnxviz.targets import class_names, filter_count, find_layer, scores
 from onnxviz.text import dims

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxviz.batching import DEFAULT_MEMORY, Batching
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.graph import Tap, expose
 from onnxviz.images import Fit, Preprocessing, read_image
@@ -149,6 +150,7 @@ def top_patches(
     fit: Fit = "stretch",
     background: str = "white",
     provider: str = "cpu",
+    memory: int = DEFAULT_MEMORY,
     threads: int = 0,
     errors: Literal["raise", "skip"] = "raise",
     progress: Progress | None = None,
@@ -166,6 +168,7 @@ def top_patches(
         fit: "stretch" or "crop".
         background: colour behind transparent pixels.
         provider: "cpu" or "cuda".
+        memory: bytes that the batch may take where the model insists on one, about.
         threads: of onnxruntime; 0 for its own choice.
         errors: "raise" at the first input that fails, or "skip" it.
         progress: called with (samples done, samples in all).
@@ -178,7 +181,8 @@ def top_patches(
     """
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
-    search = Search(opened, samples(opened, x, images), images, opened.select(layers), count, at, provider, threads)
+    given = samples(opened, x, images)
+    search = Search(opened, given, images, opened.select(layers), count, at, provider, threads, memory)
     return search.run(errors=errors, progress=progress)
 
 
@@ -190,7 +194,7 @@ class Search:
         given: the samples.
         images: how image files are read.
         layers: whose filters.
-        count, at, provider, threads: as for `top_patches`.
+        count, at, provider, threads, memory: as for `top_patches`.
 
     Attributes:
         failed: (label, error) of the samples that were skipped.
@@ -207,6 +211,7 @@ class Search:
         at: TapKind,
         provider: str = "cpu",
         threads: int = 0,
+        memory: int = DEFAULT_MEMORY,
     ) -> None:
         if count < 1:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
@@ -227,6 +232,7 @@ class Search:
         proto, self._outputs = _with_peaks(model, self._tensors)
         self._session = Session(proto, model.folder, model.label, provider=provider, threads=threads)
         model.check_unchanged()
+        self.batching = Batching.of(model, memory, needed=self._session.inputs)
         self._sizes: dict[int, dict[str, tuple[int, ...]]] = {}
         self._found: dict[tuple[object, ...], ReceptiveField] = {}
 
@@ -237,7 +243,7 @@ class Search:
         done, last = 0, dict[str, tuple[int, ...]]()
         for number, sample in enumerate(self.given):
             try:
-                feeds = self._filled(sample.read())
+                feeds = self._feeds(sample.read())
                 values = self._session.run(self._outputs, feeds)
                 sizes = {name: array.shape for name, array in feeds.items()}
                 self._sizes[number] = last = sizes if sizes != last else last
@@ -269,21 +275,12 @@ class Search:
         size = seen(int(which[which >= 0].flat[0])).size
         return TopPatches(name, tensor, values, which, at, tuple(labels), size, self.provenance, self._picture, seen)
 
-    def _filled(self, feeds: Feeds) -> Feeds:
-        """The sample as often as the model insists on."""
-        found = {}
-        for port in self.model.inputs:
-            if port.name not in feeds:
-                if port.name in self._session.inputs:
-                    raise InputError(f"{self.model.label} also needs {printable(port.name)}: give it as NAME=PATH")
-                continue
-            array = feeds[port.name]
-            fixed = port.shape[0] if port.shape else None
-            if isinstance(fixed, int) and array.ndim and array.shape[0] == 1 < fixed:
-                array = np.repeat(array, fixed, 0)
-            if port.name in self._session.inputs:
-                found[port.name] = array
-        return found
+    def _feeds(self, feeds: Feeds) -> Feeds:
+        """What is run of a sample, as often as the model insists on."""
+        missing = [name for name in self._session.inputs if name not in feeds]
+        if missing:
+            raise InputError(f"{self.model.label} also needs {printable(missing[0])}: give it as NAME=PATH")
+        return self.batching.padded({name: feeds[name] for name in self._session.inputs})
 
     def _merged(
         self,

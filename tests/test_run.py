@@ -16,8 +16,9 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 from onnxviz import capture, load, stream
+from onnxviz.batching import MAX_BATCH
 from onnxviz.errors import InputError, ModelError, OnnxvizError
-from onnxviz.run import MAX_BATCH, difference
+from onnxviz.run import difference
 
 RNG = np.random.default_rng(0)
 

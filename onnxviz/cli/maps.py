@@ -110,7 +110,8 @@ def maps(
         opened = load(model)
         _top_patches(
             opened, inputs, ImageOptions.of(opened, preprocess, sized, fit, background), patches, layers=layers, at=at,
-            channels=channels, first=first or 16, provider=provider, folder=folder_for(output, save, "patches"),
+            channels=channels, first=first or 16, provider=provider, memory=parse_bytes(memory),
+            folder=folder_for(output, save, "patches"),
             picture=picture, save=save, as_json=as_json, quiet=quiet,
         )  # fmt: skip
         return
@@ -168,6 +169,7 @@ def _top_patches(
     channels: str | None,
     first: int,
     provider: str,
+    memory: int,
     folder: Path | None,
     picture: Picture,
     save: Path | None,
@@ -182,7 +184,7 @@ def _top_patches(
     from onnxviz.select import numbers as parse_numbers
 
     given = samples(model, inputs, images)
-    search = Search(model, given, images, model.select(layers), count, at, provider)
+    search = Search(model, given, images, model.select(layers), count, at, provider, memory=memory)
     which = parse_numbers(channels, "filters") if channels is not None else None
     with counting(quiet, "searching", len(given)) as bar:
         found = search.run(errors="skip" if len(given) > 1 else "raise", progress=lambda done, total: bar.advance())

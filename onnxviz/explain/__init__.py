@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from onnxviz.batching import DEFAULT_MEMORY
 from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
 from onnxviz.explain.cam import choose_layer
 from onnxviz.explain.checks import explain_faithfulness, explain_sanity
 from onnxviz.explain.method import Settings
 from onnxviz.explain.methods import METHODS
-from onnxviz.explain.probe import Case, Probe, one_row
+from onnxviz.explain.probe import Case, Probe
 from onnxviz.explain.result import Explanation
 from onnxviz.explain.target import Aim, ClassChoice, Region, Target, aim, class_names, find_target
 from onnxviz.gradients.step import Mode
@@ -54,7 +55,7 @@ def explain(
     fit: Fit = "stretch",
     background: str = "white",
     provider: str = "cpu",
-    memory: int = 2**30,
+    memory: int = DEFAULT_MEMORY,
     threads: int = 0,
     samples: int | None = None,
     noise: float = 0.15,
@@ -139,7 +140,7 @@ def explain_each(
     background: str = "white",
     settings: Settings | None = None,
     provider: str = "cpu",
-    memory: int = 2**30,
+    memory: int = DEFAULT_MEMORY,
     threads: int = 0,
 ) -> Iterator[Explanation]:
     """One `Explanation` for each sample of `x`, one after the other; arguments and errors as for `explain`."""
@@ -176,7 +177,7 @@ class Explainer:
         labels: Sequence[str] | None = None,
         settings: Settings | None = None,
         provider: str = "cpu",
-        memory: int = 2**30,
+        memory: int = DEFAULT_MEMORY,
         threads: int = 0,
     ) -> None:
         if method not in METHODS:
@@ -218,7 +219,7 @@ class Explainer:
         """
         for sample in given:
             try:
-                rows = one_row(sample.read(), self.model)
+                rows = self.probe.batching.rows(sample.read())
                 for number, feeds in enumerate(rows):
                     label = sample.label if len(rows) == 1 else f"{sample.label}[{number}]"
                     yield self.of(feeds, label, sample.path, images if sample.path else None, progress)
