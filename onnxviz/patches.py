@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,10 +18,11 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxviz.batching import DEFAULT_MEMORY, Batching
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.graph import Tap, expose
-from onnxviz.images import Fit, Preprocessing, read_image
+from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, Source, load
+from onnxviz.picture import sample_picture
 from onnxviz.provenance import Provenance
 from onnxviz.receptive import ReceptiveField
 from onnxviz.run import Progress, nothing_usable
@@ -321,21 +321,7 @@ class Search:
         port = next((port for port in self.model.inputs if port.layout in _CHANNEL), None)
         if port is None:
             raise InputError(f"{self.model.label} takes no images: patches cannot be cut")
-        array = np.moveaxis(given.read()[port.name][0], _CHANNEL[port.layout], 0)
-        if given.path:
-            grey = array.shape[0] == 1
-            pixels = read_image(
-                Path(given.path),
-                channels=1 if grey else 3,
-                size=array.shape[1:],
-                fit=self.images.fit,
-                background=self.images.background,
-            )
-            return np.repeat(pixels, 3, axis=2) if grey else pixels
-        planes = (array[:3] if array.shape[0] in (3, 4) else array[:1]).astype(np.float64)
-        low, high = float(planes.min()), float(planes.max())
-        scaled = np.rint((planes - low) / (high - low) * 255) if high > low else np.full(planes.shape, 128)
-        return np.ascontiguousarray(np.broadcast_to(scaled, (3, *scaled.shape[1:])).transpose(1, 2, 0), np.uint8)
+        return sample_picture(given.read()[port.name][0], _CHANNEL[port.layout], given.path, self.images)
 
 
 def _cut(picture: Array, box: Sequence[tuple[int, int]], canvas: Array) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from onnxviz.explain.method import Settings
-from onnxviz.explain.photo import photo
 from onnxviz.explain.probe import Case
 from onnxviz.explain.resize import resized
 from onnxviz.featuremaps import save_arrays
+from onnxviz.picture import sample_picture
 from onnxviz.provenance import Provenance
 from onnxviz.weights import Array
 
@@ -116,7 +116,7 @@ class Explanation:
         An image file that was stretched to the model's size has its own proportions again; an array is stretched to
         0…255, since nobody knows what its values were.
         """
-        return photo(self.input, self.channel_axis, self.path, self.provenance.images, _LONGEST)
+        return sample_picture(self.input, self.channel_axis, self.path, self.provenance.images, _LONGEST)
 
     def upsampled(self, size: tuple[int, ...] | None = None) -> Array:
         """The map at the input's size, or another: interpolated linearly between the centres of its cells."""
