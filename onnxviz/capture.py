@@ -16,7 +16,8 @@ from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import ImageOptions, InputLike
 from onnxviz.layer import TapKind
 from onnxviz.model import Source, load
-from onnxviz.run import Progress, Run, nothing_usable
+from onnxviz.run import LayerChoice, Progress, Run, nothing_usable
+from onnxviz.runtime import RunOptions
 
 Selection = str | int | Sequence[str | int]
 
@@ -69,7 +70,8 @@ def capture(
     """
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
-    run = Run(opened, x, layers, ops, at, images, provider=provider, memory=memory, verify=verify, threads=threads)
+    options = RunOptions(provider, memory, threads)
+    run = Run(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)
     store = MapStore(memory, run.axes)
     failed = _Failed(errors)
     labels: list[str] = []
@@ -105,7 +107,8 @@ def stream(
     """
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
-    run = Run(opened, x, layers, ops, at, images, provider=provider, memory=memory, verify=verify, threads=threads)
+    options = RunOptions(provider, memory, threads)
+    run = Run(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)
     failed = _Failed(errors)
     return (
         FeatureMaps(maps, run.origin(labels, failed.list))

@@ -26,6 +26,7 @@ from onnxviz.model import Model, load
 from onnxviz.objectives import Class, Filter, Objective, parts
 from onnxviz.parametrisation import DECAY, Fourier, Parametrisation, Pixels
 from onnxviz.provenance import Provenance
+from onnxviz.runtime import RunOptions
 from onnxviz.studio import Studio, Wanted
 from onnxviz.synthetic import Made, SyntheticInputs, Target
 from onnxviz.targets import class_names, filter_count, find_layer, scores
@@ -122,7 +123,7 @@ def maximize(
     shape = (frame.channels, *(side + 2 * margin(how.transforms) for side in frame.size))
     way: Parametrisation = Fourier(shape, decay) if param == "fourier" else Pixels(shape)
     others = _others(opened, fixed or {}, preprocess)
-    studio = Studio(opened, frame, way, others, memory, provider, threads)
+    studio = Studio(opened, frame, way, others, RunOptions(provider, memory, threads))
     asked = [pair for target in targets for pair in _wanted(opened, target, plus, variants, seed)]
     total = steps * sum(one.group.count for _, one in asked)
     found: list[Climbed] = []

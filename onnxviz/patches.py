@@ -26,7 +26,7 @@ from onnxviz.picture import sample_picture
 from onnxviz.provenance import Provenance
 from onnxviz.receptive import ReceptiveField
 from onnxviz.run import Progress, nothing_usable
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.scopes import plain_domain
 from onnxviz.text import printable
 from onnxviz.weights import Array
@@ -182,7 +182,8 @@ def top_patches(
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
     given = samples(opened, x, images)
-    search = Search(opened, given, images, opened.select(layers), count, at, provider, threads, memory)
+    options = RunOptions(provider, memory, threads)
+    search = Search(opened, given, images, opened.select(layers), count, at, options)
     return search.run(errors=errors, progress=progress)
 
 
@@ -194,7 +195,8 @@ class Search:
         given: the samples.
         images: how image files are read.
         layers: whose filters.
-        count, at, provider, threads, memory: as for `top_patches`.
+        count, at: as for `top_patches`.
+        options: how the model is run.
 
     Attributes:
         failed: (label, error) of the samples that were skipped.
@@ -209,9 +211,7 @@ class Search:
         layers: Sequence[Layer],
         count: int,
         at: TapKind,
-        provider: str = "cpu",
-        threads: int = 0,
-        memory: int = DEFAULT_MEMORY,
+        options: RunOptions,
     ) -> None:
         if count < 1:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
@@ -226,13 +226,12 @@ class Search:
         self.layers = layers
         self.count = count
         self.at: TapKind = at
-        self.provenance = Provenance(model, provider, images if any(sample.path for sample in given) else None)
+        self.provenance = Provenance(model, options.provider, images if any(sample.path for sample in given) else None)
         self.failed: list[tuple[str, str]] = []
         self._tensors = [layer.taps[at] for layer in layers]
         proto, self._outputs = _with_peaks(model, self._tensors)
-        self._session = Session(proto, model.folder, model.label, provider=provider, threads=threads)
-        model.check_unchanged()
-        self.batching = Batching.of(model, memory, needed=self._session.inputs)
+        self._session = Session.of(model, proto, options)
+        self.batching = Batching.of(model, options.memory, needed=self._session.inputs)
         self._sizes: dict[int, dict[str, tuple[int, ...]]] = {}
         self._found: dict[tuple[object, ...], ReceptiveField] = {}
 

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from onnxviz.batching import DEFAULT_MEMORY, Batching
+from onnxviz.batching import Batching
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.featuremaps import Origin, Tapped
 from onnxviz.graph import Tap, expose
@@ -18,7 +18,7 @@ from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, Port
 from onnxviz.operators import Family, belongs
 from onnxviz.provenance import Provenance
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.select import select
 from onnxviz.shapes import Shapes
 from onnxviz.taps import quantization
@@ -45,53 +45,63 @@ class Plan:
     zero_point: Array | None
 
 
+@dataclass(frozen=True)
+class LayerChoice:
+    """Which layers are looked at, and at which of their tensors.
+
+    Attributes:
+        layers: a selection; see `onnxviz.select.select`.
+        ops: operators to choose among; None for the convolutions.
+        at: "activation" for the layer's output as its source framework has it, "conv" for the operator's own.
+    """
+
+    layers: str | int | Sequence[str | int] = "all"
+    ops: Sequence[str] | None = None
+    at: TapKind = "activation"
+
+
 class Run:
     """One model, one set of taps, many samples.
 
     Args:
         model: the model.
-        x, layers, ops, at: as for `capture`.
+        x: as for `capture`.
+        choice: which layers, and where they are tapped.
         images: how image files are read.
-        provider, memory, verify, threads: as for `capture`.
+        options: how the model is run.
+        verify: as for `capture`.
     """
 
     def __init__(
         self,
         model: Model,
         x: InputLike,
-        layers: str | int | Sequence[str | int],
-        ops: Sequence[str] | None,
-        at: TapKind,
+        choice: LayerChoice,
         images: ImageOptions,
+        options: RunOptions,
         *,
-        provider: str = "cpu",
-        memory: int = DEFAULT_MEMORY,
         verify: bool = False,
-        threads: int = 0,
     ) -> None:
-        if at not in ("activation", "conv"):
-            raise InputError(f"'{at}' is not a tap; there are activation and conv")
-        if memory < 2**20:
-            raise InputError(f"a memory budget of {memory:,} bytes is too small; give 1 MiB or more")
+        if choice.at not in ("activation", "conv"):
+            raise InputError(f"'{choice.at}' is not a tap; there are activation and conv")
+        if options.memory < 2**20:
+            raise InputError(f"a memory budget of {options.memory:,} bytes is too small; give 1 MiB or more")
         self.model = model
         self.images = images
-        self.at: TapKind = at
-        self.memory = memory
+        self.at: TapKind = choice.at
+        self.memory = options.memory
         self.samples = samples(model, x, images)
-        self.layers = self._select(layers, ops)
-        taps = [Tap(layer.taps[at], layer.graph_scope.name) for layer in self.layers]
+        self.layers = self._select(choice.layers, choice.ops)
+        taps = [Tap(layer.taps[choice.at], layer.graph_scope.name) for layer in self.layers]
         exposed = expose(model, taps, keep_outputs=verify)
         self.plans = [
             _plan(layer, tap, output) for layer, tap, output in zip(self.layers, taps, exposed.outputs, strict=True)
         ]
         self.sometimes = exposed.sometimes
         self.outputs = list(dict.fromkeys(exposed.outputs))
-        self.session = Session(exposed.proto, model.folder, model.label, provider=provider, threads=threads)
-        self.untapped = (
-            Session(model.proto, model.folder, model.label, provider=provider, threads=threads) if verify else None
-        )
-        model.check_unchanged()  # the sessions read the weights from the file
-        self.batching = Batching.of(model, memory, needed={port.name for port in self._needed})
+        self.session = Session.of(model, exposed.proto, options)
+        self.untapped = Session.of(model, options=options) if verify else None
+        self.batching = Batching.of(model, options.memory, needed={port.name for port in self._needed})
         self._proto = exposed.proto
         # By the form of a sample: whether it gives the same in a batch as alone.
         self._independent: dict[tuple[tuple[int, ...], ...], bool] = {}

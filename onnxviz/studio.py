@@ -12,12 +12,11 @@ from onnxviz.ascent import Batch, Climb, Climbable, Climbed, Group
 from onnxviz.batching import MAX_GRADIENT_BATCH, Batching
 from onnxviz.canvas import Canvas
 from onnxviz.errors import InputError, UnsupportedGradientError
-from onnxviz.gradients import add_gradient
-from onnxviz.graph import Tap, expose
+from onnxviz.gradients import GradientSession, add_gradient
 from onnxviz.leaky import cut_of, leaky
 from onnxviz.model import Model
 from onnxviz.parametrisation import Parametrisation
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.shapes import Shapes
 from onnxviz.text import dims
 from onnxviz.weights import Array
@@ -52,17 +51,14 @@ class Studio:
         canvas: its input.
         parametrisation: what is varied.
         fixed: the model's other inputs.
-        memory: bytes that a batch may take, about.
-        provider, threads: of onnxruntime.
+        options: how the model is run.
     """
 
     model: Model
     canvas: Canvas
     parametrisation: Parametrisation
     fixed: Mapping[str, Array]
-    memory: int
-    provider: str
-    threads: int
+    options: RunOptions
 
     def climb(self, wanted: Sequence[Wanted], how: Climb, report: Report) -> tuple[Climbed, tuple[str, ...]]:
         """Makes pictures for objectives that look at the same tensors, in groups of one size.
@@ -129,11 +125,10 @@ class Studio:
             InputError: it cannot.
         """
         grey = np.full((room.count, *self.canvas.shape), 0.5, np.float32)
-        exposed = expose(self.model, [Tap(tensor) for tensor in tensors])
-        session = Session(exposed.proto, self.model.folder, self.model.label, provider=self.provider)
+        session = Session.of(self.model, tensors, self.options)
         feeds = {**room.fixed, self.canvas.port.name: self.canvas.feed(grey)}
         try:
-            session.run(exposed.outputs, {name: feeds[name] for name in session.inputs if name in feeds})
+            session.run(tensors, {name: feeds[name] for name in session.inputs if name in feeds})
         except InputError as error:
             raise self._explained(error) from None
 
@@ -152,7 +147,7 @@ class Studio:
     @cached_property
     def batching(self) -> Batching:
         """The batches that the model takes."""
-        return Batching.of(self.model, self.memory, limit=MAX_GRADIENT_BATCH)
+        return Batching.of(self.model, self.options.memory, limit=MAX_GRADIENT_BATCH)
 
     @cached_property
     def _shapes(self) -> Shapes:
@@ -215,7 +210,7 @@ class _Room:
             elif cut is not None:
                 gradient = add_gradient(studio.model, tensor, port, shapes=shapes)
             self.notes += [*gradient.approximations, *gradient.warnings]
-            session = gradient.session(provider=studio.provider, threads=studio.threads)
+            session = GradientSession(gradient, studio.options)
             self._targets[tensor] = Climbable(session, made)
         return self._targets[tensor]
 

@@ -89,7 +89,7 @@ def verify(source: SourceModel, model: Model, preprocessing: Preprocessing | Non
     tolerance = _tolerance(model)
     maps, worst_map, seen = _compare_maps(source, model, feeds[-1], compared, tolerance)
     expected[-1] = expected[-1] or seen
-    session = _session(model.proto, model)
+    session = _session(model)
     absolute = relative = 0.0
     for fed, known in zip(feeds, expected, strict=True):
         outputs = session.run([port.name for port in model.outputs], fed)
@@ -179,7 +179,7 @@ def _compare_maps(
     for group in _groups(observed, feeds):
         taps = [Tap(layer.taps["conv"], layer.scope) for _, layers in group for layer in layers]
         exposed = expose(model, taps)
-        session = _session(exposed.proto, model)
+        session = _session(model, exposed.proto)
         values = iter(session.run(exposed.outputs, {name: feeds[name] for name in session.inputs}))
         run = source.run(feeds, [one.path for one, _ in group])
         seen, outputs_seen = run.maps, run.outputs
@@ -229,9 +229,9 @@ def _by_how_much(one: Array, other: Array, relative: float, tolerance: float) ->
     return "in values that are not finite (NaN or infinite in one of the two)"
 
 
-def _session(proto: onnx.ModelProto, model: Model) -> Session:
+def _session(model: Model, graph: onnx.ModelProto | None = None) -> Session:
     try:
-        return Session(proto, model.folder, model.label)
+        return Session.of(model, graph)
     except ModelError as error:
         raise ConversionError(
             f"onnxruntime cannot run the conversion, so that it cannot be verified: {error}; "

@@ -101,6 +101,7 @@ def explain(
     from onnxviz.gallery import Gallery
     from onnxviz.inputs import ImageOptions
     from onnxviz.plots import known_cmap
+    from onnxviz.runtime import RunOptions
 
     if class_ != "top" and not re.fullmatch(r"-?[0-9]{1,9}", class_):
         raise InputError(f"'{class_}' is not a class; write its number, or top")
@@ -114,8 +115,7 @@ def explain(
         wrt=wrt,
         labels=read_labels(labels) if labels is not None else None,
         settings=Settings(samples=samples, baseline=baseline, window=window, stride=stride, seed=seed),
-        provider=provider,
-        memory=parse_bytes(memory),
+        options=RunOptions(provider, parse_bytes(memory)),
     )
     opened = explainer.model
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)

@@ -39,6 +39,7 @@ from onnxviz.files import PICTURES
 if TYPE_CHECKING:
     from onnxviz.inputs import ImageOptions
     from onnxviz.model import Model
+    from onnxviz.runtime import RunOptions
 
 
 @app.command(epilog="Example: onnxviz maps model.onnx cat.jpg --layers block-ends -o maps")
@@ -102,7 +103,8 @@ def maps(
     from onnxviz.inputs import ImageOptions
     from onnxviz.model import load
     from onnxviz.plots import known_cmap
-    from onnxviz.run import Run
+    from onnxviz.run import LayerChoice, Run
+    from onnxviz.runtime import RunOptions
     from onnxviz.select import numbers as parse_numbers
 
     if patches is not None:
@@ -110,7 +112,7 @@ def maps(
         opened = load(model)
         _top_patches(
             opened, inputs, ImageOptions.of(opened, preprocess, sized, fit, background), patches, layers=layers, at=at,
-            channels=channels, first=first or 16, provider=provider, memory=parse_bytes(memory),
+            channels=channels, first=first or 16, options=RunOptions(provider, parse_bytes(memory)),
             folder=folder_for(output, save, "patches"),
             picture=picture, save=save, as_json=as_json, quiet=quiet,
         )  # fmt: skip
@@ -125,10 +127,8 @@ def maps(
     )
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
-    run = Run(
-        opened, inputs, layers, parse_operators(ops), at, images,
-        provider=provider, memory=parse_bytes(memory), verify=verify,
-    )  # fmt: skip
+    choice = LayerChoice(layers, parse_operators(ops), at)
+    run = Run(opened, inputs, choice, images, RunOptions(provider, parse_bytes(memory)), verify=verify)
     if output is not None and output.suffix.lower() in PICTURES:
         raise InputError(f"maps are drawn into a folder, one picture a layer: {output} looks like a file")
     album = Album(run, folder_for(output, save, "maps"), look, picture, save)
@@ -168,8 +168,7 @@ def _top_patches(
     at: Literal["activation", "conv"],
     channels: str | None,
     first: int,
-    provider: str,
-    memory: int,
+    options: RunOptions,
     folder: Path | None,
     picture: Picture,
     save: Path | None,
@@ -184,7 +183,7 @@ def _top_patches(
     from onnxviz.select import numbers as parse_numbers
 
     given = samples(model, inputs, images)
-    search = Search(model, given, images, model.select(layers), count, at, provider, memory=memory)
+    search = Search(model, given, images, model.select(layers), count, at, options)
     which = parse_numbers(channels, "filters") if channels is not None else None
     with counting(quiet, "searching", len(given)) as bar:
         found = search.run(errors="skip" if len(given) > 1 else "raise", progress=lambda done, total: bar.advance())

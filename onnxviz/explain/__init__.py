@@ -24,6 +24,7 @@ from onnxviz.inputs import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.model import Source, load
 from onnxviz.provenance import Provenance
 from onnxviz.run import Progress
+from onnxviz.runtime import RunOptions
 from onnxviz.text import printable
 from onnxviz.weights import Array
 
@@ -37,6 +38,8 @@ __all__ = [
     "explain_faithfulness",
     "explain_sanity",
 ]
+
+_DEFAULT_OPTIONS = RunOptions()
 
 
 def explain(
@@ -111,7 +114,7 @@ def explain(
     )
     explainer = Explainer(
         model, method, class_=class_, layer=layer, target=target, region=region, wrt=wrt, labels=labels,
-        settings=settings, provider=provider, memory=memory, threads=threads,
+        settings=settings, options=RunOptions(provider, memory, threads),
     )  # fmt: skip
     images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
     given = explainer.samples(x, images)
@@ -146,7 +149,7 @@ def explain_each(
     """One `Explanation` for each sample of `x`, one after the other; arguments and errors as for `explain`."""
     explainer = Explainer(
         model, method, class_=class_, layer=layer, target=target, region=region, wrt=wrt, labels=labels,
-        settings=settings, provider=provider, memory=memory, threads=threads,
+        settings=settings, options=RunOptions(provider, memory, threads),
     )  # fmt: skip
     images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
     return explainer.each(explainer.samples(x, images), images)
@@ -155,7 +158,7 @@ def explain_each(
 class Explainer:
     """One model, one method, many samples: sessions and gradients are made once.
 
-    Args: as for `explain`.
+    Args: as for `explain`; `options` say how the model is run.
 
     Attributes:
         model: the model.
@@ -176,9 +179,7 @@ class Explainer:
         wrt: str | None = None,
         labels: Sequence[str] | None = None,
         settings: Settings | None = None,
-        provider: str = "cpu",
-        memory: int = DEFAULT_MEMORY,
-        threads: int = 0,
+        options: RunOptions = _DEFAULT_OPTIONS,
     ) -> None:
         if method not in METHODS:
             raise SelectionError(f"there is no method '{printable(method)}'; there are {', '.join(METHODS)}")
@@ -187,8 +188,7 @@ class Explainer:
         self.target: Target = find_target(self.model, target)
         self.names = tuple(labels) if labels is not None else class_names(self.model)
         self.settings = settings or Settings()
-        self.provider = provider
-        self.probe = Probe(self.model, self.target.tensor, wrt, provider=provider, threads=threads, memory=memory)
+        self.probe = Probe(self.model, self.target.tensor, wrt, options)
         self._class = class_
         self._labelled = labels is not None
         self._layer = layer
@@ -285,7 +285,7 @@ class Explainer:
             path=path,
             input=case.x.copy(),
             channel_axis=case.channel_axis,
-            provenance=Provenance(self.model, self.provider, images),
+            provenance=Provenance(self.model, self.probe.options.provider, images),
             case=case,
         )
 

@@ -67,7 +67,7 @@ def explain_sanity(
 def _again(explanation: Explanation, case: Case, model: bytes) -> Array:
     """The map of another model for the same sample, score and layer, at the input's size."""
     opened = load(model)
-    probe = Probe(opened, explanation.target, case.probe.port.name, **case.probe.options)
+    probe = Probe(opened, explanation.target, case.probe.port.name, case.probe.options)
     other = Case(probe, case.feeds, case.aim)
     heat = METHODS[explanation.method].run(other, explanation.settings, explanation.tensor).map
     return resized(heat.astype(np.float32), explanation.size)

@@ -6,14 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import NodeProto
 
 from onnxviz.batch_axis import batch_inputs
-from onnxviz.batching import DEFAULT_MEMORY, MAX_GRADIENT_BATCH, Batching, pad_rows
+from onnxviz.batching import MAX_GRADIENT_BATCH, Batching, pad_rows
 from onnxviz.errors import InputError, SelectionError, UnsupportedGradientError
 from onnxviz.explain.target import Aim
 from onnxviz.gradients import Differentiated, GradientSession, add_gradient
@@ -23,11 +22,12 @@ from onnxviz.graph import Tap, expose
 from onnxviz.inputs import Feeds
 from onnxviz.model import Model, Port
 from onnxviz.run import Progress
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.shapes import Shapes
 from onnxviz.text import dims, printable
 from onnxviz.weights import Array
 
+_DEFAULT_OPTIONS = RunOptions()
 _CHANNEL = {"NCHW": 0, "NHWC": 2, "NCW": 0, "NWC": 1, "NCDHW": 0, "NDHWC": 3}
 
 
@@ -38,8 +38,7 @@ class Probe:
         model: the model.
         target: the tensor whose values are the scores.
         wrt: name of the input that is explained, if the model has several.
-        provider, threads: as for `onnxviz.runtime.Session`.
-        memory: bytes that a batch may take, about.
+        options: how it is run.
 
     Raises:
         SelectionError: there is no such input, or there are several.
@@ -51,10 +50,7 @@ class Probe:
         model: Model,
         target: str,
         wrt: str | None = None,
-        *,
-        provider: str = "cpu",
-        threads: int = 0,
-        memory: int = DEFAULT_MEMORY,
+        options: RunOptions = _DEFAULT_OPTIONS,
     ) -> None:
         self.model = model
         self.target = target
@@ -64,9 +60,8 @@ class Probe:
                 f"input '{printable(self.port.name)}' of {model.label} is {dims(self.port.shape)}, without a batch "
                 "axis in front; explanations run many variants of a sample: export the model with one (n x …)"
             )
-        self.batching = Batching.of(model, memory, limit=MAX_GRADIENT_BATCH)
-        self._options: dict[str, Any] = {"provider": provider, "threads": threads}
-        self.options: dict[str, Any] = {**self._options, "memory": memory}
+        self.batching = Batching.of(model, options.memory, limit=MAX_GRADIENT_BATCH)
+        self.options = options
         self._sessions: dict[tuple[str, ...], Session] = {}
         self._slopes: dict[object, tuple[GradientSession, int]] = {}
         self.checked: set[GradientSession] = set()
@@ -79,9 +74,7 @@ class Probe:
     def session(self, tensors: tuple[str, ...]) -> Session:
         """A session that gives these tensors."""
         if tensors not in self._sessions:
-            proto = self.exposed(tensors)
-            self._sessions[tensors] = Session(proto, self.model.folder, self.model.label, **self._options)
-            self.model.check_unchanged()  # the session reads the weights from the file
+            self._sessions[tensors] = Session.of(self.model, self.exposed(tensors), self.options)
         return self._sessions[tensors]
 
     def shapes(self, sizes: Mapping[str, tuple[int, ...]]) -> Shapes:
@@ -113,7 +106,7 @@ class Probe:
             if opened == pinned:
                 raise
             gradient, batch = add_gradient(self.model, self.target, wrt, shapes=pinned, mode=mode), 1
-        session = gradient.session(**self._options)
+        session = GradientSession(gradient, self.options)
         self._slopes[key] = session, batch
         return self._slopes[key]
 

@@ -17,7 +17,7 @@ from onnxviz.errors import OnnxvizError
 from onnxviz.graph import unused
 from onnxviz.inline import rename
 from onnxviz.operators import Family, belongs
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.scopes import Scope, node_attributes, outer_reads, plain_domain, reads, set_nodes, subgraphs
 from onnxviz.shapes import Shapes
 from onnxviz.symbols import Dim
@@ -170,7 +170,7 @@ class _Folding:
             proto.graph.initializer.append(numpy_helper.from_array(self.known[name], name))
         proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
         try:
-            values = Session(proto, folder, "the constants", optimize=False, threads=1).run(outputs, {})
+            values = Session(proto, folder, "the constants", RunOptions(threads=1), optimize=False).run(outputs, {})
         except OnnxvizError:
             return  # they stay nodes; whoever runs the model hears of it
         self.known.update(zip(outputs, values, strict=True))
