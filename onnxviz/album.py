@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from onnxviz.errors import InputError
-from onnxviz.featuremaps import FeatureMaps, MapStore
+from onnxviz.failures import nothing_usable
+from onnxviz.featuremaps import FeatureMaps
 from onnxviz.files import make_folder, safe_name, write_json
 from onnxviz.layer import Layer
+from onnxviz.map_store import MapStore
 from onnxviz.plots import plot_maps, save_figure
-from onnxviz.run import Run, nothing_usable
+from onnxviz.run import Run
 from onnxviz.weights import Array
 
 

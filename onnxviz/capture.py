@@ -11,12 +11,14 @@ from typing import Literal
 
 from onnxviz.batching import DEFAULT_MEMORY
 from onnxviz.errors import InputError, OnnxvizError
-from onnxviz.featuremaps import FeatureMaps, MapStore
+from onnxviz.failures import Progress, nothing_usable
+from onnxviz.featuremaps import FeatureMaps
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import ImageOptions, InputLike
 from onnxviz.layer import TapKind
+from onnxviz.map_store import MapStore
 from onnxviz.model import Source, load
-from onnxviz.run import LayerChoice, Progress, Run, nothing_usable
+from onnxviz.run import LayerChoice, Run
 from onnxviz.runtime import RunOptions
 
 Selection = str | int | Sequence[str | int]

@@ -11,11 +11,10 @@ from onnxviz.errors import InputError
 from onnxviz.explain import Explanation
 from onnxviz.explain.faithfulness import Faithfulness
 from onnxviz.explain.sanity import Sanity
-from onnxviz.featuremaps import save_arrays
-from onnxviz.files import PICTURES, is_picture, make_folder, safe_name, write_json
+from onnxviz.failures import nothing_usable
+from onnxviz.files import PICTURES, is_picture, make_folder, safe_name, save_arrays, write_json
 from onnxviz.patches import Search, TopPatches
 from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_patches, plot_sanity, save_figure
-from onnxviz.run import nothing_usable
 from onnxviz.weights import Array
 
 

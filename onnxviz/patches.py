@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxviz.batching import DEFAULT_MEMORY, Batching
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.failures import Progress, nothing_usable
 from onnxviz.graph import Tap, expose
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Feeds, ImageOptions, InputLike, Sample, samples
@@ -25,7 +26,6 @@ from onnxviz.model import Model, Source, load
 from onnxviz.picture import sample_picture
 from onnxviz.provenance import Provenance
 from onnxviz.receptive import ReceptiveField
-from onnxviz.run import Progress, nothing_usable
 from onnxviz.runtime import RunOptions, Session
 from onnxviz.scopes import plain_domain
 from onnxviz.text import printable

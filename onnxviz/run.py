@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from onnxviz.batching import Batching
+from onnxviz.comparison import difference
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.failures import Failed, Progress
 from onnxviz.featuremaps import Origin, Tapped
 from onnxviz.graph import Tap, expose
 from onnxviz.inputs import Feeds, ImageOptions, InputLike, samples
@@ -23,9 +22,6 @@ from onnxviz.select import select
 from onnxviz.shapes import Shapes
 from onnxviz.taps import quantization
 from onnxviz.weights import Array, dequantize
-
-Progress = Callable[[int, int], None]
-Failed = Callable[[str, OnnxvizError], None]
 
 
 @dataclass(frozen=True)
@@ -359,30 +355,6 @@ class Run:
 
 class _NotRowsError(Exception):
     """A batch's maps do not have one entry for each of its samples."""
-
-
-def nothing_usable(failed: Sequence[tuple[str, str]]) -> InputError:
-    """What to raise where every input was skipped."""
-    return InputError(f"none of {len(failed)} inputs could be used; the first: {failed[0][1]}")
-
-
-def difference(a: Array, b: Array) -> tuple[float, float]:
-    """Largest |a − b|, and that over the largest finite |b|; infinite where one is NaN and the other not."""
-    if a.shape != b.shape:
-        return math.inf, math.inf
-    if a.dtype.kind not in "fc" or a.size == 0:
-        return (0.0, 0.0) if np.array_equal(a, b) else (math.inf, math.inf)
-    wide = np.complex128 if "c" in (a.dtype.kind, b.dtype.kind) else np.float64
-    one, other = a.astype(wide), b.astype(wide)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
-    if same.all():
-        return 0.0, 0.0
-    finite = np.isfinite(one) & np.isfinite(other)
-    if not (finite | same).all():
-        return math.inf, math.inf
-    absolute = float(np.abs(one[finite] - other[finite]).max())
-    largest = float(np.abs(other[finite]).max())
-    return absolute, absolute / largest if largest > 0 else math.inf
 
 
 def _plan(layer: Layer, tap: Tap, output: str) -> Plan:

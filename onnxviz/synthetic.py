@@ -12,7 +12,7 @@ import numpy as np
 
 from onnxviz.ascent import Climb, Climbed
 from onnxviz.canvas import Canvas
-from onnxviz.featuremaps import save_arrays
+from onnxviz.files import save_arrays
 from onnxviz.objectives import Objective
 from onnxviz.provenance import Provenance
 from onnxviz.weights import Array

@@ -13,13 +13,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from onnxviz.comparison import difference
 from onnxviz.errors import ConversionError, ModelError
 from onnxviz.graph import Tap, expose
 from onnxviz.images import Preprocessing
 from onnxviz.layer import Layer
 from onnxviz.model import Model
 from onnxviz.names import source_path
-from onnxviz.run import difference
 from onnxviz.runtime import Session
 from onnxviz.scopes import all_graphs
 from onnxviz.source import Array, SourceInput, SourceLayer, SourceModel, Unverifiable
@@ -211,7 +211,7 @@ def _best_match(outputs: Sequence[Array], calls: Sequence[Array]) -> float:
 
 
 def _differences(one: Array, other: Array) -> tuple[float, float]:
-    """As `onnxviz.run.difference`; axes of size 1 do not count, nor does the element type of equal values."""
+    """As `onnxviz.comparison.difference`; axes of size 1 do not count, nor does the element type of equal values."""
     if one.shape != other.shape and [s for s in one.shape if s != 1] == [s for s in other.shape if s != 1]:
         one = one.reshape(other.shape)
     absolute, relative = difference(one, other)

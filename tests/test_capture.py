@@ -18,10 +18,10 @@ from onnx import helper
 from PIL import Image
 
 from onnxviz import capture, stream
+from onnxviz.comparison import difference
 from onnxviz.errors import InputError, ModelError, SelectionError
 from onnxviz.graph import Tap, expose
 from onnxviz.model import load
-from onnxviz.run import difference
 
 PLAIN = [n for n in zoo.NAMES if n not in ("functions", "subgraphs", "quantized")]
 CLOSE = 1e-5
@@ -317,7 +317,7 @@ def test_fixed_batches_are_filled(batch: int) -> None:
 
 
 def test_more_than_fits_goes_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["onnxviz.featuremaps"], "KEPT_BYTES", 200_000)
+    monkeypatch.setattr(sys.modules["onnxviz.map_store"], "KEPT_BYTES", 200_000)
     x = np.random.default_rng(0).standard_normal((20, 3, 32, 32)).astype(np.float32)
     maps = capture(load(zoo.model("classifier")), x, memory=2**20)
     assert all(isinstance(array, np.memmap) for array in maps.values())

@@ -56,8 +56,7 @@ def filters(
 ) -> None:
     """Draw the filters of one or more layers."""
     from onnxviz.cli.progress import counting
-    from onnxviz.featuremaps import save_arrays
-    from onnxviz.files import make_folder
+    from onnxviz.files import make_folder, save_arrays
     from onnxviz.model import load
     from onnxviz.provenance import Provenance
     from onnxviz.select import numbers as parse_numbers

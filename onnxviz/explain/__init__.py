@@ -18,12 +18,12 @@ from onnxviz.explain.methods import METHODS
 from onnxviz.explain.probe import Case, Probe
 from onnxviz.explain.result import Explanation
 from onnxviz.explain.target import Aim, ClassChoice, Region, Target, aim, class_names, find_target
+from onnxviz.failures import Progress
 from onnxviz.gradients.step import Mode
 from onnxviz.images import Fit, Preprocessing
 from onnxviz.inputs import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.model import Source, load
 from onnxviz.provenance import Provenance
-from onnxviz.run import Progress
 from onnxviz.runtime import RunOptions
 from onnxviz.text import printable
 from onnxviz.weights import Array

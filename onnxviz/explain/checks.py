@@ -12,8 +12,8 @@ from onnxviz.explain.probe import Case, Probe
 from onnxviz.explain.resize import resized
 from onnxviz.explain.result import Explanation
 from onnxviz.explain.sanity import Forgetful, Sanity, Stage, cascade, learnt_layers
+from onnxviz.failures import Progress
 from onnxviz.model import load
-from onnxviz.run import Progress
 from onnxviz.weights import Array
 
 

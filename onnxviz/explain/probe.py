@@ -15,13 +15,13 @@ from onnxviz.batch_axis import batch_inputs
 from onnxviz.batching import MAX_GRADIENT_BATCH, Batching, pad_rows
 from onnxviz.errors import InputError, SelectionError, UnsupportedGradientError
 from onnxviz.explain.target import Aim
+from onnxviz.failures import Progress
 from onnxviz.gradients import Differentiated, GradientSession, add_gradient
 from onnxviz.gradients.slope import doubt
 from onnxviz.gradients.step import Mode
 from onnxviz.graph import Tap, expose
 from onnxviz.inputs import Feeds
 from onnxviz.model import Model, Port
-from onnxviz.run import Progress
 from onnxviz.runtime import RunOptions, Session
 from onnxviz.shapes import Shapes
 from onnxviz.text import dims, printable

@@ -10,7 +10,7 @@ from typing import Any
 from onnxviz.explain.method import Settings
 from onnxviz.explain.probe import Case
 from onnxviz.explain.resize import resized
-from onnxviz.featuremaps import save_arrays
+from onnxviz.files import save_arrays
 from onnxviz.picture import sample_picture
 from onnxviz.provenance import Provenance
 from onnxviz.weights import Array
