@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from onnxviz.errors import InputError
-from onnxviz.featuremaps import FeatureMaps, MapStore
+from onnxviz.failures import nothing_usable
+from onnxviz.featuremaps import FeatureMaps
 from onnxviz.files import make_folder, safe_name, write_json
 from onnxviz.layer import Layer
+from onnxviz.map_store import MapStore
 from onnxviz.plots import plot_maps, save_figure
-from onnxviz.run import Run, nothing_usable
+from onnxviz.run import Run
 from onnxviz.weights import Array
 
 
@@ -125,7 +127,7 @@ class Album:
             "layers": [layer.name for layer in self.run.layers],
             "inputs": self.labels,
             "failed": [{"input": label, "error": error} for label, error in failed],
-            "preprocessing": self.run.how.as_dict() if self.run.reads_images else None,
+            "preprocessing": self.run.images.as_dict() if self.run.reads_images else None,
             "pictures": [
                 {**entry, "file": str(folder / entry["file"]) if entry["file"] else None} for entry in self.pictures
             ],

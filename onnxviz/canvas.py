@@ -9,7 +9,7 @@ import numpy as np
 
 from onnxviz.errors import InputError
 from onnxviz.images import MAX_PIXELS, NAMED, Preprocessing
-from onnxviz.inputs import reading
+from onnxviz.inputs import ImageOptions
 from onnxviz.model import Model, Port
 from onnxviz.text import dims, printable
 from onnxviz.weights import Array
@@ -26,7 +26,6 @@ class Canvas:
         port: the input.
         channels: number of channels.
         size: (height, width), (length,) or (depth, height, width).
-        batch: the only number of pictures that the model takes, None if any.
         preprocessing: how display values · 255 become the model's input.
         assumed: whether nobody said so.
     """
@@ -34,7 +33,6 @@ class Canvas:
     port: Port
     channels: int
     size: tuple[int, ...]
-    batch: int | None
     preprocessing: Preprocessing
     assumed: bool
 
@@ -77,8 +75,8 @@ def canvas(
     Args:
         model: the model.
         size: sides that the input leaves open; None: 128 x 128, or 256 for signals, 32 x 32 x 32 for volumes.
-        preprocess: as for `onnxviz.inputs.reading`; where nothing is known, signals and what has other than 1, 3 or
-            4 channels get −1…1, since they are seldom brightnesses.
+        preprocess: as for `onnxviz.inputs.ImageOptions.of`; where nothing is known, signals and what has other than
+            1, 3 or 4 channels get −1…1, since they are seldom brightnesses.
 
         fixed: names of inputs that are given.
 
@@ -88,7 +86,7 @@ def canvas(
     port = _input(model, fixed)
     assert port.shape is not None
     axes = dict(zip(port.layout, port.shape, strict=True))
-    batch = axes.pop("N")
+    del axes["N"]
     declared = axes.pop("C")
     channels = declared if isinstance(declared, int) else 3
     sides = _size(model, list(axes.values()), size)
@@ -96,11 +94,11 @@ def canvas(
         raise InputError(f"input '{printable(port.name)}' of {model.label} has no pixels: {dims(port.shape)}")
     if int(np.prod(sides, dtype=np.float64)) > MAX_PIXELS:
         raise InputError(f"pictures of {dims(sides)} are too large; the limit is {MAX_PIXELS:,} pixels")
-    how = reading(model, preprocess)
-    chosen = how.preprocessing
-    if how.assumed and (len(sides) != 2 or channels not in (1, 3, 4)):
+    images = ImageOptions.of(model, preprocess)
+    chosen = images.preprocessing
+    if images.assumed and (len(sides) != 2 or channels not in (1, 3, 4)):
         chosen = NAMED["signed"]
-    found = Canvas(port, channels, sides, batch if isinstance(batch, int) else None, chosen, how.assumed)
+    found = Canvas(port, channels, sides, chosen, images.assumed)
     found.feed(np.zeros((1, *found.shape), np.float32))  # refuses a preprocessing for other channels
     return found
 

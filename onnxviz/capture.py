@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from onnxviz.batching import DEFAULT_MEMORY
 from onnxviz.errors import OnnxvizError
-from onnxviz.featuremaps import FeatureMaps, MapStore
+from onnxviz.failures import Progress, nothing_usable
+from onnxviz.featuremaps import FeatureMaps
 from onnxviz.images import Fit, Preprocessing
-from onnxviz.inputs import Given, reading
+from onnxviz.inputs import ImageOptions, InputLike
 from onnxviz.layer import TapKind
+from onnxviz.map_store import MapStore
 from onnxviz.model import Source, load
-from onnxviz.run import DEFAULT_MEMORY, Progress, Run, nothing_usable
+from onnxviz.run import LayerChoice, Run
+from onnxviz.runtime import RunOptions
 from onnxviz.text import one_of
 
 Selection = str | int | Sequence[str | int]
@@ -23,7 +27,7 @@ Selection = str | int | Sequence[str | int]
 
 def capture(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     layers: Selection = "all",
     ops: Sequence[str] | None = None,
@@ -68,8 +72,9 @@ def capture(
         OnnxvizError: model, selection or input cannot be used.
     """
     opened = load(model)
-    how = reading(opened, preprocess, size, fit, background)
-    run = Run(opened, x, layers, ops, at, how, provider=provider, memory=memory, verify=verify, threads=threads)
+    images = ImageOptions.of(opened, preprocess, size, fit, background)
+    options = RunOptions(provider, memory, threads)
+    run = Run(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)
     store = MapStore(memory, run.axes)
     failed = _Failed(errors)
     labels: list[str] = []
@@ -83,7 +88,7 @@ def capture(
 
 def stream(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     layers: Selection = "all",
     ops: Sequence[str] | None = None,
@@ -104,8 +109,9 @@ def stream(
     Each batch's `failed` lists all inputs that were skipped so far.
     """
     opened = load(model)
-    how = reading(opened, preprocess, size, fit, background)
-    run = Run(opened, x, layers, ops, at, how, provider=provider, memory=memory, verify=verify, threads=threads)
+    images = ImageOptions.of(opened, preprocess, size, fit, background)
+    options = RunOptions(provider, memory, threads)
+    run = Run(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)
     failed = _Failed(errors)
     return (
         FeatureMaps(maps, run.origin(labels, failed.list))

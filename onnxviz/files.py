@@ -8,12 +8,16 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from onnxviz.errors import InputError, OnnxvizError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PICTURES = (".png", ".svg", ".pdf")
 """The kinds of picture that are written, by suffix."""
@@ -153,3 +157,27 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path, manifest: Mapping[str, Any]) -> list[Path]:
+    """Writes `arrays` to an uncompressed `.npz`, piece by piece, and `manifest` as JSON beside it; their paths."""
+    if path.suffix.lower() != ".npz":
+        raise InputError(f"maps are saved as .npz, not as {path.name}")
+    beside = path.with_name(path.name + ".manifest.json")
+    with replacing(path) as temporary, replacing(beside) as note:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    _write_npy(file, array)
+        note.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return [path, beside]
+
+
+def _write_npy(file: IO[bytes], array: NDArray[Any]) -> None:
+    """`numpy.save` that copies no more than a piece of the array at a time."""
+    import numpy as np  # late: the supervisor imports this module before anything heavy
+
+    header = {"descr": np.lib.format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    for piece in array if array.ndim else [array]:
+        file.write(np.ascontiguousarray(piece).tobytes())

@@ -10,11 +10,10 @@ from onnxviz.errors import InputError
 from onnxviz.explain import Explanation
 from onnxviz.explain.faithfulness import Faithfulness
 from onnxviz.explain.sanity import Sanity
-from onnxviz.featuremaps import Origin, save_arrays
-from onnxviz.files import PICTURES, is_picture, make_folder, safe_name, write_json
+from onnxviz.failures import nothing_usable
+from onnxviz.files import PICTURES, is_picture, make_folder, safe_name, save_arrays, write_json
 from onnxviz.patches import Search, TopPatches
 from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_patches, plot_sanity, save_figure
-from onnxviz.run import nothing_usable
 from onnxviz.weights import Array
 
 
@@ -87,9 +86,7 @@ class Gallery:
             self.written.extend(save_figure(figure, file) for file, figure in figures.items())
         self.entries.append(entry)
         if not self._manifest:
-            made = explanation.manifest()
-            kept = ("version", "model", "versions", "preprocessing", "provider")
-            self._manifest = {**{key: made[key] for key in kept}, "settings": explanation.options}
+            self._manifest = {**explanation.provenance.as_dict(), "settings": explanation.options}
         if self.save is not None:
             prefix = f"{safe_name(number, explanation.sample)}/" if self.several or number else ""
             self._arrays.update({f"{prefix}{name}": array for name, array in explanation.arrays().items()})
@@ -167,9 +164,8 @@ def write_patches(
     failed = [{"input": label, "error": error} for label, error in search.failed]
     labels = [sample.label for sample in search.given]
     document = {"model": search.model.label, "inputs": labels, "patches": sheets, "failed": failed}
-    made = Origin(search.model, search.provider, search.at, search.how, {}, tuple(labels), (), None).manifest()
-    kept = {key: made[key] for key in ("version", "model", "versions", "preprocessing", "provider", "at", "samples")}
-    manifest = {**kept, "patches": sheets, "failed": failed}
+    head = {**search.provenance.as_dict(), "at": search.at, "samples": labels}
+    manifest = {**head, "patches": sheets, "failed": failed}
     if folder is not None:
         written.append(write_json(folder / "manifest.json", manifest))
     if save is not None:

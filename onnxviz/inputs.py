@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from onnxviz.batch_axis import batch_inputs
 from onnxviz.errors import InputError
 from onnxviz.images import MAX_PIXELS, NAMED, SUFFIXES, Fit, Preprocessing, parse_colour, read_image
 from onnxviz.model import PREPROCESSING_KEY, Model, Port
@@ -22,7 +23,7 @@ Feeds = dict[str, Array]
 # Archives are unpacked in memory; a `.npy` is mapped, and may be of any size.
 MAX_ARCHIVE_BYTES = 2**31
 # What a caller may give: an array, a path, several of them, or one for each input's name.
-Given = Any
+InputLike = Any
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ImageOptions:
     """How image files are read.
 
     Attributes:
@@ -60,40 +61,41 @@ class Reading:
     fit: Fit = "stretch"
     background: str = "white"
 
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        preprocess: str | Preprocessing = "auto",
+        size: tuple[int, int] | None = None,
+        fit: Fit = "stretch",
+        background: str = "white",
+    ) -> ImageOptions:
+        """How to read image files for `model`.
+
+        Args:
+            model: `auto` looks up its metadata; where they say nothing, integer inputs get `raw`, others `unit`.
+            preprocess: `auto`, a name, a formula (`Preprocessing.parse`) or a `Preprocessing`.
+            size: (height, width) in pixels.
+            fit: "stretch" or "crop".
+            background: a colour.
+        """
+        parse_colour(background)
+        if isinstance(preprocess, Preprocessing):
+            return cls(preprocess, False, size, fit, background)
+        if preprocess != "auto":
+            return cls(Preprocessing.parse(preprocess), False, size, fit, background)
+        if PREPROCESSING_KEY in model.metadata:
+            return cls(Preprocessing.from_json(model.metadata[PREPROCESSING_KEY]), False, size, fit, background)
+        ports = [port for port in model.inputs if port.layout in ("NCHW", "NHWC")]
+        integer = bool(ports) and ports[0].dtype.startswith(("uint", "int"))
+        return cls(NAMED["raw" if integer else "unit"], True, size, fit, background)
+
     def as_dict(self) -> dict[str, Any]:
         """The preprocessing as JSON types, and whether it was assumed."""
         return {**self.preprocessing.as_dict(), "assumed": self.assumed}
 
 
-def reading(
-    model: Model,
-    preprocess: str | Preprocessing = "auto",
-    size: tuple[int, int] | None = None,
-    fit: Fit = "stretch",
-    background: str = "white",
-) -> Reading:
-    """How to read image files for `model`.
-
-    Args:
-        model: `auto` looks up its metadata; where they say nothing, integer inputs get `raw`, others `unit`.
-        preprocess: `auto`, a name, a formula (`Preprocessing.parse`) or a `Preprocessing`.
-        size: (height, width) in pixels.
-        fit: "stretch" or "crop".
-        background: a colour.
-    """
-    parse_colour(background)
-    if isinstance(preprocess, Preprocessing):
-        return Reading(preprocess, False, size, fit, background)
-    if preprocess != "auto":
-        return Reading(Preprocessing.parse(preprocess), False, size, fit, background)
-    if PREPROCESSING_KEY in model.metadata:
-        return Reading(Preprocessing.from_json(model.metadata[PREPROCESSING_KEY]), False, size, fit, background)
-    images = [port for port in model.inputs if port.layout in ("NCHW", "NHWC")]
-    integer = bool(images) and images[0].dtype.startswith(("uint", "int"))
-    return Reading(NAMED["raw" if integer else "unit"], True, size, fit, background)
-
-
-def samples(model: Model, given: Given, how: Reading) -> list[Sample]:
+def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample]:
     """The samples that `given` means.
 
     Args:
@@ -101,18 +103,18 @@ def samples(model: Model, given: Given, how: Reading) -> list[Sample]:
         given: an array in the model's layout (with or without the batch axis); the path of an image, of a folder of
             images, of a `.npy` or of a `.npz` keyed by input name; `NAME=PATH` (a string) or a mapping of input
             names for one input of several; or a sequence of those.
-        how: how image files are read.
+        images: how image files are read.
 
     Raises:
         InputError: nothing there, or it does not fit the model.
     """
     if isinstance(given, Mapping):
-        return _by_name(model, given, how)
+        return _by_name(model, given, images)
     if isinstance(given, str | Path) or hasattr(given, "__array__"):
         given = [given]
     if not isinstance(given, Sequence):
         raise InputError(f"an input is an array, a path, a mapping or a sequence of those, not {type(given).__name__}")
-    named: dict[str, Given] = {}
+    named: dict[str, InputLike] = {}
     found: list[Sample] = []
     names = {port.name for port in model.inputs}
     for item in given:
@@ -124,40 +126,40 @@ def samples(model: Model, given: Given, how: Reading) -> list[Sample]:
                 raise InputError(f"input '{printable(name)}' is given twice")
             named[name] = path
         else:
-            found.extend(_one(model, item, how))
+            found.extend(_one(model, item, images))
     if named and found:
         raise InputError("either every input is given as NAME=PATH, or none")
     if named:
-        return _by_name(model, named, how)
+        return _by_name(model, named, images)
     if not found:
         raise InputError("no input was given")
     times = Counter(sample.label for sample in found)
     return [s if times[s.label] == 1 else replace(s, label=s.path or s.label) for s in found]
 
 
-def _one(model: Model, item: Given, how: Reading) -> list[Sample]:
+def _one(model: Model, item: InputLike, images: ImageOptions) -> list[Sample]:
     if not isinstance(item, str | Path):
         port = _only_input(model)
-        return _rows({port.name: fitted(np.asarray(item), port, "the array")}, {port.name: port}, "array")
+        return _rows({port.name: fitted(np.asarray(item), port, "the array")}, _ports(model), "array")
     path = Path(item)
     if path.is_dir():
         inside = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
         files = sorted(p for p in inside if not p.is_dir())
         if not files:
             raise InputError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
-        return [_image(model, file, how) for file in files]
+        return [_image(model, file, images) for file in files]
     if path.suffix.lower() == ".npz":
-        return _by_name(model, _read_archive(path, {port.name: port for port in model.inputs}), how, label=path.name)
+        return _by_name(model, _read_archive(path, _ports(model)), images, label=path.name)
     if path.suffix.lower() == ".npy":
         port = _only_input(model)
-        return _rows({port.name: fitted(_read_array(path), port, str(path))}, {port.name: port}, path.name)
+        return _rows({port.name: fitted(_read_array(path), port, str(path))}, _ports(model), path.name)
     if not path.exists():
         raise InputError(f"there is no file {path}")
-    return [_image(model, path, how)]
+    return [_image(model, path, images)]
 
 
-def _by_name(model: Model, given: Mapping[str, Given], how: Reading, label: str = "") -> list[Sample]:
-    ports = {port.name: port for port in model.inputs}
+def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions, label: str = "") -> list[Sample]:
+    ports = _ports(model)
     for name in given:
         if name not in ports:
             raise InputError(_no_such_input(model, str(name)))
@@ -170,7 +172,7 @@ def _by_name(model: Model, given: Mapping[str, Given], how: Reading, label: str 
             if path.suffix.lower() == ".npy":
                 feeds[name] = fitted(_read_array(path), port, str(path))
             else:
-                feeds[name] = image_input(model, port, path, how)
+                feeds[name] = image_input(model, port, path, images)
                 image = str(path)
             label = label or path.name
         else:
@@ -181,9 +183,9 @@ def _by_name(model: Model, given: Mapping[str, Given], how: Reading, label: str 
 
 
 def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") -> list[Sample]:
-    """One sample for each entry of the batch axis, which all arrays must share; else one sample of it all.
+    """One sample for each entry of the batch axis, where the arrays that have one agree; else one sample of it all.
 
-    A slice is taken, and converted, when it is fed.
+    An array without a batch axis goes with every sample. A slice is taken, and converted, when it is fed.
     """
 
     def converted(name: str, array: Array) -> Array:
@@ -192,39 +194,26 @@ def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") 
 
     def entry(index: int) -> Sample:
         def read() -> Feeds:
-            return {name: converted(name, array[index : index + 1]) for name, array in feeds.items()}
+            return {n: converted(n, a[index : index + 1] if n in batched else a) for n, a in feeds.items()}
 
-        return Sample(f"{label}[{index}]", read, True)
+        return Sample(f"{label}[{index}]", read, batched == feeds.keys())
 
-    lengths = {array.shape[0] if array.ndim else 0 for array in feeds.values()}
-    shapes = [ports[name].shape for name in feeds]
-    fixed = {shape[0] for shape in shapes if shape and isinstance(shape[0], int)}
-    length = max(lengths)
-    shared = len(lengths) == 1 and all(_has_batch_axis(ports[name]) for name in feeds)
-    if not shared or length <= 1 or len(fixed) > 1 or fixed == {length}:
-        whole = Sample(label, lambda: {n: converted(n, a) for n, a in feeds.items()}, shared and length == 1, image)
-        return [whole]
+    batched = batch_inputs(ports.values()) & feeds.keys()
+    lengths = {feeds[name].shape[0] for name in batched}
+    fixed = {shape[0] for shape in (ports[name].shape for name in batched) if shape and isinstance(shape[0], int)}
+    length = max(lengths) if len(lengths) == 1 else 1
+    if length <= 1 or len(fixed) > 1 or fixed == {length}:
+        single = lengths == {1} and batched == feeds.keys()
+        return [Sample(label, lambda: {n: converted(n, a) for n, a in feeds.items()}, single, image)]
     return [entry(index) for index in range(length)]
 
 
-# What a first axis is called that does not count samples.
-_NOT_A_BATCH = frozenset("h w c d height width channels depth time seq seq_len sequence length frames".split())
-
-
-def _has_batch_axis(port: Port) -> bool:
-    """Whether the first axis of an input counts samples; `h × w × 3` and `length × 576` are single samples."""
-    if not port.shape:
-        return False
-    first = port.shape[0]
-    return not (isinstance(first, str) and first.lower().removesuffix("_length") in _NOT_A_BATCH)
-
-
-def _image(model: Model, path: Path, how: Reading) -> Sample:
+def _image(model: Model, path: Path, images: ImageOptions) -> Sample:
     port = _only_input(model)
-    return Sample(path.name, lambda: {port.name: image_input(model, port, path, how)}, True, str(path))
+    return Sample(path.name, lambda: {port.name: image_input(model, port, path, images)}, True, str(path))
 
 
-def image_input(model: Model, port: Port, path: Path, how: Reading) -> Array:
+def image_input(model: Model, port: Port, path: Path, images: ImageOptions) -> Array:
     """The array for `port` made from one image file: (1, C, H, W) or (1, H, W, C), as the model wants it.
 
     Raises:
@@ -241,7 +230,7 @@ def image_input(model: Model, port: Port, path: Path, how: Reading) -> Array:
     height, width = axes["H"], axes["W"]
     if 0 in (height, width):
         raise InputError(f"input '{printable(port.name)}' of {model.label} has no pixels: {dims(port.shape)}")
-    size = how.size
+    size = images.size
     wanted = dims((height, width))
     if size is not None and any(isinstance(a, int) and a != b for a, b in zip((height, width), size, strict=True)):
         raise InputError(f"{model.label} takes images of {wanted}, not of {size[0]}x{size[1]}")
@@ -251,8 +240,8 @@ def image_input(model: Model, port: Port, path: Path, how: Reading) -> Array:
         raise InputError(f"{model.label} takes images of {wanted} and leaves a side open: give --size HxW")
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"images of {size[0]}x{size[1]} are too large; the limit is {MAX_PIXELS:,} pixels")
-    pixels = read_image(path, channels=channels, size=size, fit=how.fit, background=how.background)
-    values = how.preprocessing.apply(pixels)
+    pixels = read_image(path, channels=channels, size=size, fit=images.fit, background=images.background)
+    values = images.preprocessing.apply(pixels)
     if port.layout == "NCHW":
         values = values.transpose(2, 0, 1)
     if port.dtype.startswith(("uint", "int")):
@@ -260,7 +249,7 @@ def image_input(model: Model, port: Port, path: Path, how: Reading) -> Array:
         values = np.rint(values)
         if values.min() < limits.min or values.max() > limits.max:
             raise InputError(
-                f"preprocessing '{how.preprocessing.name}' gives {values.min():g}…{values.max():g}; input "
+                f"preprocessing '{images.preprocessing.name}' gives {values.min():g}…{values.max():g}; input "
                 f"'{printable(port.name)}' takes {port.dtype}: give --preprocess, such as scale=1,mean=128"
             )
     return np.ascontiguousarray(values[None].astype(port.dtype or np.float32))
@@ -351,6 +340,10 @@ def _readable(path: Path, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # damaged headers and archives raise a dozen kinds
         raise InputError(f"{path} is not {what}: {printable(str(error))}") from None
+
+
+def _ports(model: Model) -> dict[str, Port]:
+    return {port.name: port for port in model.inputs}
 
 
 def _only_input(model: Model) -> Port:

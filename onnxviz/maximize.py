@@ -15,17 +15,20 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from onnxviz.ascent import Climb, Climbed, Group, Looking
+from onnxviz.batching import DEFAULT_MEMORY
 from onnxviz.canvas import canvas
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.gradients import Source
 from onnxviz.images import Preprocessing
-from onnxviz.inputs import Given, reading, samples
+from onnxviz.inputs import ImageOptions, InputLike, samples
 from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, load
 from onnxviz.objectives import Class, Filter, Objective, parts
 from onnxviz.parametrisation import DECAY, Fourier, Parametrisation, Pixels
+from onnxviz.provenance import Provenance
+from onnxviz.runtime import RunOptions
 from onnxviz.scores import find_scores
-from onnxviz.studio import DEFAULT_MEMORY, Studio, Wanted
+from onnxviz.studio import Studio, Wanted
 from onnxviz.synthetic import Made, SyntheticInputs, Target
 from onnxviz.text import dims, one_of
 from onnxviz.transforms import Jitter, Transform, margin, standard, usual_jitter
@@ -74,7 +77,7 @@ def maximize(
     leak: float = 0.1,
     seed: int = 0,
     preprocess: str | Preprocessing = "auto",
-    fixed: Mapping[str, Given] | None = None,
+    fixed: Mapping[str, InputLike] | None = None,
     memory: int = DEFAULT_MEMORY,
     provider: str = "cpu",
     threads: int = 0,
@@ -103,7 +106,7 @@ def maximize(
         leak: slope of the target's own Relu or Clip where it gives nothing, 0…1, in the first half of the steps and
             while the target is silent; 0 for the true gradient throughout.
         seed: of starts, movements and drawn filters. Same seed, same pictures.
-        preprocess: how display values become the model's input; see `onnxviz.inputs.reading`.
+        preprocess: how display values become the model's input; see `onnxviz.inputs.ImageOptions.of`.
         fixed: values for the model's other inputs, by name: arrays or paths.
         memory: bytes that batches may take, about.
         provider: "cpu" or "cuda".
@@ -124,7 +127,7 @@ def maximize(
     shape = (frame.channels, *(side + 2 * margin(how.transforms) for side in frame.size))
     way = _parametrisation(param, shape, decay)
     others = _others(opened, fixed or {}, preprocess)
-    studio = Studio(opened, frame, way, others, memory, provider, threads)
+    studio = Studio(opened, frame, way, others, RunOptions(provider, memory, threads))
     asked = [pair for target in targets for pair in _wanted(opened, target, plus, variants, seed)]
     total = steps * sum(one.group.count for _, one in asked)
     found: list[Climbed] = []
@@ -140,8 +143,9 @@ def maximize(
         notes.extend(heard)
     opened.check_unchanged()
     spectrum = way.decay if isinstance(way, Fourier) else None
-    origin = Made(opened, frame, param, spectrum, how, str(plus) if plus is not None else "", provider)
-    return SyntheticInputs.of(Climbed.joined(found), made, origin, list(dict.fromkeys(notes)))
+    settings = Made(frame, param, spectrum, how, str(plus) if plus is not None else "")
+    provenance = Provenance(opened, provider, ImageOptions(frame.preprocessing, frame.assumed))
+    return SyntheticInputs.of(Climbed.joined(found), made, settings, provenance, list(dict.fromkeys(notes)))
 
 
 class _Bar:
@@ -294,11 +298,11 @@ def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) ->
     return known[transforms]
 
 
-def _others(model: Model, fixed: Mapping[str, Given], preprocess: str | Preprocessing) -> dict[str, Array]:
+def _others(model: Model, fixed: Mapping[str, InputLike], preprocess: str | Preprocessing) -> dict[str, Array]:
     """The model's other inputs."""
     if not fixed:
         return {}
-    found = samples(model, fixed, reading(model, preprocess))
+    found = samples(model, fixed, ImageOptions.of(model, preprocess))
     if len(found) != 1:
         raise InputError(f"the fixed inputs are {len(found)} samples; give one")
     return found[0].read()

@@ -9,22 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxviz.batching import DEFAULT_MEMORY, Batching
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.failures import Progress, nothing_usable
 from onnxviz.graph import Tap, expose
-from onnxviz.images import Fit, Preprocessing, read_image
-from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
+from onnxviz.images import Fit, Preprocessing
+from onnxviz.inputs import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, Source, load
+from onnxviz.picture import sample_picture
+from onnxviz.provenance import Provenance
 from onnxviz.receptive import ReceptiveField
-from onnxviz.run import Progress, nothing_usable
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.scopes import plain_domain
 from onnxviz.text import printable
 from onnxviz.weights import Array
@@ -46,6 +48,7 @@ class TopPatches:
         positions: (C, N, spatial): where in the layer.
         labels: of all samples.
         size: how many pixels a unit of the layer sees, (height, width).
+        provenance: the model, software and image options.
     """
 
     layer: str
@@ -55,6 +58,7 @@ class TopPatches:
     positions: Array
     labels: tuple[str, ...]
     size: tuple[int, ...]
+    provenance: Provenance
     _pictures: Callable[[int], Array] = field(repr=False)
     _fields: Callable[[int], ReceptiveField] = field(repr=False)
 
@@ -136,7 +140,7 @@ class TopPatches:
 
 def top_patches(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     layers: str | int | Sequence[str | int] = "last",
     count: int = 9,
@@ -146,6 +150,7 @@ def top_patches(
     fit: Fit = "stretch",
     background: str = "white",
     provider: str = "cpu",
+    memory: int = DEFAULT_MEMORY,
     threads: int = 0,
     errors: Literal["raise", "skip"] = "raise",
     progress: Progress | None = None,
@@ -163,6 +168,7 @@ def top_patches(
         fit: "stretch" or "crop".
         background: colour behind transparent pixels.
         provider: "cpu" or "cuda".
+        memory: bytes that the batch may take where the model insists on one, about.
         threads: of onnxruntime; 0 for its own choice.
         errors: "raise" at the first input that fails, or "skip" it.
         progress: called with (samples done, samples in all).
@@ -174,8 +180,10 @@ def top_patches(
         OnnxvizError: model, selection or input cannot be used.
     """
     opened = load(model)
-    how = reading(opened, preprocess, size, fit, background)
-    search = Search(opened, samples(opened, x, how), how, opened.select(layers), count, at, provider, threads)
+    images = ImageOptions.of(opened, preprocess, size, fit, background)
+    given = samples(opened, x, images)
+    options = RunOptions(provider, memory, threads)
+    search = Search(opened, given, images, opened.select(layers), count, at, options)
     return search.run(errors=errors, progress=progress)
 
 
@@ -185,24 +193,25 @@ class Search:
     Args:
         model: the model.
         given: the samples.
-        how: how image files are read.
+        images: how image files are read.
         layers: whose filters.
-        count, at, provider, threads: as for `top_patches`.
+        count, at: as for `top_patches`.
+        options: how the model is run.
 
     Attributes:
         failed: (label, error) of the samples that were skipped.
+        provenance: the model, software and image options.
     """
 
     def __init__(
         self,
         model: Model,
         given: Sequence[Sample],
-        how: Reading,
+        images: ImageOptions,
         layers: Sequence[Layer],
         count: int,
         at: TapKind,
-        provider: str = "cpu",
-        threads: int = 0,
+        options: RunOptions,
     ) -> None:
         if count < 1:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
@@ -213,16 +222,16 @@ class Search:
                 raise SelectionError(f"layer '{layer.name}' is inside {layer.scope}; patches need the main graph")
         self.model = model
         self.given = given
-        self.how = how
+        self.images = images
         self.layers = layers
         self.count = count
         self.at: TapKind = at
-        self.provider = provider
+        self.provenance = Provenance(model, options.provider, images if any(sample.path for sample in given) else None)
         self.failed: list[tuple[str, str]] = []
         self._tensors = [layer.taps[at] for layer in layers]
         proto, self._outputs = _with_peaks(model, self._tensors)
-        self._session = Session(proto, model.folder, model.label, provider=provider, threads=threads)
-        model.check_unchanged()
+        self._session = Session.of(model, proto, options)
+        self.batching = Batching.of(model, options.memory, needed=self._session.inputs)
         self._sizes: dict[int, dict[str, tuple[int, ...]]] = {}
         self._found: dict[tuple[object, ...], ReceptiveField] = {}
 
@@ -233,7 +242,7 @@ class Search:
         done, last = 0, dict[str, tuple[int, ...]]()
         for number, sample in enumerate(self.given):
             try:
-                feeds = self._filled(sample.read())
+                feeds = self._feeds(sample.read())
                 values = self._session.run(self._outputs, feeds)
                 sizes = {name: array.shape for name, array in feeds.items()}
                 self._sizes[number] = last = sizes if sizes != last else last
@@ -263,23 +272,14 @@ class Search:
             return self._found[key]
 
         size = seen(int(which[which >= 0].flat[0])).size
-        return TopPatches(name, tensor, values, which, at, tuple(labels), size, self._picture, seen)
+        return TopPatches(name, tensor, values, which, at, tuple(labels), size, self.provenance, self._picture, seen)
 
-    def _filled(self, feeds: Feeds) -> Feeds:
-        """The sample as often as the model insists on."""
-        found = {}
-        for port in self.model.inputs:
-            if port.name not in feeds:
-                if port.name in self._session.inputs:
-                    raise InputError(f"{self.model.label} also needs {printable(port.name)}: give it as NAME=PATH")
-                continue
-            array = feeds[port.name]
-            fixed = port.shape[0] if port.shape else None
-            if isinstance(fixed, int) and array.ndim and array.shape[0] == 1 < fixed:
-                array = np.repeat(array, fixed, 0)
-            if port.name in self._session.inputs:
-                found[port.name] = array
-        return found
+    def _feeds(self, feeds: Feeds) -> Feeds:
+        """What is run of a sample, as often as the model insists on."""
+        missing = [name for name in self._session.inputs if name not in feeds]
+        if missing:
+            raise InputError(f"{self.model.label} also needs {printable(missing[0])}: give it as NAME=PATH")
+        return self.batching.padded({name: feeds[name] for name in self._session.inputs})
 
     def _merged(
         self,
@@ -320,21 +320,7 @@ class Search:
         port = next((port for port in self.model.inputs if port.layout in _CHANNEL), None)
         if port is None:
             raise InputError(f"{self.model.label} takes no images: patches cannot be cut")
-        array = np.moveaxis(given.read()[port.name][0], _CHANNEL[port.layout], 0)
-        if given.path:
-            grey = array.shape[0] == 1
-            pixels = read_image(
-                Path(given.path),
-                channels=1 if grey else 3,
-                size=array.shape[1:],
-                fit=self.how.fit,
-                background=self.how.background,
-            )
-            return np.repeat(pixels, 3, axis=2) if grey else pixels
-        planes = (array[:3] if array.shape[0] in (3, 4) else array[:1]).astype(np.float64)
-        low, high = float(planes.min()), float(planes.max())
-        scaled = np.rint((planes - low) / (high - low) * 255) if high > low else np.full(planes.shape, 128)
-        return np.ascontiguousarray(np.broadcast_to(scaled, (3, *scaled.shape[1:])).transpose(1, 2, 0), np.uint8)
+        return sample_picture(given.read()[port.name][0], _CHANNEL[port.layout], given.path, self.images)
 
 
 def _cut(picture: Array, box: Sequence[tuple[int, int]], canvas: Array) -> None:

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-import onnx
-
+from onnxviz.batching import Batching
+from onnxviz.comparison import difference
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.failures import Failed, Progress
 from onnxviz.featuremaps import Origin, Tapped
 from onnxviz.graph import Tap, expose
-from onnxviz.inputs import Feeds, Given, Reading, samples
+from onnxviz.inputs import Feeds, ImageOptions, InputLike, samples
 from onnxviz.layer import Layer, TapKind
 from onnxviz.model import Model, Port
 from onnxviz.operators import Family, belongs
-from onnxviz.runtime import Session
-from onnxviz.scopes import all_graphs
+from onnxviz.provenance import Provenance
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.select import select
 from onnxviz.shapes import Shapes
 from onnxviz.taps import quantization
 from onnxviz.text import one_of
 from onnxviz.weights import Array, dequantize
-
-DEFAULT_MEMORY = 2**30
-# Larger batches are no faster on a CPU, and a failed one costs more.
-MAX_BATCH = 32
-# Operators through which the samples of a batch see each other: a shared range, a shared decision.
-_COUPLING = Family.DYNAMIC_RANGE | Family.CONTROL_FLOW
-
-Progress = Callable[[int, int], None]
-Failed = Callable[[str, OnnxvizError], None]
 
 
 @dataclass(frozen=True)
@@ -52,53 +42,66 @@ class Plan:
     zero_point: Array | None
 
 
+@dataclass(frozen=True)
+class LayerChoice:
+    """Which layers are looked at, and at which of their tensors.
+
+    Attributes:
+        layers: a selection; see `onnxviz.select.select`.
+        ops: operators to choose among; None for the convolutions.
+        at: "activation" for the layer's output as its source framework has it, "conv" for the operator's own.
+    """
+
+    layers: str | int | Sequence[str | int] = "all"
+    ops: Sequence[str] | None = None
+    at: TapKind = "activation"
+
+
 class Run:
     """One model, one set of taps, many samples.
 
     Args:
         model: the model.
-        x, layers, ops, at: as for `capture`.
-        how: how image files are read.
-        provider, memory, verify, threads: as for `capture`.
+        x: as for `capture`.
+        choice: which layers, and where they are tapped.
+        images: how image files are read.
+        options: how the model is run.
+        verify: as for `capture`.
     """
 
     def __init__(
         self,
         model: Model,
-        x: Given,
-        layers: str | int | Sequence[str | int],
-        ops: Sequence[str] | None,
-        at: TapKind,
-        how: Reading,
+        x: InputLike,
+        choice: LayerChoice,
+        images: ImageOptions,
+        options: RunOptions,
         *,
-        provider: str = "cpu",
-        memory: int = DEFAULT_MEMORY,
         verify: bool = False,
-        threads: int = 0,
     ) -> None:
-        one_of("tap", at, ("activation", "conv"))
-        if memory < 2**20:
-            raise InputError(f"a memory budget of {memory:,} bytes is too small; give 1 MiB or more")
+        one_of("tap", choice.at, ("activation", "conv"))
+        if options.memory < 2**20:
+            raise InputError(f"a memory budget of {options.memory:,} bytes is too small; give 1 MiB or more")
         self.model = model
-        self.how = how
-        self.at: TapKind = at
-        self.memory = memory
-        self.samples = samples(model, x, how)
-        self.layers = self._select(layers, ops)
-        taps = [Tap(layer.taps[at], layer.graph_scope.name) for layer in self.layers]
+        self.images = images
+        self.at: TapKind = choice.at
+        self.memory = options.memory
+        self.samples = samples(model, x, images)
+        self.layers = self._select(choice.layers, choice.ops)
+        taps = [Tap(layer.taps[choice.at], layer.graph_scope.name) for layer in self.layers]
         exposed = expose(model, taps, keep_outputs=verify)
         self.plans = [
             _plan(layer, tap, output) for layer, tap, output in zip(self.layers, taps, exposed.outputs, strict=True)
         ]
         self.sometimes = exposed.sometimes
         self.outputs = list(dict.fromkeys(exposed.outputs))
-        self.session = Session(exposed.proto, model.folder, model.label, provider=provider, threads=threads)
-        self.untapped = (
-            Session(model.proto, model.folder, model.label, provider=provider, threads=threads) if verify else None
-        )
-        model.check_unchanged()  # the sessions read the weights from the file
-        # One sample at a time where a batch would not give what each sample gives alone.
-        self._alone = _couples(exposed.proto)
+        self.session = Session.of(model, exposed.proto, options)
+        self.untapped = Session.of(model, options=options) if verify else None
+        self.batching = Batching.of(model, options.memory, needed={port.name for port in self._needed})
+        self._proto = exposed.proto
+        # By the form of a sample: whether it gives the same in a batch as alone.
+        self._independent: dict[tuple[tuple[int, ...], ...], bool] = {}
+        self._alone = False
         self._largest: tuple[tuple[tuple[int, ...], ...], int] = ((), 0)
         self.moved: dict[str, float] | None = {"max_abs_diff": 0.0, "max_rel_diff": 0.0} if verify else None
 
@@ -162,19 +165,20 @@ class Run:
                 on_error(sample.label, error)
                 done += 1
                 continue
-            if pending and (_form(feeds) != form or not sample.batchable):
+            if pending and (self._form(feeds) != form or not sample.batchable):
                 yield from self._attempt(pending, on_error)
                 done, pending = done + len(pending), []
-            if _form(feeds) != form:
-                form, size = _form(feeds), 1  # what one takes is measured anew for each size
+            if self._form(feeds) != form:
+                form, size = self._form(feeds), 1  # what one takes is measured anew for each size
             pending.append((sample.label, feeds))
             if len(pending) >= size or not sample.batchable:
-                each = 0.0
+                last: tuple[int, dict[str, Array]] = 1, {}
                 for labels, maps in self._attempt(pending, on_error):
-                    each = sum(array.nbytes for array in maps.values()) / len(labels)
+                    last = len(labels), maps
                     yield labels, maps
                 done, pending = done + len(pending), []
-                size = self._batch_size(feeds, each) if sample.batchable else 1
+                left = len(self.samples) - done
+                size = self._batch_size(feeds, *last) if sample.batchable and left > 1 else 1
             if progress is not None:
                 progress(done, len(self.samples))
         if pending:
@@ -217,20 +221,10 @@ class Run:
 
     def _run(self, batch: list[tuple[str, Feeds]]) -> tuple[list[str], dict[str, Array]]:
         names = [port.name for port in self._needed]
-        feeds = {n: _joined([feeds[n] for _, feeds in batch]) for n in names}
-        lengths = {array.shape[0] for array in feeds.values() if array.ndim}
-        rows = lengths.pop() if len(lengths) == 1 else 1
-        fixed = self._fixed_batch()
-        filled = self._filled(feeds, rows, fixed) if fixed is not None and rows < fixed else None
-        values = dict(zip(self.outputs, self._run_checked(filled or feeds), strict=True))
-        maps = {}
-        for plan in self.plans:
-            array = values[plan.output]
-            if filled is not None and array.ndim > plan.axis and array.shape[plan.axis] == fixed:
-                array = array.take(range(rows), axis=plan.axis)
-            if plan.scale is not None:
-                array = dequantize(array, plan.scale, plan.zero_point)
-            maps[plan.layer.name] = array
+        feeds = self.batching.joined([{name: feeds[name] for name in names} for _, feeds in batch])
+        rows = self.batching.count(feeds)
+        found = self._maps(self._run_checked(self.batching.padded(feeds)))
+        maps = {plan.layer.name: self.batching.unpadded(found[plan.layer.name], rows, plan.axis) for plan in self.plans}
         labels = [label for label, _ in batch]
         if len(batch) == 1:
             if rows > 1 and self._are_rows(maps, rows):
@@ -240,24 +234,20 @@ class Run:
             raise _NotRowsError
         return labels, maps
 
+    def _maps(self, values: Sequence[Array]) -> dict[str, Array]:
+        """The maps by layer, dequantised where they are quantised; `values` as `outputs`."""
+        there = dict(zip(self.outputs, values, strict=True))
+        return {
+            plan.layer.name: there[plan.output]
+            if plan.scale is None
+            else dequantize(there[plan.output], plan.scale, plan.zero_point)
+            for plan in self.plans
+        }
+
     def _are_rows(self, maps: Mapping[str, Array], rows: int) -> bool:
         """Whether each layer's maps have one entry for each of that many samples."""
         arrays = [(maps[plan.layer.name], plan.axis) for plan in self.plans]
         return all(not array.size or (array.ndim > axis and array.shape[axis] == rows) for array, axis in arrays)
-
-    def _filled(self, feeds: Feeds, rows: int, fixed: int) -> Feeds:
-        """The batch that the model insists on, made of these rows and copies of the last."""
-        each = sum(array.nbytes for array in feeds.values()) / rows
-        if fixed * each > self.memory:
-            raise InputError(
-                f"{self.model.label} takes batches of {fixed:,} only, {fixed * each:,.0f} bytes; raise --memory"
-            )
-        return {
-            name: np.concatenate([array, np.repeat(array[-1:], fixed - rows, 0)])
-            if array.ndim and array.shape[0] == rows
-            else array
-            for name, array in feeds.items()
-        }
 
     def _run_checked(self, feeds: Feeds) -> list[Array]:
         """The taps' values; compares the final outputs with an untapped run where that was asked for."""
@@ -286,32 +276,43 @@ class Run:
             hint = "images may need sides that the model's strides divide: try --size HxW"
             raise InputError(f"{error}; {hint}") from None
 
-    def _fixed_batch(self) -> int | None:
-        """The batch that the model insists on, None if it leaves it open."""
-        sizes = {port.shape[0] for port in self._needed if port.shape}
-        fixed = [size for size in sizes if isinstance(size, int)]
-        # Where one input leaves its first axis open and another has 2 there, the 2 is not a batch.
-        return 1 if 1 in fixed else fixed[0] if len(fixed) == len(sizes) == 1 else None
-
-    def _batch_size(self, feeds: Feeds, each: float) -> int:
-        """How many samples the next batch may have: by the fixed batch of the model, or by the byte budget.
+    def _batch_size(self, feeds: Feeds, samples: int, maps: Mapping[str, Array]) -> int:
+        """How many samples the next batch may have: the fixed batch of the model, or by the byte budget.
 
         Args:
             feeds: the last batch's last sample.
-            each: bytes of one sample's maps.
+            samples: how many it had.
+            maps: its maps; none where it failed.
         """
-        fixed = self._fixed_batch()
-        if self._alone or len(self.samples) == 1:
+        if self._alone or not maps:
             return 1
-        if fixed is not None:
-            return fixed
+        each = sum(array.nbytes for array in maps.values()) / samples
         fed = sum(array.nbytes for array in feeds.values())
         # What is kept, what is fed, and about as much again for the tensors in between.
-        return max(1, min(MAX_BATCH, int(self.memory / 2 / max(1.0, each + fed + 3 * self._largest_tensor(feeds)))))
+        size = self.batching.size(each + fed + 3 * self._largest_tensor(feeds))
+        return size if size > 1 and self._is_independent(feeds, maps) else 1
+
+    def _is_independent(self, feeds: Feeds, maps: Mapping[str, Array]) -> bool:
+        """Whether such a sample has the same maps in a batch as alone; tried once for each form, after its first."""
+        form = self._form(feeds)
+        if form not in self._independent:
+            alone = [(maps[plan.layer.name], plan.axis) for plan in self.plans]
+            read = {name: feeds[name] for name in self.session.inputs}
+
+            def run(pair: Feeds) -> list[Array]:
+                found = self._maps(self.session.run(self.outputs, pair))
+                return [found[plan.layer.name] for plan in self.plans]
+
+            self._independent[form] = self.batching.independent(self._proto, read, alone, run)
+        return self._independent[form]
+
+    def _form(self, feeds: Feeds) -> tuple[tuple[int, ...], ...]:
+        """The shapes of one sample's arrays without the batch axis."""
+        return tuple(a.shape[1:] if name in self.batching.inputs else a.shape for name, a in feeds.items())
 
     def _largest_tensor(self, feeds: Feeds) -> int:
         """Bytes of the largest float tensor on the way for such a sample, by shape inference; 0 if unknown."""
-        form = _form(feeds)
+        form = self._form(feeds)
         if self._largest[0] != form:
             sizes = {name: array.shape for name, array in feeds.items()}
             self._largest = (form, Shapes(self.model.proto, sizes).largest * 4)
@@ -338,10 +339,8 @@ class Run:
                 rows=None if mine == in_order else tuple(mine),
             )
         return Origin(
-            model=self.model,
-            provider=self.session.provider,
+            provenance=Provenance(self.model, self.session.provider, self.images if self.reads_images else None),
             at=self.at,
-            how=self.how if self.reads_images else None,
             layers=tapped,
             samples=tuple(labels),
             failed=tuple(failed),
@@ -358,30 +357,6 @@ class _NotRowsError(Exception):
     """A batch's maps do not have one entry for each of its samples."""
 
 
-def nothing_usable(failed: Sequence[tuple[str, str]]) -> InputError:
-    """What to raise where every input was skipped."""
-    return InputError(f"none of {len(failed)} inputs could be used; the first: {failed[0][1]}")
-
-
-def difference(a: Array, b: Array) -> tuple[float, float]:
-    """Largest |a − b|, and that over the largest finite |b|; infinite where one is NaN and the other not."""
-    if a.shape != b.shape:
-        return math.inf, math.inf
-    if a.dtype.kind not in "fc" or a.size == 0:
-        return (0.0, 0.0) if np.array_equal(a, b) else (math.inf, math.inf)
-    wide = np.complex128 if "c" in (a.dtype.kind, b.dtype.kind) else np.float64
-    one, other = a.astype(wide), b.astype(wide)
-    same = (one == other) | (np.isnan(one) & np.isnan(other))
-    if same.all():
-        return 0.0, 0.0
-    finite = np.isfinite(one) & np.isfinite(other)
-    if not (finite | same).all():
-        return math.inf, math.inf
-    absolute = float(np.abs(one[finite] - other[finite]).max())
-    largest = float(np.abs(other[finite]).max())
-    return absolute, absolute / largest if largest > 0 else math.inf
-
-
 def _plan(layer: Layer, tap: Tap, output: str) -> Plan:
     found = quantization(layer.graph_scope, tap.tensor)
     scale = zero = None
@@ -393,22 +368,3 @@ def _plan(layer: Layer, tap: Tap, output: str) -> Plan:
         axis += belongs(scope.owner[0], Family.LOOPING)
         scope = scope.parent
     return Plan(layer, tap, output, axis, scale, zero)
-
-
-def _couples(proto: onnx.ModelProto) -> bool:
-    """Whether the samples of a batch may influence each other's maps."""
-    for graph in all_graphs(proto.graph):
-        for node in graph.node:
-            training = any(attribute.name == "training_mode" and attribute.i for attribute in node.attribute)
-            if belongs(node, _COUPLING) or (node.op_type == "BatchNormalization" and training):
-                return True
-    return False
-
-
-def _joined(arrays: list[Array]) -> Array:
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _form(feeds: Feeds) -> tuple[tuple[int, ...], ...]:
-    """The shapes of one sample's arrays without the batch axis."""
-    return tuple(array.shape[1:] for array in feeds.values())

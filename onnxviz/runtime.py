@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from onnxviz.batching import DEFAULT_MEMORY
 from onnxviz.errors import InputError, ModelError, ProviderError
-from onnxviz.graph import custom_operators
+from onnxviz.graph import Tap, custom_operators, expose
+from onnxviz.model import Model
 from onnxviz.scopes import Scope, walk
 from onnxviz.text import one_of, printable
 from onnxviz.weights import MAX_COMPUTED_ELEMENTS, Array, Constants, TensorFile
@@ -27,6 +30,8 @@ import onnxruntime as ort
 
 ort.disable_telemetry_events()
 
+# Of the package that runs, whichever distribution brought it (onnxruntime, onnxruntime-gpu, …).
+VERSION: str = ort.__version__
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Constants folded when a session opens may not be larger: 199 bytes can ask for gigabytes.
 _FOLDING_LIMIT = 16 * 2**20
@@ -41,6 +46,24 @@ def available_providers() -> list[str]:
     return [name for name, provider in PROVIDERS.items() if provider in there]
 
 
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model is run.
+
+    Attributes:
+        provider: "cpu" or "cuda"; there is no fallback from one to the other.
+        memory: bytes that a batch, and what is kept of it, may take, about.
+        threads: of one operator; 0 for onnxruntime's choice.
+    """
+
+    provider: str = "cpu"
+    memory: int = DEFAULT_MEMORY
+    threads: int = 0
+
+
+_DEFAULT_OPTIONS = RunOptions()
+
+
 class Session:
     """A model ready to run.
 
@@ -48,9 +71,8 @@ class Session:
         proto: the model; its external data lie in `folder`.
         folder: the source model's folder.
         label: how messages call the model.
-        provider: "cpu" or "cuda"; there is no fallback from one to the other.
+        options: where, and with how many threads.
         optimize: whether onnxruntime may rewrite the graph.
-        threads: of one operator; 0 for onnxruntime's choice.
 
     Raises:
         ProviderError: the provider is unknown or not on this machine.
@@ -63,11 +85,11 @@ class Session:
         proto: onnx.ModelProto,
         folder: Path,
         label: str,
+        options: RunOptions = _DEFAULT_OPTIONS,
         *,
-        provider: str = "cpu",
         optimize: bool = True,
-        threads: int = 0,
     ) -> None:
+        provider = options.provider
         self.label = label
         self.provider = provider
         one_of("provider", provider, PROVIDERS, ProviderError)
@@ -77,15 +99,15 @@ class Session:
                 f"{', '.join(available_providers())}" + ("; install onnxruntime-gpu" if provider == "cuda" else "")
             )
         _refuse_floods(proto, folder, label)
-        options = ort.SessionOptions()
-        options.log_severity_level = 4  # it would print the model's own text raw to stderr; errors are raised anyway
-        options.intra_op_num_threads = threads
+        settings = ort.SessionOptions()
+        settings.log_severity_level = 4  # it would print the model's own text raw to stderr; errors are raised anyway
+        settings.intra_op_num_threads = options.threads
         if not optimize:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-        options.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_FOLDING_LIMIT))
+            settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        settings.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_FOLDING_LIMIT))
         try:
-            self._session = ort.InferenceSession(proto.SerializeToString(), options, providers=[PROVIDERS[provider]])
+            self._session = ort.InferenceSession(proto.SerializeToString(), settings, providers=[PROVIDERS[provider]])
         except Exception as error:  # onnxruntime's exceptions have no common base but Exception
             raise ModelError(_session_problem(str(error), proto, label)) from None
         if self._session.get_providers()[0] != PROVIDERS[provider]:
@@ -94,6 +116,33 @@ class Session:
                 f"{self._session.get_providers()[0]}: check the CUDA and cuDNN libraries"
             )
         self.inputs = tuple(value.name for value in self._session.get_inputs())
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        graph: Sequence[str] | onnx.ModelProto | None = None,
+        options: RunOptions = _DEFAULT_OPTIONS,
+    ) -> Session:
+        """A session for a model or a part of it.
+
+        Args:
+            model: the model.
+            graph: tensors of its main graph, for what they need to be computed; a graph made of the model's, whose
+                weights are references into its folder; or None for the model as it is.
+            options: where, and with how many threads.
+
+        Raises:
+            SelectionError: the model has no such tensor.
+            ProviderError, ModelError: as for `Session`; also where the files changed since the model was opened.
+        """
+        if graph is None:
+            graph = model.proto
+        elif not isinstance(graph, onnx.ModelProto):
+            graph = expose(model, [Tap(name) for name in graph]).proto
+        session = cls(graph, model.folder, model.label, options)
+        model.check_unchanged()  # the session reads the weights from the file
+        return session
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, Array]) -> list[Array]:
         """The values of `outputs`; an interrupt (Ctrl-C) stops the run within milliseconds.

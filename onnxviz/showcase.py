@@ -43,7 +43,7 @@ def write_showcase(found: SyntheticInputs, folder: Path, suffix: str = "png") ->
 
 def sheet_figure(found: SyntheticInputs) -> Any:
     """The sheet of all pictures, a row for each layer, as a matplotlib Figure."""
-    made = found.made
+    steps, label = found.made.climb.steps, Path(found.provenance.model.label).name
     labels = [
         f"{target.label}  {'dead' if dead else f'{after:.3g}'}"
         for target, after, dead in zip(found.targets, found.after, found.dead, strict=True)
@@ -56,7 +56,7 @@ def sheet_figure(found: SyntheticInputs) -> Any:
         labels=labels,
         rows=rows if len(layers) > 1 else None,
         title=title,
-        subtitle=f"{Path(made.model.label).name}, {made.climb.steps} steps; with each its number and activation",
+        subtitle=f"{label}, {steps} steps; with each its number and activation",
     )
 
 

@@ -9,21 +9,18 @@ from functools import cached_property
 import numpy as np
 
 from onnxviz.ascent import Batch, Climb, Climbable, Climbed, Group
+from onnxviz.batching import MAX_GRADIENT_BATCH, Batching
 from onnxviz.canvas import Canvas
 from onnxviz.errors import InputError, UnsupportedGradientError
-from onnxviz.gradients import add_gradient
-from onnxviz.graph import Tap, expose
+from onnxviz.gradients import GradientSession, add_gradient
 from onnxviz.leaky import cut_of, leaky
 from onnxviz.model import Model
 from onnxviz.parametrisation import Parametrisation
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.shapes import Shapes
 from onnxviz.text import dims
 from onnxviz.weights import Array
 
-DEFAULT_MEMORY = 2**30
-# More pictures at once are no faster on a processor.
-MAX_BATCH = 16
 Report = Callable[[int, Array], None]
 
 
@@ -54,17 +51,14 @@ class Studio:
         canvas: its input.
         parametrisation: what is varied.
         fixed: the model's other inputs.
-        memory: bytes that a batch may take, about.
-        provider, threads: of onnxruntime.
+        options: how the model is run.
     """
 
     model: Model
     canvas: Canvas
     parametrisation: Parametrisation
     fixed: Mapping[str, Array]
-    memory: int
-    provider: str
-    threads: int
+    options: RunOptions
 
     def climb(self, wanted: Sequence[Wanted], how: Climb, report: Report) -> tuple[Climbed, tuple[str, ...]]:
         """Makes pictures for objectives that look at the same tensors, in groups of one size.
@@ -85,11 +79,11 @@ class Studio:
         each = wanted[0].group.count
         most = self._most(wanted)
         # As even as can be, since the sessions are for one size.
-        size = most if self.canvas.batch is not None else -(-len(wanted) // -(-len(wanted) // most))
+        size = most if self.batching.fixed is not None else -(-len(wanted) // -(-len(wanted) // most))
         try:
             room = self._room([wanted[0]] * size)
         except InputError:
-            if size == 1 or self.canvas.batch is not None:
+            if size == 1 or self.batching.fixed is not None:
                 raise
             size = 1  # a model that says it takes any number, and does not
             room = self._room(wanted[:1])
@@ -131,34 +125,36 @@ class Studio:
             InputError: it cannot.
         """
         grey = np.full((room.count, *self.canvas.shape), 0.5, np.float32)
-        exposed = expose(self.model, [Tap(tensor) for tensor in tensors])
-        session = Session(exposed.proto, self.model.folder, self.model.label, provider=self.provider)
+        session = Session.of(self.model, tensors, self.options)
         feeds = {**room.fixed, self.canvas.port.name: self.canvas.feed(grey)}
         try:
-            session.run(exposed.outputs, {name: feeds[name] for name in session.inputs if name in feeds})
+            session.run(tensors, {name: feeds[name] for name in session.inputs if name in feeds})
         except InputError as error:
             raise self._explained(error) from None
 
     def _most(self, wanted: Sequence[Wanted]) -> int:
         """How many groups are made at once at most: what the model insists on, or what fits the memory."""
         each = wanted[0].group.count
-        if self.canvas.batch is not None:
-            if self.canvas.batch % each:
-                raise InputError(
-                    f"{self.model.label} takes {self.canvas.batch} pictures at a time, but {each} are to differ"
-                )
-            return self.canvas.batch // each
+        fixed = self.batching.fixed
+        if fixed is not None:
+            if fixed % each:
+                raise InputError(f"{self.model.label} takes {fixed} pictures at a time, but {each} are to differ")
+            return fixed // each
         if len(wanted) == 1:
             return 1
-        fitting = int(self.memory / max(1, self._bytes_each(wanted[0].tensors)))
-        return max(1, min(fitting, MAX_BATCH) // each)
+        return max(1, self.batching.affordable(self._bytes_each(wanted[0].tensors)) // each)
+
+    @cached_property
+    def batching(self) -> Batching:
+        """The batches that the model takes."""
+        return Batching.of(self.model, self.options.memory, limit=MAX_GRADIENT_BATCH)
 
     @cached_property
     def _shapes(self) -> Shapes:
         return Shapes(self.model.proto, {self.canvas.port.name: self.canvas.model_shape(1)})
 
     def _bytes_each(self, tensors: Sequence[str]) -> int:
-        """What one picture takes on the way there and back: every tensor before the targets, twice."""
+        """What one picture takes on the way there: every tensor before the targets. As much again goes back."""
         shapes = self._shapes
         missing, elements = set(tensors), 0.0
         for node in self.model.proto.graph.node:
@@ -168,7 +164,7 @@ class Studio:
             missing -= set(node.output)
             if not missing:
                 break
-        return int(2 * 4 * elements)
+        return int(4 * elements)
 
     def _explained(self, error: InputError) -> InputError:
         """An error of a run, with what may help."""
@@ -193,13 +189,7 @@ class _Room:
     @cached_property
     def fixed(self) -> dict[str, Array]:
         """The other inputs, one row for each picture."""
-        ports = {port.name: port for port in self.studio.model.inputs}
-        found = {}
-        for name, array in self.studio.fixed.items():
-            shape = ports[name].shape
-            repeated = shape is not None and len(shape) > 0 and not isinstance(shape[0], int) and len(array) == 1
-            found[name] = np.repeat(array, self.count, axis=0) if repeated else array
-        return found
+        return self.studio.batching.repeated(self.studio.fixed, self.count)
 
     def target(self, tensor: str) -> Climbable:
         """The gradient of `tensor` with respect to the pictures, ready to run.
@@ -220,7 +210,7 @@ class _Room:
             elif cut is not None:
                 gradient = add_gradient(studio.model, tensor, port, shapes=shapes)
             self.notes += [*gradient.approximations, *gradient.warnings]
-            session = gradient.session(provider=studio.provider, threads=studio.threads)
+            session = GradientSession(gradient, studio.options)
             self._targets[tensor] = Climbable(session, made)
         return self._targets[tensor]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ import numpy as np
 
 from onnxviz.ascent import Climb, Climbed
 from onnxviz.canvas import Canvas
-from onnxviz.featuremaps import MANIFEST_VERSION, save_arrays
-from onnxviz.model import Model
+from onnxviz.files import save_arrays
 from onnxviz.objectives import Objective
+from onnxviz.provenance import Provenance
 from onnxviz.weights import Array
 
 
@@ -73,25 +72,17 @@ class Target:
 class Made:
     """How the pictures were made; options as for `onnxviz.maximize`."""
 
-    model: Model
     canvas: Canvas
     param: str
     decay: float | None
     climb: Climb
     plus: str
-    provider: str
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON types; reads the whole model file once for its hash."""
+        """As JSON types."""
         climb = self.climb
-        packages = ("onnxviz", "onnx", "onnxruntime", "numpy")
         return {
-            "version": MANIFEST_VERSION,
-            "model": {"path": self.model.label, "sha256": self.model.sha256, "opset": self.model.opset},
-            "versions": {name: version(name) for name in packages},
             "input": {"name": self.canvas.port.name, "size": list(self.canvas.size), "channels": self.canvas.channels},
-            "preprocessing": {**self.canvas.preprocessing.as_dict(), "assumed": self.canvas.assumed},
-            "provider": self.provider,
             "param": self.param,
             "decay": self.decay,
             "steps": climb.steps,
@@ -120,7 +111,8 @@ class SyntheticInputs:
         best_step: (N,) after how many steps the picture was the best, and kept.
         dead: (N,) whether nothing excited the target, from first to last: the picture means nothing.
         warnings: what the user should hear.
-        made: what made them.
+        made: how they were made.
+        provenance: the model, software and preprocessing.
     """
 
     images: Array
@@ -132,9 +124,12 @@ class SyntheticInputs:
     dead: Array
     warnings: tuple[str, ...]
     made: Made
+    provenance: Provenance
 
     @classmethod
-    def of(cls, climbed: Climbed, targets: Sequence[Target], made: Made, warnings: Sequence[str]) -> SyntheticInputs:
+    def of(
+        cls, climbed: Climbed, targets: Sequence[Target], made: Made, provenance: Provenance, warnings: Sequence[str]
+    ) -> SyntheticInputs:
         """The result of a climb."""
         arrays = {
             "images": np.ascontiguousarray(np.moveaxis(climbed.images, 1, -1)),
@@ -148,14 +143,15 @@ class SyntheticInputs:
             array.flags.writeable = False
         dead = [str(target) for target, flag in zip(targets, climbed.dead, strict=True) if flag]
         heard = [f"{one} is dead, or nearly: nothing excited it in {made.climb.steps} steps" for one in dead]
-        return cls(targets=tuple(targets), warnings=(*warnings, *heard), made=made, **arrays)
+        told = (*warnings, *heard)
+        return cls(targets=tuple(targets), warnings=told, made=made, provenance=provenance, **arrays)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __repr__(self) -> str:
         size = "x".join(map(str, self.images.shape[1:]))
-        return f"SyntheticInputs({len(self)} of {size}, {self.made.model.label!r})"
+        return f"SyntheticInputs({len(self)} of {size}, {self.provenance.model.label!r})"
 
     def entries(self) -> list[dict[str, Any]]:
         """For each picture, what it is for and how far it got, as JSON types."""
@@ -171,8 +167,9 @@ class SyntheticInputs:
         ]
 
     def manifest(self) -> dict[str, Any]:
-        """What made the pictures, and each of them, as JSON types."""
-        return {**self.made.as_dict(), "warnings": list(self.warnings), "pictures": self.entries()}
+        """What made the pictures, and each of them, as JSON types; reads the whole model file once for its hash."""
+        made = {**self.provenance.as_dict(), **self.made.as_dict()}
+        return {**made, "warnings": list(self.warnings), "pictures": self.entries()}
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the arrays to `path` (`.npz`), and `NAME.manifest.json` beside it.

@@ -13,13 +13,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from onnxviz.comparison import difference
 from onnxviz.errors import ConversionError, ModelError
 from onnxviz.graph import Tap, expose
 from onnxviz.images import Preprocessing
 from onnxviz.layer import Layer
 from onnxviz.model import Model
 from onnxviz.names import source_path
-from onnxviz.run import difference
 from onnxviz.runtime import Session
 from onnxviz.scopes import all_graphs
 from onnxviz.source import Array, SourceInput, SourceLayer, SourceModel, Unverifiable
@@ -89,7 +89,7 @@ def verify(source: SourceModel, model: Model, preprocessing: Preprocessing | Non
     tolerance = _tolerance(model)
     maps, worst_map, seen = _compare_maps(source, model, feeds[-1], compared, tolerance)
     expected[-1] = expected[-1] or seen
-    session = _session(model.proto, model)
+    session = _session(model)
     absolute = relative = 0.0
     for fed, known in zip(feeds, expected, strict=True):
         outputs = session.run([port.name for port in model.outputs], fed)
@@ -179,7 +179,7 @@ def _compare_maps(
     for group in _groups(observed, feeds):
         taps = [Tap(layer.taps["conv"], layer.scope) for _, layers in group for layer in layers]
         exposed = expose(model, taps)
-        session = _session(exposed.proto, model)
+        session = _session(model, exposed.proto)
         values = iter(session.run(exposed.outputs, {name: feeds[name] for name in session.inputs}))
         run = source.run(feeds, [one.path for one, _ in group])
         seen, outputs_seen = run.maps, run.outputs
@@ -211,7 +211,7 @@ def _best_match(outputs: Sequence[Array], calls: Sequence[Array]) -> float:
 
 
 def _differences(one: Array, other: Array) -> tuple[float, float]:
-    """As `onnxviz.run.difference`; axes of size 1 do not count, nor does the element type of equal values."""
+    """As `onnxviz.comparison.difference`; axes of size 1 do not count, nor does the element type of equal values."""
     if one.shape != other.shape and [s for s in one.shape if s != 1] == [s for s in other.shape if s != 1]:
         one = one.reshape(other.shape)
     absolute, relative = difference(one, other)
@@ -229,9 +229,9 @@ def _by_how_much(one: Array, other: Array, relative: float, tolerance: float) ->
     return "in values that are not finite (NaN or infinite in one of the two)"
 
 
-def _session(proto: onnx.ModelProto, model: Model) -> Session:
+def _session(model: Model, graph: onnx.ModelProto | None = None) -> Session:
     try:
-        return Session(proto, model.folder, model.label)
+        return Session.of(model, graph)
     except ModelError as error:
         raise ConversionError(
             f"onnxruntime cannot run the conversion, so that it cannot be verified: {error}; "

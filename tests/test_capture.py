@@ -19,10 +19,10 @@ from onnx import helper
 from PIL import Image
 
 from onnxviz import capture, stream
+from onnxviz.comparison import difference
 from onnxviz.errors import InputError, ModelError, SelectionError
 from onnxviz.graph import Tap, expose
 from onnxviz.model import load
-from onnxviz.run import difference
 
 PLAIN = [n for n in zoo.NAMES if n not in ("functions", "subgraphs", "quantized")]
 CLOSE = 1e-5
@@ -117,6 +117,8 @@ def test_maps_inside_if(flag: bool) -> None:
 
 def test_maps_inside_loop_and_scan_have_an_axis_of_turns() -> None:
     proto = zoo.model("subgraphs")
+    # The Scan goes over the batch, which is fixed here, so that both samples are run at once.
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
     feeds = zoo.feeds(proto) | {"flag": np.array(True)}
     maps = capture(load(proto), feeds)
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
@@ -321,7 +323,7 @@ def test_fixed_batches_are_filled(batch: int) -> None:
 
 
 def test_more_than_fits_goes_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["onnxviz.featuremaps"], "KEPT_BYTES", 200_000)
+    monkeypatch.setattr(sys.modules["onnxviz.map_store"], "KEPT_BYTES", 200_000)
     x = np.random.default_rng(0).standard_normal((20, 3, 32, 32)).astype(np.float32)
     maps = capture(load(zoo.model("classifier")), x, memory=2**20)
     assert all(isinstance(array, np.memmap) for array in maps.values())

@@ -18,7 +18,7 @@ from onnxviz.cli.program import app
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explain import (
     METHODS,
-    ExplainerOptions,
+    ExplainOptions,
     GradCam,
     IntegratedGradients,
     Method,
@@ -29,8 +29,6 @@ from onnxviz.explain import (
     SmoothGrad,
     choose_method,
 )
-
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
 
 MODEL = load(classifier_proto())
 X = np.random.default_rng(5).random((3, 16, 12)).astype(np.float32)
@@ -235,7 +233,7 @@ def test_explain_has_the_same_options_on_both_sides():
     shell = parameters("explain")
     assert python - shell == {"x", "progress"}
     assert shell - python == {"inputs", "context", "sanity", "cmap", "output", "picture", "save", "as_json", "quiet"}
-    each = {*inspect.signature(explain_each).parameters, *ExplainerOptions.__annotations__} | {
+    each = {*inspect.signature(explain_each).parameters, *ExplainOptions.__annotations__} | {
         *MethodOptions.__annotations__
     }
     assert {*python} - each == {"progress"}

@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 import onnxviz
 from onnxviz.gradients import add_gradient, grad_support
 from onnxviz.gradients.prepare import prepare
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 
 
 def one(op, opset, shapes, attributes=None, constants=(), outputs=1):
@@ -94,10 +94,10 @@ def test_an_old_form_keeps_its_value_and_is_differentiable(name):
     proto = RUN_BY_ONNXRUNTIME[name]
     model = onnxviz.load(proto)
     x = feeds(model)
-    old = Session(model.proto, model.folder, "old", threads=1).run(["y0"], x)[0]
+    old = Session(model.proto, model.folder, "old", RunOptions(threads=1)).run(["y0"], x)[0]
     ready = prepare(model)
     assert ready.newest == 18
-    new = Session(ready.model, ready.folder, "new", threads=1).run(["y0"], x)[0]
+    new = Session(ready.model, ready.folder, "new", RunOptions(threads=1)).run(["y0"], x)[0]
     np.testing.assert_allclose(new, old, rtol=1e-6, atol=1e-7)
     session = add_gradient(model).session()
     seed = np.random.default_rng(6).normal(size=old.shape).astype(np.float32)
@@ -257,7 +257,7 @@ def test_windows_that_ceil_mode_counts_in_vain():
     proto = one("MaxPool", 18, [(1, 2, 3, 4)], attributes)
     model = onnxviz.load(proto)
     x = feeds(model)
-    old = Session(model.proto, model.folder, "old", threads=1).run(["y0"], x)[0]
+    old = Session(model.proto, model.folder, "old", RunOptions(threads=1)).run(["y0"], x)[0]
     session = add_gradient(model).session()
     np.testing.assert_array_equal(session.value(x), old)
     seed = np.random.default_rng(1).normal(size=old.shape).astype(np.float32)

@@ -101,13 +101,13 @@ def test_full_disk(limit: int, what: str, tmp_path: Path, small_photo: Path, roo
 def test_full_disk_under_kept_maps(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, no_inference: None
 ) -> None:
-    import onnxviz.featuremaps
+    import onnxviz.map_store
 
     class Full:
         def __init__(self, *arguments: object, **options: object) -> None:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(onnxviz.featuremaps.tempfile, "TemporaryFile", Full)
+    monkeypatch.setattr(onnxviz.map_store.tempfile, "TemporaryFile", Full)
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(4):

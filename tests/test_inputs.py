@@ -12,7 +12,7 @@ from PIL import Image
 from protos import one_conv_proto, two_inputs_proto
 
 from onnxviz import InputError, Preprocessing, capture, load
-from onnxviz.inputs import reading, samples
+from onnxviz.inputs import ImageOptions, samples
 
 RNG = np.random.default_rng(11)
 PHOTO = RNG.integers(0, 256, (8, 6, 3), np.uint8)  # 8 high, 6 wide
@@ -28,7 +28,7 @@ def photo(tmp_path):
 def fed(model, given, **options):
     """The labels and arrays of a model's one input, all samples."""
     opened = load(model)
-    found = samples(opened, given, reading(opened, **options))
+    found = samples(opened, given, ImageOptions.of(opened, **options))
     (port,) = opened.inputs
     return [sample.label for sample in found], [sample.read()[port.name] for sample in found]
 
@@ -123,7 +123,7 @@ def test_a_size_against_the_fixed_side_is_refused(one_conv, photo, shape):
 )
 def test_integer_inputs_take_pixels_as_they_are(one_conv, photo, dtype, numpy_dtype):
     model = one_conv((1, 3, 8, 6), dtype=dtype)
-    how = reading(load(model))
+    how = ImageOptions.of(load(model))
     assert (how.preprocessing.name, how.assumed) == ("raw", True)
     _, (array,) = fed(model, photo)
     assert array.dtype == np.dtype(numpy_dtype)
@@ -155,14 +155,14 @@ def test_other_float_inputs(one_conv, photo, dtype, numpy_dtype):
 
 def test_auto_is_what_the_model_says_else_unit(one_conv, photo, tmp_path):
     plain = one_conv((1, 3, 8, 6))
-    how = reading(load(plain))
+    how = ImageOptions.of(load(plain))
     assert (how.preprocessing.name, how.assumed) == ("unit", True)
     np.testing.assert_allclose(fed(plain, photo)[1][0], transposed(PHOTO) / 255, rtol=1e-6)
 
     proto = one_conv_proto((1, 3, 8, 6))
     proto.metadata_props.add(key="onnxviz.preprocessing", value=Preprocessing.parse("signed").to_json())
     onnx.save(proto, tmp_path / "says.onnx")
-    how = reading(load(tmp_path / "says.onnx"))
+    how = ImageOptions.of(load(tmp_path / "says.onnx"))
     assert (how.preprocessing.name, how.assumed) == ("signed", False)
     np.testing.assert_allclose(fed(tmp_path / "says.onnx", photo)[1][0], transposed(PHOTO) / 127.5 - 1, atol=1e-6)
     # What is asked for goes before.
@@ -356,7 +356,7 @@ def test_several_image_inputs(two_inputs, tmp_path):
         Image.fromarray(image).save(tmp_path / f"{side}.png")
     opened = load(two_inputs)
     given = [f"{side}={tmp_path / side}.png" for side in ("left", "right")]
-    (sample,) = samples(opened, given, reading(opened))
+    (sample,) = samples(opened, given, ImageOptions.of(opened))
     for side, image in zip(("left", "right"), pixels, strict=True):
         np.testing.assert_allclose(sample.read()[side], transposed(image) / 255, rtol=1e-6)
 
@@ -364,7 +364,7 @@ def test_several_image_inputs(two_inputs, tmp_path):
 def test_inputs_of_different_lengths_stay_together(two_inputs):
     opened = load(two_inputs)
     given = {"left": np.zeros((2, 3, 4, 4), np.float32), "right": np.zeros((1, 3, 4, 4), np.float32)}
-    (sample,) = samples(opened, given, reading(opened))
+    (sample,) = samples(opened, given, ImageOptions.of(opened))
     assert [array.shape[0] for array in sample.read().values()] == [2, 1]
 
 
@@ -460,6 +460,6 @@ def test_any_number_of_inputs_for_any_batch(one_conv, batch, count):
 def test_images_are_read_when_they_are_fed_not_before(one_conv, tmp_path):
     (tmp_path / "bad.png").write_text("no image")
     opened = load(one_conv(("n", 3, 4, 4)))
-    (sample,) = samples(opened, str(tmp_path / "bad.png"), reading(opened))
+    (sample,) = samples(opened, str(tmp_path / "bad.png"), ImageOptions.of(opened))
     with pytest.raises(InputError, match=r"bad\.png"):
         sample.read()

@@ -18,8 +18,6 @@ from onnxviz.objectives import Class
 from onnxviz.penalties import Diversity, Norm, TotalVariation, read_penalty
 from onnxviz.transforms import Jitter
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):

@@ -230,7 +230,7 @@ HOWS = st.one_of(
 def test_preprocessing_and_layout_have_their_adjoint(how, last, size):
     axes = "DHW"[-len(size) :]
     port = Port("x", "float32", (None,) * (len(size) + 2), f"N{axes}C" if last else f"NC{axes}")
-    frame = Canvas(port, 3, size, None, how, False)
+    frame = Canvas(port, 3, size, how, False)
     constant = frame.feed(np.zeros((1, 3, *size), np.float32))
     x = noise(2, 3, *size)
     assert frame.model_shape(2) == (2, *constant.shape[1:])
@@ -246,7 +246,7 @@ def test_display_space_is_before_preprocessing():
     port = Port("x", "float32", (1, 3, 2, 2), "NCHW")
     picture = np.zeros((1, 3, 2, 2), np.float32)
     picture[:, 0] = 1  # red
-    fed = Canvas(port, 3, (2, 2), 1, NAMED["caffe"], False).feed(picture)
+    fed = Canvas(port, 3, (2, 2), NAMED["caffe"], False).feed(picture)
     np.testing.assert_allclose(fed[0, :, 0, 0], [-103.939, -116.779, 255 - 123.68], rtol=1e-5)
 
 
@@ -258,11 +258,10 @@ def with_input(shape, dtype=1):
 
 def test_the_canvas_is_the_models_input():
     frame = canvas(load(with_input(["n", 3, 16, 12])))
-    assert (frame.channels, frame.size, frame.batch) == (3, (16, 12), None)
+    assert (frame.channels, frame.size) == (3, (16, 12))
     assert (frame.preprocessing.name, frame.assumed) == ("unit", True)
     open_sides = load(with_input([1, 3, "h", "w"]))
     assert canvas(open_sides).size == (128, 128)
-    assert canvas(open_sides).batch == 1
     assert canvas(open_sides, (20, 10)).size == (20, 10)
     assert canvas(load(with_input([1, 3, 24, "w"]))).size == (24, 24)
 

@@ -16,8 +16,9 @@ from onnx import helper, numpy_helper
 from PIL import Image
 
 from onnxviz import capture, load, stream
+from onnxviz.batching import MAX_BATCH
+from onnxviz.comparison import difference
 from onnxviz.errors import InputError, ModelError, OnnxvizError
-from onnxviz.run import MAX_BATCH, difference
 
 RNG = np.random.default_rng(0)
 
@@ -136,7 +137,7 @@ def test_entries_of_a_branch_say_whose_they_are() -> None:
 
 
 def test_a_branch_that_never_ran_survives_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["onnxviz.featuremaps"], "KEPT_BYTES", 1000)
+    monkeypatch.setattr(sys.modules["onnxviz.map_store"], "KEPT_BYTES", 1000)
     proto = zoo.model("subgraphs")
     for value in proto.graph.input:
         if value.name == "x":

@@ -15,11 +15,11 @@ from deadlines import HANG_SECONDS
 from onnx import TensorProto, helper
 
 from onnxviz.errors import ModelError, ProviderError
-from onnxviz.runtime import Session, available_providers
+from onnxviz.runtime import RunOptions, Session, available_providers
 
 
 def session(proto: onnx.ModelProto, **options) -> Session:
-    return Session(proto, Path.cwd(), "m.onnx", **options)
+    return Session(proto, Path.cwd(), "m.onnx", RunOptions(**options))
 
 
 def test_providers() -> None:

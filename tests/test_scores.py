@@ -15,8 +15,6 @@ from onnxviz.errors import SelectionError
 from onnxviz.objectives import Class
 from onnxviz.scores import Scores, class_names, find_scores, name_of, sample_axis
 
-pytestmark = pytest.mark.usefixtures("shapes_in_process")
-
 STILL = {"transforms": "none", "leak": 0.0}
 RNG = np.random.default_rng(3)
 KERNELS = RNG.standard_normal((5, 3, 1, 1)).astype(np.float32)

@@ -108,11 +108,12 @@ def explain(
 ) -> None:
     """Draw where a model looks: saliency, class activation maps, occlusion."""
     from onnxviz.cli.progress import counting
-    from onnxviz.explain import METHODS, Explainer, explain_faithfulness, explain_sanity
+    from onnxviz.explain import METHODS, Explainer, ScoreChoice, explain_faithfulness, explain_sanity
     from onnxviz.explain.target import read_labels, read_region
     from onnxviz.gallery import Gallery
-    from onnxviz.inputs import reading
+    from onnxviz.inputs import ImageOptions
     from onnxviz.plots import known_cmap
+    from onnxviz.runtime import RunOptions
 
     if class_ != "top" and not re.fullmatch(r"-?[0-9]{1,9}", class_):
         raise InputError(f"'{class_}' is not a class; write its number, or top")
@@ -124,29 +125,25 @@ def explain(
     known = METHODS[method].options if method in METHODS else {}
     if sanity:  # the checks use these, whether the method does or not
         asked -= {"baseline", "seed"} - {*known}
-    explainer = Explainer(
-        model,
-        method,
-        class_="top" if class_ == "top" else int(class_),
-        target=target,
-        region=read_region(region),
-        wrt=wrt,
-        labels=read_labels(labels) if labels is not None else None,
-        provider=provider,
-        memory=parse_bytes(memory),
-        threads=threads,
-        **cast("MethodOptions", {name: value for name, value in options.items() if name in asked}),
+    score = ScoreChoice(
+        "top" if class_ == "top" else int(class_),
+        target,
+        read_region(region),
+        read_labels(labels) if labels is not None else None,
     )
+    chosen = cast("MethodOptions", {name: value for name, value in options.items() if name in asked})
+    running = RunOptions(provider, parse_bytes(memory), threads)
+    explainer = Explainer(model, method, score, wrt=wrt, running=running, **chosen)
     opened = explainer.model
-    how = reading(opened, preprocess, parse_size(size), fit, background)
-    fed = explainer.samples(inputs, how)
+    images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
+    fed = explainer.samples(inputs, images)
     several = len(fed) > 1
     folder = folder_for(output, save, "explain")
     gallery = Gallery(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
     skipped = Skipped()
     verdicts: list[str] = []
     with counting(quiet, "explaining", len(fed)) as bar:
-        for explanation in explainer.each(fed, how, on_error=skipped.add if several else None, progress=bar.part):
+        for explanation in explainer.each(fed, images, on_error=skipped.add if several else None, progress=bar.part):
             checks = None
             if sanity and explanation.map.any():
                 checks = (
@@ -165,8 +162,8 @@ def explain(
     for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
         say(verdict)
     written = gallery.close(skipped.list)
-    if how.assumed and any(sample.path for sample in fed):
-        note_assumed(quiet, opened.label, how.preprocessing.name)
+    if images.assumed and any(sample.path for sample in fed):
+        note_assumed(quiet, opened.label, images.preprocessing.name)
     document = {
         "model": opened.label,
         "explanations": gallery.entries,

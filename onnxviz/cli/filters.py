@@ -56,9 +56,9 @@ def filters(
 ) -> None:
     """Draw the filters of one or more layers."""
     from onnxviz.cli.progress import counting
-    from onnxviz.featuremaps import save_arrays
-    from onnxviz.files import make_folder
+    from onnxviz.files import make_folder, save_arrays
     from onnxviz.model import load
+    from onnxviz.provenance import Provenance
     from onnxviz.select import numbers as parse_numbers
 
     opened = load(model)
@@ -100,7 +100,7 @@ def filters(
                 bar.advance()
     if save is not None:
         manifest = {
-            "model": {"path": opened.label, "sha256": opened.sha256},
+            **Provenance(opened).as_dict(),
             "layers": {layer.name: layer.row()["weight"] for layer in chosen},
         }
         written.extend(save_arrays({layer.name: layer.weight for layer in chosen}, save, manifest))

@@ -38,8 +38,9 @@ from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
 
 if TYPE_CHECKING:
-    from onnxviz.inputs import Reading
+    from onnxviz.inputs import ImageOptions
     from onnxviz.model import Model
+    from onnxviz.runtime import RunOptions
 
 
 # What --top-patches has no use for: it takes convolutions, shows photos, and runs them by itself.
@@ -105,10 +106,11 @@ def maps(
     """Draw the feature maps of images, for chosen layers."""
     from onnxviz.album import Album, Look
     from onnxviz.cli.progress import counting
-    from onnxviz.inputs import reading
+    from onnxviz.inputs import ImageOptions
     from onnxviz.model import load
     from onnxviz.plots import known_cmap
-    from onnxviz.run import Run
+    from onnxviz.run import LayerChoice, Run
+    from onnxviz.runtime import RunOptions
     from onnxviz.select import numbers as parse_numbers
 
     if patches is not None:
@@ -116,8 +118,9 @@ def maps(
         sized = parse_size(size)
         opened = load(model)
         _top_patches(
-            opened, inputs, reading(opened, preprocess, sized, fit, background), patches, layers=layers, at=at,
-            channels=channels, first=first or 16, provider=provider, folder=folder_for(output, save, "patches"),
+            opened, inputs, ImageOptions.of(opened, preprocess, sized, fit, background), patches, layers=layers, at=at,
+            channels=channels, first=first or 16, options=RunOptions(provider, parse_bytes(memory)),
+            folder=folder_for(output, save, "patches"),
             picture=picture, save=save, as_json=as_json, quiet=quiet,
         )  # fmt: skip
         return
@@ -130,11 +133,9 @@ def maps(
         cmap=known_cmap(cmap),
     )
     opened = load(model)
-    how = reading(opened, preprocess, parse_size(size), fit, background)
-    run = Run(
-        opened, inputs, layers, parse_operators(ops), at, how,
-        provider=provider, memory=parse_bytes(memory), verify=verify,
-    )  # fmt: skip
+    images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
+    choice = LayerChoice(layers, parse_operators(ops), at)
+    run = Run(opened, inputs, choice, images, RunOptions(provider, parse_bytes(memory)), verify=verify)
     if output is not None and output.suffix.lower() in PICTURES:
         raise InputError(f"maps are drawn into a folder, one picture a layer: {output} looks like a file")
     album = Album(run, folder_for(output, save, "maps"), look, picture, save)
@@ -145,8 +146,8 @@ def maps(
             album.add(labels, captured)
             bar.advance(len(labels))
     written = album.close(skipped.list)
-    if how.assumed and run.reads_images:
-        note_assumed(quiet, opened.label, how.preprocessing.name)
+    if images.assumed and run.reads_images:
+        note_assumed(quiet, opened.label, images.preprocessing.name)
     if run.moved is not None:
         note(quiet, _moved(run.moved))
     if preprocess != "auto" and not run.reads_images:
@@ -167,14 +168,14 @@ def _moved(moved: dict[str, float]) -> str:
 def _top_patches(
     model: Model,
     inputs: Sequence[str],
-    how: Reading,
+    images: ImageOptions,
     count: int,
     *,
     layers: str,
     at: Literal["activation", "conv"],
     channels: str | None,
     first: int,
-    provider: str,
+    options: RunOptions,
     folder: Path | None,
     picture: Picture,
     save: Path | None,
@@ -188,8 +189,8 @@ def _top_patches(
     from onnxviz.patches import Search
     from onnxviz.select import numbers as parse_numbers
 
-    given = samples(model, inputs, how)
-    search = Search(model, given, how, model.select(layers), count, at, provider)
+    given = samples(model, inputs, images)
+    search = Search(model, given, images, model.select(layers), count, at, options)
     which = parse_numbers(channels, "filters") if channels is not None else None
     with counting(quiet, "searching", len(given)) as bar:
         found = search.run(errors="skip" if len(given) > 1 else "raise", progress=lambda done, total: bar.advance())
@@ -197,7 +198,7 @@ def _top_patches(
     for label, error in search.failed:
         skipped.add(label, error)
     document, written = write_patches(search, found, folder, save, picture, which, first)
-    if how.assumed and any(sample.path for sample in given):
-        note_assumed(quiet, model.label, how.preprocessing.name)
+    if images.assumed and any(sample.path for sample in given):
+        note_assumed(quiet, model.label, images.preprocessing.name)
     report(as_json, document, written)
     skipped.end(len(given))

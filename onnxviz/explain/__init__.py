@@ -6,25 +6,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
+from onnxviz.batching import DEFAULT_MEMORY
 from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
 from onnxviz.explain.cam import EigenCam, GradCam, GradCamPlusPlus, HiResCam, LayerCam, ScoreCam, XGradCam
 from onnxviz.explain.faithfulness import explain_faithfulness
 from onnxviz.explain.method import Method, MethodResult
 from onnxviz.explain.perturbation import Occlusion, Rise
-from onnxviz.explain.probe import Case, Probe, one_row
+from onnxviz.explain.probe import Case, Probe
 from onnxviz.explain.result import Explanation
 from onnxviz.explain.saliency import Guided, InputXGradient, IntegratedGradients, Saliency, SmoothGrad
 from onnxviz.explain.sanity import explain_sanity
 from onnxviz.explain.target import ChooseTarget, ClassChoice, ClassTarget, Region, Target
+from onnxviz.failures import Progress
 from onnxviz.images import Fit, Preprocessing
-from onnxviz.inputs import Feeds, Given, Reading, Sample, reading, samples
+from onnxviz.inputs import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.model import Source, load
-from onnxviz.run import Progress
+from onnxviz.provenance import Provenance
+from onnxviz.runtime import RunOptions
 from onnxviz.scores import find_scores, name_of, names_fit
 from onnxviz.text import dims, one_of, printable
 from onnxviz.weights import Array
@@ -85,8 +88,28 @@ class MethodOptions(TypedDict, total=False):
     seed: int | None
 
 
-class ExplainerOptions(MethodOptions, total=False):
-    """What `Explainer` takes by name."""
+@dataclass(frozen=True)
+class ScoreChoice:
+    """The number that is explained, as `explain` takes it.
+
+    Attributes:
+        class_: a class, "top" for the model's answer, or a choice of one's own.
+        target: the tensor of the scores; None for the first output's.
+        region: of a segmentation.
+        labels: names of the classes, in place of the model's own.
+    """
+
+    class_: ClassChoice | ChooseTarget = "top"
+    target: str | None = None
+    region: Region = "auto"
+    labels: Sequence[str] | None = None
+
+
+_USUAL_SCORE, _USUAL_RUN = ScoreChoice(), RunOptions()
+
+
+class ExplainOptions(MethodOptions, total=False):
+    """Options of `explain` but for its input's and its method."""
 
     class_: ClassChoice | ChooseTarget
     target: str | None
@@ -130,7 +153,7 @@ def choose_method(method: str | Method, options: Mapping[str, Any]) -> Method:
 
 def explain(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     class_: ClassChoice | ChooseTarget = "top",
     method: str | Method = "grad-cam",
@@ -143,7 +166,7 @@ def explain(
     fit: Fit = "stretch",
     background: str = "white",
     provider: str = "cpu",
-    memory: int = 2**30,
+    memory: int = DEFAULT_MEMORY,
     threads: int = 0,
     progress: Progress | None = None,
     **options: Unpack[MethodOptions],
@@ -190,14 +213,14 @@ def explain(
         ModelError: the model cannot be run.
     """
     explainer = Explainer(
-        model, method, class_=class_, target=target, region=region, wrt=wrt, labels=labels,
-        provider=provider, memory=memory, threads=threads, **options,
+        model, method, ScoreChoice(class_, target, region, labels), wrt=wrt,
+        running=RunOptions(provider, memory, threads), **options,
     )  # fmt: skip
-    how = reading(explainer.model, preprocess, size, fit, background)
-    given = explainer.samples(x, how)
+    images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
+    given = explainer.samples(x, images)
     if len(given) != 1:
         raise InputError(f"{len(given)} samples were given; explain takes one, explain_each as many as there are")
-    found = list(explainer.each(given, how, progress=progress))
+    found = list(explainer.each(given, images, progress=progress))
     if len(found) != 1:
         raise InputError(f"{len(found)} samples were given; explain takes one, explain_each as many as there are")
     return found[0]
@@ -205,25 +228,32 @@ def explain(
 
 def explain_each(
     model: Source,
-    x: Given,
+    x: InputLike,
     *,
     method: str | Method = "grad-cam",
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
     fit: Fit = "stretch",
     background: str = "white",
-    **options: Unpack[ExplainerOptions],
+    **options: Unpack[ExplainOptions],
 ) -> Iterator[Explanation]:
     """One `Explanation` for each sample of `x`, one after the other; arguments and errors as for `explain`."""
-    explainer = Explainer(model, method, **options)
-    how = reading(explainer.model, preprocess, size, fit, background)
-    return explainer.each(explainer.samples(x, how), how)
+    given: dict[str, Any] = dict(options)
+    score, running = ScoreChoice(**_taken(given, ScoreChoice)), RunOptions(**_taken(given, RunOptions))
+    explainer = Explainer(model, method, score, running=running, **given)
+    images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
+    return explainer.each(explainer.samples(x, images), images)
+
+
+def _taken(given: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Those of the options that are fields of a dataclass, taken out."""
+    return {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}
 
 
 class Explainer:
     """One model, one method, many samples: sessions and gradients are made once.
 
-    Args: as for `explain`.
+    Args: as for `explain`; `options` say how the model is run.
 
     Attributes:
         model: the model.
@@ -236,34 +266,28 @@ class Explainer:
         self,
         model: Source,
         method: str | Method = "grad-cam",
+        score: ScoreChoice = _USUAL_SCORE,
         *,
-        class_: ClassChoice | ChooseTarget = "top",
-        target: str | None = None,
-        region: Region = "auto",
         wrt: str | None = None,
-        labels: Sequence[str] | None = None,
-        provider: str = "cpu",
-        memory: int = 2**30,
-        threads: int = 0,
+        running: RunOptions = _USUAL_RUN,
         **options: Unpack[MethodOptions],
     ) -> None:
         self.method = choose_method(method, options)
         self.model = load(model)
-        self.scores = find_scores(self.model, target)
-        self.names = tuple(labels) if labels is not None else self.scores.names
-        self.provider = provider
-        self.probe = Probe(self.model, self.scores.tensor, wrt, provider=provider, threads=threads, memory=memory)
-        self._choose = _chooser(class_, region, self.names)
-        self._labelled = labels is not None
+        self.scores = find_scores(self.model, score.target)
+        self.names = tuple(score.labels) if score.labels is not None else self.scores.names
+        self.probe = Probe(self.model, self.scores.tensor, wrt, running)
+        self._choose = _chooser(score.class_, score.region, self.names)
+        self._labelled = score.labels is not None
 
-    def samples(self, x: Given, how: Reading) -> list[Sample]:
+    def samples(self, x: InputLike, images: ImageOptions) -> list[Sample]:
         """The samples that `x` means; see `onnxviz.inputs.samples`."""
-        return samples(self.model, x, how)
+        return samples(self.model, x, images)
 
     def each(
         self,
         given: Sequence[Sample],
-        how: Reading,
+        images: ImageOptions,
         *,
         on_error: Callable[[str, OnnxvizError], None] | None = None,
         progress: Progress | None = None,
@@ -272,16 +296,16 @@ class Explainer:
 
         Args:
             given: the samples.
-            how: how image files are read.
+            images: how image files are read.
             on_error: called with a sample's label and error; None to raise the first.
             progress: as for `explain`.
         """
         for sample in given:
             try:
-                rows = one_row(sample.read(), self.model)
+                rows = self.probe.batching.rows(sample.read())
                 for number, feeds in enumerate(rows):
                     label = sample.label if len(rows) == 1 else f"{sample.label}[{number}]"
-                    yield self.of(feeds, label, sample.path, how if sample.path else None, progress)
+                    yield self.of(feeds, label, sample.path, images if sample.path else None, progress)
             except UnsupportedGradientError:
                 raise  # the model's fault: no other sample would do better
             except OnnxvizError as error:
@@ -309,7 +333,7 @@ class Explainer:
         feeds: Feeds,
         label: str = "array",
         path: str = "",
-        how: Reading | None = None,
+        images: ImageOptions | None = None,
         progress: Progress | None = None,
     ) -> Explanation:
         """The explanation of one sample, given as arrays of one row each by input name."""
@@ -346,9 +370,7 @@ class Explainer:
             path=path,
             input=case.x.copy(),
             channel_axis=case.channel_axis,
-            how=how,
-            provider=self.provider,
-            model=self.model,
+            provenance=Provenance(self.model, self.probe.options.provider, images),
             case=case,
         )
 

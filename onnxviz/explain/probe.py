@@ -6,27 +6,28 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+import onnx
 from onnx import NodeProto
 
+from onnxviz.batch_axis import batch_inputs
+from onnxviz.batching import MAX_GRADIENT_BATCH, Batching, pad_rows
 from onnxviz.errors import InputError, SelectionError, UnsupportedGradientError
 from onnxviz.explain.target import Target
+from onnxviz.failures import Progress
 from onnxviz.gradients import Differentiated, GradientSession, add_gradient
 from onnxviz.gradients.slope import doubt
 from onnxviz.gradients.step import Mode
 from onnxviz.graph import Tap, expose
 from onnxviz.inputs import Feeds
 from onnxviz.model import Model, Port
-from onnxviz.run import Progress
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.shapes import Shapes
 from onnxviz.text import dims, printable
 from onnxviz.weights import Array
 
-# Larger batches are no faster on a CPU.
-MAX_BATCH = 16
+_DEFAULT_OPTIONS = RunOptions()
 _CHANNEL = {"NCHW": 0, "NHWC": 2, "NCW": 0, "NWC": 1, "NCDHW": 0, "NDHWC": 3}
 
 
@@ -37,8 +38,11 @@ class Probe:
         model: the model.
         target: the tensor whose values are the scores.
         wrt: name of the input that is explained, if the model has several.
-        provider, threads: as for `onnxviz.runtime.Session`.
-        memory: bytes that a batch may take, about.
+        options: how it is run.
+
+    Raises:
+        SelectionError: there is no such input, or there are several.
+        InputError: it has no batch axis.
     """
 
     def __init__(
@@ -46,28 +50,31 @@ class Probe:
         model: Model,
         target: str,
         wrt: str | None = None,
-        *,
-        provider: str = "cpu",
-        threads: int = 0,
-        memory: int = 2**30,
+        options: RunOptions = _DEFAULT_OPTIONS,
     ) -> None:
         self.model = model
         self.target = target
         self.port = _explained(model, wrt)
-        self.memory = memory
-        self._options: dict[str, Any] = {"provider": provider, "threads": threads}
-        self.options: dict[str, Any] = {**self._options, "memory": memory}
+        if self.port.shape is not None and self.port.name not in batch_inputs(model.inputs):
+            raise InputError(
+                f"input '{printable(self.port.name)}' of {model.label} is {dims(self.port.shape)}, without a batch "
+                "axis in front; explanations run many variants of a sample: export the model with one (n x …)"
+            )
+        self.batching = Batching.of(model, options.memory, limit=MAX_GRADIENT_BATCH)
+        self.options = options
         self._sessions: dict[tuple[str, ...], Session] = {}
         self._slopes: dict[object, tuple[GradientSession, int]] = {}
         self.checked: set[GradientSession] = set()
         self._shapes: dict[object, Shapes] = {}
 
+    def exposed(self, tensors: tuple[str, ...]) -> onnx.ModelProto:
+        """The part of the model that gives these tensors."""
+        return expose(self.model, [Tap(name) for name in tensors]).proto
+
     def session(self, tensors: tuple[str, ...]) -> Session:
         """A session that gives these tensors."""
         if tensors not in self._sessions:
-            exposed = expose(self.model, [Tap(name) for name in tensors])
-            self._sessions[tensors] = Session(exposed.proto, self.model.folder, self.model.label, **self._options)
-            self.model.check_unchanged()  # the session reads the weights from the file
+            self._sessions[tensors] = Session.of(self.model, self.exposed(tensors), self.options)
         return self._sessions[tensors]
 
     def shapes(self, sizes: Mapping[str, tuple[int, ...]]) -> Shapes:
@@ -88,24 +95,20 @@ class Probe:
             return self._slopes[key]
         ports = {port.name: port for port in self.model.inputs}
         pinned = {name: (_first(ports[name], size[0]), *size[1:]) for name, size in sizes.items() if ports[name].shape}
-        opened = {name: (_first(ports[name], "batch"), *size[1:]) for name, size in pinned.items()}
-        batch = fixed_batch(self.model) or 0
+        opened = {
+            name: (_first(ports[name], "batch"), *size[1:]) if name in self.batching.inputs else size
+            for name, size in pinned.items()
+        }
+        batch = self.batching.fixed or 0
         try:
             gradient = add_gradient(self.model, self.target, wrt, shapes=opened, mode=mode)
         except UnsupportedGradientError:
             if opened == pinned:
                 raise
             gradient, batch = add_gradient(self.model, self.target, wrt, shapes=pinned, mode=mode), 1
-        session = gradient.session(**self._options)
+        session = GradientSession(gradient, self.options)
         self._slopes[key] = session, batch
         return self._slopes[key]
-
-
-def fixed_batch(model: Model) -> int | None:
-    """The batch that the model insists on, None if it leaves it open."""
-    sizes = {port.shape[0] for port in model.inputs if port.shape}
-    fixed = [size for size in sizes if isinstance(size, int)]
-    return min(fixed) if fixed else None
 
 
 def _first(port: Port, otherwise: int | str) -> int | str:
@@ -163,7 +166,7 @@ class Case:
 
     @property
     def _rows(self) -> bool:
-        return bool(self.probe.port.shape) and self.feeds[self.probe.port.name].ndim == len(self.probe.port.shape or ())
+        return self.probe.port.name in self.probe.batching.inputs
 
     @property
     def channel_axis(self) -> int | None:
@@ -216,20 +219,19 @@ class Case:
 
         One, where a row of a batch does not give what it gives alone: ranges that a batch shares, loops.
         """
-        fixed = fixed_batch(self.probe.model)
-        if fixed is not None or not self._rows:
-            return fixed or 1
-        each = 4 * (3 * self.probe.shapes(self.sizes).largest + self.x.size)
-        batch = self._affordable(each)
-        if batch > 1:
-            try:
-                pair = self._outputs((self.probe.target,), np.stack([self.x, self.x * 0.5]))[0]
-            except InputError:
-                return 1
-            alike = pair.shape == (2, *self.base.shape)
-            if not alike or not np.allclose(pair[0], self.base, rtol=1e-3, atol=1e-4 * float(np.abs(self.base).max())):
-                return 1
-        return batch
+        if not self._rows:
+            return 1
+        batching, target = self.probe.batching, (self.probe.target,)
+        size = batching.size(4 * (3 * self.probe.shapes(self.sizes).largest + self.x.size))
+        if size == 1:
+            return 1
+        proto, session = self.probe.exposed(target), self.probe.session(target)
+
+        def run(feeds: Feeds) -> list[Array]:
+            return session.run(target, {name: feeds[name] for name in session.inputs})
+
+        alone = [(self.base[None], 0)]
+        return size if batching.independent(proto, self.feeds, alone, run) else 1
 
     def gradient_batch(self, wrt: str, mode: Mode) -> int:
         """As `batch`, for gradients, which keep every activation."""
@@ -238,10 +240,7 @@ class Case:
             return fixed or 1
         shapes = self.probe.shapes(self.sizes)
         kept = sum(_elements(shapes, node) for node in self.probe.model.proto.graph.node)
-        return min(self.batch, self._affordable(4 * 3 * kept))
-
-    def _affordable(self, each: int) -> int:
-        return max(1, min(MAX_BATCH, int(self.probe.memory / 2 / max(1, each))))
+        return min(self.batch, self.probe.batching.affordable(4 * 3 * kept))
 
     def scores(self, variants: Array) -> Array:
         """The score of each variant of `x`: (n, …) to (n,) float64."""
@@ -271,9 +270,9 @@ class Case:
         parts, notes = [], [*session.gradient.warnings, *self._doubts(session, fixed)]
         for rows in _pieces(variants, step):
             weights = np.broadcast_to(self._scored.weights, (len(rows), *self._scored.weights.shape))
-            padded = _filled(weights, fixed, zero=True)
+            padded = pad_rows(weights, fixed, zero=True)
             seed = padded.reshape(self._seed_shape(len(padded)))
-            found = session.run(self._feed(_filled(rows, fixed)), seed)
+            found = session.run(self._feed(pad_rows(rows, fixed)), seed)
             array = _finite(found, name)
             own = array if self._has_batch(array, len(padded)) else array[None]
             parts.append(own[: len(rows)])
@@ -285,8 +284,8 @@ class Case:
         if session in self.probe.checked:
             return []
         self.probe.checked.add(session)
-        rows = _filled(self.x[None], fixed)
-        weights = _filled(self._scored.weights[None], fixed, zero=True)
+        rows = pad_rows(self.x[None], fixed)
+        weights = pad_rows(self._scored.weights[None], fixed, zero=True)
         runner = self.probe.session((self.probe.target,))
 
         def value(feeds: Mapping[str, Array]) -> Array:
@@ -326,18 +325,16 @@ class Case:
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def _outputs(self, tensors: tuple[str, ...], rows: Array) -> list[Array]:
-        fixed = fixed_batch(self.probe.model) if self._rows else None
         session = self.probe.session(tensors)
         missing = [name for name in session.inputs if name not in self.feeds]
         if missing:
             raise InputError(
                 f"{self.probe.model.label} also needs {', '.join(map(printable, missing))}: give NAME=PATH"
             )
-        feeds = self._feed(_filled(rows, fixed or 0))
+        batching = self.probe.batching
+        feeds = batching.padded(self._feed(rows)) if self._rows else self._feed(rows)
         found = session.run(tensors, {name: feeds[name] for name in session.inputs})
-        if fixed and fixed > len(rows):
-            found = [array[: len(rows)] if self._has_batch(array, fixed) else array for array in found]
-        return found
+        return [batching.unpadded(array, len(rows)) for array in found] if self._rows else found
 
     def _feed(self, rows: Array) -> Feeds:
         """All inputs for these rows of the one that is explained; the others are the sample's own."""
@@ -346,26 +343,14 @@ class Case:
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)
             rows = np.clip(np.rint(rows), limits.min, limits.max)
-        feeds = {
-            other: np.repeat(array, count, 0) if count > 1 and array.ndim and array.shape[0] == 1 else array
-            for other, array in self.feeds.items()
-            if other != name
-        }
+        others = {other: array for other, array in self.feeds.items() if other != name}
+        feeds = self.probe.batching.repeated(others, count)
         feeds[name] = np.ascontiguousarray(rows if self._rows else rows[0], dtype)
         return feeds
 
 
 def _pieces(array: Array, step: int) -> list[Array]:
     return [array[start : start + step] for start in range(0, len(array), step)]
-
-
-def _filled(rows: Array, fixed: int, *, zero: bool = False) -> Array:
-    """The batch that a model insists on, made of these rows and copies of the last, or zeros."""
-    lacking = fixed - len(rows)
-    if lacking <= 0:
-        return rows
-    last = np.zeros_like(rows[-1:]) if zero else rows[-1:]
-    return np.concatenate([rows, np.repeat(last, lacking, 0)])
 
 
 def _finite(found: Differentiated, name: str) -> Array:
@@ -382,25 +367,6 @@ def _elements(shapes: Shapes, node: NodeProto) -> int:
         if shape and all(isinstance(dim, int) for dim in shape):
             total += math.prod(int(dim or 0) for dim in shape)
     return total
-
-
-def one_row(feeds: Feeds, model: Model) -> list[Feeds]:
-    """The samples of a batch, each alone: what `onnxviz.inputs` hands on whole where the model insists on it.
-
-    Raises:
-        InputError: the inputs have different numbers of samples.
-    """
-    ports = {port.name: port for port in model.inputs}
-    counts = {name: array.shape[0] for name, array in feeds.items() if array.ndim and ports[name].shape}
-    rows = max(counts.values(), default=1)
-    if any(count not in (1, rows) for count in counts.values()):
-        raise InputError(f"the inputs have different numbers of samples: {dims(list(counts.values()), ', ')}")
-    if rows == 1:
-        return [feeds]
-    return [
-        {name: array[row : row + 1] if counts.get(name) == rows else array for name, array in feeds.items()}
-        for row in range(rows)
-    ]
 
 
 def spatial_sizes(values: Sequence[int | str | None] | None) -> tuple[int, ...] | None:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from onnxviz.explain.method import Method
-from onnxviz.explain.photo import photo
 from onnxviz.explain.probe import Case
 from onnxviz.explain.resize import resized
-from onnxviz.featuremaps import Origin, save_arrays
-from onnxviz.inputs import Reading
-from onnxviz.model import Model
+from onnxviz.files import save_arrays
+from onnxviz.picture import sample_picture
+from onnxviz.provenance import Provenance
 from onnxviz.weights import Array
 
 # Pixels along the longer side of a photo that is drawn.
@@ -47,9 +46,7 @@ class Explanation:
         path: of the image file, "" for arrays.
         input: the array that was fed, one sample without batch axis.
         channel_axis: which of its axes counts channels, None if there is none.
-        how: how image files were read, None for arrays.
-        provider: "cpu" or "cuda".
-        model: the model.
+        provenance: the model, software and image options.
         case: the sample and what is scored, for `explain_sanity` and `explain_faithfulness`.
     """
 
@@ -75,9 +72,7 @@ class Explanation:
     path: str
     input: Array
     channel_axis: int | None
-    how: Reading | None
-    provider: str
-    model: Model
+    provenance: Provenance
     case: Case
 
     def __post_init__(self) -> None:
@@ -121,7 +116,7 @@ class Explanation:
         An image file that was stretched to the model's size has its own proportions again; an array is stretched to
         0…255, since nobody knows what its values were.
         """
-        return photo(self.input, self.channel_axis, self.path, self.how, _LONGEST)
+        return sample_picture(self.input, self.channel_axis, self.path, self.provenance.images, _LONGEST)
 
     def upsampled(self, size: tuple[int, ...] | None = None) -> Array:
         """The map at the input's size, or another: interpolated linearly between the centres of its cells."""
@@ -172,9 +167,7 @@ class Explanation:
 
     def manifest(self) -> dict[str, Any]:
         """All of it as JSON types; reads the whole model file once for its hash."""
-        made = Origin(self.model, self.provider, "activation", self.how, {}, (self.sample,), (), None).manifest()
-        kept = {key: made[key] for key in ("version", "model", "versions", "preprocessing", "provider")}
-        return {**kept, **self.as_dict(), "settings": self.options}
+        return {**self.provenance.as_dict(), **self.as_dict(), "settings": self.options}
 
 
 def _percent(share: float) -> str:

@@ -17,9 +17,9 @@ from onnxviz.explain.likeness import rank_correlation, structural_similarity
 from onnxviz.explain.probe import Case, Probe
 from onnxviz.explain.resize import resized
 from onnxviz.explain.result import Explanation
+from onnxviz.failures import Progress
 from onnxviz.model import Model, load
 from onnxviz.operators import Family, belongs
-from onnxviz.run import Progress
 from onnxviz.weights import Array
 from onnxviz.writing import whole_model
 
@@ -136,7 +136,7 @@ def explain_sanity(
     """
     if stages < 1:
         raise InputError(f"{stages} stages show nothing; give 1 or more")
-    case, model = explanation.case, explanation.model
+    case, model = explanation.case, explanation.provenance.model
     layers = learnt_layers(model, explanation.target)
     if not layers:
         raise ModelError(f"{model.label} has no stored weights before '{explanation.target}' that could be randomised")
@@ -166,7 +166,7 @@ def explain_sanity(
 def _again(explanation: Explanation, case: Case, model: bytes) -> Array:
     """The map of another model for the same sample, score and layer, at the input's size."""
     opened = load(model)
-    probe = Probe(opened, explanation.target, case.probe.port.name, **case.probe.options)
+    probe = Probe(opened, explanation.target, case.probe.port.name, case.probe.options)
     heat = explanation.settings(Case(probe, case.feeds, case.target)).map
     return resized(heat.astype(np.float32), explanation.size)
 

@@ -16,7 +16,7 @@ from onnx import helper
 from onnxviz.errors import InputError
 from onnxviz.gradients.step import Mode
 from onnxviz.graph import pruned
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.symbols import Dim
 from onnxviz.text import dims as shown
 from onnxviz.text import printable
@@ -78,8 +78,8 @@ class Gradient:
         return f"Gradient(of {self.of!r} wrt {', '.join(map(repr, self.wrt))}, {len(self.proto.graph.node)} nodes)"
 
     def session(self, *, provider: str = "cpu", threads: int = 0) -> GradientSession:
-        """The model ready to run; arguments as for `onnxviz.runtime.Session`."""
-        return GradientSession(self, provider=provider, threads=threads)
+        """The model ready to run; arguments as for `onnxviz.runtime.RunOptions`."""
+        return GradientSession(self, RunOptions(provider, threads=threads))
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the model, weights included, to one `.onnx` file that any runtime can run.
@@ -112,18 +112,18 @@ class GradientSession:
 
     Args:
         gradient: what to run.
-        provider, threads: as for `onnxviz.runtime.Session`.
+        options: where, and with how many threads.
     """
 
-    def __init__(self, gradient: Gradient, *, provider: str = "cpu", threads: int = 0) -> None:
+    def __init__(self, gradient: Gradient, options: RunOptions) -> None:
         self.gradient = gradient
-        self._options: dict[str, Any] = {"provider": provider, "threads": threads}
+        self._options = options
         self._session = self._open(gradient.proto)
         inputs = gradient.proto.graph.input
         self._dtypes = {value.name: _dtype(value) for value in inputs}
 
     def _open(self, proto: onnx.ModelProto) -> Session:
-        return Session(proto, self.gradient.folder, self.gradient.label, **self._options)
+        return Session(proto, self.gradient.folder, self.gradient.label, self._options)
 
     @cached_property
     def _forward(self) -> Session:

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxviz.gradients.builder import Value
 from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
-from onnxviz.runtime import Session
+from onnxviz.runtime import RunOptions, Session
 from onnxviz.weights import Array
 
 # Where each of k copies of a sample comes from that sample, whatever the rounding: (coordinates, roundings).
@@ -134,7 +134,7 @@ def _matrix(node: dict[str, Any], size: int) -> Array:
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", node["opset"])], ir_version=8)
     units = np.concatenate([np.eye(size, dtype=np.float32), np.zeros((1, size), np.float32)])
-    session = Session(proto, Path(), "a Resize along one axis", threads=1)
+    session = Session(proto, Path(), "a Resize along one axis", RunOptions(threads=1))
     (rows,) = session.run(["y"], {"x": units.reshape(size + 1, 1, size, 1)})
     rows = rows.reshape(size + 1, -1)
     return np.asarray((rows[:-1] - rows[-1]).T)
