@@ -39,11 +39,10 @@ test-all: $(VENV)/.test ## all tests: every architecture, a model of 3 GB, all e
 
 # The frameworks' tests with the least and with the most that TensorFlow and PyTorch can be held to on this processor:
 # how they fare on others. numpy and onnxruntime have no such option.
-FRAMEWORKS := $(addsuffix .py,$(addprefix tests/test_,accuracy convert_* gradients_* explain_oracles maximize_torch model_factories models))
 test-portable: $(VENV)/.test ## the tests that need a framework, with the least and the most of this processor
 	TF_ENABLE_ONEDNN_OPTS=0 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
-		$(BIN)/python -m pytest -n $(JOBS) $(FRAMEWORKS)
-	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m pytest -n $(JOBS) $(FRAMEWORKS)
+		$(BIN)/python -m pytest -n $(JOBS) -m 'framework and not slow'
+	TF_ENABLE_ONEDNN_OPTS=1 $(BIN)/python -m pytest -n $(JOBS) -m 'framework and not slow'
 
 # In an environment of its own, with the versions that pyproject.toml names as the lowest; of the tools of the tests the
 # newest. PyTorch and TensorFlow are not among them.

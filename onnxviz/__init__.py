@@ -6,13 +6,10 @@ The public names are loaded on first use, so that `import onnxviz` stays light.
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from onnxviz.capture import capture, stream
-    from onnxviz.convert import convert
+    from onnxviz.conversion.convert import convert
     from onnxviz.errors import (
         CodeExecution,
         ConversionError,
@@ -23,14 +20,20 @@ if TYPE_CHECKING:
         SelectionError,
         UnsupportedGradientError,
     )
-    from onnxviz.explain import Explanation, explain, explain_each, explain_faithfulness, explain_sanity
-    from onnxviz.featuremaps import FeatureMaps
-    from onnxviz.gradients import add_gradient, grad_support
-    from onnxviz.images import Preprocessing
-    from onnxviz.layer import Layer
-    from onnxviz.maximize import maximize
-    from onnxviz.model import Model, load
-    from onnxviz.patches import TopPatches, top_patches
+    from onnxviz.explanations.explain import explain, explain_each
+    from onnxviz.explanations.explanation import Explanation
+    from onnxviz.explanations.faithfulness import explain_faithfulness
+    from onnxviz.explanations.sanity import explain_sanity
+    from onnxviz.gradients.add_gradient import add_gradient, grad_support
+    from onnxviz.inputs.preprocessing import Preprocessing
+    from onnxviz.maps.capture import capture, stream
+    from onnxviz.maps.feature_maps import FeatureMaps
+    from onnxviz.maps.receptive.field import ReceptiveField
+    from onnxviz.maps.top_patches import TopPatches, top_patches
+    from onnxviz.maximization.maximize import maximize
+    from onnxviz.maximization.synthetic import SyntheticInputs
+    from onnxviz.model.layer import Layer
+    from onnxviz.model.model import Model, load
     from onnxviz.plots import (
         plot_explanation,
         plot_faithfulness,
@@ -41,38 +44,36 @@ if TYPE_CHECKING:
         plot_synthetic,
         save_figure,
     )
-    from onnxviz.receptive import ReceptiveField
-    from onnxviz.synthetic import SyntheticInputs
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "CodeExecution": "errors",
     "ConversionError": "errors",
-    "Explanation": "explain",
-    "FeatureMaps": "featuremaps",
+    "Explanation": "explanations.explanation",
+    "FeatureMaps": "maps.feature_maps",
     "InputError": "errors",
-    "Layer": "layer",
-    "Model": "model",
+    "Layer": "model.layer",
+    "Model": "model.model",
     "ModelError": "errors",
     "OnnxvizError": "errors",
-    "Preprocessing": "images",
+    "Preprocessing": "inputs.preprocessing",
     "ProviderError": "errors",
-    "ReceptiveField": "receptive",
+    "ReceptiveField": "maps.receptive.field",
     "SelectionError": "errors",
-    "SyntheticInputs": "synthetic",
-    "TopPatches": "patches",
+    "SyntheticInputs": "maximization.synthetic",
+    "TopPatches": "maps.top_patches",
     "UnsupportedGradientError": "errors",
-    "add_gradient": "gradients",
-    "capture": "capture",
-    "convert": "convert",
-    "explain": "explain",
-    "explain_each": "explain",
-    "explain_faithfulness": "explain",
-    "explain_sanity": "explain",
-    "grad_support": "gradients",
-    "load": "model",
-    "maximize": "maximize",
+    "add_gradient": "gradients.add_gradient",
+    "capture": "maps.capture",
+    "convert": "conversion.convert",
+    "explain": "explanations.explain",
+    "explain_each": "explanations.explain",
+    "explain_faithfulness": "explanations.faithfulness",
+    "explain_sanity": "explanations.sanity",
+    "grad_support": "gradients.add_gradient",
+    "load": "model.model",
+    "maximize": "maximization.maximize",
     "plot_explanation": "plots",
     "plot_faithfulness": "plots",
     "plot_filters": "plots",
@@ -81,8 +82,8 @@ _HOMES = {
     "plot_sanity": "plots",
     "plot_synthetic": "plots",
     "save_figure": "plots",
-    "stream": "capture",
-    "top_patches": "patches",
+    "stream": "maps.capture",
+    "top_patches": "maps.top_patches",
 }
 
 __all__ = [
@@ -123,18 +124,6 @@ __all__ = [
     "stream",
     "top_patches",
 ]
-
-
-class _Package(ModuleType):
-    """The package, where a verb means the function, not the module of the same name that it lives in."""
-
-    def __setattr__(self, name: str, value: object) -> None:
-        # Importing `onnxviz.capture` would bind the module over the function `onnxviz.capture`.
-        if not (isinstance(value, ModuleType) and name in _HOMES):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

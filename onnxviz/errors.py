@@ -1,4 +1,4 @@
-"""The errors onnxviz raises on purpose.
+"""Errors that onnxviz raises on purpose.
 
 Each message says what was asked, what there is and what to do, in one or two sentences.
 The command line prints the message of an `OnnxvizError` without a traceback and leaves with its exit code;

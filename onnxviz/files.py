@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, under names that are safe whatever a layer is called."""
+"""Files written whole or not at all, under names that are safe whatever a layer is called."""
 
 from __future__ import annotations
 

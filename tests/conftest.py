@@ -91,7 +91,7 @@ def shapes_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     """
     if request.node.get_closest_marker("inference_worker"):
         return []
-    from onnxviz.shapes import Shapes
+    from onnxviz.model.graph.shapes import Shapes
 
     graphs = []
 
@@ -174,7 +174,8 @@ def run_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
     """The figures that `maps` and `filters` save, in order; at least one."""
-    from onnxviz import album, plots
+    from onnxviz import plots
+    from onnxviz.output import maps as album
 
     drawn, save = [], plots.save_figure
 
@@ -221,7 +222,7 @@ def no_inference(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     Gives the names of the graphs that would have been.
     """
-    from onnxviz.shapes import Inference
+    from onnxviz.model.graph.shapes import Inference
 
     graphs = []
 
@@ -243,7 +244,9 @@ def no_inference(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Callable:
     """Makes the toy converter the only one; gives a function that makes it harmful. `asked` is what was looked up."""
-    from toy_framework import ToyConverter, convert_room
+    from toy_framework import ToyConverter
+
+    from onnxviz.conversion import sources
 
     converter = ToyConverter()
 
@@ -252,8 +255,8 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> Callable:
         return converter
 
     harm.asked = []
-    monkeypatch.setattr(convert_room, "converters", lambda: harm.asked.append("converters") or [converter])
-    monkeypatch.setattr(convert_room, "_loaded", lambda: harm.asked.append("_loaded") or iter(()))
+    monkeypatch.setattr(sources, "converters", lambda: harm.asked.append("converters") or [converter])
+    monkeypatch.setattr(sources, "_loaded", lambda: harm.asked.append("_loaded") or iter(()))
     return harm
 
 

@@ -23,7 +23,7 @@ from onnx.reference import ReferenceEvaluator
 from oracles import relative
 
 import onnxviz
-from onnxviz.gradients import add_gradient
+from onnxviz.gradients.add_gradient import add_gradient
 
 TOLERANCE = 1e-5
 Array = np.ndarray

@@ -1,6 +1,7 @@
 """Keras models against their conversions, by code of this file alone: numpy, Keras and an onnxruntime session.
 
-`onnxviz.verify` is on, so that a refusal without reason is a failure here too, but nothing it says is believed.
+`onnxviz.conversion.verify` is on, so that a refusal without reason is a failure here too, but nothing it says
+is believed.
 """
 
 import importlib
@@ -21,7 +22,7 @@ pytest.importorskip("tf2onnx")
 from keras_networks import images, numbers, shaken  # noqa: E402, F401 - of no use without Keras
 
 layers = keras.layers
-conversion = importlib.import_module("onnxviz.convert").conversion
+conversion = importlib.import_module("onnxviz.conversion.convert").conversion
 ROOT = Path(__file__).resolve().parent.parent
 SESSION = onnxruntime.InferenceSession
 ORDINARY = (layers.Conv1D, layers.Conv2D, layers.Conv3D)

@@ -10,8 +10,8 @@ import onnx
 import oracles
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from onnxviz.fold import Folded, fold
-from onnxviz.skeleton import embed_weights
+from onnxviz.model.skeleton import embed_weights
+from onnxviz.passes.fold_weights import Folded, fold
 
 # The earliest form of the file that each operator set may be in.
 IR_VERSIONS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}

@@ -12,8 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 import onnxviz
-from onnxviz.names import LAYER_KEY
-from onnxviz.source import SourceModel
+from onnxviz.conversion.converter import SourceModel
+from onnxviz.model.naming import LAYER_KEY
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")

@@ -1,6 +1,5 @@
 """A framework of its own: models of numpy and onnx alone, so that converting needs no other."""
 
-import importlib
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper
 
 from onnxviz import CodeExecution, ConversionError
-from onnxviz.source import Observed, SourceInput, SourceLayer, SourceModel, Traced
+from onnxviz.conversion.converter import Observed, SourceInput, SourceLayer, SourceModel, Traced
 
-# The package's attribute of this name is the function.
-convert_room = importlib.import_module("onnxviz.convert")
-conversion = convert_room.conversion
 STAGES = ["opening", "tracing", "folding", "writing", "verifying"]
 RNG = np.random.default_rng(41)
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
+from onnxviz.conversion.converter import InputShape, Observed, SourceInput, SourceModel, Traced, Unverifiable
 from onnxviz.errors import CodeExecution, ConversionError
-from onnxviz.source import InputShape, Observed, SourceInput, SourceModel, Traced, Unverifiable
 from onnxviz_converters import keras_archive, keras_graph, tensorflow_kernels
 from onnxviz_converters.keras_applications import known_preprocessing
 from onnxviz_converters.keras_config import code_in
@@ -35,8 +35,6 @@ from onnxviz_converters.keras_layers import (
     quiet,
     walk,
 )
-
-Array = npt.NDArray[Any]
 
 framework = "Keras"
 packages = ("keras", "tensorflow", "tf2onnx")
@@ -60,7 +58,7 @@ def open(
     input_shapes: Mapping[str, InputShape] | None = None,
     allow_code_execution: bool = False,
 ) -> SourceModel:
-    """The model behind `source`; see `onnxviz.source.Converter`."""
+    """The model behind `source`; see `onnxviz.conversion.converter.Converter`."""
     # TensorFlow reads these when it is first imported; who has imported it has chosen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if isinstance(source, Path):
@@ -174,7 +172,7 @@ class KerasSource(SourceModel):
         proto, constants = keras_graph.traced(self.model, self._feeds_of, self.inputs, self._variables, opset, layers)
         return Traced(proto, keras_graph.as_it_is_read(proto, {**values, **constants}))
 
-    def run(self, feeds: Mapping[str, Array], observe: Sequence[str] = ()) -> Observed:
+    def run(self, feeds: Mapping[str, NDArray[Any]], observe: Sequence[str] = ()) -> Observed:
         """Runs the model as Keras does, in inference mode."""
         import keras
 
@@ -200,12 +198,12 @@ class KerasSource(SourceModel):
             self.notes.append(tensorflow_kernels.NOTE)
         return observed
 
-    def _channels_second(self, path: str, array: Array) -> Array:
+    def _channels_second(self, path: str, array: NDArray[Any]) -> NDArray[Any]:
         """A layer's output as (N, C, spatial…)."""
         return array if self._observable[path].data_format == "channels_first" else np.moveaxis(array, -1, 1)
 
 
-def _numbers(tensor: Any) -> Array:
+def _numbers(tensor: Any) -> NDArray[Any]:
     import keras
 
     return np.asarray(keras.ops.convert_to_numpy(tensor))

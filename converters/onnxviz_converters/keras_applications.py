@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onnxviz.images import Preprocessing
+from onnxviz.inputs.preprocessing import Preprocessing
 
 # (what the model's name begins with, a layer it must have, preprocessing); a longer name before its beginning.
 # None: preparation is part of the model where it has a Rescaling layer.

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from onnxviz.errors import ConversionError
-from onnxviz.text import printable
+from onnxviz.messages import printable
 from onnxviz_converters.keras_config import MOST_BYTES, parsed
 
 if TYPE_CHECKING:

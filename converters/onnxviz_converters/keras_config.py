@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from onnxviz.errors import ConversionError
-from onnxviz.text import printable
+from onnxviz.messages import printable
 from onnxviz_converters.keras_allowed import CLASSES, FUNCTIONS, UNNAMED_MODULE, VALUES
 
 # A layer inside 20 models inside each other is some 100 deep. Python's parser and Keras' own walks are recursive.

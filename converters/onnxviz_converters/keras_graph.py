@@ -8,19 +8,17 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto
 
+from onnxviz.conversion.converter import SourceInput
 from onnxviz.errors import ConversionError
-from onnxviz.fresh_names import distinct
-from onnxviz.names import LAYER_KEY
-from onnxviz.source import SourceInput
+from onnxviz.model.graph.names import distinct
+from onnxviz.model.naming import LAYER_KEY
 from onnxviz_converters.keras_layers import one_line
 from onnxviz_converters.keras_operations import exportable_operations, numbered_scopes
 from onnxviz_converters.tensorflow_graph import NUMBERED, converted, layer_scope
-
-Array = npt.NDArray[Any]
 
 # TensorFlow's names of the traced function's arguments; renamed once the graph is ONNX.
 _INPUT, _WEIGHT = "onnxviz_input_", "onnxviz_weight_"
@@ -40,7 +38,7 @@ def traced(
     variables: Mapping[str, Any],
     opset: int,
     layers: Mapping[str, Any],
-) -> tuple[onnx.ModelProto, dict[str, Array]]:
+) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
     """The model as an ONNX graph that reads its variables by name, and the constant tensors it reads beside them.
 
     Args:
@@ -85,7 +83,7 @@ def traced(
             "the model (random numbers drawn without a seed, a vocabulary, a tf.Variable): make it one (add_weight)"
         )
     # Tensors that a layer holds beside its variables, such as the mean of Normalization, are inputs of the trace too.
-    constants: dict[str, Array] = {}
+    constants: dict[str, NDArray[Any]] = {}
     for tensor, placeholder in function.graph.captures:
         name = placeholder.name.rpartition(":")[0]
         renamed[name] = f"{layer_scope(name) or 'constant'}/{name.rpartition('/')[2]}_{len(constants)}"
@@ -220,7 +218,7 @@ def _reads(node: onnx.NodeProto) -> Iterator[str]:
             yield from (value.name for value in inner.output)
 
 
-def as_it_is_read(proto: onnx.ModelProto, weights: Mapping[str, Array]) -> dict[str, Array]:
+def as_it_is_read(proto: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The weights, in the narrower type in which alone the graph computes with them, whose casts are taken out.
 
     So it is under a policy of mixed precision: the weights are kept in float32 and read in float16.

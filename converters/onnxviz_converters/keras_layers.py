@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from onnxviz.source import SourceLayer
-
-Array = npt.NDArray[Any]
+from onnxviz.conversion.converter import SourceLayer
 
 TEXT = (
     "input '{name}' of {model} is text, which ONNX' own operators hardly treat: convert the part of the model that "
@@ -66,7 +64,9 @@ def convolutions(model: Any, names: Mapping[int, str]) -> tuple[tuple[SourceLaye
     found: list[SourceLayer] = []
     observable: dict[str, Any] = {}
 
-    def add(path: str, layer: Any, kernel: Any, order: Callable[[Array], Array], bias: Any, whole: bool = True) -> None:
+    def add(
+        path: str, layer: Any, kernel: Any, order: Callable[[NDArray[Any]], NDArray[Any]], bias: Any, whole: bool = True
+    ) -> None:
         linear = layer.activation is None or layer.activation is keras.activations.linear
         found.append(
             SourceLayer(
@@ -98,13 +98,13 @@ def convolutions(model: Any, names: Mapping[int, str]) -> tuple[tuple[SourceLaye
     return tuple(found), observable
 
 
-def _on_channels_last(layer: Any) -> Callable[[Array], Array]:
+def _on_channels_last(layer: Any) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """The layer's own activation, for an array with channels on axis 1 (softmax acts along the last axis)."""
     import keras
 
     first = layer.data_format == "channels_first"
 
-    def activate(array: Array) -> Array:
+    def activate(array: NDArray[Any]) -> NDArray[Any]:
         seen = array if first else np.moveaxis(array, 1, -1)
         result = np.asarray(keras.ops.convert_to_numpy(layer.activation(keras.ops.convert_to_tensor(seen))))
         return result if first else np.moveaxis(result, -1, 1)
@@ -117,7 +117,7 @@ def plain_name(name: str) -> str:
     return re.sub(r":\d+$", "", name)
 
 
-def array_of(variable: Any) -> Array:
+def array_of(variable: Any) -> NDArray[Any]:
     """The value of a variable; shares its memory where TensorFlow lets it."""
     tensor = variable.value
     if hasattr(tensor, "read_value"):
@@ -129,17 +129,17 @@ def array_of(variable: Any) -> Array:
     return array.reshape(tuple(variable.shape))
 
 
-def kernel_order(kernel: Array) -> Array:
+def kernel_order(kernel: NDArray[Any]) -> NDArray[Any]:
     """Keras' (spatial…, I/group, O) as ONNX' (O, I/group, spatial…)."""
     return np.moveaxis(kernel, (-1, -2), (0, 1))
 
 
-def transposed_order(kernel: Array) -> Array:
+def transposed_order(kernel: NDArray[Any]) -> NDArray[Any]:
     """Keras' (spatial…, O, I) of a transposed convolution as (O, I, spatial…)."""
     return np.moveaxis(kernel, (-2, -1), (0, 1))
 
 
-def depthwise_order(kernel: Array) -> Array:
+def depthwise_order(kernel: NDArray[Any]) -> NDArray[Any]:
     """Keras' (spatial…, C, multiplier) as ONNX' (C·multiplier, 1, spatial…)."""
     spatial = kernel.shape[:-2]
     return np.moveaxis(kernel, (-2, -1), (0, 1)).reshape(-1, 1, *spatial)

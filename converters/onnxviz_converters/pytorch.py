@@ -1,6 +1,6 @@
 """Converts PyTorch models: modules, TorchScript and programs of torch.export.
 
-The module is a converter (`onnxviz.source.Converter`); torch is imported when a model is opened.
+The module is a converter (`onnxviz.conversion.converter.Converter`); torch is imported when a model is opened.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxviz.conversion.converter import InputShape, SourceModel
 from onnxviz.errors import ConversionError
-from onnxviz.source import InputShape, SourceModel
 from onnxviz_converters import torch_files
 
 if TYPE_CHECKING:

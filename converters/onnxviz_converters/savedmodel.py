@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
+from onnxviz.conversion.converter import InputShape, Observed, SourceInput, SourceLayer, SourceModel, Traced
 from onnxviz.errors import CodeExecution, ConversionError
-from onnxviz.source import InputShape, Observed, SourceInput, SourceLayer, SourceModel, Traced
 from onnxviz_converters import keras_graph, tensorflow_graph, tensorflow_kernels
 from onnxviz_converters.keras_layers import TEXT, depthwise_order, kernel_order, one_line, quiet, transposed_order
 
-Array = npt.NDArray[Any]
-
-_ORDERS: dict[str, Callable[[Array], Array]] = {
+_ORDERS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "Conv2D": kernel_order,
     "Conv3D": kernel_order,
     "DepthwiseConv2dNative": depthwise_order,
@@ -208,7 +206,7 @@ class SavedModelSource(SourceModel):
         values = {name: _value(self._variables[name]) for name in weights.values()}
         return Traced(proto, keras_graph.as_it_is_read(proto, values))
 
-    def run(self, feeds: Mapping[str, Array], observe: Sequence[str] = ()) -> Observed:
+    def run(self, feeds: Mapping[str, NDArray[Any]], observe: Sequence[str] = ()) -> Observed:
         """Runs the signature; observed tensors are fetched from its frozen graph."""
         import tensorflow as tf
 
@@ -228,14 +226,14 @@ class SavedModelSource(SourceModel):
         maps = {path: [self._channels_second(name, seen[name]) for name in self._fetches[path]] for path in observe}
         return Observed(values[: len(outputs)], maps)
 
-    def _channels_second(self, name: str, array: Array) -> Array:
+    def _channels_second(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """A convolution's output as (N, C, spatial…)."""
         return array if name in self._channels_first else np.moveaxis(array, -1, 1)
 
 
-def _reader(variable: Any, order: Callable[[Array], Array]) -> Callable[[], Array]:
+def _reader(variable: Any, order: Callable[[NDArray[Any]], NDArray[Any]]) -> Callable[[], NDArray[Any]]:
     return lambda: order(_value(variable))
 
 
-def _value(variable: Any) -> Array:
+def _value(variable: Any) -> NDArray[Any]:
     return np.asarray(variable.numpy())

@@ -27,7 +27,8 @@ def converted(definition: Any, inputs: list[str], outputs: list[str], opset: int
     """A TensorFlow graph as an ONNX graph.
 
     tf2onnx' own entry points freeze the function first, and its optimiser copies the whole graph before each of its
-    passes to be able to undo it. Both are left out: there is nothing to freeze, and `onnxviz.fold` does the rest.
+    passes to be able to undo it. Both are left out: there is nothing to freeze, and
+    `onnxviz.passes.fold_weights` does the rest.
 
     Args:
         definition: the `GraphDef`.

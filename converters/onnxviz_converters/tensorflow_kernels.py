@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from onnxviz.source import Unverifiable
+from onnxviz.conversion.converter import Unverifiable
 from onnxviz_converters.keras_layers import one_line
 
 # "The Conv2D op currently only supports the NHWC tensor format on the CPU."

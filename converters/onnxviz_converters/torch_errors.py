@@ -7,7 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from onnxviz.text import printable
+from onnxviz.messages import printable
 
 _COLOUR = re.compile(r"\x1b?\[[0-9;]*m")
 _INSIDE = ("torch", "onnxscript", "onnx_ir", "onnxviz_converters")

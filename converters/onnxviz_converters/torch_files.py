@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from onnxviz.errors import CodeExecution, ConversionError
-from onnxviz.text import printable
+from onnxviz.messages import printable
 
 if TYPE_CHECKING:
     import torch

@@ -11,13 +11,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
+from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
+from onnxviz.conversion.converter import Traced
 from onnxviz.errors import ConversionError
-from onnxviz.names import LAYER_KEY
-from onnxviz.source import Array, Traced
-from onnxviz.text import printable
+from onnxviz.messages import printable
+from onnxviz.model.naming import LAYER_KEY
 from onnxviz_converters.torch_errors import reason
 from onnxviz_converters.torch_program import Program, module_paths
 from onnxviz_converters.torch_state import uncollected
@@ -68,7 +69,7 @@ def translate(program: Program, opset: int) -> Traced:
     return Traced(proto, {name: as_array(tensor) for name, tensor in (weights | constants).items() if name in read})
 
 
-def as_array(tensor: Any) -> Array:
+def as_array(tensor: Any) -> NDArray[Any]:
     """A tensor's values, not copied where they lie in the CPU's memory."""
     if not isinstance(tensor, torch.Tensor):
         return np.asarray(tensor)
@@ -77,7 +78,7 @@ def as_array(tensor: Any) -> Array:
         tensor = tensor.resolve_conj().resolve_neg()
     if tensor.dtype is torch.bfloat16:  # which numpy knows through ml_dtypes only
         kind = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)
-        array: Array = tensor.cpu().contiguous().view(torch.uint16).numpy().view(kind)
+        array: NDArray[Any] = tensor.cpu().contiguous().view(torch.uint16).numpy().view(kind)
         return array
     array = tensor.cpu().numpy()
     return array
@@ -181,7 +182,7 @@ def _name_layers(model: ir.Model, program: Program, weights: dict[str, torch.Ten
             node.metadata_props[LAYER_KEY] = path
 
 
-def _constant(value: ir.Value | None) -> Array | None:
+def _constant(value: ir.Value | None) -> NDArray[Any] | None:
     if value is None or value.const_value is None:
         return None
     return np.asarray(value.const_value.numpy())
@@ -193,7 +194,7 @@ def _shape(value: ir.Value | None) -> list[int | str | None] | None:
     return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
 
 
-def _new_constant(node: ir.Node, values: Array, name: str) -> ir.Value:
+def _new_constant(node: ir.Node, values: NDArray[Any], name: str) -> ir.Value:
     assert node.graph is not None
     constant = ir.node("Constant", [], attributes={"value": ir.tensor(values)})
     constant.outputs[0].name = f"{node.outputs[0].name}_{name}"

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from onnxviz.conversion.converter import InputShape
 from onnxviz.errors import ConversionError
-from onnxviz.source import InputShape
-from onnxviz.text import dims, printable
+from onnxviz.messages import dims, printable
 from onnxviz_converters.torch_errors import located
 
 _CONVOLUTIONS: dict[type[nn.Module], int] = {

@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 import onnxscript
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from onnxviz.conversion.converter import InputShape, Observed, SourceLayer, SourceModel, Traced
 from onnxviz.errors import ConversionError
-from onnxviz.images import NAMED, Preprocessing
-from onnxviz.source import Array, InputShape, Observed, SourceLayer, SourceModel, Traced
-from onnxviz.text import dims
+from onnxviz.inputs.preprocessing import NAMED, Preprocessing
+from onnxviz.messages import dims
 from onnxviz_converters.torch_errors import located, reason
 from onnxviz_converters.torch_graph import as_array, translate
 from onnxviz_converters.torch_inputs import device, feed, tensors
@@ -66,7 +67,7 @@ class TorchModel(SourceModel):
         with quiet(), torch.no_grad():
             return translate(self._program, opset)
 
-    def run(self, feeds: Mapping[str, Array], observe: Sequence[str] = ()) -> Observed:
+    def run(self, feeds: Mapping[str, NDArray[Any]], observe: Sequence[str] = ()) -> Observed:
         """What the model computes in evaluation mode.
 
         Args:
@@ -240,7 +241,7 @@ def _layer(program: Program, found: Convolution, weight: torch.Tensor, bias: tor
     )
 
 
-def _kernel(array: Array, found: Convolution) -> Array:
+def _kernel(array: NDArray[Any], found: Convolution) -> NDArray[Any]:
     """A weight as (O, I/group, spatial…); torch stores that of a transposed convolution as (I, O/group, spatial…)."""
     if not found.transposed:
         return array
@@ -294,7 +295,7 @@ def _place(stored: Mapping[str, Any]) -> torch.device:
     return torch.device("cpu")
 
 
-def _as_tensor(array: Array) -> torch.Tensor:
+def _as_tensor(array: NDArray[Any]) -> torch.Tensor:
     array = np.ascontiguousarray(array)
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)

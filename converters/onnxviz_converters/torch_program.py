@@ -15,8 +15,8 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
 
+from onnxviz.conversion.converter import SourceInput
 from onnxviz.errors import ConversionError
-from onnxviz.source import SourceInput
 from onnxviz_converters.torch_errors import located
 from onnxviz_converters.torch_inputs import Fed, tensors
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from onnxviz.errors import ConversionError
-from onnxviz.text import printable
+from onnxviz.messages import printable
 
 # Hooks that compute a weight anew before each call, as `torch.nn.utils` of old and `torch.nn.utils.prune` leave them.
 _OLD_HOOKS = {

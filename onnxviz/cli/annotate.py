@@ -24,8 +24,8 @@ def annotate(
     quiet: QuietOption = False,
 ) -> None:
     """Keep in a model how its images are prepared, so that no later command has to be told."""
-    from onnxviz.images import Preprocessing
-    from onnxviz.model import PREPROCESSING_KEY, load
+    from onnxviz.inputs.preprocessing import Preprocessing
+    from onnxviz.model.model import PREPROCESSING_KEY, load
 
     opened = load(model)
     if preprocess == "auto":

@@ -49,8 +49,8 @@ def convert(
 ) -> None:
     """Convert a Keras or PyTorch model: the same filters, the same names, compared with the source."""
     from onnxviz.cli.progress import stages
-    from onnxviz.convert import conversion
-    from onnxviz.tables import conversion_table
+    from onnxviz.cli.tables import conversion_table
+    from onnxviz.conversion.convert import conversion
 
     if preprocess == "auto":
         raise InputError("convert keeps one preprocessing in the model; 'auto' is none: name raw, unit, torch …")

@@ -34,7 +34,7 @@ from onnxviz.cli.terminal import Skipped, note, note_assumed, report, say
 from onnxviz.errors import InputError
 
 if TYPE_CHECKING:
-    from onnxviz.explain import MethodOptions
+    from onnxviz.explanations.methods import MethodOptions
 
 
 @app.command(epilog="Example: onnxviz explain model.onnx cat.jpg --method grad-cam -o cat.png")
@@ -108,12 +108,15 @@ def explain(
 ) -> None:
     """Draw where a model looks: saliency, class activation maps, occlusion."""
     from onnxviz.cli.progress import counting
-    from onnxviz.explain import METHODS, Explainer, ScoreChoice, explain_faithfulness, explain_sanity
-    from onnxviz.explain.target import read_labels, read_region
-    from onnxviz.gallery import Gallery
-    from onnxviz.inputs import ImageOptions
+    from onnxviz.explanations.explain import Explainer, ScoreChoice
+    from onnxviz.explanations.faithfulness import explain_faithfulness
+    from onnxviz.explanations.methods import METHODS
+    from onnxviz.explanations.sanity import explain_sanity
+    from onnxviz.explanations.target import read_labels, read_region
+    from onnxviz.inputs.samples import ImageOptions
+    from onnxviz.output.explanations import ExplanationsWriter
     from onnxviz.plots import known_cmap
-    from onnxviz.runtime import RunOptions
+    from onnxviz.runtime.session import RunOptions
 
     if class_ != "top" and not re.fullmatch(r"-?[0-9]{1,9}", class_):
         raise InputError(f"'{class_}' is not a class; write its number, or top")
@@ -139,7 +142,7 @@ def explain(
     fed = explainer.samples(inputs, images)
     several = len(fed) > 1
     folder = folder_for(output, save, "explain")
-    gallery = Gallery(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
+    gallery = ExplanationsWriter(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
     skipped = Skipped()
     verdicts: list[str] = []
     with counting(quiet, "explaining", len(fed)) as bar:

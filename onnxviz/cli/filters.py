@@ -25,7 +25,7 @@ from onnxviz.errors import InputError, SelectionError
 from onnxviz.files import is_picture, safe_name
 
 if TYPE_CHECKING:
-    from onnxviz.layer import Layer
+    from onnxviz.model.layer import Layer
 
 
 @app.command(epilog="Example: onnxviz filters model.onnx block1_conv1 --first 6 -o filters.png")
@@ -57,9 +57,9 @@ def filters(
     """Draw the filters of one or more layers."""
     from onnxviz.cli.progress import counting
     from onnxviz.files import make_folder, save_arrays
-    from onnxviz.model import load
-    from onnxviz.provenance import Provenance
-    from onnxviz.select import numbers as parse_numbers
+    from onnxviz.inputs.provenance import Provenance
+    from onnxviz.model.model import load
+    from onnxviz.model.selection import numbers as parse_numbers
 
     opened = load(model)
     chosen = opened.select(selection or "first")

@@ -21,8 +21,8 @@ def layers(
     quiet: QuietOption = False,
 ) -> None:
     """List the convolutions of a model: filters, geometry, output shapes, where the weights come from."""
-    from onnxviz.model import load
-    from onnxviz.tables import document, layer_table
+    from onnxviz.cli.tables import document, layer_table
+    from onnxviz.model.model import load
 
     opened = load(model)
     operators = parse_operators(ops)

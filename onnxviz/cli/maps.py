@@ -38,9 +38,9 @@ from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
 
 if TYPE_CHECKING:
-    from onnxviz.inputs import ImageOptions
-    from onnxviz.model import Model
-    from onnxviz.runtime import RunOptions
+    from onnxviz.inputs.samples import ImageOptions
+    from onnxviz.model.model import Model
+    from onnxviz.runtime.session import RunOptions
 
 
 # What --top-patches has no use for: it takes convolutions, shows photos, and runs them by itself.
@@ -104,14 +104,14 @@ def maps(
     quiet: QuietOption = False,
 ) -> None:
     """Draw the feature maps of images, for chosen layers."""
-    from onnxviz.album import Album, Look
     from onnxviz.cli.progress import counting
-    from onnxviz.inputs import ImageOptions
-    from onnxviz.model import load
+    from onnxviz.inputs.samples import ImageOptions
+    from onnxviz.maps.batches import LayerChoice, TappedRun
+    from onnxviz.model.model import load
+    from onnxviz.model.selection import numbers as parse_numbers
+    from onnxviz.output.maps import Look, MapsWriter
     from onnxviz.plots import known_cmap
-    from onnxviz.run import LayerChoice, Run
-    from onnxviz.runtime import RunOptions
-    from onnxviz.select import numbers as parse_numbers
+    from onnxviz.runtime.session import RunOptions
 
     if patches is not None:
         refuse(context, _OF_MAPS, "--top-patches shows image regions in the place of maps")
@@ -135,10 +135,10 @@ def maps(
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     choice = LayerChoice(layers, parse_operators(ops), at)
-    run = Run(opened, inputs, choice, images, RunOptions(provider, parse_bytes(memory)), verify=verify)
+    run = TappedRun(opened, inputs, choice, images, RunOptions(provider, parse_bytes(memory)), verify=verify)
     if output is not None and output.suffix.lower() in PICTURES:
         raise InputError(f"maps are drawn into a folder, one picture a layer: {output} looks like a file")
-    album = Album(run, folder_for(output, save, "maps"), look, picture, save)
+    album = MapsWriter(run, folder_for(output, save, "maps"), look, picture, save)
     skipped = Skipped()
     several = len(run.samples) > 1
     with counting(quiet, "running", len(run.samples)) as bar:
@@ -148,20 +148,20 @@ def maps(
     written = album.close(skipped.list)
     if images.assumed and run.reads_images:
         note_assumed(quiet, opened.label, images.preprocessing.name)
-    if run.moved is not None:
-        note(quiet, _moved(run.moved))
+    if run.observer_effect is not None:
+        note(quiet, _observer_effect(run.observer_effect))
     if preprocess != "auto" and not run.reads_images:
         note(quiet, "arrays are fed as they are: --preprocess had nothing to do")
     report(as_json, album.document(skipped.list), written)
     skipped.end(len(run.samples))
 
 
-def _moved(moved: dict[str, float]) -> str:
-    if moved["max_abs_diff"] == 0:
+def _observer_effect(found: dict[str, float]) -> str:
+    if found["max_abs_diff"] == 0:
         return "verified: the taps did not change the model's outputs (bit for bit)"
     return (
-        f"verified: the taps moved the model's outputs by at most {moved['max_abs_diff']:.3g} "
-        f"({moved['max_rel_diff']:.3g} of the largest)"
+        f"verified: the taps moved the model's outputs by at most {found['max_abs_diff']:.3g} "
+        f"({found['max_rel_diff']:.3g} of the largest)"
     )
 
 
@@ -184,10 +184,10 @@ def _top_patches(
 ) -> None:
     """`maps --top-patches`: a sheet for each layer instead of its maps."""
     from onnxviz.cli.progress import counting
-    from onnxviz.gallery import write_patches
-    from onnxviz.inputs import samples
-    from onnxviz.patches import Search
-    from onnxviz.select import numbers as parse_numbers
+    from onnxviz.inputs.samples import samples
+    from onnxviz.maps.top_patches import Search
+    from onnxviz.model.selection import numbers as parse_numbers
+    from onnxviz.output.patches import write_patches
 
     given = samples(model, inputs, images)
     search = Search(model, given, images, model.select(layers), count, at, options)

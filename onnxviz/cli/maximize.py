@@ -31,7 +31,7 @@ from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
 
 if TYPE_CHECKING:
-    from onnxviz.objectives import Objective
+    from onnxviz.maximization.objectives import Objective
 
 
 @app.command(epilog="Example: onnxviz maximize model.onnx block1_conv2 --random 4 -o looks-for")
@@ -99,9 +99,9 @@ def maximize(
 ) -> None:
     """Make the inputs that filters or classes look for: activation maximisation."""
     from onnxviz.cli.progress import climbing
-    from onnxviz.maximize import maximize as make
-    from onnxviz.select import numbers as parse_numbers
-    from onnxviz.showcase import write_showcase
+    from onnxviz.maximization.maximize import maximize as make
+    from onnxviz.model.selection import numbers as parse_numbers
+    from onnxviz.output.synthetic import write_synthetic
 
     if output is not None and output.suffix.lower() in PICTURES:
         raise InputError(f"pictures are made into a folder: {output} looks like a file")
@@ -120,7 +120,7 @@ def maximize(
             fixed=others, memory=parse_bytes(memory), provider=provider, threads=threads, progress=told,
         )  # fmt: skip
     folder = folder_for(output, save, "maximize")
-    written, document = write_showcase(found, folder, picture) if folder is not None else ([], found.manifest())
+    written, document = write_synthetic(found, folder, picture) if folder is not None else ([], found.manifest())
     if save is not None:
         written.extend(found.write(save))
     if found.made.canvas.assumed:
@@ -132,7 +132,7 @@ def maximize(
 
 def _penalties(texts: list[str] | None) -> Objective | None:
     """What `--plus` adds to every objective."""
-    from onnxviz.objectives import Sum, parts
-    from onnxviz.penalties import read_penalty
+    from onnxviz.maximization.objectives import Sum, parts
+    from onnxviz.maximization.penalties import read_penalty
 
     return Sum(tuple(part for text in texts for part in parts(read_penalty(text)))) if texts else None

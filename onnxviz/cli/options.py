@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and what their words mean."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 

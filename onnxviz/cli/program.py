@@ -14,7 +14,7 @@ import typer
 from onnxviz import __version__
 from onnxviz.cli.terminal import failure, say, stderr
 from onnxviz.errors import OnnxvizError, UnsupportedGradientError
-from onnxviz.supervise import INTERRUPTED, supervised
+from onnxviz.worker import INTERRUPTED, supervised
 
 app = typer.Typer(
     name="onnxviz",

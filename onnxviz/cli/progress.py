@@ -1,4 +1,4 @@
-"""Progress on stderr, if that is a terminal. Commands import this late: it brings the larger half of rich along."""
+"""Progress bars on stderr, if that is a terminal; imported late, since it brings the larger half of rich."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from rich.progress import (
 )
 
 from onnxviz.cli.terminal import showing, stderr
-from onnxviz.text import printable
+from onnxviz.messages import printable
 
 if TYPE_CHECKING:
-    from onnxviz.maximize import Progress as Step
+    from onnxviz.maximization.maximize import Progress as Step
 
 
 @contextmanager

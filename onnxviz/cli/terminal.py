@@ -1,4 +1,4 @@
-"""What a command says: its result on stdout, for people or as one JSON document; errors and notes on stderr."""
+"""Terminal output: results on stdout, for people or as one JSON document; errors and notes on stderr."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from onnxviz.text import printable
+from onnxviz.messages import printable
 
 _MOST_LINES = 60
 # Characters of one message; names in it are strangers'.

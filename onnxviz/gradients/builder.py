@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from onnxviz.fresh_names import FreshNames
-from onnxviz.gradients.prepare import Prepared
-from onnxviz.scopes import Scope
-from onnxviz.symbols import Dim
-from onnxviz.weights import Array
+from onnxviz.model.graph.names import FreshNames
+from onnxviz.model.graph.scopes import Scope
+from onnxviz.model.graph.symbolic_sizes import Dim
+from onnxviz.passes.prepare import Prepared
 
 # Weights that are kept a second time, rearranged, for speed; past this sum the slower form without a copy is built.
 COPIED_BYTES = 2**30
@@ -196,7 +196,7 @@ class Builder:
         self.forward = list(nodes)
         self.nodes: list[NodeProto] = []
         self._names = FreshNames(prepared.model)
-        self._pending: dict[str, Callable[[], Array]] = {}
+        self._pending: dict[str, Callable[[], NDArray[Any]]] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._shapes: dict[str, Value] = {}
         self._copied = 0
@@ -218,7 +218,7 @@ class Builder:
         first = next((value.element_type for value in inputs if value is not None), TensorProto.FLOAT)
         return Value(self, output, first)
 
-    def constant(self, array: Array) -> Value:
+    def constant(self, array: NDArray[Any]) -> Value:
         """A small constant; equal ones are stored once."""
         array = np.asarray(array)
         key = (str(array.dtype), array.shape, array.tobytes())
@@ -226,7 +226,7 @@ class Builder:
             self._constants[key] = self.later(array.dtype, lambda: array)
         return self._constants[key]
 
-    def later(self, dtype: np.dtype[Any], make: Callable[[], Array], hint: str = "constant") -> Value:
+    def later(self, dtype: np.dtype[Any], make: Callable[[], NDArray[Any]], hint: str = "constant") -> Value:
         """A constant whose values are made only if the finished graph needs them."""
         name = self.name(f"gradient/{hint}")
         self._pending[name] = make

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from onnx import NodeProto, TensorProto
 
 from onnxviz.gradients.builder import Builder, Value
-from onnxviz.gradients.prepare import FLOATS, Prepared
+from onnxviz.gradients.refusal import Refusal
 from onnxviz.gradients.step import Mode, Step
-from onnxviz.gradients.table import RULES, STOPS, Refusal, why_no_rule
-from onnxviz.operators import Family, belongs
-from onnxviz.scopes import plain_domain, reads
+from onnxviz.gradients.table import NON_DIFFERENTIABLE, RULES, why_no_rule
+from onnxviz.model.graph.operators import Family, belongs
+from onnxviz.model.graph.scopes import plain_domain, reads
+from onnxviz.passes.prepare import FLOATS, Prepared
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def trace(prepared: Prepared, of: str, wrt: Sequence[str]) -> Path:
     for node in nodes:
         if not active.intersection(reads(node)):
             continue
-        reason = "" if plain_domain(node.domain) else STOPS.get(node.op_type, "")
+        reason = "" if plain_domain(node.domain) else NON_DIFFERENTIABLE.get(node.op_type, "")
         carrying = [] if reason else [name for name in node.output if name and _carries(prepared, node, name, active)]
         active.update(carrying)
         if not carrying:

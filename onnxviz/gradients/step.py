@@ -1,4 +1,4 @@
-"""One node on the way back: what a rule sees of it, and what it may say."""
+"""A node on the way back: what a gradient rule sees of it, and the values it may use."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from onnxviz.gradients.builder import Builder, Value, known_product
-from onnxviz.gradients.table import Kind, Refusal
-from onnxviz.scopes import node_attributes
-from onnxviz.symbols import Dim
-from onnxviz.weights import Array, Constant
+from onnxviz.gradients.refusal import Kind, Refusal
+from onnxviz.model.graph.constants import Constant
+from onnxviz.model.graph.scopes import node_attributes
+from onnxviz.model.graph.symbolic_sizes import Dim
 
 Mode = Literal["plain", "guided", "deconv"]
 T = TypeVar("T")
@@ -122,7 +123,7 @@ class Step:
         """The number of elements of a forward tensor along `axes`."""
         return known_product(self.sizes(tensor, axes)) or 1
 
-    def constant(self, index: int, what: str) -> Array:
+    def constant(self, index: int, what: str) -> NDArray[Any]:
         """The values of the input at `index`, which messages call `what`.
 
         Raises:
@@ -161,7 +162,7 @@ class Step:
         """All attributes, as `helper.make_node` takes them."""
         return {name: helper.get_attribute_value(value) for name, value in self._attributes.items()}
 
-    def along(self, value: Value, axis: int, rank: int, matrix: Callable[[], Array]) -> Value:
+    def along(self, value: Value, axis: int, rank: int, matrix: Callable[[], NDArray[Any]]) -> Value:
         """`value` contracted along one axis: Σᵢ value[…, i, …] · matrix[i, j] at j.
 
         Args:

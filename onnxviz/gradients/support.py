@@ -1,4 +1,4 @@
-"""What can be differentiated and what stands in the way, as data and as a message."""
+"""Support for gradients: the tensors that can be differentiated, and the nodes that block the others."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from onnx import NodeProto, TensorProto
 
 from onnxviz.errors import SelectionError, UnsupportedGradientError
 from onnxviz.gradients.engine import Accumulated, Path, Refused
-from onnxviz.gradients.prepare import FLOATS, Prepared
-from onnxviz.gradients.table import Kind
-from onnxviz.scopes import plain_domain, reads, walk
-from onnxviz.text import printable
+from onnxviz.gradients.refusal import Kind
+from onnxviz.messages import printable
+from onnxviz.model.graph.scopes import plain_domain, reads, walk
+from onnxviz.passes.prepare import FLOATS, Prepared
 
 # They look at the model from outside, so they work whatever it is made of.
 GRADIENT_FREE = ("occlusion", "rise", "score-cam", "eigen-cam")

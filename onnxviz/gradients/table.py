@@ -1,4 +1,4 @@
-"""The table of gradient rules: which operator has which rule, which has none and why.
+"""The table of gradient rules: an operator's rule, or the reason for having none.
 
 A rule is the vector–Jacobian product of one operator, written with `onnxviz.gradients.step.Step`: given the
 gradient with respect to a node's outputs, it appends nodes that compute the gradient with respect to its inputs.
@@ -9,45 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import onnx
 
-from onnxviz.operators import Family, names
+from onnxviz.gradients.refusal import Refusal
+from onnxviz.model.graph.operators import Family, names
 
 if TYPE_CHECKING:
     from onnxviz.gradients.builder import Value
     from onnxviz.gradients.step import Step
 
-Kind = Literal[
-    "no-rule",
-    "attribute-unsupported",
-    "unknown-static-shape",
-    "non-float",
-    "custom-domain",
-    "training-mode",
-    "quantised",
-    "no-path",
-]
 # One gradient for each input, None where the rule gives none; a single value is for the first input.
 Gradients = "Value | Sequence[Value | None]"
 Apply = Callable[["Step"], "Value | Sequence[Value | None]"]
-
-
-class Refusal(Exception):
-    """A node cannot be differentiated as it is.
-
-    Attributes:
-        kind: what sort of reason.
-        reason: the reason, as the end of a sentence that begins with the node.
-        remedy: what the user can do, "" if nothing.
-    """
-
-    def __init__(self, kind: Kind, reason: str, remedy: str = "") -> None:
-        super().__init__(reason)
-        self.kind: Kind = kind
-        self.reason = reason
-        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -87,7 +62,7 @@ _TRUTH = "gives true or false, which does not change with small changes of its i
 _CONSTANT = "does not depend on the values of its input"
 
 # Operators through which no gradient passes. They stop a path; they are in the way only where every path has one.
-STOPS: dict[str, str] = {
+NON_DIFFERENTIABLE: dict[str, str] = {
     **dict.fromkeys(names(Family.STEP_FUNCTION), _STEPS),
     **dict.fromkeys(names(Family.POSITION | Family.BITWISE), _INTEGERS),
     **dict.fromkeys(names(Family.PREDICATE), _TRUTH),

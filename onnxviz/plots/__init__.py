@@ -1,4 +1,4 @@
-"""Filters, feature maps and what explains a model, as matplotlib figures; the only room that draws.
+"""Plots: filters, feature maps, explanations and synthetic inputs as matplotlib figures.
 
 A file a plot. What is asked for becomes scaled pictures and words there; `sheet` lays them out as tiles of a single
 image, `page` puts the words around it. Numbers, pictures and words come from outside: nothing here knows of models.

@@ -1,15 +1,18 @@
-"""One number a channel, as bars."""
+"""Bar plots: one number a channel."""
+
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
-from onnxviz.mosaic import Array, Window, count_flaws, flaw, label_step
 from onnxviz.plots.lettering import rounded, width_of
+from onnxviz.plots.mosaic import ValueRange, count_flaws, flaw, label_step
 from onnxviz.plots.page import BROKEN, GREY, LINE, MARGIN, page, write
 
 
-def draw_bars(values: Array, chosen: list[int], title: str | None, facts: list[str]) -> Figure:
+def draw_bars(values: NDArray[Any], chosen: list[int], title: str | None, facts: list[str]) -> Figure:
     """Returns a figure of one number a channel, as bars from zero.
 
     Args:
@@ -21,7 +24,7 @@ def draw_bars(values: Array, chosen: list[int], title: str | None, facts: list[s
     shown = values[chosen]
     height, pitch = 220, max(1, min(28, 1200 // len(chosen)))
     width = pitch * len(chosen)
-    window = Window.around(np.append(np.where(np.isfinite(shown), shown, 0), 0.0))
+    window = ValueRange.around(np.append(np.where(np.isfinite(shown), shown, 0), 0.0))
     flaws = [flaw(shown[place : place + 1]) for place in range(len(chosen))]
     ends = [rounded(end) for end in (window.high, window.low)]
     figure, axes = page(

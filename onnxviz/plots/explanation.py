@@ -1,15 +1,17 @@
-"""What a model looks at: a heat map on a photo."""
+"""A plot of an explanation: a heat map on a photo."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.mosaic import Array, Window
 from onnxviz.plots.lettering import broken, rounded, width_of
+from onnxviz.plots.mosaic import ValueRange
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write
 
@@ -26,7 +28,7 @@ class HasMap(Protocol):
     """What `plot_explanation` needs of an explanation."""
 
     @property
-    def map(self) -> Array:
+    def map(self) -> NDArray[Any]:
         """(H, W)."""
 
     @property
@@ -53,10 +55,10 @@ class HasMap(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """Notes below."""
 
-    def upsampled(self, size: tuple[int, ...] | None = None) -> Array:
+    def upsampled(self, size: tuple[int, ...] | None = None) -> NDArray[Any]:
         """The map at another size."""
 
-    def photo(self) -> Array:
+    def photo(self) -> NDArray[Any]:
         """(H, W, 3) uint8."""
 
 
@@ -86,41 +88,33 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
     facts = explanation.facts
     if explanation.signed:
         limit = float(np.percentile(np.abs(values), _PERCENTILE if explanation.of_pixels else 100))
-        window = Window(-limit, limit)
+        window = ValueRange(-limit, limit)
     else:
         high = float(np.percentile(values, _PERCENTILE)) if explanation.of_pixels else float(values.max())
         least = float(values.min())
-        window = Window(least if least > high / 2 else 0.0, max(high, 0.0))
+        window = ValueRange(least if least > high / 2 else 0.0, max(high, 0.0))
     if explanation.of_pixels:
         facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
     heat = np.clip(explanation.upsampled(photo.shape[:2]).astype(np.float64), window.low, window.high)
     if window.low == window.high:  # nothing stands out: nothing is coloured
-        window = Window(window.low, window.low + 1)
+        window = ValueRange(window.low, window.low + 1)
         heat = np.full_like(heat, window.low)
-    return draw_overlay(
-        photo,
-        heat,
-        window,
-        cmap=chosen,
-        signed=explanation.signed,
-        title=title or explanation.title,
-        facts=facts,
-        labels=("photo", explanation.method),
-        notes=explanation.warnings,
-    )
+    words = _Words(title or explanation.title, facts, ("photo", explanation.method), explanation.warnings)
+    return _draw_overlay(photo, heat, window, words, cmap=chosen, signed=explanation.signed)
 
 
-def draw_overlay(
-    photo: Array,
-    heat: Array,
-    window: Window,
-    *,
-    cmap: str,
-    signed: bool,
-    title: str,
-    facts: Sequence[str],
-    labels: tuple[str, str],
-    notes: Sequence[str] = (),
+@dataclass(frozen=True)
+class _Words:
+    """Words around an overlay: its first line, its second, those over photo and map, and notes below."""
+
+    title: str
+    facts: Sequence[str]
+    labels: tuple[str, str]
+    notes: Sequence[str]
+
+
+def _draw_overlay(
+    photo: NDArray[Any], heat: NDArray[Any], window: ValueRange, words: _Words, *, cmap: str, signed: bool
 ) -> Figure:
     """Returns a figure: the photo, beside it the heat map laid on a grey copy of it, and a colour bar.
 
@@ -128,21 +122,18 @@ def draw_overlay(
         photo: (H, W, 3) uint8.
         heat: (H, W), the map at the photo's size.
         window: The range of values that the colours cover.
+        words: Around it.
         cmap: matplotlib colour map.
         signed: Whether the middle of the window, not its low end, is "nothing" and so transparent.
-        title: First line.
-        facts: What the second line says.
-        labels: Over the photo and over the map.
-        notes: Said below, in words.
     """
     height, width = photo.shape[:2]
     right = width + _GAP
     room = right + width
-    said = [line for note in notes for line in broken(f"Note: {note}", room)]
+    said = [line for note in words.notes for line in broken(f"Note: {note}", room)]
     figure, axes = page(
         (height, room),
-        title,
-        list(facts),
+        words.title,
+        list(words.facts),
         left=MARGIN,
         above=14,
         below=34 + 15 * len(said),
@@ -150,7 +141,7 @@ def draw_overlay(
     )
     placed = window.place(heat)
     colours = _blended(_grey(photo), placed.filled(0.5 if signed else 0), cmap, signed)
-    for left, picture, label in ((0, photo / 255, labels[0]), (right, colours, labels[1])):
+    for left, picture, label in ((0, photo / 255, words.labels[0]), (right, colours, words.labels[1])):
         image = PixelImage(axes, extent=(left, left + width, height, 0), interpolation="none", origin="upper")
         image.set(data=picture)
         axes.add_image(image)
@@ -161,23 +152,23 @@ def draw_overlay(
     return figure
 
 
-def _grey(photo: Array) -> Array:
+def _grey(photo: NDArray[Any]) -> NDArray[Any]:
     """(H, W, 3) uint8 as pale grey, 0…1: colour is left to the map (luma of ITU-R BT.601)."""
     luma = photo @ np.array([0.299, 0.587, 0.114]) / 255
-    pale: Array = np.clip(1 - (1 - _FADE) * (1 - luma[..., None]) - _FADE * 0.25, 0, 1)
+    pale: NDArray[Any] = np.clip(1 - (1 - _FADE) * (1 - luma[..., None]) - _FADE * 0.25, 0, 1)
     return pale.repeat(3, axis=2)
 
 
-def _blended(ground: Array, placed: Array, cmap: str, signed: bool) -> Array:
+def _blended(ground: NDArray[Any], placed: NDArray[Any], cmap: str, signed: bool) -> NDArray[Any]:
     """Colours over a ground (…, 3), the more opaque the further a value (0…1) is from nothing."""
     strength = np.abs(2 * placed - 1) if signed else placed
     cover = (_COVER * strength)[..., None]
     colours = mpl.colormaps[cmap](placed)[..., :3]
-    blended: Array = ground * (1 - cover) + colours * cover
+    blended: NDArray[Any] = ground * (1 - cover) + colours * cover
     return blended
 
 
-def _bar(figure: Figure, left: int, width: int, height: int, window: Window, cmap: str, signed: bool) -> None:
+def _bar(figure: Figure, left: int, width: int, height: int, window: ValueRange, cmap: str, signed: bool) -> None:
     """Draws the colour bar below the map, as the colours look on a middle grey."""
     axes = figure.axes[0]
     low, high = rounded(window.low), rounded(window.high)

@@ -1,13 +1,14 @@
-"""How far an explanation can be trusted: curves of deletion and insertion."""
+"""A plot of faithfulness: curves of deletion and insertion."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from onnxviz.mosaic import Array, Window
 from onnxviz.plots.lettering import rounded, width_of
+from onnxviz.plots.mosaic import ValueRange
 from onnxviz.plots.page import MARGIN, page, write
 
 _LINES = ("#2f6690", "#b5442e", "#8a8d90")
@@ -17,15 +18,15 @@ class HasCurves(Protocol):
     """What `plot_faithfulness` needs."""
 
     @property
-    def shares(self) -> Array:
+    def shares(self) -> NDArray[Any]:
         """(n,), 0..1."""
 
     @property
-    def deletion(self) -> Array:
+    def deletion(self) -> NDArray[Any]:
         """(n,)."""
 
     @property
-    def insertion(self) -> Array:
+    def insertion(self) -> NDArray[Any]:
         """(n,)."""
 
     @property
@@ -75,7 +76,7 @@ def plot_faithfulness(curves: HasCurves, *, title: str | None = None, subtitle: 
 
 
 def draw_curves(
-    curves: Sequence[tuple[str, Array, Array]],
+    curves: Sequence[tuple[str, NDArray[Any], NDArray[Any]]],
     *,
     title: str,
     facts: Sequence[str],
@@ -95,7 +96,7 @@ def draw_curves(
     """
     height, width = 260, 460
     values = np.concatenate([line for _, _, line in curves])
-    window = Window.around(np.append(values[np.isfinite(values)], [0.0, *([top] if top else [])]))
+    window = ValueRange.around(np.append(values[np.isfinite(values)], [0.0, *([top] if top else [])]))
     ticks = np.linspace(window.low, window.high, 5)
     margin = max(width_of(rounded(float(tick)), 7.5) for tick in ticks)
     side = max(width_of(label, 8) for label, _, _ in curves)

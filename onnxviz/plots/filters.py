@@ -1,19 +1,19 @@
-"""A convolution's filters."""
+"""A plot of a convolution's filters."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.mosaic import Array, Window, as_numbers, flaw, grid_columns, scalings
+from onnxviz.messages import one_of
+from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings
 from onnxviz.plots.options import chosen_numbers
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
 from onnxviz.plots.sheet import Sheet, draw, slices
-from onnxviz.text import one_of
 
 _MOST_CHANNELS = 64
 
@@ -26,7 +26,7 @@ class HasWeight(Protocol):
         """Title of the figure."""
 
     @property
-    def weight(self) -> Array:
+    def weight(self) -> NDArray[Any]:
         """(O, I, spatial...)."""
 
 
@@ -89,7 +89,7 @@ def plot_filters(
     inputs = chosen_numbers(channels, _MOST_CHANNELS if tiled else None, weight.shape[1], "channel")
     shown = f"{len(chosen)} of {weight.shape[0]} filters"
     cmap = cmap or (DIVERGING if scale == "symmetric" else SEQUENTIAL)
-    window = Window.around(weight, symmetric=scale == "symmetric") if scale != "filter" else None
+    window = ValueRange.around(weight, symmetric=scale == "symmetric") if scale != "filter" else None
     labels = [str(number) for number in chosen]
 
     if tiled:
@@ -130,7 +130,7 @@ def plot_filters(
         if len(inputs) > 1:
             with np.errstate(invalid="ignore", over="ignore"):
                 means = weight[:, inputs].mean(axis=1, dtype=np.float64)
-            window = window and Window.around(means, symmetric=scale == "symmetric")
+            window = window and ValueRange.around(means, symmetric=scale == "symmetric")
         marks = [flaw(means[o]) for o in chosen]
         scaled = (place(means[o]) for o, place in scalings(means, chosen, scale, window))
         if weight.ndim == 5:

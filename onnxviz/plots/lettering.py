@@ -1,4 +1,4 @@
-"""Words on a figure: what the font has, how wide they are, how they fit their room."""
+"""Lettering of figures: the characters a font has, widths of words, text that fits its room."""
 
 import unicodedata
 from bisect import bisect

@@ -1,19 +1,19 @@
-"""A layer's feature maps."""
+"""A plot of a layer's feature maps."""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.mosaic import Array, Window, as_numbers, flaw, grid_columns, scalings, sort_channels
+from onnxviz.messages import one_of
 from onnxviz.plots.bars import draw_bars
+from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings, sort_channels
 from onnxviz.plots.options import chosen_numbers
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
 from onnxviz.plots.sheet import Sheet, draw, slices
-from onnxviz.text import one_of
 
 _HEAT_CELL, _HEAT_WIDTH = 18, 540
 _STRIP = "viridis"
@@ -93,7 +93,7 @@ def plot_maps(
         scale = "standardize" if style == "strip" else "layer" if heat else "map"
     usual = DIVERGING if scale == "symmetric" else _STRIP if heat or style == "strip" else SEQUENTIAL
     one_scale = scale in ("layer", "symmetric")
-    window = Window.around(values, symmetric=scale == "symmetric") if one_scale else None
+    window = ValueRange.around(values, symmetric=scale == "symmetric") if one_scale else None
     marks = [flaw(values[c]) for c in chosen]
     labels = [str(c) for c in chosen]
     scaled = (place(values[c]) for c, place in scalings(values, chosen, scale, window))
@@ -134,7 +134,7 @@ def plot_maps(
     return draw(replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels), title, "Feature maps")
 
 
-def _one_sample(values: Array, sample: int, spatial: int | None) -> tuple[Array, int]:
+def _one_sample(values: NDArray[Any], sample: int, spatial: int | None) -> tuple[NDArray[Any], int]:
     """Returns the maps of one input, (C, spatial...), and how many inputs there are."""
     usual = {1: 0, 2: 1, 3: 2, 4: 2, 5: 3}
     axes = usual.get(values.ndim, 0) if spatial is None else spatial

@@ -1,4 +1,4 @@
-"""What plots are asked for, checked."""
+"""Checks of what plots are asked for."""
 
 import operator
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib import colormaps
 
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.text import printable
+from onnxviz.messages import printable
 
 
 def known_cmap(name: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""A figure with its words: title, facts, and axes whose unit is the pixel.
+"""The page of a figure: title, facts, and axes whose unit is the pixel.
 
 Figures are made without pyplot and leave no global state behind. Everything is placed in pixels: at the figure's own
 resolution one entry of an image is one pixel of the file.

@@ -1,12 +1,12 @@
-"""The image regions that excite filters most."""
+"""A plot of the image regions that excite filters most."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from onnxviz.mosaic import Array
 from onnxviz.plots.lettering import rounded
 from onnxviz.plots.sheet import Sheet, draw
 
@@ -19,7 +19,7 @@ class HasCrops(Protocol):
         """Title."""
 
     @property
-    def values(self) -> Array:
+    def values(self) -> NDArray[Any]:
         """(C, N), the activations."""
 
     @property
@@ -30,7 +30,7 @@ class HasCrops(Protocol):
     def labels(self) -> tuple[str, ...]:
         """Of the images."""
 
-    def crops(self, channels: Sequence[int] | None = None) -> Array:
+    def crops(self, channels: Sequence[int] | None = None) -> NDArray[Any]:
         """(filters, N, H, W, 3) uint8."""
 
     def excited(self, channel: int, rank: int) -> bool:
@@ -43,7 +43,7 @@ def plot_patches(
     filters: Sequence[int] | None = None,
     first: int = 16,
     title: str | None = None,
-    crops: Array | None = None,
+    crops: NDArray[Any] | None = None,
 ) -> Figure:
     """Returns a figure of the image regions that excite filters most: one row a filter, the best on the left.
 

@@ -1,13 +1,14 @@
-"""How far an explanation can be trusted: maps of a model that forgets."""
+"""A plot of the sanity check: maps of models with randomised weights."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from onnxviz.mosaic import Array, Window
 from onnxviz.plots.lettering import shortened, width_of
+from onnxviz.plots.mosaic import ValueRange
 from onnxviz.plots.sheet import Sheet, draw
 
 # Pixels over a map that its label must do with.
@@ -30,7 +31,7 @@ class HasStage(Protocol):
         """With the true map."""
 
     @property
-    def map(self) -> Array:
+    def map(self) -> NDArray[Any]:
         """(H, W)."""
 
 
@@ -38,7 +39,7 @@ class HasStages(Protocol):
     """What `plot_sanity` needs."""
 
     @property
-    def true(self) -> Array:
+    def true(self) -> NDArray[Any]:
         """(H, W), the map of the model as it is."""
 
     @property
@@ -70,7 +71,7 @@ def plot_sanity(
         value = f": ρ {stage.rank_correlation:.2f}"
         labels.append(shortened(f"to {stage.layer}", 7, _ROOM - width_of(value, 7)) + value)
     sheet = Sheet(
-        pictures=(Window(0.0, float(heat.max())).place(heat) for heat in maps),
+        pictures=(ValueRange(0.0, float(heat.max())).place(heat) for heat in maps),
         shape=(maps[0].shape[0], maps[0].shape[1]),
         columns=min(len(maps), 5),
         marks=[""] * len(maps),

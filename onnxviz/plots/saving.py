@@ -1,4 +1,4 @@
-"""Figures and pictures as files."""
+"""Saving of figures and pictures."""
 
 import os
 from pathlib import Path

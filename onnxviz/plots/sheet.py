@@ -1,7 +1,8 @@
-"""Pictures as tiles of a single image, with the words around them: what most figures are."""
+"""Sheets: pictures as tiles of a single image, with words around them; what most figures are."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,9 +10,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
-from onnxviz.mosaic import Array, Grid, Picture, Window, count_flaws, label_step, spread
 from onnxviz.plots.lettering import rounded, width_of
+from onnxviz.plots.mosaic import Grid, Picture, ValueRange, count_flaws, label_step, spread
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import BROKEN, GREY, LINE, MARGIN, PixelImage, page, write
 
@@ -53,7 +55,7 @@ class Sheet:
     column_labels: list[str] = field(default_factory=list)
     tile_labels: list[str] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
-    window: Window | None = None
+    window: ValueRange | None = None
     cmap: str = "gray"
     levels: int = 1
     gap: int = 4
@@ -109,7 +111,7 @@ def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
     if sheet.lines:
         _draw_lines(axes, sheet, grid)
     else:
-        image: Array = (mosaic := grid.lay(sheet.pictures))
+        image: NDArray[Any] = (mosaic := grid.lay(sheet.pictures))
         if sheet.rgb:
             # Colour images take no mask; what is hidden becomes transparent.
             shown = ~np.ma.getmaskarray(mosaic).any(axis=2, keepdims=True)
@@ -137,11 +139,11 @@ def _draw_lines(axes: Axes, sheet: Sheet, grid: Grid) -> None:
     axes.add_collection(LineCollection(lines, colors=LINE, linewidths=0.9), autolim=False)
 
 
-def _with_nan(picture: Picture) -> Array:
+def _with_nan(picture: Picture) -> NDArray[Any]:
     return np.where(np.ma.getmaskarray(picture), np.nan, picture.filled(0)).ravel()
 
 
-def _outline(values: Array, most: int) -> tuple[Array, Array]:
+def _outline(values: NDArray[Any], most: int) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns (across, up) of a line with at most `most` points: long ones as least and greatest of each stretch."""
     length = len(values)
     if length <= most:
@@ -191,7 +193,7 @@ def _label(axes: Axes, sheet: Sheet, grid: Grid) -> None:
         write(axes, width / 2, height + 29, "position", 7, ha="center")
 
 
-def _legend(figure: Figure, axes: Axes, window: Window, cmap: str, top: int) -> None:
+def _legend(figure: Figure, axes: Axes, window: ValueRange, cmap: str, top: int) -> None:
     """Draws a colour bar with the least and the greatest value below the axes, `top` pixels down."""
     low, high = rounded(window.low), rounded(window.high)
     write(axes, 0, top + 9, low, 7)

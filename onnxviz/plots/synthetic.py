@@ -1,4 +1,4 @@
-"""Inputs that were made, not found."""
+"""A plot of synthetic inputs."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from onnxviz.errors import InputError
-from onnxviz.mosaic import as_numbers, flaw, grid_columns
+from onnxviz.plots.mosaic import as_numbers, flaw, grid_columns
 from onnxviz.plots.sheet import Sheet, draw
 
 

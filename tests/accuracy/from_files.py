@@ -14,7 +14,7 @@ from specimens import filled, light, silero, with_weights
 
 import onnxviz
 from accuracy.measure import Case, Truth
-from onnxviz.gradients import Gradient
+from onnxviz.gradients.gradient import Gradient
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import onnxviz
 from accuracy.measure import Case, Truth
-from onnxviz.gradients import Gradient
+from onnxviz.gradients.gradient import Gradient
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -20,7 +20,7 @@ import onnxviz
 from accuracy import torchvision_networks
 from accuracy.kinks import on_the_sides_of
 from accuracy.measure import Case, Truth
-from onnxviz.gradients import Gradient
+from onnxviz.gradients.gradient import Gradient
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPORTERS = ("TorchScript", "dynamo", "dynamo unoptimised", "onnxviz.convert")

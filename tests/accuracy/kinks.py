@@ -15,7 +15,7 @@ import onnx
 import torch
 from oracles import untouched
 
-from onnxviz.gradients import Gradient
+from onnxviz.gradients.gradient import Gradient
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import numpy as np
 from oracles import angle, relative
 
 import onnxviz
-from onnxviz.gradients import Gradient, add_gradient, grad_support
+from onnxviz.gradients.add_gradient import add_gradient, grad_support
+from onnxviz.gradients.gradient import Gradient
 
 # What 1 − cosine must stay below (issue: at least 20 exports of both frameworks).
 ANGLE = 1e-4

@@ -18,7 +18,7 @@ from accuracy import from_pytorch
 from accuracy.from_files import interpreted, weighing
 from accuracy.measure import Case, Truth
 from accuracy.torchvision_networks import SHAPES
-from onnxviz.gradients import Gradient
+from onnxviz.gradients.gradient import Gradient
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 # Weights per tensor or per channel; types of activations and weights.

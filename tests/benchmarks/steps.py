@@ -53,7 +53,7 @@ def gradient(name: str) -> Callable[[], float]:
     """Value and gradient by onnxviz."""
     import torch
 
-    from onnxviz.gradients import add_gradient
+    from onnxviz.gradients.add_gradient import add_gradient
 
     module, x, seed = network(name)
     file = Path(tempfile.mkdtemp()) / "network.onnx"
@@ -107,7 +107,7 @@ def maximize_by_torch(name: str, layer: str, batch: str, folder: str) -> Callabl
     import torch
     from trained import Target
 
-    from onnxviz.parametrisation import COLOURS
+    from onnxviz.maximization.parametrisation import COLOURS
 
     torch.set_num_threads(1)
     target, count = Target(name, layer, folder), int(batch)

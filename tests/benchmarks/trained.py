@@ -110,7 +110,7 @@ class Target:
 
     def __init__(self, network: str, layer: str, folder: str) -> None:
         import onnxviz
-        from onnxviz.canvas import canvas
+        from onnxviz.maximization.image_input import image_input
 
         self.network, self.layer = NETWORKS[network], layer
         self.file = file_of(network, folder)
@@ -118,7 +118,7 @@ class Target:
         self.tensor = model.layer(layer).taps["activation"]
         side = self.network.size
         fixed = all(isinstance(length, int) for length in (model.inputs[0].shape or ())[1:])
-        self.how = canvas(model, None if fixed else (side, side), self.network.preprocess).preprocessing
+        self.how = image_input(model, None if fixed else (side, side), self.network.preprocess).preprocessing
 
     def session(self) -> Callable[[np.ndarray], np.ndarray]:
         """The layer's activations (N, C, h, w) of pictures (N, H, W, 3) in 0…1, by onnxruntime alone."""

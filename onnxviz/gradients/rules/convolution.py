@@ -10,7 +10,7 @@ from onnxviz.gradients.builder import Value
 from onnxviz.gradients.rules.windows import flip, geometry, slide_back, window
 from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
-from onnxviz.weights import frozen
+from onnxviz.model.graph.tensors import frozen
 
 # Channels that onnxruntime's convolutions work on at once: fewer outputs cost as many, unlike in a ConvTranspose.
 BLOCK = 16

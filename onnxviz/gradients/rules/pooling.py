@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnxviz.gradients.builder import Spread, Value
 from onnxviz.gradients.rules.windows import repeated, slide_back, window
 from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
-from onnxviz.weights import Array
-from onnxviz.windows import Window
+from onnxviz.model.graph.windows import Window
 
 
 @rule("MaxPool")
@@ -79,7 +80,7 @@ def _counts(step: Step, found: Window) -> Value | float:
         return float(math.prod(found.kernel))
     rank = len(found.kernel)
     inputs, outputs = (step.sizes(value, range(2, rank + 2)) for value in (step.x, step.y))
-    counts: Array = np.ones((), step.g.dtype)
+    counts: NDArray[Any] = np.ones((), step.g.dtype)
     for axis in range(rank):
         starts = np.arange(outputs[axis]) * found.strides[axis] - found.begin[axis]
         taps = starts[:, None] + np.arange(found.kernel[axis]) * found.dilations[axis]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import helper
 
 from onnxviz.gradients.builder import Value
 from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
-from onnxviz.weights import Array
 
 HOW = (
     "rounding is taken as the identity (straight through), saturation as zero gradient; beside a gradient, values come "
@@ -53,7 +53,7 @@ def dequantize_linear(step: Step) -> Value:
     return step.g
 
 
-def _along(step: Step, bound: Array) -> Array:
+def _along(step: Step, bound: NDArray[Any]) -> NDArray[Any]:
     """A bound for everything, or one for each index of `axis`."""
     bound = np.asarray(bound)
     if bound.size == 1:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxviz.gradients.builder import Value
 from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
-from onnxviz.runtime import RunOptions, Session
-from onnxviz.weights import Array
+from onnxviz.runtime.session import RunOptions, Session
 
 # Where each of k copies of a sample comes from that sample, whatever the rounding: (coordinates, roundings).
 _REPEATS = {
@@ -102,7 +102,7 @@ def _one_axis(step: Step, place: int, count: int, size: int, scale: float | None
         scale: its scale, None where sizes are given.
     """
     attributes = {k: v for k, v in step.attributes().items() if k not in ("axes", "keep_aspect_ratio_policy")}
-    inputs: dict[str, Array] = {}
+    inputs: dict[str, NDArray[Any]] = {}
     if attributes.get("coordinate_transformation_mode") == b"tf_crop_and_resize":
         roi = step.constant(1, "region of interest").reshape(-1).astype(np.float32)
         start, end = roi[place], roi[place + count]
@@ -114,7 +114,7 @@ def _one_axis(step: Step, place: int, count: int, size: int, scale: float | None
     return {"attributes": attributes, "inputs": inputs, "opset": step.builder.prepared.newest}
 
 
-def _matrix(node: dict[str, Any], size: int) -> Array:
+def _matrix(node: dict[str, Any], size: int) -> NDArray[Any]:
     """The matrix M (size after, size before) of one axis: the node run on the unit vectors.
 
     What it makes of zeros is taken off: tf_crop_and_resize fills what lies outside with a constant.

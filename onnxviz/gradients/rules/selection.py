@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxviz.gradients.builder import Value
 from onnxviz.gradients.step import Step
 from onnxviz.gradients.table import rule
-from onnxviz.weights import Array
 
 # Elements of a matrix that stands for what positions are picked along an axis.
 MAX_MATRIX = 2**24
 _END = np.iinfo(np.int64).max
 
 
-def put_back(step: Step, g: Value, axis: int, positions: Array, size: int) -> Value:
+def put_back(step: Step, g: Value, axis: int, positions: NDArray[Any], size: int) -> Value:
     """The adjoint of picking `positions` along `axis` of a tensor that has `size` there.
 
     Where no position occurs twice, each sample is fetched from g, or from a zero put behind it; else g is multiplied
@@ -51,7 +52,7 @@ def slice_(step: Step) -> Value:
     return g
 
 
-def _picked(size: int, start: int, end: int, by: int) -> Array:
+def _picked(size: int, start: int, end: int, by: int) -> NDArray[Any]:
     """The positions that a Slice picks (ONNX Slice specification)."""
     start, end = (value + size if value < 0 else value for value in (start, end))
     if by > 0:
@@ -132,7 +133,7 @@ def _without_border(g: Value, axes: Sequence[int], begins: Sequence[int], ends: 
     return g.pad([max(-b, 0) for b in begins], [max(-e, 0) for e in ends], axes, rank)
 
 
-def _mirrored(size: int, begin: int, end: int, mode: str) -> Array:
+def _mirrored(size: int, begin: int, end: int, mode: str) -> NDArray[Any]:
     """Which sample each sample of a padded axis was."""
     padded = np.pad(np.arange(size), (max(begin, 0), max(end, 0)), mode=mode)  # type: ignore[call-overload]
     return np.asarray(padded[max(-begin, 0) : len(padded) - max(-end, 0)])

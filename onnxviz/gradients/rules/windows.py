@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnxviz.gradients.builder import Value
-from onnxviz.gradients.corrections import has_surplus
 from onnxviz.gradients.step import Step
-from onnxviz.weights import Array
-from onnxviz.windows import Window
+from onnxviz.model.graph.windows import Window
+from onnxviz.passes.correct_shapes import has_surplus
 
 
 def window(step: Step, kernel: Sequence[int]) -> Window:
@@ -107,7 +108,7 @@ def _cropped(value: Value, begin: Sequence[int], end: Sequence[int]) -> Value:
     return value.slice([begin[axis] for axis in axes], ends, [axis + 2 for axis in axes])
 
 
-def flip(weight: Array, group: int) -> Array:
+def flip(weight: NDArray[Any], group: int) -> NDArray[Any]:
     """(O, I/group, spatial…) as (I, O/group, spatial…), spatial axes reversed."""
     outputs, inputs, *kernel = weight.shape
     grouped = weight.reshape(group, outputs // group, inputs, *kernel).swapaxes(1, 2)

@@ -1,0 +1,230 @@
+"""Tables on a terminal: layers, and what a conversion found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from onnxviz.messages import dims, printable
+from onnxviz.model.graph.symbolic_sizes import Dim
+from onnxviz.model.layer import Layer
+from onnxviz.model.model import Model
+from onnxviz.model.ports import Port
+
+if TYPE_CHECKING:
+    from onnxviz.conversion.convert import Conversion
+
+Layout = Literal["onnx", "keras"]
+
+
+def conversion_table(done: Conversion) -> RenderableType:
+    """What a conversion found, for a reader: what it made, how it was compared, how long it took."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column()
+    model = done.model
+    versions = ", ".join(f"{name} {version}" for name, version in done.versions.items())
+    grid.add_row("source", Text(printable(f"{done.framework} model ({versions})", 500)))
+    convolutions = _counted(len(model.layers), "convolution")
+    grid.add_row("model", f"{convolutions}, {model.parameters:,} parameters, opset {model.opset['']}")
+    checked = done.verification
+    if checked is None:
+        grid.add_row("verified", Text("no (--no-verify)", style="yellow"))
+    else:
+        for label, text in (
+            ("filters", f"{_counted(checked.layers, 'layer')}: weights and biases identical, bit for bit"),
+            (
+                "maps",
+                f"{_counted(checked.maps, 'feature map')}: within {checked.maps_max_rel_diff:.1e} of the largest value",
+            ),
+            ("outputs", f"within {checked.max_rel_diff:.1e} of the largest value"),
+            ("fed", checked.inputs),
+        ):
+            grid.add_row(label, Text.assemble(("✓ ", "green"), text) if label != "fed" else Text(text, style="dim"))
+    grid.add_row("seconds", ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in done.seconds.items()))
+    return grid
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def document(model: Model, layers: Sequence[Layer], layout: Layout) -> dict[str, Any]:
+    """The JSON document of `onnxviz layers`."""
+    rows = []
+    for layer in layers:
+        row = layer.row()
+        if layout == "keras":
+            if row["weight"] is not None:
+                row["weight"]["shape"] = _list(weight_shape(layer, layout))
+            row["output_shape"] = _list(output_shape(layer, layout))
+        rows.append(row)
+    return {
+        "model": model.label,
+        "producer": " ".join(filter(None, (model.proto.producer_name, model.proto.producer_version))),
+        "ir_version": model.proto.ir_version,
+        "opset": model.opset,
+        "parameters": model.parameters,
+        "layout": layout,
+        "inputs": [_port(port) for port in model.inputs],
+        "outputs": [_port(port) for port in model.outputs],
+        "preprocessing": model.preprocessing,
+        "layers": rows,
+        "shape_inference": model.shapes.failure or None,
+    }
+
+
+def weight_shape(layer: Layer, layout: Layout) -> tuple[int, ...] | None:
+    """The weight's shape: (O, I/group, spatial…), or as Keras keeps it.
+
+    Keras: (spatial…, I, O); Conv2DTranspose (spatial…, O, I); depthwise (spatial…, I, multiplier).
+    """
+    shape = layer.weight_shape
+    if shape is None or layout == "onnx" or not layer.is_convolution:
+        return shape
+    outputs, inputs, *kernel = shape
+    group = layer.group or 1
+    if layer.op == "ConvTranspose":
+        return (*kernel, outputs, inputs)
+    if group > 1 and inputs == 1:
+        return (*kernel, group, outputs // group)
+    return (*kernel, inputs, outputs)
+
+
+def output_shape(layer: Layer, layout: Layout) -> tuple[Dim, ...] | None:
+    """The output's shape: (N, C, spatial…), or with channels last as in Keras."""
+    shape = layer.output_shape
+    if shape is None or layout == "onnx" or len(shape) < 3:
+        return shape
+    return (shape[0], *shape[2:], shape[1])
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column: its heading, a cell for each layer, and how early it is given up on a narrow terminal (0: never)."""
+
+    heading: str
+    cells: list[str]
+    rank: int = 0
+    style: str = ""
+    right: bool = False
+
+    @property
+    def width(self) -> int:
+        return max(map(cell_len, (self.heading, *self.cells)))
+
+
+def layer_table(model: Model, layers: Sequence[Layer], layout: Layout, width: int) -> RenderableType:
+    """A heading with the model's facts, and one row per layer.
+
+    Columns that would say nothing are left out; so are, one by one, those that do not fit into `width` cells.
+    """
+    columns = [column for column in _columns(layers, layout) if any(column.cells) or column.rank == 0]
+    left_out: list[str] = []
+    while sum(column.width + 3 for column in columns) > width and any(column.rank for column in columns):
+        least = max(columns, key=lambda column: column.rank)
+        columns.remove(least)
+        left_out.append(least.heading)
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(
+            column.heading,
+            justify="right" if column.right else "left",
+            style=column.style,
+            no_wrap=column.heading != "layer",
+            overflow="fold" if column.heading == "layer" else "ellipsis",
+            min_width=min(column.width, 12),
+        )
+    for index in range(len(layers)):
+        table.add_row(*(Text(column.cells[index]) for column in columns))
+    parts: list[RenderableType] = [_heading(model, layers), table]
+    if left_out:
+        parts.append(Text(f"not shown at this width: {', '.join(left_out)}", style="dim"))
+    return Group(*parts)
+
+
+def _columns(layers: Sequence[Layer], layout: Layout) -> list[_Column]:
+    """All columns in the order they are shown."""
+    filters = "filters (HWIO)" if layout == "keras" else "filters (OIHW)"
+    if any(len(layer.kernel or (0, 0)) != 2 for layer in layers if layer.is_convolution):
+        filters = "filters (…IO)" if layout == "keras" else "filters (OI…)"
+    typed = any(layer.dtype not in ("float32", None) for layer in layers)
+    traced = any(layer.weight_source not in ("initializer", None) for layer in layers if layer.is_convolution)
+    norms = {True: "folded in", False: "separate", None: ""}
+    return [
+        _Column("#", [str(layer.index) for layer in layers], style="dim", right=True),
+        _Column("layer", [layer.name for layer in layers], style="bold"),
+        _Column("operator", [layer.op for layer in layers], rank=2),
+        _Column(filters, [dims(weight_shape(x, layout), "×") if x.is_convolution else "" for x in layers]),
+        _Column(
+            "bias", [str(x.weight_shape[0]) if x.has_bias and x.weight_shape else "" for x in layers], 5, right=True
+        ),
+        _Column("stride", [dims(layer.strides, "×") if layer.strides else "" for layer in layers], rank=6),
+        _Column("pads", [_pads(layer.pads) if layer.strides else "" for layer in layers], rank=8),
+        _Column("dilation", [dims(x.dilations, "×") if max(x.dilations or (1,)) > 1 else "" for x in layers], rank=4),
+        _Column("groups", [_groups(layer) for layer in layers], rank=4),
+        _Column("output", [dims(output_shape(layer, layout), "×") for layer in layers]),
+        _Column("params", [f"{x.parameters:,}" if x.parameters else "" for x in layers], rank=3, right=True),
+        _Column("type", [(layer.dtype or "") if typed else "" for layer in layers], rank=5),
+        _Column("weight is", [_stored(layer) if traced else "" for layer in layers], rank=5),
+        _Column("batch norm", [norms[layer.folded_batch_norm] for layer in layers], rank=7),
+        _Column("inside", [printable(layer.scope) for layer in layers], rank=9),
+    ]
+
+
+def _stored(layer: Layer) -> str:
+    return layer.weight_source or ("not constant" if layer.is_convolution else "")
+
+
+def _heading(model: Model, layers: Sequence[Layer]) -> Text:
+    opsets = ", ".join(f"{domain + ' ' if domain else ''}{version}" for domain, version in model.opset.items())
+    producer = printable(model.proto.producer_name) or "unknown"
+    convolutions = sum(layer.is_convolution for layer in layers)
+    others = len(layers) - convolutions
+    what = f"{convolutions} convolutions" + (f" and {others} other layers" if others else "")
+    preprocessing = printable(str((model.preprocessing or {}).get("name", "not stated in the model")))
+    text = Text()
+    text.append(printable(model.label), style="bold")
+    text.append(f"\n{what} · {model.parameters:,} parameters · opset {printable(opsets)} · exported by {producer}\n")
+    for label, ports in (("in ", model.inputs), ("out", model.outputs)):
+        for port in ports:
+            layout = f" {port.layout}" if port.layout else ""
+            text.append(f"{label} ", style="dim")
+            text.append(f"{printable(port.name)}  {dims(port.shape, '×')} {port.dtype}{layout}\n")
+    text.append("pre ", style="dim")
+    text.append(f"{preprocessing}\n")
+    if model.shapes.failure:
+        text.append(f"output shapes are missing: {printable(model.shapes.failure)}\n", style="yellow")
+    return text
+
+
+def _pads(pads: tuple[int, ...] | None) -> str:
+    """`1×1` where begin and end agree, else `0,0 – 1,1`."""
+    if pads is None:
+        return "?"
+    half = len(pads) // 2
+    begin, end = pads[:half], pads[half:]
+    return dims(begin, "×") if begin == end else f"{','.join(map(str, begin))}–{','.join(map(str, end))}"
+
+
+def _groups(layer: Layer) -> str:
+    group = layer.group or 1
+    if group == 1:
+        return ""
+    depthwise = layer.weight_shape is not None and layer.weight_shape[1] == 1
+    return f"{group} depthwise" if depthwise else str(group)
+
+
+def _port(port: Port) -> dict[str, Any]:
+    return {"name": port.name, "dtype": port.dtype, "shape": _list(port.shape), "layout": port.layout or None}
+
+
+def _list(values: Sequence[Any] | None) -> list[Any] | None:
+    return None if values is None else list(values)

@@ -1,0 +1,1 @@
+"""Conversion of other frameworks' models to ONNX, and its verification."""

@@ -1,0 +1,1 @@
+"""Explanations: the parts of the input that a score depends on."""

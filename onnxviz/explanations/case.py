@@ -1,0 +1,269 @@
+"""A case: one sample whose score is explained, with what every explanation method asks of the model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
+
+from onnxviz.errors import InputError
+from onnxviz.explanations.probe import Probe
+from onnxviz.explanations.target import Target
+from onnxviz.gradients.gradient import Differentiated, GradientSession
+from onnxviz.gradients.self_check import self_check_warning
+from onnxviz.gradients.step import Mode
+from onnxviz.inputs.failures import Progress
+from onnxviz.inputs.samples import Feeds
+from onnxviz.messages import printable
+from onnxviz.model.graph.shapes import Shapes
+from onnxviz.runtime.batching import pad_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One sample under a probe.
+
+    Attributes:
+        probe: the model.
+        feeds: the sample's arrays by input name, one row each.
+        target: what is scored; None until that is decided.
+        progress: called with (variants run, variants in all); None to be silent.
+    """
+
+    probe: Probe
+    feeds: Feeds
+    target: Target | None = None
+    progress: Progress | None = None
+
+    def scoring(self, target: Target) -> Case:
+        """This sample with something to score."""
+        found = replace(self, target=target)
+        vars(found)["base"] = self.base
+        return found
+
+    @property
+    def x(self) -> NDArray[Any]:
+        """The array that is explained, without the batch axis where it has one."""
+        array: NDArray[Any] = self.feeds[self.probe.port.name]
+        row: NDArray[Any] = array[0] if self._rows else array
+        return row
+
+    @property
+    def _rows(self) -> bool:
+        return self.probe.port.name in self.probe.batching.inputs
+
+    @property
+    def channel_axis(self) -> int | None:
+        """Which axis of `x` counts channels, None if there is none."""
+        return self.probe.port.channel_axis
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """The sizes of the other axes of `x`."""
+        return tuple(size for axis, size in enumerate(self.x.shape) if axis != self.channel_axis)
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every input."""
+        return {name: array.shape for name, array in self.feeds.items()}
+
+    def channels_first(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array like `x` with its channels in front, or as it is where there are none."""
+        found: NDArray[Any] = array if self.channel_axis is None else np.moveaxis(array, self.channel_axis, 0)
+        return found
+
+    def over_channels(self, mask: NDArray[Any]) -> NDArray[Any]:
+        """Masks (n, spatial…) as arrays that multiply variants of `x`, (n, …)."""
+        found: NDArray[Any] = mask if self.channel_axis is None else np.expand_dims(mask, self.channel_axis + 1)
+        return found
+
+    def values(self, tensor: str) -> NDArray[Any]:
+        """A tensor's values on the sample, without the batch axis."""
+        found: NDArray[Any] = self._run((tensor,), self.x[None])[0][0]
+        return found
+
+    @cached_property
+    def base(self) -> NDArray[Any]:
+        """The target's values on the sample, without the batch axis."""
+        return self.values(self.probe.target)
+
+    @cached_property
+    def score(self) -> float:
+        """The sample's score."""
+        return float(self._scored.score(self.base[None])[0])
+
+    @property
+    def _scored(self) -> Target:
+        assert self.target is not None, "no target was chosen"
+        return self.target
+
+    @cached_property
+    def batch(self) -> int:
+        """How many variants run at a time: as many as the model insists on, or as the budget holds.
+
+        One, where a row of a batch does not give what it gives alone: ranges that a batch shares, loops.
+        """
+        if not self._rows:
+            return 1
+        batching, target = self.probe.batching, (self.probe.target,)
+        size = batching.size(4 * (3 * self.probe.shapes(self.sizes).largest + self.x.size))
+        if size == 1:
+            return 1
+        session = self.probe.session(target)
+
+        def run(feeds: Feeds) -> list[NDArray[Any]]:
+            return session.run(target, {name: feeds[name] for name in session.inputs})
+
+        alone = [(self.base[None], 0)]
+        return size if batching.independent(session.proto, self.feeds, alone, run) else 1
+
+    def gradient_batch(self, wrt: str, mode: Mode) -> int:
+        """As `batch`, for gradients, which keep every activation."""
+        _, fixed = self.probe.slope(self.sizes, wrt, mode)
+        if fixed or self.batch == 1:
+            return fixed or 1
+        shapes = self.probe.shapes(self.sizes)
+        kept = sum(_elements(shapes, node) for node in self.probe.model.proto.graph.node)
+        return min(self.batch, self.probe.batching.affordable(4 * 3 * kept))
+
+    def scores(self, variants: NDArray[Any]) -> NDArray[Any]:
+        """The score of each variant of `x`: (n, …) to (n,) float64."""
+        return self._scored.score(self._run((self.probe.target,), variants)[0])
+
+    def probabilities(self, variants: NDArray[Any]) -> NDArray[Any]:
+        """The class's probability for each variant, (n,); its score, where the target is no classifier's."""
+        values = self._run((self.probe.target,), variants)[0]
+        found = self._scored.probability(values)
+        return self._scored.score(values) if found is None else found
+
+    def gradients(
+        self, variants: NDArray[Any], wrt: str | None = None, mode: Mode = "plain"
+    ) -> tuple[NDArray[Any], tuple[str, ...]]:
+        """∂score/∂wrt for each variant of `x`, without batch axes of its own, and what there is to say of it.
+
+        Args:
+            variants: (n, …).
+            wrt: a tensor; None for the input that is explained.
+            mode: how gradients pass Relu.
+
+        Raises:
+            UnsupportedGradientError: the target is not differentiable with respect to `wrt`.
+            InputError: the gradient is not finite; the message says where that begins.
+        """
+        name = wrt or self.probe.port.name
+        session, fixed = self.probe.slope(self.sizes, name, mode)
+        step = fixed or self.gradient_batch(name, mode)
+        parts, notes = [], [*session.gradient.warnings, *self._doubts(session, fixed)]
+        for rows in _pieces(variants, step):
+            weights = np.broadcast_to(self._scored.weights, (len(rows), *self._scored.weights.shape))
+            padded = pad_rows(weights, fixed, zero=True)
+            seed = padded.reshape(self._seed_shape(len(padded)))
+            found = session.run(self._feed(pad_rows(rows, fixed)), seed)
+            array = _finite(found, name)
+            own = array if self._has_batch(array, len(padded)) else array[None]
+            parts.append(own[: len(rows)])
+            notes.extend(found.warnings)
+        return np.concatenate(parts), tuple(dict.fromkeys(notes))
+
+    def _doubts(self, session: GradientSession, fixed: int) -> list[str]:
+        """What is to be said against a gradient that has not been used before, held against the model's own slope."""
+        if session in self.probe.checked:
+            return []
+        self.probe.checked.add(session)
+        rows = pad_rows(self.x[None], fixed)
+        weights = pad_rows(self._scored.weights[None], fixed, zero=True)
+        runner = self.probe.session((self.probe.target,))
+
+        def value(feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+            cast = {name: np.asarray(feeds[name], self.feeds[name].dtype) for name in runner.inputs}
+            return runner.run((self.probe.target,), cast)[0]
+
+        # What was widened to float32 would be held against half precision's rounding.
+        run = None if session.gradient.warnings else value
+        found = self_check_warning(session, self._feed(rows), weights.reshape(self._seed_shape(len(rows))), run)
+        return [found] if found else []
+
+    def approximations(self, wrt: str | None = None, mode: Mode = "plain") -> tuple[str, ...]:
+        """Where the gradient is not that of what the model computes."""
+        return self.probe.slope(self.sizes, wrt or self.probe.port.name, mode)[0].gradient.approximations
+
+    def _seed_shape(self, rows: int) -> tuple[int, ...]:
+        shape = self._scored.weights.shape
+        return (rows, *shape) if self._target_rows else shape
+
+    @cached_property
+    def _target_rows(self) -> bool:
+        """Whether the target's first axis counts samples."""
+        raw = self._outputs((self.probe.target,), self.x[None])[0]
+        return self._has_batch(raw, 1)
+
+    def _has_batch(self, array: NDArray[Any], rows: int) -> bool:
+        return self._rows and array.ndim > 0 and array.shape[0] == rows
+
+    def _run(self, tensors: tuple[str, ...], variants: NDArray[Any]) -> list[NDArray[Any]]:
+        """The tensors' values for variants of `x`, (n, …) each."""
+        step = 1 if len(variants) == 1 else self.batch
+        found = [self._outputs(tensors, rows) for rows in _pieces(variants, step)]
+        parts = [
+            [array if self._has_batch(array, len(rows)) else array[None] for array in arrays]
+            for arrays, rows in zip(found, _pieces(variants, step), strict=True)
+        ]
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+    def _outputs(self, tensors: tuple[str, ...], rows: NDArray[Any]) -> list[NDArray[Any]]:
+        session = self.probe.session(tensors)
+        missing = [name for name in session.inputs if name not in self.feeds]
+        if missing:
+            raise InputError(
+                f"{self.probe.model.label} also needs {', '.join(map(printable, missing))}: give NAME=PATH"
+            )
+        batching = self.probe.batching
+        feeds = batching.padded(self._feed(rows)) if self._rows else self._feed(rows)
+        found = session.run(tensors, {name: feeds[name] for name in session.inputs})
+        return [batching.unpadded(array, len(rows)) for array in found] if self._rows else found
+
+    def _feed(self, rows: NDArray[Any]) -> Feeds:
+        """All inputs for these rows of the one that is explained; the others are the sample's own."""
+        name, count = self.probe.port.name, len(rows)
+        dtype = self.feeds[name].dtype
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            rows = np.clip(np.rint(rows), limits.min, limits.max)
+        others = {other: array for other, array in self.feeds.items() if other != name}
+        feeds = self.probe.batching.repeated(others, count)
+        feeds[name] = np.ascontiguousarray(rows if self._rows else rows[0], dtype)
+        return feeds
+
+
+def _pieces(array: NDArray[Any], step: int) -> list[NDArray[Any]]:
+    return [array[start : start + step] for start in range(0, len(array), step)]
+
+
+def _finite(found: Differentiated, name: str) -> NDArray[Any]:
+    array = found.gradients[name]
+    if not np.isfinite(array).all():
+        raise InputError(next((text for text in found.warnings if "not finite" in text), "the gradient is not finite"))
+    return array
+
+
+def _elements(shapes: Shapes, node: NodeProto) -> int:
+    total = 0
+    for name in node.output:
+        shape = shapes.of(name) if name else ()
+        if shape and all(isinstance(dim, int) for dim in shape):
+            total += math.prod(int(dim or 0) for dim in shape)
+    return total
+
+
+def spatial_sizes(values: Sequence[int | str | None] | None) -> tuple[int, ...] | None:
+    """The sizes behind batch and channels, None if one is unknown."""
+    if values is None or len(values) < 3:
+        return None
+    sizes = [dim for dim in values[2:] if isinstance(dim, int)]
+    return tuple(sizes) if len(sizes) == len(values) - 2 else None

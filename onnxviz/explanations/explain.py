@@ -1,0 +1,308 @@
+"""`explain`: saliency, class activation maps and perturbation methods for any `.onnx`.
+
+`explain` gives the raw map of one sample, `explain_each` those of many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError, OnnxvizError, UnsupportedGradientError
+from onnxviz.explanations.case import Case
+from onnxviz.explanations.explanation import Explanation
+from onnxviz.explanations.method import Method
+from onnxviz.explanations.methods import MethodOptions, choose_method
+from onnxviz.explanations.probe import Probe
+from onnxviz.explanations.target import ChooseTarget, ClassChoice, ClassTarget, Region, Target
+from onnxviz.inputs.failures import Progress
+from onnxviz.inputs.images import Fit
+from onnxviz.inputs.preprocessing import Preprocessing
+from onnxviz.inputs.provenance import Provenance
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
+from onnxviz.messages import dims, printable
+from onnxviz.model.model import Source, load
+from onnxviz.model.scores import find_scores, name_of, names_fit
+from onnxviz.runtime.batching import DEFAULT_MEMORY
+from onnxviz.runtime.session import RunOptions
+
+
+@dataclass(frozen=True)
+class ScoreChoice:
+    """The number that is explained, as `explain` takes it.
+
+    Attributes:
+        class_: a class, "top" for the model's answer, or a choice of one's own.
+        target: the tensor of the scores; None for the first output's.
+        region: of a segmentation.
+        labels: names of the classes, in place of the model's own.
+    """
+
+    class_: ClassChoice | ChooseTarget = "top"
+    target: str | None = None
+    region: Region = "auto"
+    labels: Sequence[str] | None = None
+
+
+_USUAL_SCORE, _USUAL_RUN = ScoreChoice(), RunOptions()
+
+
+class ExplainOptions(MethodOptions, total=False):
+    """Options of `explain` but for its input's and its method."""
+
+    class_: ClassChoice | ChooseTarget
+    target: str | None
+    region: Region
+    wrt: str | None
+    labels: Sequence[str] | None
+    provider: str
+    memory: int
+    threads: int
+
+
+def explain(
+    model: Source,
+    x: InputLike,
+    *,
+    class_: ClassChoice | ChooseTarget = "top",
+    method: str | Method = "grad-cam",
+    target: str | None = None,
+    region: Region = "auto",
+    wrt: str | None = None,
+    labels: Sequence[str] | None = None,
+    preprocess: str | Preprocessing = "auto",
+    size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    background: str = "white",
+    provider: str = "cpu",
+    memory: int = DEFAULT_MEMORY,
+    threads: int = 0,
+    progress: Progress | None = None,
+    **options: Unpack[MethodOptions],
+) -> Explanation:
+    """Where the model looks on one sample.
+
+    Args:
+        model: an opened model, or what `load` opens.
+        x: an image, or an array in the model's layout; see `onnxviz.inputs.samples.samples`. One sample.
+        class_: a class number, or "top" for the model's own answer; for other tensors, a channel. Or a target of your
+            own, such as the difference of two classes: see `onnxviz.explanations.target.ChooseTarget`.
+        method: one of `METHODS`, or a method as a value, `Rise(samples=500)`, which may be one of your own
+            (`onnxviz.explanations.method.Method`). Those that need no gradient (eigen-cam, score-cam, occlusion, rise)
+            work on every model.
+        target: a tensor by name; None for the first output. Softmax, sigmoid or arg-max at the end is left out.
+        region: where the target is a picture (segmentation), what part of it; see
+            `onnxviz.explanations.target.ClassTarget`.
+        wrt: the input to explain, where the model has several.
+        labels: names of the classes; None for those in the model's metadata.
+        preprocess: what is done to images; `auto` asks the model's metadata.
+        size: (height, width) of images where the model leaves it open.
+        fit: "stretch" images to the size, or "crop" them.
+        background: colour behind transparent pixels.
+        provider: "cpu" or "cuda".
+        memory: bytes that a batch of variants may take, about.
+        threads: of onnxruntime; 0 for its own choice.
+        progress: called with (variants run, variants in all) by methods that run many.
+        **options: of the method; None for its own default, and refused by a method that does not use it:
+            layer: the CAM methods: a layer's name or position, or a tensor's name; by default the last convolution
+                with positions before the target (`onnxviz.explanations.methods.cam.choose_layer`).
+            samples: integrated-gradients: points on the path (50); smooth-grad: noisy copies (50); rise: masks (1000).
+            noise: smooth-grad: standard deviation, as a share of the input's range (0.15).
+            baseline: integrated-gradients, occlusion: the value of the model's input that stands for "nothing" (0).
+            window: occlusion: side of the square in pixels (an eighth of the shorter side).
+            stride: occlusion: its step (half a window).
+            cells: rise: cells along each side of a mask (7).
+            keep: rise: the share of cells that stay (0.5).
+            seed: smooth-grad, rise: of the noise or the masks (0).
+
+    Raises:
+        UnsupportedGradientError: the method needs a gradient that the model does not have; the message says why, and
+            what works.
+        SelectionError: there is no such class, layer, tensor, input or method, or the method does not use an option.
+        InputError: the input cannot be used, is not one sample, or its gradient is not finite.
+        ModelError: the model cannot be run.
+    """
+    explainer = Explainer(
+        model, method, ScoreChoice(class_, target, region, labels), wrt=wrt,
+        running=RunOptions(provider, memory, threads), **options,
+    )  # fmt: skip
+    images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
+    given = explainer.samples(x, images)
+    if len(given) != 1:
+        raise InputError(f"{len(given)} samples were given; explain takes one, explain_each as many as there are")
+    found = list(explainer.each(given, images, progress=progress))
+    if len(found) != 1:
+        raise InputError(f"{len(found)} samples were given; explain takes one, explain_each as many as there are")
+    return found[0]
+
+
+def explain_each(
+    model: Source,
+    x: InputLike,
+    *,
+    method: str | Method = "grad-cam",
+    preprocess: str | Preprocessing = "auto",
+    size: tuple[int, int] | None = None,
+    fit: Fit = "stretch",
+    background: str = "white",
+    **options: Unpack[ExplainOptions],
+) -> Iterator[Explanation]:
+    """One `Explanation` for each sample of `x`, one after the other; arguments and errors as for `explain`."""
+    given: dict[str, Any] = dict(options)
+    score, running = ScoreChoice(**_taken(given, ScoreChoice)), RunOptions(**_taken(given, RunOptions))
+    explainer = Explainer(model, method, score, running=running, **given)
+    images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
+    return explainer.each(explainer.samples(x, images), images)
+
+
+def _taken(given: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Those of the options that are fields of a dataclass, taken out."""
+    return {field.name: given.pop(field.name) for field in fields(kind) if field.name in given}
+
+
+class Explainer:
+    """One model, one method, many samples: sessions and gradients are made once.
+
+    Args: as for `explain`; `options` say how the model is run.
+
+    Attributes:
+        model: the model.
+        method: how it is explained.
+        scores: the tensor that gives the scores.
+        names: of the classes.
+    """
+
+    def __init__(
+        self,
+        model: Source,
+        method: str | Method = "grad-cam",
+        score: ScoreChoice = _USUAL_SCORE,
+        *,
+        wrt: str | None = None,
+        running: RunOptions = _USUAL_RUN,
+        **options: Unpack[MethodOptions],
+    ) -> None:
+        self.method = choose_method(method, options)
+        self.model = load(model)
+        self.scores = find_scores(self.model, score.target)
+        self.names = tuple(score.labels) if score.labels is not None else self.scores.names
+        self.probe = Probe(self.model, self.scores.tensor, wrt, running)
+        self._choose = _chooser(score.class_, score.region, self.names)
+        self._labelled = score.labels is not None
+
+    def samples(self, x: InputLike, images: ImageOptions) -> list[Sample]:
+        """The samples that `x` means; see `onnxviz.inputs.samples.samples`."""
+        return samples(self.model, x, images)
+
+    def each(
+        self,
+        given: Sequence[Sample],
+        images: ImageOptions,
+        *,
+        on_error: Callable[[str, OnnxvizError], None] | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Explanation]:
+        """The explanation of each sample.
+
+        Args:
+            given: the samples.
+            images: how image files are read.
+            on_error: called with a sample's label and error; None to raise the first.
+            progress: as for `explain`.
+        """
+        for sample in given:
+            try:
+                rows = self.probe.batching.rows(sample.read())
+                for number, feeds in enumerate(rows):
+                    label = sample.label if len(rows) == 1 else f"{sample.label}[{number}]"
+                    yield self.of(feeds, label, sample.path, images if sample.path else None, progress)
+            except UnsupportedGradientError:
+                raise  # the model's fault: no other sample would do better
+            except OnnxvizError as error:
+                if on_error is None:
+                    raise
+                on_error(sample.label, error)
+
+    def case(self, feeds: Feeds, progress: Progress | None = None) -> tuple[Case, Target]:
+        """One sample, and what of it is scored."""
+        bare = Case(self.probe, feeds, None, progress)
+        decided = self._choose(self.scores, bare.base)
+        if decided.weights.shape != bare.base.shape:
+            raise InputError(
+                f"the target weighs values of shape {dims(decided.weights.shape)}, but "
+                f"'{printable(self.scores.tensor)}' has {dims(bare.base.shape)} on this sample"
+            )
+        if self._labelled and decided.axis is not None and not names_fit(self.names, decided.classes):
+            raise InputError(
+                f"{len(self.names)} names were given for {decided.classes} classes of '{printable(self.scores.tensor)}'"
+            )
+        return bare.scoring(decided), decided
+
+    def of(
+        self,
+        feeds: Feeds,
+        label: str = "array",
+        path: str = "",
+        images: ImageOptions | None = None,
+        progress: Progress | None = None,
+    ) -> Explanation:
+        """The explanation of one sample, given as arrays of one row each by input name."""
+        case, decided = self.case(feeds, progress)
+        found = self.method(case)
+        warnings = [*([self.method.warning] if self.method.warning else []), *found.warnings]
+        if not found.map.any() and not any("zero everywhere" in text for text in warnings):
+            warnings.append(
+                f"the map is zero everywhere: nothing in '{printable(found.tensor)}' speaks for {decided.what}"
+                if found.tensor
+                else f"the map is zero everywhere: {decided.what} does not change with the input"
+            )
+        chance = decided.probability(case.base[None])
+        return Explanation(
+            map=_single(found.map),
+            attribution=None if found.attribution is None else _single(found.attribution),
+            method=self.method.name,
+            signed=self.method.signed,
+            class_=decided.class_ if decided.axis is not None else None,
+            class_name=self._name(decided),
+            classes=decided.classes,
+            score=case.score,
+            probability=None if chance is None else float(chance[0]),
+            target=self.scores.tensor,
+            what=decided.what,
+            layer=found.layer,
+            tensor=found.tensor,
+            size=case.spatial,
+            gap=found.gap,
+            warnings=tuple(dict.fromkeys(warnings)),
+            approximations=found.approximations,
+            settings=self.method,
+            sample=label,
+            path=path,
+            input=case.x.copy(),
+            channel_axis=case.channel_axis,
+            provenance=Provenance(self.model, self.probe.options.provider, images),
+            case=case,
+        )
+
+    def _name(self, decided: Target) -> str:
+        """The class's name, "" where it has none."""
+        if decided.axis is None or decided.class_ is None:
+            return ""
+        return name_of(decided.class_, self.names, decided.classes)
+
+
+def _chooser(class_: ClassChoice | ChooseTarget, region: Region, names: tuple[str, ...]) -> ChooseTarget:
+    """What decides which number of each sample is explained."""
+    if not callable(class_):
+        return ClassTarget(class_, region, names)
+    if not (isinstance(region, str) and region == "auto"):
+        raise InputError("a target of your own chooses its positions itself: leave the region out")
+    return class_
+
+
+def _single(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array, np.float32)

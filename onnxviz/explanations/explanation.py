@@ -1,0 +1,177 @@
+"""An explanation: the raw map with its provenance, and how it is saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from onnxviz.explanations.case import Case
+from onnxviz.explanations.method import Method
+from onnxviz.files import save_arrays
+from onnxviz.inputs.interpolate import resized
+from onnxviz.inputs.picture import sample_picture
+from onnxviz.inputs.provenance import Provenance
+
+# Pixels along the longer side of a photo that is drawn.
+_LONGEST = 448
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Explanation:
+    """Where a model looks on one sample.
+
+    Attributes:
+        map: the raw map, before any display scaling, (H, W) of the input or of the layer; float32, read-only.
+        attribution: what the map was reduced from, (C, H, W), signed; None for methods that have no more.
+        method: its name.
+        signed: whether negative values of the map count against the class.
+        class_: the class or channel, None where the target has none.
+        class_name: its name, "" if nothing gives one.
+        classes: how many classes there are.
+        score: what was explained, at the sample: before the softmax where there is one.
+        probability: what the model makes of it, 0…1; None where the target is no classifier's.
+        target: the tensor that gives the score.
+        what: what the score is, in words.
+        layer: the layer that the map is of, "" for maps of the input.
+        tensor: its tensor.
+        size: (H, W) of the input.
+        gap: for integrated gradients, Σ attribution − (S(x) − S(x₀)); None for the others.
+        warnings: what to keep in mind.
+        approximations: where the gradient is not that of what the model computes.
+        settings: the method as a value, with its options.
+        sample: the input's label.
+        path: of the image file, "" for arrays.
+        input: the array that was fed, one sample without batch axis.
+        channel_axis: which of its axes counts channels, None if there is none.
+        provenance: the model, software and image options.
+        case: the sample and what is scored, for `explain_sanity` and `explain_faithfulness`.
+    """
+
+    map: NDArray[Any]
+    attribution: NDArray[Any] | None
+    method: str
+    signed: bool
+    class_: int | None
+    class_name: str
+    classes: int
+    score: float
+    probability: float | None
+    target: str
+    what: str
+    layer: str
+    tensor: str
+    size: tuple[int, ...]
+    gap: float | None
+    warnings: tuple[str, ...]
+    approximations: tuple[str, ...]
+    settings: Method
+    sample: str
+    path: str
+    input: NDArray[Any]
+    channel_axis: int | None
+    provenance: Provenance
+    case: Case
+
+    def __post_init__(self) -> None:
+        for array in (self.map, self.attribution, self.input):
+            if array is not None:
+                array.flags.writeable = False
+
+    def __repr__(self) -> str:
+        where = f" at {self.layer!r}" if self.layer else ""
+        return f"Explanation({self.sample!r}, {self.title}, score {self.score:.4g}, {self.method}{where})"
+
+    @property
+    def title(self) -> str:
+        """`dog`, or `class 4`."""
+        return self.class_name or ("the output" if self.class_ is None else f"class {self.class_}")
+
+    @property
+    def facts(self) -> list[str]:
+        """What a figure says of it: sample, class, score, method, layer."""
+        facts = [self.sample]
+        if self.class_ is not None and self.class_name:
+            facts.append(f"class {self.class_} of {self.classes}")
+        if self.probability is not None:
+            facts.append(f"probability {_percent(self.probability)}")
+        else:
+            facts.append(self.what)
+        facts.append(f"score {self.score:.4g}".replace("-", "−"))
+        facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
+        if self.layer and self.map.shape != self.size:
+            facts.append(f"{'×'.join(map(str, self.map.shape))} positions")
+        return facts
+
+    @property
+    def of_pixels(self) -> bool:
+        """Whether the map is one of single pixels, as gradients of the input are: spiky, so drawn to a percentile."""
+        return self.attribution is not None
+
+    def photo(self) -> NDArray[Any]:
+        """The picture behind the map as it is drawn, (H, W, 3) uint8.
+
+        An image file that was stretched to the model's size has its own proportions again; an array is stretched to
+        0…255, since nobody knows what its values were.
+        """
+        return sample_picture(self.input, self.channel_axis, self.path, self.provenance.images, _LONGEST)
+
+    def upsampled(self, size: tuple[int, ...] | None = None) -> NDArray[Any]:
+        """The map at the input's size, or another: interpolated linearly between the centres of its cells."""
+        return resized(self.map, size or self.size)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes `map`, and `attribution` if there is one, to `path` (`.npz`), and `NAME.manifest.json` beside it.
+
+        Raises:
+            OnnxvizError: it cannot be written; nothing is left half-written.
+        """
+        return self.write(Path(path))[0]
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What `save` writes, by name."""
+        return {"map": self.map} if self.attribution is None else {"map": self.map, "attribution": self.attribution}
+
+    def write(self, path: Path) -> list[Path]:
+        """As `save`; gives the paths of both files."""
+        return save_arrays(self.arrays(), path, self.manifest())
+
+    def as_dict(self) -> dict[str, Any]:
+        """What was explained, as JSON types, without the arrays."""
+        return {
+            "input": self.sample,
+            "method": self.method,
+            "class": self.class_,
+            "class_name": self.class_name or None,
+            "classes": self.classes,
+            "score": self.score,
+            "probability": self.probability,
+            "target": self.target,
+            "what": self.what,
+            "layer": self.layer or None,
+            "tensor": self.tensor or None,
+            "map_shape": list(self.map.shape),
+            "input_size": list(self.size),
+            "completeness_gap": self.gap,
+            "warnings": list(self.warnings),
+            "approximations": list(self.approximations),
+        }
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The method's options as JSON types."""
+        options = self.settings.options
+        return {n: v if v is None or isinstance(v, str | int | float) else str(v) for n, v in options.items()}
+
+    def manifest(self) -> dict[str, Any]:
+        """All of it as JSON types; reads the whole model file once for its hash."""
+        return {**self.provenance.as_dict(), **self.as_dict(), "settings": self.options}
+
+
+def _percent(share: float) -> str:
+    """`99.2 %`; never a round 0 or 100 that is not quite."""
+    text = f"{100 * share:.1f} %"
+    return {"0.0 %": "below 0.1 %", "100.0 %": "above 99.9 %"}.get(text, text) if 0 < share < 1 else text

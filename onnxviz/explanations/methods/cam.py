@@ -1,0 +1,295 @@
+"""Class activation maps: a layer's maps, weighted by what they mean for the score.
+
+A are the layer's maps (C, spatial…), G = ∂S/∂A; raw maps, before any scaling, after the ReLU of the papers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError, SelectionError
+from onnxviz.explanations.case import Case, spatial_sizes
+from onnxviz.explanations.method import Method, MethodResult, Needs
+from onnxviz.explanations.probe import Probe
+from onnxviz.inputs.interpolate import resized
+from onnxviz.messages import printable
+from onnxviz.model.graph.operators import Family, belongs
+from onnxviz.model.layer import Layer
+from onnxviz.model.model import Model
+from onnxviz.model.scores import channel_axis, sample_axis
+
+
+@dataclass(frozen=True)
+class _Cam(Method):
+    """A map over a layer's positions.
+
+    Attributes:
+        layer: a layer's name or position, or a tensor's name; None for the last convolution with positions before the
+            target, see `choose_layer`.
+    """
+
+    needs: ClassVar[Needs] = "layer"
+    layer: str | int | None = None
+
+    def __call__(self, case: Case) -> MethodResult:
+        """The map of the layer."""
+        name, tensor = choose_layer(case.probe, case, self.layer)
+        return replace(self._mapped(case, tensor), layer=name, tensor=tensor)
+
+    def _mapped(self, case: Case, tensor: str) -> MethodResult:
+        """The map over the positions of `tensor`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class _GradientCam(_Cam):
+    """A map that weighs the layer's maps by the gradient of the score."""
+
+    needs: ClassVar[Needs] = "layer-gradient"
+
+    def _mapped(self, case: Case, tensor: str) -> MethodResult:
+        maps = _maps(case, tensor)
+        gradients, notes = case.gradients(case.x[None], tensor)
+        return MethodResult(
+            map=self.weigh(maps, _channels_first(case, tensor, gradients[0])),
+            warnings=notes,
+            approximations=case.approximations(tensor),
+        )
+
+    def weigh(self, maps: NDArray[Any], slopes: NDArray[Any]) -> NDArray[Any]:
+        """The map (spatial…) of maps A and gradients G, (C, spatial…) each."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class GradCam(_GradientCam):
+    """ReLU(Σₖ mean(Gₖ) Aₖ) (Selvaraju et al. 2017, arXiv 1610.02391, equations 1 and 2)."""
+
+    name: ClassVar[str] = "grad-cam"
+    source: ClassVar[str] = "Selvaraju et al. 2017"
+
+    def weigh(self, maps: NDArray[Any], slopes: NDArray[Any]) -> NDArray[Any]:
+        """The map (spatial…)."""
+        return _weighted(maps, _over_positions(slopes).mean(axis=1))
+
+
+@dataclass(frozen=True)
+class GradCamPlusPlus(_GradientCam):
+    """ReLU(Σₖ wₖ Aₖ), wₖ = Σ α·ReLU(Gₖ), α = G² / (2G² + ΣAₖ G³) (Chattopadhay et al. 2018, 1710.11063, equation 19).
+
+    The score is taken as the exponent that the paper assumes; 1e-6 in the denominator, and α = 0 where G is, as in
+    pytorch-grad-cam.
+    """
+
+    name: ClassVar[str] = "grad-cam++"
+    source: ClassVar[str] = "Chattopadhay et al. 2018"
+
+    def weigh(self, maps: NDArray[Any], slopes: NDArray[Any]) -> NDArray[Any]:
+        """The map (spatial…)."""
+        square = slopes**2
+        sums = _over_positions(maps).sum(axis=1).reshape(-1, *[1] * (maps.ndim - 1))
+        shares = np.where(slopes != 0, square / (2 * square + sums * square * slopes + 1e-6), 0)
+        return _weighted(maps, _over_positions(np.maximum(slopes, 0) * shares).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class LayerCam(_GradientCam):
+    """ReLU(Σₖ ReLU(Gₖ)·Aₖ), position by position (Jiang et al. 2021, IEEE TIP, "LayerCAM")."""
+
+    name: ClassVar[str] = "layer-cam"
+    source: ClassVar[str] = "Jiang et al. 2021"
+
+    def weigh(self, maps: NDArray[Any], slopes: NDArray[Any]) -> NDArray[Any]:
+        """The map (spatial…)."""
+        mapped: NDArray[Any] = np.maximum((np.maximum(slopes, 0) * maps).sum(axis=0), 0)
+        return mapped
+
+
+@dataclass(frozen=True)
+class HiResCam(_GradientCam):
+    """ReLU(Σₖ Gₖ·Aₖ), position by position (Draelos & Carin 2020, arXiv 2011.08891)."""
+
+    name: ClassVar[str] = "hires-cam"
+    source: ClassVar[str] = "Draelos & Carin 2020"
+
+    def weigh(self, maps: NDArray[Any], slopes: NDArray[Any]) -> NDArray[Any]:
+        """The map (spatial…)."""
+        mapped: NDArray[Any] = np.maximum((slopes * maps).sum(axis=0), 0)
+        return mapped
+
+
+@dataclass(frozen=True)
+class XGradCam(_GradientCam):
+    """ReLU(Σₖ wₖ Aₖ), wₖ = Σ(Gₖ·Aₖ) / (ΣAₖ + 1e-7) (Fu et al. 2020, arXiv 2008.02312)."""
+
+    name: ClassVar[str] = "xgrad-cam"
+    source: ClassVar[str] = "Fu et al. 2020"
+
+    def weigh(self, maps: NDArray[Any], slopes: NDArray[Any]) -> NDArray[Any]:
+        """The map (spatial…)."""
+        sums = _over_positions(maps).sum(axis=1)
+        return _weighted(maps, _over_positions(slopes * maps).sum(axis=1) / (sums + 1e-7))
+
+
+@dataclass(frozen=True)
+class EigenCam(_Cam):
+    """The maps projected on their first principal component over the positions (Muhammad & Yeasin 2020, 2008.00299).
+
+    Which sign a component has is arbitrary; here the larger end is positive (Chung & Ying 2025, Seg-Eigen-CAM,
+    equation 13). It does not depend on the class, and is returned signed, without a ReLU.
+    """
+
+    name: ClassVar[str] = "eigen-cam"
+    source: ClassVar[str] = "Muhammad & Yeasin 2020"
+    warning: ClassVar[str] = "eigen-cam does not depend on the class: it shows what the layer responds to most"
+
+    def _mapped(self, case: Case, tensor: str) -> MethodResult:
+        maps = _maps(case, tensor)
+        flat = _over_positions(maps).T
+        flat = flat - flat.mean(axis=0)
+        axes = np.linalg.svd(flat, full_matrices=False)[2]
+        projected = (flat @ axes[0]).reshape(maps.shape[1:])
+        return MethodResult(map=-projected if abs(projected.min()) > abs(projected.max()) else projected)
+
+
+@dataclass(frozen=True)
+class ScoreCam(_Cam):
+    """ReLU(Σₖ wₖ Aₖ), w = softmax of S(x·Mₖ), Mₖ the map enlarged and stretched to 0…1 (Wang et al. 2020, 1910.01279).
+
+    As in pytorch-grad-cam: no score of a blank input is subtracted, and maps are enlarged with aligned corners.
+    """
+
+    name: ClassVar[str] = "score-cam"
+    source: ClassVar[str] = "Wang et al. 2020"
+
+    def _mapped(self, case: Case, tensor: str) -> MethodResult:
+        maps = _maps(case, tensor)
+        count = len(maps)
+        scores = np.empty(count)
+        for first in range(0, count, case.batch):
+            mask = resized(maps[first : first + case.batch], case.spatial, corners=True)
+            flat = _over_positions(mask)
+            low, high = (end.reshape(-1, *[1] * (mask.ndim - 1)) for end in (flat.min(axis=1), flat.max(axis=1)))
+            mask = (mask - low) / (high - low + 1e-8)
+            scores[first : first + len(mask)] = case.scores(case.x * case.over_channels(mask))
+            if case.progress is not None:
+                case.progress(first + len(mask), count)
+        powers = np.exp(scores - scores.max())
+        return MethodResult(map=_weighted(maps, powers / powers.sum()))
+
+
+def _weighted(maps: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    found: NDArray[Any] = np.maximum(np.tensordot(weights, maps, 1), 0)
+    return found
+
+
+def _over_positions(maps: NDArray[Any]) -> NDArray[Any]:
+    """(C, spatial…) as (C, positions)."""
+    return maps.reshape(len(maps), -1)
+
+
+def _maps(case: Case, layer: str) -> NDArray[Any]:
+    """The layer's maps on the sample, (C, spatial…) float64."""
+    values = case.values(layer)
+    if values.ndim < 2 or math.prod(values.shape) == 0:
+        raise InputError(f"'{printable(layer)}' has no positions to look at: its shape is {values.shape}")
+    if not np.isfinite(values).all():
+        raise InputError(f"the maps of '{printable(layer)}' on this input are not finite (NaN or infinite)")
+    return _channels_first(case, layer, values)
+
+
+def _channels_first(case: Case, layer: str, values: NDArray[Any]) -> NDArray[Any]:
+    axis = sample_axis(channel_axis(case.probe.model, layer), values.ndim)
+    return np.moveaxis(values, axis, 0).astype(np.float64)
+
+
+def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str, str]:
+    """(name, tensor) of the layer to map.
+
+    Args:
+        probe: the model and the target.
+        case: a sample, for the sizes that the model leaves open.
+        asked: a layer's name or position, or a tensor's name; None for the last convolution with positions before
+            the target, followed to the last tensor of its size that all its ways to the target pass: behind its
+            activation and a residual sum, before the pooling. Before a target that is a picture itself, the last
+            convolution is its head, and the one before is taken.
+
+    Raises:
+        SelectionError: there is no such layer, or none between the explained input and the target.
+    """
+    model = probe.model
+    behind = model.scope.descendants([probe.port.name])
+    if asked is not None:
+        name, tensor = _named_layer(model, asked)
+        if tensor != probe.target and tensor not in model.scope.ancestors([probe.target]).tensors:
+            raise SelectionError(f"'{printable(probe.target)}' does not depend on layer '{name}'; choose another")
+        if tensor not in behind:
+            raise SelectionError(
+                f"layer '{name}' does not depend on input '{printable(probe.port.name)}', which is explained; "
+                "choose another layer, or another input (--wrt NAME, wrt=…)"
+            )
+        return name, tensor
+    before = model.scope.ancestors([probe.target]).tensors
+    wanted = behind & {*before, probe.target}
+    there = [layer for layer in model.layers if not layer.graph_scope.name]
+    there = [layer for layer in there if layer.taps["conv"] in wanted]
+    found = [layer for layer in there if math.prod(_positions(case, layer.taps["conv"])) > 1]
+    picture = case.base.ndim > 2 and math.prod(case.base.shape) > max(case.base.shape)
+    if picture and len(found) > 1:
+        found = found[:-1]
+    if not found:
+        raise SelectionError(
+            f"{model.label} has no convolution with positions before '{printable(probe.target)}': "
+            "name a tensor with --layer, or use occlusion, rise or a method of the input"
+        )
+    return found[-1].name, _bottleneck(case, found[-1], before)
+
+
+def _named_layer(model: Model, asked: str | int) -> tuple[str, str]:
+    named = {layer.name: layer for layer in reversed(model.all_layers)}
+    if isinstance(asked, str) and asked in named:
+        layer = named[asked]
+    elif isinstance(asked, str) and asked in model.scope.producers:
+        return asked, asked
+    else:
+        layer = model.layer(asked)
+    if layer.graph_scope.name:
+        raise SelectionError(f"layer '{layer.name}' is inside {layer.graph_scope.name}; choose one of the main graph")
+    return layer.name, layer.taps["activation"]
+
+
+def _positions(case: Case, tensor: str) -> Sequence[int]:
+    """The spatial sizes of a convolution's output, measured where inference does not tell."""
+    sizes = spatial_sizes(case.probe.shapes(case.sizes).of(tensor))
+    return sizes if sizes is not None else case.values(tensor).shape[1:]
+
+
+def _bottleneck(case: Case, layer: Layer, before: frozenset[str]) -> str:
+    """The last tensor of the layer's size that all its ways to the target pass; no other convolution is between."""
+    scope, start = case.probe.model.scope, layer.taps["conv"]
+    shapes, wanted = case.probe.shapes(case.sizes), tuple(_positions(case, start))
+    wayside = {*before, case.probe.target}
+
+    def readers(tensor: str) -> set[str]:
+        nodes = scope.consumers.get(tensor, [])
+        return {node.output[0] for node in nodes if wayside.intersection(node.output)}
+
+    found, unread = start, {start: readers(start)}
+    for node in scope.graph.node:
+        if not any(node.output[0] in waiting for waiting in unread.values()):
+            continue
+        for waiting in unread.values():
+            waiting.discard(node.output[0])
+        if belongs(node, Family.CONVOLUTION) and math.prod(_positions(case, node.output[0])) > 1:
+            break  # the head of a picture
+        unread.update({name: readers(name) for name in node.output if name in before})
+        live = [name for name, waiting in unread.items() if waiting]
+        if live == [node.output[0]]:
+            found = live[0] if spatial_sizes(shapes.of(live[0])) == wanted else found
+    return found

@@ -1,0 +1,130 @@
+"""Perturbation methods (occlusion, RISE): the input is changed and the score observed; no gradient is needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError
+from onnxviz.explanations.case import Case
+from onnxviz.explanations.method import Method, MethodResult, check_finite, check_least
+from onnxviz.inputs.interpolate import resized
+
+# Windows along the shorter side, unless a window is given.
+_WINDOWS = 8
+
+
+@dataclass(frozen=True)
+class Occlusion(Method):
+    """By how much the score falls where a square is covered (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2).
+
+    A position's value is the mean fall over the squares that cover it, as in captum. Squares start every `stride`
+    pixels until one reaches the far side; the last is cut off there.
+
+    Attributes:
+        window: side of the square in pixels; None for an eighth of the shorter side.
+        stride: its step in pixels; None for half a window.
+        baseline: what is put there, in the model's input.
+    """
+
+    name: ClassVar[str] = "occlusion"
+    source: ClassVar[str] = "Zeiler & Fergus 2014"
+    signed: ClassVar[bool] = True
+    window: int | None = None
+    stride: int | None = None
+    baseline: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_least("window", self.window)
+        check_least("stride", self.stride)
+        check_finite("baseline", self.baseline)
+
+    def __call__(self, case: Case) -> MethodResult:
+        """The map of the input."""
+        spatial = case.spatial
+        if not spatial:
+            raise InputError(f"input '{case.probe.port.name}' has no positions to cover")
+        window = self.window or max(1, round(min(spatial) / _WINDOWS))
+        stride = self.stride or max(1, window // 2)
+        if stride > window:
+            raise InputError(f"with a stride of {stride}, squares of {window} would leave gaps; take {window} or less")
+        squares = list(_squares(spatial, window, stride))
+        falls, covered = np.zeros(spatial), np.zeros(spatial)
+        for first in range(0, len(squares), case.batch):
+            part = squares[first : first + case.batch]
+            masks = np.zeros((len(part), *spatial), bool)
+            for mask, square in zip(masks, part, strict=True):
+                mask[square] = True
+            scores = case.scores(np.where(case.over_channels(masks), self.baseline, case.x))
+            for square, score in zip(part, scores, strict=True):
+                falls[square] += case.score - score
+                covered[square] += 1
+            if case.progress is not None:
+                case.progress(first + len(part), len(squares))
+        return MethodResult(map=falls / np.maximum(covered, 1))
+
+
+@dataclass(frozen=True)
+class Rise(Method):
+    """E[P(x·M)·M] / keep over random masks M (Petsiuk et al. 2018, RISE, arXiv 1806.07421, equation 6).
+
+    P is the class's probability where the target is a classifier's, else the score. Masks are `cells`² random bits,
+    enlarged linearly and shifted by a random part of a cell, as in the authors' code.
+
+    Attributes:
+        samples: number of masks.
+        cells: along each side of a mask, before it is enlarged.
+        keep: the share of cells that stay, above 0 and up to 1.
+        seed: of the masks.
+    """
+
+    name: ClassVar[str] = "rise"
+    source: ClassVar[str] = "Petsiuk et al. 2018"
+    samples: int = 1000
+    cells: int = 7
+    keep: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_least("samples", self.samples)
+        check_least("cells", self.cells)
+        check_least("seed", self.seed, 0)
+        if not 0 < self.keep <= 1:
+            raise InputError(f"keep is {self.keep:g}; it is a share, above 0 and up to 1")
+
+    def __call__(self, case: Case) -> MethodResult:
+        """The map of the input."""
+        spatial = case.spatial
+        if not spatial:
+            raise InputError(f"input '{case.probe.port.name}' has no positions to mask")
+        rng = np.random.default_rng(self.seed)
+        total = np.zeros(spatial)
+        for first in range(0, self.samples, case.batch):
+            rows = min(case.batch, self.samples - first)
+            masks = np.stack([random_mask(rng, spatial, self.cells, self.keep) for _ in range(rows)])
+            scores = case.probabilities(case.x * case.over_channels(masks))
+            total += np.tensordot(scores, masks.astype(np.float64), 1)
+            if case.progress is not None:
+                case.progress(first + rows, self.samples)
+        return MethodResult(map=total / self.samples / self.keep)
+
+
+def _squares(spatial: tuple[int, ...], window: int, stride: int) -> Iterator[tuple[slice, ...]]:
+    starts = [range(0, math.ceil(max(size - window, 0) / stride) * stride + 1, stride) for size in spatial]
+    for corner in product(*starts):
+        yield tuple(slice(start, min(start + window, size)) for start, size in zip(corner, spatial, strict=True))
+
+
+def random_mask(rng: np.random.Generator, spatial: tuple[int, ...], cells: int, keep: float) -> NDArray[Any]:
+    """One mask, (spatial…) float32 0…1."""
+    grid = (rng.random((cells,) * len(spatial)) < keep).astype(np.float32)
+    cell = [math.ceil(size / cells) for size in spatial]
+    shift = [int(rng.integers(0, side)) for side in cell]
+    large = resized(grid, [(cells + 1) * side for side in cell])
+    return large[tuple(slice(start, start + size) for start, size in zip(shift, spatial, strict=True))]

@@ -1,0 +1,1 @@
+"""Inputs of a model: images and arrays as samples, preprocessing, provenance."""

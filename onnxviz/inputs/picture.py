@@ -1,0 +1,74 @@
+"""A sample as a picture: the pixels that a model's input stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError
+from onnxviz.inputs.images import read_image
+from onnxviz.inputs.samples import ImageOptions
+
+
+def sample_picture(
+    array: NDArray[Any], channel_axis: int | None, path: str = "", images: ImageOptions | None = None, longest: int = 0
+) -> NDArray[Any]:
+    """The picture behind an input, (H, W, 3) uint8.
+
+    Args:
+        array: the values that were fed, without batch axis; NaN and infinite ones are shown as 0.
+        channel_axis: which axis counts channels, None if there is none. Of one, three or four channels the first three
+            are red, green and blue; of any other number the first is shown, in grey.
+        path: of the image file; "" if there is none.
+        images: how it was read.
+        longest: pixels along the longer side, in the proportions of the file (of the input, where it was cropped); 0
+            for the size that was fed, pixel by pixel.
+
+    Raises:
+        InputError: the input is not a picture, or the file is gone.
+    """
+    planes = array[None] if channel_axis is None else np.moveaxis(array, channel_axis, 0)
+    if planes.ndim != 3:
+        raise InputError(f"an input of shape {array.shape} is not a picture")
+    if path and images is not None:
+        return _of_file(Path(path), planes.shape, images, longest)
+    shown = planes[:3] if planes.shape[0] in (3, 4) else planes[:1]
+    finite = np.where(np.isfinite(shown), shown, 0).astype(np.float64)
+    low, high = float(finite.min()), float(finite.max())
+    scaled = (finite - low) / (high - low) * 255 if high > low else np.full(finite.shape, 128.0)
+    if longest:
+        # Late: that package draws explanations on these pictures.
+        from onnxviz.inputs.interpolate import resized
+
+        scaled = resized(scaled, _fitting(planes.shape[1:], longest))
+    pixels = np.rint(scaled).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
+
+
+def _of_file(path: Path, fed: tuple[int, ...], images: ImageOptions, longest: int) -> NDArray[Any]:
+    """The picture of an image file; `fed` is the input's (channels, height, width)."""
+    channels = 1 if fed[0] == 1 else 3
+    size = (fed[1], fed[2])
+    if longest:
+        size = _fitting(size if images.fit == "crop" else _own_size(path, channels, images, size), longest)
+    pixels = read_image(path, channels=channels, size=size, fit=images.fit, background=images.background)
+    return np.repeat(pixels, 3, axis=2) if channels == 1 else pixels
+
+
+def _own_size(path: Path, channels: int, images: ImageOptions, otherwise: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the file, `otherwise` where it has too many pixels to be decoded at its own size."""
+    try:
+        height, width, _ = read_image(path, channels=channels, background=images.background).shape
+    except InputError:
+        return otherwise
+    return height, width
+
+
+def _fitting(size: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """(height, width) of the same proportions with a longer side of `longest` pixels."""
+    height, width = size
+    factor = longest / max(height, width)
+    return max(1, round(height * factor)), max(1, round(width * factor))

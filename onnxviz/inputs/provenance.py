@@ -1,0 +1,55 @@
+"""Provenance: the model, versions, provider and preprocessing that made a result; the head of every manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onnxviz.inputs.samples import ImageOptions
+from onnxviz.model.model import Model
+
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The model, software and image options behind a result.
+
+    Attributes:
+        model: the model.
+        provider: "cpu" or "cuda"; None where the model was not run.
+        images: how image files were read; None where there were none, and arrays were fed as they are.
+    """
+
+    model: Model
+    provider: str | None = None
+    images: ImageOptions | None = None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version of each package that took part, by name; that of onnxruntime only where the model was run.
+
+        The packages themselves are asked: onnxruntime comes under several names (`onnxruntime-gpu`), and then no
+        distribution `onnxruntime` is installed.
+        """
+        found = {"onnxviz": version("onnxviz"), "onnx": onnx.__version__}
+        if self.provider is not None:
+            from onnxviz.runtime.session import VERSION
+
+            found["onnxruntime"] = VERSION
+        return {**found, "numpy": np.__version__}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The head of a manifest, as JSON types; reads the whole model file once for its hash."""
+        model = self.model
+        return {
+            "version": MANIFEST_VERSION,
+            "model": {"path": model.label, "sha256": model.sha256, "opset": model.opset},
+            "versions": self.versions,
+            "preprocessing": self.images.as_dict() if self.images is not None else None,
+            "provider": self.provider,
+        }

@@ -1,0 +1,1 @@
+"""Feature maps of images, and what excites a filter."""

@@ -1,0 +1,373 @@
+"""Batches of samples through a model whose layers are tapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.inputs.failures import Failed, Progress
+from onnxviz.inputs.provenance import Provenance
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
+from onnxviz.maps.origin import MapsOrigin, TapOrigin
+from onnxviz.messages import one_of
+from onnxviz.model.graph.constants import dequantize
+from onnxviz.model.graph.operators import Family, belongs
+from onnxviz.model.layer import Layer, TapKind
+from onnxviz.model.model import Model
+from onnxviz.model.ports import Port
+from onnxviz.model.selection import select
+from onnxviz.model.taps import quantization
+from onnxviz.passes.expose import Tap, expose
+from onnxviz.runtime.batching import Batching
+from onnxviz.runtime.difference import difference
+from onnxviz.runtime.session import RunOptions, Session
+
+
+@dataclass(frozen=True)
+class TapPlan:
+    """What one layer's tensor goes through after the run.
+
+    Attributes:
+        axis: which axis counts the samples: 0, or 1 for each Loop or Scan around the layer, whose turns come first.
+        scale, zero_point: how quantised values are read; None where they are not quantised.
+    """
+
+    layer: Layer
+    tap: Tap
+    output: str
+    axis: int
+    scale: NDArray[Any] | None
+    zero_point: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """Which layers are looked at, and at which of their tensors.
+
+    Attributes:
+        layers: a selection; see `onnxviz.model.selection.select`.
+        ops: operators to choose among; None for the convolutions.
+        at: "activation" for the layer's output as its source framework has it, "conv" for the operator's own.
+    """
+
+    layers: str | int | Sequence[str | int] = "all"
+    ops: Sequence[str] | None = None
+    at: TapKind = "activation"
+
+
+class TappedRun:
+    """One model, one set of taps, many samples.
+
+    Args:
+        model: the model.
+        x: as for `capture`.
+        choice: which layers, and where they are tapped.
+        images: how image files are read.
+        options: how the model is run.
+        verify: as for `capture`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        x: InputLike,
+        choice: LayerChoice,
+        images: ImageOptions,
+        options: RunOptions,
+        *,
+        verify: bool = False,
+    ) -> None:
+        one_of("tap", choice.at, ("activation", "conv"))
+        if options.memory < 2**20:
+            raise InputError(f"a memory budget of {options.memory:,} bytes is too small; give 1 MiB or more")
+        self.model = model
+        self.images = images
+        self.at: TapKind = choice.at
+        self.memory = options.memory
+        self.samples = samples(model, x, images)
+        self.layers = self._select(choice.layers, choice.ops)
+        taps = [Tap(layer.taps[choice.at], layer.graph_scope.name) for layer in self.layers]
+        exposed = expose(model, taps, keep_outputs=verify)
+        self.plans = [
+            _plan(layer, tap, output) for layer, tap, output in zip(self.layers, taps, exposed.outputs, strict=True)
+        ]
+        self.conditional = exposed.conditional
+        self.outputs = list(dict.fromkeys(exposed.outputs))
+        self.session = Session.of(model, exposed.proto, options)
+        self.untapped = Session.of(model, options=options) if verify else None
+        self.batching = Batching.of(model, options.memory, needed={port.name for port in self._needed})
+        self._proto = exposed.proto
+        # By the form of a sample: whether it gives the same in a batch as alone.
+        self._independent: dict[tuple[tuple[int, ...], ...], bool] = {}
+        self._alone = False
+        self._largest: tuple[tuple[tuple[int, ...], ...], int] = ((), 0)
+        self.observer_effect: dict[str, float] | None = {"max_abs_diff": 0.0, "max_rel_diff": 0.0} if verify else None
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether any sample is an image file, to which preprocessing applies."""
+        return any(sample.path for sample in self.samples)
+
+    def _select(self, selection: str | int | Sequence[str | int], ops: Sequence[str] | None) -> tuple[Layer, ...]:
+        model = self.model
+        there = model.layers if ops is None else model.layers_of(ops)
+        asked = [selection] if isinstance(selection, str | int) else list(selection)
+        parts = [part.strip() for item in asked for part in str(item).split(",")]
+        if "block-ends" in parts:
+            # Sizes that the model leaves open are those of the first sample that can be read.
+            there = model.layers_of(ops, model.shapes_at(self._first_sizes()))
+        try:
+            return select(selection, there, model.label)
+        except SelectionError:
+            named = {layer.name: layer for layer in model.all_layers}
+            other = next((named[part] for part in parts if part in named), None)
+            if other is None or other in there:
+                raise
+            raise SelectionError(
+                f"'{other.name}' of {model.label} is a {other.op}, not among the operators chosen: "
+                f"give --ops {other.op} (several: --ops Conv,{other.op})"
+            ) from None
+
+    def _first_sizes(self) -> dict[str, tuple[int, ...]]:
+        failure: OnnxvizError | None = None
+        for sample in self.samples:
+            try:
+                return {name: array.shape for name, array in sample.read().items()}
+            except OnnxvizError as error:
+                failure = failure or error
+        raise failure or InputError("no input was given")
+
+    def batches(
+        self, on_error: Failed | None = None, progress: Progress | None = None
+    ) -> Iterator[tuple[list[str], dict[str, NDArray[Any]]]]:
+        """Runs all samples, batch by batch.
+
+        Args:
+            on_error: called with a sample's label and error; None to raise the first.
+            progress: called with (samples done, samples in all).
+
+        Yields:
+            (labels, {layer name: maps}). Along the layer's sample axis (`Plan.axis`) the maps have one entry for each
+            label; or none at all, in a branch that did not run; or any number, where there is one label.
+        """
+        pending: list[tuple[str, Feeds]] = []
+        form: tuple[tuple[int, ...], ...] = ()
+        done, size = 0, 1
+        for sample in self.samples:
+            try:
+                feeds = sample.read()
+                self._check_inputs(feeds)
+            except OnnxvizError as error:
+                if on_error is None:
+                    raise
+                on_error(sample.label, error)
+                done += 1
+                continue
+            if pending and (self._form(feeds) != form or not sample.batchable):
+                yield from self._attempt(pending, on_error)
+                done, pending = done + len(pending), []
+            if self._form(feeds) != form:
+                form, size = self._form(feeds), 1  # what one takes is measured anew for each size
+            pending.append((sample.label, feeds))
+            if len(pending) >= size or not sample.batchable:
+                last: tuple[int, dict[str, NDArray[Any]]] = 1, {}
+                for labels, maps in self._attempt(pending, on_error):
+                    last = len(labels), maps
+                    yield labels, maps
+                done, pending = done + len(pending), []
+                left = len(self.samples) - done
+                size = self._batch_size(feeds, *last) if sample.batchable and left > 1 else 1
+            if progress is not None:
+                progress(done, len(self.samples))
+        if pending:
+            yield from self._attempt(pending, on_error)
+        if progress is not None:
+            progress(len(self.samples), len(self.samples))
+
+    def _check_inputs(self, feeds: Feeds) -> None:
+        missing = [port.name for port in self._needed if port.name not in feeds]
+        if missing:
+            raise InputError(
+                f"{self.model.label} also needs {', '.join(missing)} for these layers: give each as NAME=PATH"
+            )
+
+    @cached_property
+    def _needed(self) -> list[Port]:
+        """The inputs that what is run reads."""
+        read = {*self.session.inputs, *(self.untapped.inputs if self.untapped else ())}
+        return [port for port in self.model.inputs if port.name in read]
+
+    def _attempt(
+        self, batch: list[tuple[str, Feeds]], on_error: Failed | None
+    ) -> Iterator[tuple[list[str], dict[str, NDArray[Any]]]]:
+        """The batch's maps; where it fails, one sample at a time, so that one bad input does not take others along."""
+        try:
+            result = self._run(batch)
+        except _NotRowsError:
+            self._alone = True
+        except OnnxvizError as error:
+            if on_error is None:
+                raise
+            if len(batch) == 1:
+                on_error(batch[0][0], error)
+                return
+        else:
+            yield result
+            return
+        for item in batch:
+            yield from self._attempt([item], on_error)
+
+    def _run(self, batch: list[tuple[str, Feeds]]) -> tuple[list[str], dict[str, NDArray[Any]]]:
+        names = [port.name for port in self._needed]
+        feeds = self.batching.joined([{name: feeds[name] for name in names} for _, feeds in batch])
+        rows = self.batching.count(feeds)
+        found = self._maps(self._run_checked(self.batching.padded(feeds)))
+        maps = {plan.layer.name: self.batching.unpadded(found[plan.layer.name], rows, plan.axis) for plan in self.plans}
+        labels = [label for label, _ in batch]
+        if len(batch) == 1:
+            if rows > 1 and self._are_rows(maps, rows):
+                labels = [f"{labels[0]}[{row}]" for row in range(rows)]
+            self._alone |= not self._are_rows(maps, rows)
+        elif not self._are_rows(maps, len(batch)):
+            raise _NotRowsError
+        return labels, maps
+
+    def _maps(self, values: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The maps by layer, dequantised where they are quantised; `values` as `outputs`."""
+        there = dict(zip(self.outputs, values, strict=True))
+        return {
+            plan.layer.name: there[plan.output]
+            if plan.scale is None
+            else dequantize(there[plan.output], plan.scale, plan.zero_point)
+            for plan in self.plans
+        }
+
+    def _are_rows(self, maps: Mapping[str, NDArray[Any]], rows: int) -> bool:
+        """Whether each layer's maps have one entry for each of that many samples."""
+        arrays = [(maps[plan.layer.name], plan.axis) for plan in self.plans]
+        return all(not array.size or (array.ndim > axis and array.shape[axis] == rows) for array, axis in arrays)
+
+    def _run_checked(self, feeds: Feeds) -> list[NDArray[Any]]:
+        """The taps' values; compares the final outputs with an untapped run where that was asked for."""
+        tapped = {name: array for name, array in feeds.items() if name in self.session.inputs}
+        if self.untapped is None or self.observer_effect is None:
+            return self._run_explained(tapped)
+        # Sequences and maps are not compared.
+        finals = [port.name for port in self.model.outputs if port.dtype]
+        values = self.session.run([*self.outputs, *finals], tapped)
+        if finals:
+            given = {name: array for name, array in feeds.items() if name in self.untapped.inputs}
+            expected = self.untapped.run(finals, given)
+            for one, other in zip(values[len(self.outputs) :], expected, strict=True):
+                absolute, relative = difference(one, other)
+                self.observer_effect["max_abs_diff"] = max(self.observer_effect["max_abs_diff"], absolute)
+                self.observer_effect["max_rel_diff"] = max(self.observer_effect["max_rel_diff"], relative)
+        return values[: len(self.outputs)]
+
+    def _run_explained(self, feeds: Feeds) -> list[NDArray[Any]]:
+        try:
+            return self.session.run(self.outputs, feeds)
+        except InputError as error:
+            one_size = all(isinstance(dim, int) for port in self._needed for dim in (port.shape or ())[1:])
+            if not self.reads_images or one_size:
+                raise
+            hint = "images may need sides that the model's strides divide: try --size HxW"
+            raise InputError(f"{error}; {hint}") from None
+
+    def _batch_size(self, feeds: Feeds, samples: int, maps: Mapping[str, NDArray[Any]]) -> int:
+        """How many samples the next batch may have: the fixed batch of the model, or by the byte budget.
+
+        Args:
+            feeds: the last batch's last sample.
+            samples: how many it had.
+            maps: its maps; none where it failed.
+        """
+        if self._alone or not maps:
+            return 1
+        each = sum(array.nbytes for array in maps.values()) / samples
+        fed = sum(array.nbytes for array in feeds.values())
+        # What is kept, what is fed, and about as much again for the tensors in between.
+        size = self.batching.size(each + fed + 3 * self._largest_tensor(feeds))
+        return size if size > 1 and self._is_independent(feeds, maps) else 1
+
+    def _is_independent(self, feeds: Feeds, maps: Mapping[str, NDArray[Any]]) -> bool:
+        """Whether such a sample has the same maps in a batch as alone; tried once for each form, after its first."""
+        form = self._form(feeds)
+        if form not in self._independent:
+            alone = [(maps[plan.layer.name], plan.axis) for plan in self.plans]
+            read = {name: feeds[name] for name in self.session.inputs}
+
+            def run(pair: Feeds) -> list[NDArray[Any]]:
+                found = self._maps(self.session.run(self.outputs, pair))
+                return [found[plan.layer.name] for plan in self.plans]
+
+            self._independent[form] = self.batching.independent(self._proto, read, alone, run)
+        return self._independent[form]
+
+    def _form(self, feeds: Feeds) -> tuple[tuple[int, ...], ...]:
+        """The shapes of one sample's arrays without the batch axis."""
+        return tuple(a.shape[1:] if name in self.batching.inputs else a.shape for name, a in feeds.items())
+
+    def _largest_tensor(self, feeds: Feeds) -> int:
+        """Bytes of the largest float tensor on the way for such a sample, by shape inference; 0 if unknown."""
+        form = self._form(feeds)
+        if self._largest[0] != form:
+            sizes = {name: array.shape for name, array in feeds.items()}
+            self._largest = (form, self.model.shapes_at(sizes).largest * 4)
+        return self._largest[1]
+
+    def origin(
+        self,
+        labels: Sequence[str],
+        failed: Sequence[tuple[str, str]] = (),
+        rows: Mapping[str, Sequence[int]] | None = None,
+    ) -> MapsOrigin:
+        """What made the maps of these samples; `rows` says of each layer's entries which sample each belongs to."""
+        in_order = list(range(len(labels)))
+        tapped = {}
+        for plan in self.plans:
+            mine = list((rows or {}).get(plan.layer.name, in_order))
+            tapped[plan.layer.name] = TapOrigin(
+                tensor=plan.tap.tensor,
+                scope=plan.tap.scope,
+                op=plan.layer.op,
+                dequantized=plan.scale is not None,
+                conditional=plan.tap in self.conditional,
+                sample_axis=plan.axis,
+                rows=None if mine == in_order else tuple(mine),
+            )
+        return MapsOrigin(
+            provenance=Provenance(self.model, self.session.provider, self.images if self.reads_images else None),
+            at=self.at,
+            layers=tapped,
+            samples=tuple(labels),
+            failed=tuple(failed),
+            observer_effect=None if self.observer_effect is None else dict(self.observer_effect),
+        )
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """Which axis of each layer's maps counts the samples."""
+        return {plan.layer.name: plan.axis for plan in self.plans}
+
+
+class _NotRowsError(Exception):
+    """A batch's maps do not have one entry for each of its samples."""
+
+
+def _plan(layer: Layer, tap: Tap, output: str) -> TapPlan:
+    found = quantization(layer.graph_scope, tap.tensor)
+    scale = zero = None
+    if found is not None:
+        scale = layer.constant(found.scale)
+        zero = layer.constant(found.zero_point)
+    axis, scope = 0, layer.graph_scope
+    while scope.owner is not None and scope.parent is not None:
+        axis += belongs(scope.owner[0], Family.LOOPING)
+        scope = scope.parent
+    return TapPlan(layer, tap, output, axis, scale, zero)

@@ -1,0 +1,1 @@
+"""Receptive fields: the part of the input that a unit depends on."""

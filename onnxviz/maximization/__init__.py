@@ -1,0 +1,1 @@
+"""Activation maximisation: inputs that a filter or a class answers most."""

@@ -1,0 +1,141 @@
+"""The image input of a model: its size and channels, and the map from display space to it and back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError
+from onnxviz.inputs.images import MAX_PIXELS
+from onnxviz.inputs.preprocessing import NAMED, Preprocessing
+from onnxviz.inputs.samples import ImageOptions
+from onnxviz.messages import dims, printable
+from onnxviz.model.model import Model
+from onnxviz.model.ports import Port
+
+# Sides of what a model leaves open, by the number of spatial axes; 128 is lucid's.
+_USUAL = {1: 256, 2: 128, 3: 32}
+
+
+@dataclass(frozen=True)
+class ImageInput:
+    """The model's input, seen as a picture.
+
+    Attributes:
+        port: the input.
+        channels: number of channels.
+        size: (height, width), (length,) or (depth, height, width).
+        preprocessing: how display values · 255 become the model's input.
+        assumed: whether nobody said so.
+    """
+
+    port: Port
+    channels: int
+    size: tuple[int, ...]
+    preprocessing: Preprocessing
+    assumed: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, spatial…) of a picture."""
+        return self.channels, *self.size
+
+    def model_shape(self, count: int) -> tuple[int, ...]:
+        """The model's input for `count` pictures."""
+        return (count, *self.size, self.channels) if self._channels_last else (count, *self.shape)
+
+    @property
+    def _channels_last(self) -> bool:
+        return self.port.layout.endswith("C")
+
+    def feed(self, images: NDArray[Any]) -> NDArray[Any]:
+        """The model's input for pictures (N, C, spatial…), 0…1."""
+        values = self.preprocessing.apply(np.moveaxis(images, 1, -1) * np.float32(255))
+        return values if self._channels_last else np.ascontiguousarray(np.moveaxis(values, -1, 1))
+
+    def pull(self, gradient: NDArray[Any]) -> NDArray[Any]:
+        """The adjoint of `feed`: the gradient with respect to the pictures, from that with respect to the input."""
+        how = self.preprocessing
+        last = gradient if self._channels_last else np.moveaxis(gradient, 1, -1)
+        last = last * (np.float32(255 * how.scale) / np.asarray(how.std, np.float32))
+        if how.order == "BGR" and self.channels >= 3:
+            last = np.concatenate([last[..., 2::-1], last[..., 3:]], axis=-1)
+        return np.ascontiguousarray(np.moveaxis(last, -1, 1), np.float32)
+
+
+def image_input(
+    model: Model,
+    size: tuple[int, ...] | None = None,
+    preprocess: str | Preprocessing = "auto",
+    fixed: Collection[str] = (),
+) -> ImageInput:
+    """The canvas for a model.
+
+    Args:
+        model: the model.
+        size: sides that the input leaves open; None: 128 x 128, or 256 for signals, 32 x 32 x 32 for volumes.
+        preprocess: as for `onnxviz.inputs.samples.ImageOptions.of`; where nothing is known, signals and what has other
+            than 1, 3 or 4 channels get −1…1, since they are seldom brightnesses.
+
+        fixed: names of inputs that are given.
+
+    Raises:
+        InputError: the model has no input for pictures or signals, or not of that size.
+    """
+    port = _input(model, fixed)
+    assert port.shape is not None
+    axes = dict(zip(port.layout, port.shape, strict=True))
+    del axes["N"]
+    declared = axes.pop("C")
+    channels = declared if isinstance(declared, int) else 3
+    sides = _size(model, list(axes.values()), size)
+    if channels < 1 or min(sides) < 1:
+        raise InputError(f"input '{printable(port.name)}' of {model.label} has no pixels: {dims(port.shape)}")
+    if int(np.prod(sides, dtype=np.float64)) > MAX_PIXELS:
+        raise InputError(f"pictures of {dims(sides)} are too large; the limit is {MAX_PIXELS:,} pixels")
+    images = ImageOptions.of(model, preprocess)
+    chosen = images.preprocessing
+    if images.assumed and (len(sides) != 2 or channels not in (1, 3, 4)):
+        chosen = NAMED["signed"]
+    found = ImageInput(port, channels, sides, chosen, images.assumed)
+    found.feed(np.zeros((1, *found.shape), np.float32))  # refuses a preprocessing for other channels
+    return found
+
+
+def _input(model: Model, fixed: Collection[str]) -> Port:
+    """The one input for pictures or signals that is not given."""
+    found = [port for port in model.inputs if port.layout and port.name not in fixed]
+    given = [port for port in model.inputs if port.layout and port.name in fixed]
+    if given and not found:
+        raise InputError(f"input '{printable(given[0].name)}' is the one that is made; it cannot be fixed")
+    pictures = [port for port in found if len(port.layout) == 4]
+    if len(found) > 1 and len(pictures) == 1:
+        found = pictures
+    there = ", ".join(f"{printable(port.name)} ({dims(port.shape)} {port.dtype})" for port in model.inputs) or "none"
+    if len(found) != 1:
+        many = "several inputs" if found else "no input"
+        what = f" (give all but one: --fixed {printable(found[-1].name)}=PATH, fixed=)" if found else ""
+        raise InputError(f"{model.label} has {many} for pictures or signals, so none can be made: {there}{what}")
+    if not found[0].dtype.startswith("float"):
+        raise InputError(
+            f"input '{printable(found[0].name)}' of {model.label} takes {found[0].dtype}; only float inputs can be "
+            "followed by gradients: use the model without its integer input"
+        )
+    return found[0]
+
+
+def _size(model: Model, declared: list[int | str | None], given: tuple[int, ...] | None) -> tuple[int, ...]:
+    if given is not None:
+        fits = len(given) == len(declared) and all(
+            not isinstance(dim, int) or dim == side for dim, side in zip(declared, given, strict=True)
+        )
+        if not fits:
+            raise InputError(f"{model.label} takes inputs of {dims(declared)}, not of {dims(given)}")
+        return tuple(given)
+    known = [dim for dim in declared if isinstance(dim, int)]
+    usual = known[0] if known else _USUAL[len(declared)]
+    return tuple(dim if isinstance(dim, int) else usual for dim in declared)

@@ -1,0 +1,310 @@
+"""`maximize`: activation maximisation of filters, units, classes and directions.
+
+(Erhan et al., Visualizing Higher-Layer Features of a Deep Network, 2009; Olah et al., Feature Visualization, Distill
+2017.) Weights stay; the picture climbs the gradient of what it excites, in display space, before preprocessing.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError, SelectionError
+from onnxviz.gradients.add_gradient import Source
+from onnxviz.inputs.preprocessing import Preprocessing
+from onnxviz.inputs.provenance import Provenance
+from onnxviz.inputs.samples import ImageOptions, InputLike, samples
+from onnxviz.maximization.ascent import AscentResult, AscentSettings, ObjectiveGroup, PlacedTerm
+from onnxviz.maximization.ascent_batches import AscentPlan, Request
+from onnxviz.maximization.image_input import image_input
+from onnxviz.maximization.objectives import Class, Filter, Objective, parts
+from onnxviz.maximization.parametrisation import DECAY, Fourier, Parametrisation, Pixels
+from onnxviz.maximization.synthetic import PictureTarget, SyntheticInputs, SyntheticSettings
+from onnxviz.maximization.transforms import Jitter, Transform, margin, standard, usual_jitter
+from onnxviz.messages import dims, one_of
+from onnxviz.model.layer import Layer, TapKind
+from onnxviz.model.model import Model, load
+from onnxviz.model.scores import find_scores
+from onnxviz.runtime.batching import DEFAULT_MEMORY
+from onnxviz.runtime.session import RunOptions
+
+What = str | int | Objective | Sequence[str | int | Objective] | None
+Numbers = int | Sequence[int] | None
+# How many filters of a layer are drawn where nothing says.
+_DRAWN = 6
+
+Transforms = Literal["standard", "jitter", "none"] | Sequence[Transform]
+
+
+class Progress(NamedTuple):
+    """How far it is.
+
+    Attributes:
+        done, total: steps, each picture's counted on its own.
+        target: what is climbed.
+        activation: mean over the pictures in hand.
+    """
+
+    done: int
+    total: int
+    target: str
+    activation: float
+
+
+def maximize(
+    model: Source,
+    layer: What = None,
+    *,
+    filters: Numbers = None,
+    random: int | None = None,
+    class_: Numbers = None,
+    at: TapKind = "activation",
+    plus: Objective | None = None,
+    variants: int = 1,
+    steps: int = 256,
+    size: tuple[int, ...] | None = None,
+    param: Literal["fourier", "pixel"] = "fourier",
+    jitter: int | None = None,
+    transforms: Transforms = "standard",
+    rate: float = 0.05,
+    decay: float | None = None,
+    leak: float = 0.1,
+    seed: int = 0,
+    preprocess: str | Preprocessing = "auto",
+    fixed: Mapping[str, InputLike] | None = None,
+    memory: int = DEFAULT_MEMORY,
+    provider: str = "cpu",
+    threads: int = 0,
+    progress: Callable[[Progress], None] | None = None,
+) -> SyntheticInputs:
+    """Pictures that excite filters, classes or any objective most.
+
+    Args:
+        model: an opened model, or what `load` opens. It is not changed.
+        layer: a selection of layers (see `onnxviz.model.selection`; by name, also poolings and dense layers), or
+            one or more objectives (`onnxviz.maximization.objectives`); None where `class_` is given.
+        filters: numbers of the filters of each layer; None: `random` of them, drawn by `seed`.
+        random: how many filters of each layer to draw, 6 by default.
+        class_: numbers of classes, of the first output, before the softmax.
+        at: "activation", the layer's output, or "conv", before the activation function.
+        plus: added to every objective: `-0.1 * TotalVariation()`.
+        variants: pictures of each objective, from different starts; with `plus=Diversity(layer)` unlike each other.
+        steps: number of gradient steps, 1 or more.
+        size: (height, width) where the model leaves it open; 128 x 128 by default.
+        param: "fourier" (spectrum, decorrelated colours) or "pixel".
+        jitter: pixels, the largest shift of "standard" and "jitter"; None: 16, less where a side is under 224.
+        transforms: "standard" (jitter, scale ±10 %, rotation ±10°), "jitter", "none", or values of
+            `onnxviz.maximization.transforms`.
+        rate: Adam's step size at the start; it falls to 0 where transforms are drawn, else it stays.
+        decay: of the Fourier parametrisation: how much harder high frequencies are, 1.3 by default; 1 is as in photos.
+        leak: slope of the target's own Relu or Clip where it gives nothing, 0…1, in the first half of the steps and
+            while the target is silent; 0 for the true gradient throughout.
+        seed: of starts, movements and drawn filters. Same seed, same pictures.
+        preprocess: how display values become the model's input; see `onnxviz.inputs.samples.ImageOptions.of`.
+        fixed: values for the model's other inputs, by name: arrays or paths.
+        memory: bytes that batches may take, about.
+        provider: "cpu" or "cuda".
+        threads: of onnxruntime; 0 for its own choice.
+        progress: called after each step of each batch.
+
+    Raises:
+        SelectionError: there is no such layer, filter or class; the message says how many there are.
+        UnsupportedGradientError: the target cannot be differentiated; what stands in the way is listed.
+        InputError: the model takes no picture, or not of that size; or values are not finite, from a step on; or an
+            option has a value that makes no sense, or no use with the others.
+    """
+    opened = load(model)
+    _check(steps, variants, rate, leak, seed)
+    frame = image_input(opened, size, preprocess, tuple(fixed or ()))
+    targets = _targets(opened, layer, filters, random, class_, at, seed)
+    how = AscentSettings(steps, rate, leak, _moves(transforms, jitter, frame.size), seed)
+    shape = (frame.channels, *(side + 2 * margin(how.transforms) for side in frame.size))
+    way = _parametrisation(param, shape, decay)
+    others = _others(opened, fixed or {}, preprocess)
+    studio = AscentPlan(opened, frame, way, others, RunOptions(provider, memory, threads))
+    asked = [pair for target in targets for pair in _wanted(opened, target, plus, variants, seed)]
+    total = steps * sum(one.group.count for _, one in asked)
+    found: list[AscentResult] = []
+    made: list[PictureTarget] = []
+    notes: list[str] = []
+    for _, alike in groupby(asked, key=lambda pair: (pair[1].tensors, pair[1].group.count)):
+        pairs = list(alike)
+        mine = [target for target, _ in pairs]
+        bar = _Bar(progress, mine, pairs[0][1].group.count, steps, len(made) * steps, total)
+        climbed, heard = studio.climb([one for _, one in pairs], how, bar.step)
+        found.append(climbed)
+        made.extend(variant for target, one in pairs for variant in _each(target, one.group.count))
+        notes.extend(heard)
+    opened.check_unchanged()
+    spectrum = way.decay if isinstance(way, Fourier) else None
+    settings = SyntheticSettings(frame, param, spectrum, how, str(plus) if plus is not None else "")
+    provenance = Provenance(opened, provider, ImageOptions(frame.preprocessing, frame.assumed))
+    return SyntheticInputs.of(AscentResult.joined(found), made, settings, provenance, list(dict.fromkeys(notes)))
+
+
+class _Bar:
+    """Turns the steps of batches into progress over all of them."""
+
+    def __init__(
+        self,
+        tell: Callable[[Progress], None] | None,
+        targets: Sequence[PictureTarget],
+        each: int,
+        steps: int,
+        before: int,
+        total: int,
+    ) -> None:
+        self.tell, self.targets, self.each, self.steps, self.total = tell, targets, each, steps, total
+        self._before, self._first, self._step = before, 0, 0
+
+    def step(self, first: int, activations: NDArray[Any]) -> None:
+        """After a step of the batch that begins with target number `first`."""
+        self._step = self._step + 1 if first == self._first else 1
+        self._first = first
+        if self.tell is not None:
+            done = self._before + first * self.each * self.steps + self._step * len(activations)
+            self.tell(Progress(done, self.total, str(self.targets[first].row), float(activations.mean())))
+
+
+def _check(steps: int, variants: int, rate: float, leak: float, seed: int) -> None:
+    for name, given in (("steps", steps), ("variants", variants)):
+        if given < 1:
+            raise InputError(f"{name} is 1 or more, not {given}")
+    if not 0 < rate < float("inf"):
+        raise InputError(f"a rate of {rate} does not climb; give a positive number, such as 0.05")
+    if not 0 <= leak <= 1:
+        raise InputError(f"a leak is 0 to 1, not {leak}")
+    if seed < 0:
+        raise InputError(f"a seed is 0 or more, not {seed}")
+
+
+def _parametrisation(param: str, shape: tuple[int, ...], decay: float | None) -> Parametrisation:
+    """What is varied, for pictures of this shape."""
+    one_of("parametrisation", param, ("fourier", "pixel"))
+    if param == "fourier":
+        return Fourier(shape, DECAY if decay is None else decay)
+    if decay is not None:
+        raise InputError(f"a decay of {decay:g} is one of frequencies, and param 'pixel' has none: leave it out")
+    return Pixels(shape)
+
+
+def _targets(
+    model: Model, layer: What, filters: Numbers, random: int | None, class_: Numbers, at: TapKind, seed: int
+) -> list[PictureTarget]:
+    """What is asked for, checked as far as the graph tells."""
+    one_of("tap", at, ("activation", "conv"))
+    listed = [] if layer is None else [layer] if isinstance(layer, str | int | Objective) else list(layer)
+    objectives = [item for item in listed if isinstance(item, Objective)]
+    names = [item for item in listed if not isinstance(item, Objective)]
+    if not names and (filters is not None or random is not None):
+        raise SelectionError("filters are those of a layer, and none is named: name one, or leave filters, random out")
+    if filters is not None and random is not None:
+        raise SelectionError("filters are either named (filters) or drawn (random): leave one of them out")
+    found = [_of_objective(model, objective) for objective in objectives]
+    for one in _layers(model, names) if names else ():
+        numbers = _drawn(one, _DRAWN if random is None else random, seed) if filters is None else _list(filters)
+        found.extend(_of_objective(model, Filter(one.name, number, at)) for number in numbers)
+    classes = [Class(number) for number in _list(class_)] if class_ is not None else []
+    found.extend(_of_objective(model, objective) for objective in classes)
+    if not found:
+        raise SelectionError("nothing to maximise: name a layer, an objective or a class")
+    for target in found:
+        for _, term in parts(target.objective):
+            term.tensor(model)  # refuses what the model does not have
+    return found
+
+
+def _of_objective(model: Model, objective: Objective) -> PictureTarget:
+    if isinstance(objective, Filter):
+        return PictureTarget(objective, model.layer(objective.layer, any=True).name, objective.number)
+    if isinstance(objective, Class):
+        scores = find_scores(model, objective.output)
+        name = scores.name(objective.number, scores.classes(model.shapes.of(scores.tensor)))
+        return PictureTarget(objective, class_=objective.number, name=name)
+    return PictureTarget(objective)
+
+
+def _layers(model: Model, selection: Sequence[str | int]) -> Sequence[Layer]:
+    try:
+        return model.select(selection)
+    except SelectionError:
+        every = {layer.name for layer in model.all_layers}
+        if not all(isinstance(item, str) and item in every for item in selection):
+            raise
+        return [model.layer(item, any=True) for item in selection]
+
+
+def _drawn(layer: Layer, count: int, seed: int) -> list[int]:
+    """Numbers of `count` filters drawn at random, in order; all where there are no more."""
+    there = layer.filters
+    if there is None:
+        raise SelectionError(f"how many filters '{layer.name}' has is not known: give their numbers")
+    if count < 1:
+        raise SelectionError(f"{count} filters cannot be drawn; '{layer.name}' has {there}")
+    drawn = np.random.default_rng(seed).choice(there, min(count, there), replace=False)
+    return sorted(int(number) for number in drawn)
+
+
+def _list(numbers: int | Sequence[int]) -> list[int]:
+    found = [operator.index(number) for number in np.atleast_1d(np.asarray(numbers))]
+    if not found:
+        raise SelectionError("no number is given; write one or more, such as 0, 3")
+    return found
+
+
+def _wanted(
+    model: Model, target: PictureTarget, plus: Objective | None, variants: int, seed: int
+) -> Iterator[tuple[PictureTarget, Request]]:
+    """The groups of pictures that make up a target: one of them all if they see each other, else one for each."""
+    objective = target.objective if plus is None else target.objective + plus
+    terms = tuple(
+        PlacedTerm(weight, term.bound(model), term.tensor(model)) for weight, term in parts(objective) if weight
+    )
+    if not any(look.tensor is not None and look.term.activation for look in terms):
+        raise InputError(f"'{objective}' excites nothing in the model; add a filter, class or direction")
+    # A start belongs to its filter and the seed: it does not depend on what else is asked for.
+    number = target.filter if target.filter is not None else target.class_ or 0
+    sources = tuple((seed, number, variant) for variant in range(variants))
+    if any(look.term.together for look in terms):
+        yield target, Request(ObjectiveGroup(terms, variants), sources)
+        return
+    for variant, source in enumerate(sources):
+        yield replace(target, variant=variant if variants > 1 else None), Request(ObjectiveGroup(terms, 1), (source,))
+
+
+def _each(target: PictureTarget, count: int) -> list[PictureTarget]:
+    """The target of each picture of a group."""
+    return [target] if count == 1 else [replace(target, variant=variant) for variant in range(count)]
+
+
+def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) -> tuple[Transform, ...]:
+    if jitter is not None and (transforms == "none" or not isinstance(transforms, str)):
+        raise InputError(f"a jitter of {jitter} pixels is one of transforms 'standard' and 'jitter' only: leave it out")
+    pixels = usual_jitter(size) if jitter is None else jitter
+    if pixels > max(size):
+        raise InputError(f"a jitter of {pixels} pixels moves pictures of {dims(size)} out of sight; give less")
+    if not isinstance(transforms, str):
+        return tuple(transforms)
+    known: dict[str, tuple[Transform, ...]] = {
+        "standard": standard(pixels),
+        "jitter": (Jitter(pixels),),
+        "none": (),
+    }
+    one_of("set of transforms", transforms, known)
+    return known[transforms]
+
+
+def _others(model: Model, fixed: Mapping[str, InputLike], preprocess: str | Preprocessing) -> dict[str, NDArray[Any]]:
+    """The model's other inputs."""
+    if not fixed:
+        return {}
+    found = samples(model, fixed, ImageOptions.of(model, preprocess))
+    if len(found) != 1:
+        raise InputError(f"the fixed inputs are {len(found)} samples; give one")
+    return found[0].read()

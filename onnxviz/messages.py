@@ -1,0 +1,37 @@
+"""Parts of messages: strangers' text made printable, shapes in words, choices that do not exist."""
+
+from collections.abc import Iterable, Sequence
+
+from onnxviz.errors import InputError, OnnxvizError
+
+
+def printable(text: str | bytes, limit: int = 120) -> str:
+    """`text` from a stranger, fit for a terminal: no control or bidirectional characters, no more than `limit`."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    clean = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return clean if len(clean) <= limit else clean[: limit // 2 - 1] + "…" + clean[-limit // 2 :]
+
+
+def dims(shape: Sequence[int | str | None] | None, times: str = "x") -> str:
+    """`1x3x224x224`; `?` for what is not known."""
+    if shape is None:
+        return "?"
+    return times.join(printable(str(dim)) if dim is not None else "?" for dim in shape) or "scalar"
+
+
+def one_of(what: str, given: object, choices: Iterable[str], error: type[OnnxvizError] = InputError) -> None:
+    """Refuses what is not among the choices, and lists them: `there is no tap 'x'; there are activation, conv`.
+
+    Args:
+        what: what is chosen, a noun.
+        given: what was asked for.
+        choices: all there are, in the order in which they are listed.
+        error: what is raised.
+
+    Raises:
+        OnnxvizError: `given` is none of them; an `error`.
+    """
+    known = list(choices)
+    if given not in known:
+        raise error(f"there is no {what} '{printable(str(given))}'; there are {', '.join(known)}")

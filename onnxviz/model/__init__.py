@@ -1,0 +1,1 @@
+"""An opened `.onnx`: read, never run, never changed."""

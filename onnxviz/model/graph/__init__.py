@@ -1,0 +1,1 @@
+"""ONNX graphs as data: scopes, tensors, constants, shapes, operators, windows, names."""

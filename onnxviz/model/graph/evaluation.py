@@ -1,0 +1,98 @@
+"""Constant folding, one node at a time: the value of a node whose inputs are known.
+
+Operators that only rearrange elements are numpy views; the others run on onnx.reference, which is ONNX's definition
+of them (https://onnx.ai/onnx/api/reference.html). A node alone, not a session of many: one that the reference does not
+know leaves the others alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, helper
+
+from onnxviz.model.graph.scopes import plain_domain, subgraphs
+
+Operands = Sequence[NDArray[Any] | None]
+
+
+def evaluated(node: NodeProto, operands: Operands, opset: Mapping[str, int]) -> list[NDArray[Any]] | None:
+    """The outputs of the node; None where it is not one of ONNX' own, has subgraphs, or cannot be told.
+
+    Args:
+        node: any but a random one.
+        operands: the values of its inputs, None for those that are left out.
+        opset: the versions of the operators, by domain.
+    """
+    if plain_domain(node.domain) or next(subgraphs(node), None) is not None:
+        return None
+    if node.op_type in REARRANGING:
+        try:
+            return [REARRANGING[node.op_type](node, operands)]
+        except (KeyError, IndexError, ValueError, TypeError):
+            pass  # an older form of the operator: the reference knows it
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {name: operand for name, operand in zip(node.input, operands, strict=True) if name}
+    try:
+        with np.errstate(all="ignore"):  # infinity and NaN are values like others
+            result = ReferenceEvaluator(node, opsets=dict(opset)).run(None, feeds)
+    except Exception:  # the reference lacks an operator or a type
+        return None
+    if not all(isinstance(one, np.ndarray | np.generic) for one in result):  # a sequence
+        return None
+    return [np.asarray(one) for one in result]
+
+
+# ---- operators that only arrange elements anew
+
+
+def _attribute(node: NodeProto, name: str) -> Any:
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
+
+
+def _axes(node: NodeProto, operands: Operands) -> tuple[int, ...] | None:
+    """The axes of Squeeze and Unsqueeze: an input since opset 13, an attribute before."""
+    if len(operands) > 1 and operands[1] is not None:
+        return tuple(int(axis) for axis in operands[1].reshape(-1))
+    axes = _attribute(node, "axes")
+    return tuple(axes) if axes is not None else None
+
+
+def _first(operands: Operands) -> NDArray[Any]:
+    if not operands or operands[0] is None:
+        raise ValueError("no operand")
+    return operands[0]
+
+
+def _unsqueezed(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    axes = _axes(node, operands)
+    if axes is None:
+        raise ValueError("no axes")
+    return np.expand_dims(_first(operands), axes)
+
+
+def _reshaped(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    """The shape is an input since opset 5, an attribute before; 0 stands for the size there is, without allowzero."""
+    data = _first(operands)
+    given = operands[1] if len(operands) > 1 else None
+    shape = _attribute(node, "shape") if given is None else given.tolist()
+    if shape is None:
+        raise ValueError("no shape")
+    if not _attribute(node, "allowzero"):
+        shape = [data.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
+    return data.reshape([int(size) for size in shape])
+
+
+# The operator's result by numpy, which gives a view where onnx.reference would copy. Operands that are left out are
+# None; an exception says that the node contradicts itself, or that an operand is not known.
+REARRANGING: dict[str, Callable[[NodeProto, Operands], NDArray[Any]]] = {
+    "Identity": lambda node, operands: _first(operands),
+    "Transpose": lambda node, operands: _first(operands).transpose(_attribute(node, "perm")),
+    "Squeeze": lambda node, operands: _first(operands).squeeze(_axes(node, operands)),
+    "Unsqueeze": _unsqueezed,
+    "Reshape": _reshaped,
+}

@@ -1,0 +1,330 @@
+"""`load` and the opened model: checked, cheap, and never changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import GraphProto
+
+from onnxviz.errors import ModelError, SelectionError
+from onnxviz.model.functions import inline_functions
+from onnxviz.model.graph.constants import Constants
+from onnxviz.model.graph.names import distinct
+from onnxviz.model.graph.operators import LAYERS, names_anywhere
+from onnxviz.model.graph.scopes import Scope, all_graphs, plain_domain, set_nodes, subgraphs, tensors, walk
+from onnxviz.model.graph.shapes import Shapes
+from onnxviz.model.graph.tensors import Stamp, TensorFile, file_stamp
+from onnxviz.model.layer import Layer
+from onnxviz.model.layers import count_parameters, find_layers, name_nodes
+from onnxviz.model.ports import Port, port_of
+from onnxviz.model.selection import select
+from onnxviz.model.skeleton import read_skeleton
+from onnxviz.model.validate import check, sort_nodes
+from onnxviz.model.writing import write_model
+
+PREPROCESSING_KEY = "onnxviz.preprocessing"
+
+
+def load(source: Source) -> Model:
+    """Opens a model: its graph is read, its weights stay where they are.
+
+    Args:
+        source: a path to a `.onnx` file, the bytes of one, an `onnx.ModelProto`, or a `Model`, which is returned.
+
+    Raises:
+        ModelError: it is not an ONNX model, or it contradicts itself.
+    """
+    if isinstance(source, Model):
+        return source
+    if isinstance(source, onnx.ModelProto):
+        try:
+            source = source.SerializeToString()
+        except Exception as error:  # protobuf raises several kinds past 2 GiB
+            raise ModelError(f"the ModelProto cannot be serialised ({error}): save it with external data") from None
+    temporary = None
+    if isinstance(source, bytes):
+        # Through a file of its own, so that every model is opened, run and freed in one way.
+        temporary = Scratch()
+        path = temporary.folder / "model.onnx"
+        path.write_bytes(source)
+        label = "the model"
+    elif isinstance(source, str | PathLike):
+        path = Path(source)
+        label = str(path)
+    else:
+        raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
+    return _opened(path, label, temporary)
+
+
+def load_scratch(path: Path, label: str, temporary: object) -> Model:
+    """Opens a file that onnxviz has just written, under another name; `temporary` owns its folder."""
+    return _opened(path, label, temporary)
+
+
+def _opened(path: Path, label: str, temporary: object) -> Model:
+    # A symbolic link (model hubs use them) is followed, to the folder where references into the file hold.
+    file = path.resolve() if os.path.exists(path) else path  # noqa: PTH110 - Path.exists raises on long names
+    stamp = file_stamp(file)
+    original = read_skeleton(file, label)
+    if path.is_symlink():
+        _follow_links(original, path.parent, file)
+    check(original, label, file.parent, file.name)
+    return Model(original, file, label, stamp, temporary)
+
+
+class Scratch:
+    """A folder that goes when nobody holds this object any more."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="onnxviz-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
+class Model:
+    """A `.onnx` model, opened without its weights; made by `load`.
+
+    Attributes:
+        file: the `.onnx` file, symbolic links resolved.
+        folder: the folder it lies in, where references into it hold.
+        label: how messages call it: the path as it was given.
+        proto: the model with functions inlined and nodes in topological order; large weights are external
+            references into `folder`. To be read, not changed.
+        metadata: the model's own key–value notes.
+    """
+
+    def __init__(
+        self,
+        original: onnx.ModelProto,
+        file: Path,
+        label: str,
+        stamp: Stamp,
+        temporary: object = None,
+    ) -> None:
+        self.file = file
+        self.folder = file.parent
+        self.label = label
+        self._original = original
+        self._stamp = stamp
+        self._temporary = temporary
+        self.proto = _normalised(original, label)
+        self.metadata = {str(entry.key): str(entry.value) for entry in self.proto.metadata_props}
+
+    def __repr__(self) -> str:
+        return f"Model({self.label!r}, {len(self.proto.graph.node)} nodes)"
+
+    @cached_property
+    def opset(self) -> dict[str, int]:
+        """Opset version by domain; "" is ONNX's own."""
+        return {plain_domain(e.domain): e.version for e in self.proto.opset_import}
+
+    @cached_property
+    def scope(self) -> Scope:
+        """The main graph with look-ups."""
+        return Scope(self.proto.graph)
+
+    @cached_property
+    def constants(self) -> Constants:
+        """Finds the values behind tensor names."""
+        file = TensorFile(self.folder, keep=self._temporary)
+        file.watch(self.file.name, self._stamp)
+        return Constants(file)
+
+    def check_unchanged(self) -> None:
+        """Refuses to go on if the files were replaced or rewritten since the model was opened.
+
+        Raises:
+            ModelError: they were.
+        """
+        self.constants.file.check_unchanged()
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """Inferred shapes of all tensors."""
+        return Shapes(self.proto)
+
+    def shapes_at(self, sizes: Mapping[str, Sequence[int]]) -> Shapes:
+        """Inferred shapes of all tensors for inputs of these sizes, by input name."""
+        return Shapes(self.proto, sizes)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The convolutions, in graph order."""
+        return self._find(None)
+
+    @cached_property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """Every layer a person would name: convolutions, poolings, activations, normalisations, dense layers."""
+        convolutions = {layer.op.rpartition(":")[2] for layer in self.layers}
+        return self._find(names_anywhere(LAYERS) | convolutions)
+
+    @cached_property
+    def _names(self) -> dict[tuple[str, str], str]:
+        return name_nodes(self.scope, self.constants)
+
+    def _find(self, ops: Iterable[str] | None, shapes: Shapes | None = None) -> tuple[Layer, ...]:
+        try:
+            return find_layers(self.scope, self.constants, shapes or self.shapes, self._names, ops)
+        except ModelError as error:
+            raise ModelError(f"{self.label}: {error}") from None
+
+    def layers_of(self, ops: Iterable[str] | None, shapes: Shapes | None = None) -> tuple[Layer, ...]:
+        """The layers made by the given operators, in graph order; the convolutions where `ops` is None.
+
+        Args:
+            ops: operators.
+            shapes: where output shapes come from, if not from the model alone.
+
+        Raises:
+            SelectionError: an operator that the model does not use; the message lists those it does.
+        """
+        if ops is None:
+            return self._find(None, shapes)
+        wanted = {op.rpartition(":")[2] for op in ops}
+        unused = sorted(wanted.difference(self.operators))
+        if unused:
+            raise SelectionError(f"{self.label} has no {', '.join(unused)}; it has {', '.join(self.operators)}")
+        if not wanted:
+            raise SelectionError(f"no operator was named; {self.label} has {', '.join(self.operators)}")
+        return self._find(wanted, shapes)
+
+    @cached_property
+    def operators(self) -> tuple[str, ...]:
+        """The operators the model uses, sorted."""
+        return tuple(sorted({node.op_type for _, node in walk(self.scope)}))
+
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """What the model's metadata say about preparing images, as JSON types; None if they say nothing readable."""
+        try:
+            note = json.loads(self.metadata.get(PREPROCESSING_KEY, "null"), parse_constant=float)
+        except (ValueError, RecursionError):
+            return None
+        return note if isinstance(note, dict) else None
+
+    def layer(self, which: str | int, *, any: bool = False) -> Layer:
+        """The convolution with that name or 0-based position.
+
+        Args:
+            which: its name or position.
+            any: whether a name may also be that of any other layer that `onnxviz layers --all` lists.
+
+        Raises:
+            SelectionError: there is none; the message lists those there are.
+        """
+        try:
+            return self.select(which, exactly_one=True)[0]
+        except SelectionError:
+            named = [layer for layer in self.all_layers if layer.name == which] if any else []
+            if not named:
+                raise
+            return named[0]
+
+    def select(self, selection: str | int | Sequence[str | int], *, exactly_one: bool = False) -> tuple[Layer, ...]:
+        """The convolutions that a selection means, in graph order; see `onnxviz.model.selection`."""
+        return select(selection, self.layers, self.label, exactly_one=exactly_one)
+
+    @cached_property
+    def inputs(self) -> tuple[Port, ...]:
+        """What must be fed; initializers that are listed as inputs too (IR < 4) are not among them."""
+        stored = {*self.scope.initializers, *self.scope.sparse_initializers}
+        fed = [value for value in self.proto.graph.input if value.name not in stored]
+        return tuple(port_of(value, self.scope, value.name) for value in fed)
+
+    @cached_property
+    def outputs(self) -> tuple[Port, ...]:
+        """What the model gives."""
+        return tuple(port_of(value, self.scope, None) for value in self.proto.graph.output)
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of trained values; see `onnxviz.model.parameters.count_parameters`."""
+        return count_parameters(self.scope, self.constants)
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the `.onnx` file, in hex; reads the whole file."""
+        self.check_unchanged()
+        with self.file.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def with_metadata(self, entries: dict[str, str]) -> Model:
+        """A model like this one with these notes added or replaced; this one is unchanged."""
+        return Model(_annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes the model, weights included, to one `.onnx` file; written whole or not at all.
+
+        A model of 2 GiB or more, which one protobuf file cannot hold, gets its weights in `NAME.data` beside it. Where
+        `path` is a symbolic link, what it leads to is replaced.
+
+        Raises:
+            ModelError: the file cannot be written.
+        """
+        path = Path(path)
+        write_model(self._original, self.constants.file.bytes_of, path)
+        return path
+
+
+Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
+"""What `load` opens."""
+
+
+def _follow_links(proto: onnx.ModelProto, folder: Path, file: Path) -> None:
+    """Names external data as they are called beside the file that a link leads to.
+
+    Model hubs keep `snapshot/model.onnx` and `snapshot/model.onnx_data` as links to files with other names in one
+    folder. A link that leads anywhere else is left, and refused by `check`.
+    """
+    for tensor in tensors(proto):
+        for entry in tensor.external_data:
+            link = folder / str(entry.value)
+            if entry.key == "location" and entry.value != file.name and link.is_symlink():
+                target = link.resolve()
+                if target.parent == file.parent:
+                    entry.value = target.name
+
+
+def _normalised(original: onnx.ModelProto, label: str) -> onnx.ModelProto:
+    """Functions inlined, nodes sorted, negative dimensions (which abort onnx's shape inference) made unknown."""
+    proto = onnx.ModelProto()
+    proto.CopyFrom(inline_functions(original))
+    for graph in all_graphs(proto.graph):
+        _name_owners(graph)
+        nodes = sort_nodes(graph, label)
+        if any(a is not b for a, b in zip(nodes, graph.node, strict=True)):
+            set_nodes(graph, nodes)
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_value < 0:
+                    dim.Clear()
+    return proto
+
+
+def _name_owners(graph: GraphProto) -> None:
+    """Gives the nodes that carry subgraphs distinct names, since paths of subgraphs are made of them."""
+    owners = [(index, node) for index, node in enumerate(graph.node) if next(subgraphs(node), None) is not None]
+    names = distinct(node.name or f"{node.op_type}_{index}" for index, node in owners)
+    for (_, node), name in zip(owners, names, strict=True):
+        node.name = name
+
+
+def _annotated(proto: onnx.ModelProto, entries: dict[str, str]) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    kept = {entry.key: entry.value for entry in copy.metadata_props}
+    kept.update(entries)
+    del copy.metadata_props[:]
+    for key, value in kept.items():
+        copy.metadata_props.add(key=key, value=value)
+    return copy

@@ -1,0 +1,120 @@
+"""Explanations on disk: an overlay for each input, the raw maps, and a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError
+from onnxviz.explanations.explanation import Explanation
+from onnxviz.explanations.faithfulness import Faithfulness
+from onnxviz.explanations.sanity import Sanity
+from onnxviz.files import is_picture, make_folder, safe_name, save_arrays, write_json
+from onnxviz.inputs.failures import nothing_usable
+from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_sanity, save_figure
+
+
+class ExplanationsWriter:
+    """Draws explanations one after the other, and keeps only the raw maps that are to be saved.
+
+    Args:
+        output: a picture for a single input, or a folder; None to draw nothing.
+        save: an `.npz` for the raw maps; None not to keep them.
+        several: whether there is more than one input.
+        suffix: "png", "svg" or "pdf", for pictures in a folder.
+        cmap: matplotlib colour map; None for the plot's own.
+
+    Raises:
+        InputError: the names do not fit what they are for.
+    """
+
+    def __init__(
+        self, output: Path | None, save: Path | None, *, several: bool, suffix: str = "png", cmap: str | None = None
+    ) -> None:
+        if save is not None and save.suffix.lower() != ".npz":
+            raise InputError(f"maps are saved as .npz, not as {save.name}")
+        single = output is not None and is_picture(output)
+        if several and single:
+            raise InputError(f"several inputs were given for the one file {output}; give a folder")
+        for file in (output if single else None, save):
+            if file is not None and not file.parent.is_dir():  # said before anything is computed
+                raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
+        self.file = output if single else None
+        self.folder = None if single else output
+        self.several = several
+        self.save = save
+        self.suffix = suffix
+        self.cmap = cmap
+        self.written: list[Path] = []
+        self.entries: list[dict[str, Any]] = []
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._manifest: dict[str, Any] = {}
+
+    def add(self, explanation: Explanation, checks: tuple[Sanity, Faithfulness] | None = None) -> Path | None:
+        """Draws one explanation; the picture's path, None if nothing is drawn.
+
+        Args:
+            explanation: what is drawn.
+            checks: how far it can be trusted; drawn beside it as `NAME-sanity` and `NAME-deletion`.
+        """
+        number = len(self.entries)
+        path = self.file
+        if self.folder is not None:
+            stem = Path(explanation.sample).stem
+            name = safe_name(number, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
+            path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.suffix}"
+        if path is not None and number and not self.several:  # rows of one array, which the model takes at once
+            path = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        entry: dict[str, Any] = {**explanation.as_dict(), "file": None if path is None else str(path)}
+        if checks is not None:
+            sanity, faithfulness = checks
+            entry |= {"sanity": sanity.as_dict(), "faithfulness": faithfulness.as_dict()}
+        if path is not None:
+            figures = {path: figure_of(explanation, self.cmap)}
+            if checks is not None:
+                what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
+                curves = plot_faithfulness(checks[1], subtitle=what)
+                figures[path.with_name(f"{path.stem}-deletion{path.suffix}")] = curves
+                if checks[0].true.ndim == 2:
+                    forgetting = plot_sanity(checks[0], subtitle=what)
+                    figures[path.with_name(f"{path.stem}-sanity{path.suffix}")] = forgetting
+            if self.folder is not None:
+                make_folder(self.folder)  # not before something can be drawn
+            self.written.extend(save_figure(figure, file) for file, figure in figures.items())
+        self.entries.append(entry)
+        if not self._manifest:
+            self._manifest = {**explanation.provenance.as_dict(), "settings": explanation.options}
+        if self.save is not None:
+            prefix = f"{safe_name(number, explanation.sample)}/" if self.several or number else ""
+            self._arrays.update({f"{prefix}{name}": array for name, array in explanation.arrays().items()})
+        return path
+
+    def close(self, failed: Sequence[tuple[str, str]] = ()) -> list[Path]:
+        """Writes the archive and, into a folder, the manifest; the files that were written."""
+        if not self.entries:
+            raise nothing_usable(failed)
+        lost = [{"input": label, "error": error} for label, error in failed]
+        manifest = {**self._manifest, "explanations": self.entries, "failed": lost}
+        if self.folder is not None:
+            self.written.append(write_json(self.folder / "manifest.json", manifest))
+        if self.save is not None:
+            self.written.extend(save_arrays(self._arrays, self.save, manifest))
+        return self.written
+
+
+def figure_of(explanation: Explanation, cmap: str | None = None) -> Any:
+    """The overlay, or, where the input is no picture, the map alone."""
+    channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
+    if explanation.map.ndim == 2 and len(explanation.size) == 2 and channels >= 1:
+        return plot_explanation(explanation, cmap=cmap)
+    return plot_maps(
+        explanation.map[None],
+        spatial=explanation.map.ndim,
+        scale="symmetric" if explanation.signed else "layer",
+        cmap=cmap,
+        title=explanation.title,
+        subtitle=", ".join(explanation.facts),
+    )

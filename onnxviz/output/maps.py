@@ -1,0 +1,148 @@
+"""Feature maps on disk: pictures by layer and input, arrays, and a manifest that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError
+from onnxviz.files import make_folder, safe_name, write_json
+from onnxviz.inputs.failures import nothing_usable
+from onnxviz.maps.batches import TappedRun
+from onnxviz.maps.feature_maps import FeatureMaps
+from onnxviz.maps.map_store import MapStore
+from onnxviz.model.layer import Layer
+from onnxviz.plots import plot_maps, save_figure
+
+
+@dataclass(frozen=True)
+class Look:
+    """How maps are drawn; see `onnxviz.plots.plot_maps`. `sort` may also be "weight-norm"."""
+
+    first: int | None = 64
+    channels: Sequence[int] | None = None
+    sort: str | None = None
+    style: str = "grid"
+    scale: str | None = None
+    cmap: str | None = None
+
+
+class MapsWriter:
+    """Draws what a run captures, batch by batch, and keeps nothing that was drawn.
+
+    Args:
+        run: what captures.
+        folder: for pictures and `manifest.json`; None to draw nothing.
+        look: how maps are drawn.
+        suffix: "png", "svg" or "pdf".
+        save: an `.npz` for the arrays; None not to keep them.
+    """
+
+    def __init__(self, run: TappedRun, folder: Path | None, look: Look, suffix: str, save: Path | None) -> None:
+        if save is not None and save.suffix.lower() != ".npz":
+            raise InputError(f"maps are saved as .npz, not as {save.name}")
+        self.run = run
+        self.folder = folder
+        self.look = look
+        self.suffix = suffix
+        self.save = save
+        self.store = MapStore(run.memory, run.axes) if save is not None else None
+        self.labels: list[str] = []
+        self.pictures: list[dict[str, Any]] = []
+
+    def add(self, labels: Sequence[str], maps: Mapping[str, NDArray[Any]]) -> None:
+        """Draws one batch, and keeps its arrays if they are to be saved."""
+        if self.store is not None:
+            self.store.add(maps, len(self.labels), len(labels))
+        for position, label in enumerate(labels):
+            number = len(self.labels)
+            self.labels.append(label)
+            if self.folder is not None:
+                self._draw(number, label, position, len(labels), maps)
+
+    def _draw(self, number: int, label: str, row: int, samples: int, maps: Mapping[str, NDArray[Any]]) -> None:
+        assert self.folder is not None
+        several = len(self.run.samples) > 1
+        folder = self.folder / safe_name(number, label) if several else self.folder
+        for layer in self.run.layers:
+            array = maps[layer.name]
+            entry: dict[str, Any] = {"layer": layer.name, "index": layer.index, "input": label}
+            if array.size == 0:
+                self.pictures.append({**entry, "file": None, "why": "its branch of the model did not run"})
+                continue
+            shown, note = _one_row(array, row, self.run.axes[layer.name], several_rows=samples == 1)
+            path = folder / f"{safe_name(layer.index, layer.name)}.{self.suffix}"
+            figure = plot_maps(
+                shown,
+                spatial=shown.ndim - 1,
+                first=self.look.first,
+                channels=self._channels(layer, shown),
+                sort=None if self.look.sort == "weight-norm" else self.look.sort,  # type: ignore[arg-type]
+                style=self.look.style,  # type: ignore[arg-type]
+                scale=self.look.scale,  # type: ignore[arg-type]
+                cmap=self.look.cmap,
+                title=layer.name,
+                subtitle=f"{label}, {note}" if note else label,
+            )
+            make_folder(folder)  # not before something can be drawn
+            save_figure(figure, path)
+            self.pictures.append({**entry, "file": path.relative_to(self.folder).as_posix()})
+
+    def _channels(self, layer: Layer, maps: NDArray[Any]) -> Sequence[int] | None:
+        """The maps that were asked for, by number or by the Euclidean norm of their filters."""
+        if self.look.sort != "weight-norm":
+            return self.look.channels
+        norms = np.linalg.norm(layer.weight.astype(np.float64).reshape(layer.weight.shape[0], -1), axis=1)
+        if maps.shape[0] != norms.size:
+            raise InputError(f"'{layer.name}' has {norms.size} filters but {maps.shape[0]} maps: sort by mean instead")
+        allowed = self.look.channels if self.look.channels is not None else range(norms.size)
+        order = sorted(allowed, key=lambda channel: (-norms[channel] if channel < norms.size else 0, channel))
+        return order[: self.look.first]
+
+    def close(self, failed: Sequence[tuple[str, str]]) -> list[Path]:
+        """Writes the manifest and the arrays; the files that were written."""
+        if not self.labels:
+            raise nothing_usable(failed)
+        written = []
+        origin = self.run.origin(self.labels, failed, self.store.rows if self.store is not None else None)
+        if self.folder is not None:
+            written = [self.folder / entry["file"] for entry in self.pictures if entry["file"]]
+            manifest = {**origin.manifest(), "look": asdict(self.look), "pictures": self.pictures}
+            written.append(write_json(self.folder / "manifest.json", manifest))
+        if self.store is not None and self.save is not None:
+            written.extend(FeatureMaps(self.store.arrays(), origin).write(self.save))
+        return written
+
+    def document(self, failed: Sequence[tuple[str, str]]) -> dict[str, Any]:
+        """What `--json` prints, but for the list of files."""
+        model = self.run.model
+        folder = self.folder or Path()
+        return {
+            "model": model.label,
+            "layers": [layer.name for layer in self.run.layers],
+            "inputs": self.labels,
+            "failed": [{"input": label, "error": error} for label, error in failed],
+            "preprocessing": self.run.images.as_dict() if self.run.reads_images else None,
+            "pictures": [
+                {**entry, "file": str(folder / entry["file"]) if entry["file"] else None} for entry in self.pictures
+            ],
+            "verification": self.run.observer_effect,
+        }
+
+
+def _one_row(array: NDArray[Any], row: int, axis: int, *, several_rows: bool) -> tuple[NDArray[Any], str]:
+    """The maps of one sample, (C, spatial…), and what of them that is where there is more."""
+    turns = array.shape[:axis]
+    rows = array.shape[axis] if array.ndim > axis else 1
+    shown = array.take(row, axis=axis) if array.ndim > axis else array
+    for _ in turns:
+        shown = shown[-1]  # the last turn of a loop
+    notes = [f"last of {count} turns" for count in turns]
+    if rows > 1 and several_rows:
+        notes.append(f"row 1 of {rows}")
+    return shown, ", ".join(notes)

@@ -1,0 +1,67 @@
+"""Top patches on disk: a picture for each layer, and a manifest of the regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError
+from onnxviz.files import PICTURES, make_folder, safe_name, save_arrays, write_json
+from onnxviz.maps.top_patches import Search, TopPatches
+from onnxviz.plots import plot_patches, save_figure
+
+
+def write_patches(
+    search: Search,
+    found: Mapping[str, TopPatches],
+    folder: Path | None,
+    save: Path | None,
+    suffix: str,
+    filters: Sequence[int] | None,
+    first: int,
+) -> tuple[dict[str, Any], list[Path]]:
+    """Draws a sheet for each layer and writes the manifest and the crops; (what `--json` prints, files).
+
+    Args:
+        search: what searched.
+        found: what it found, by layer.
+        folder: for sheets and manifest; None to draw nothing.
+        save: an `.npz` for crops and activations of the filters that are shown; None not to keep them.
+        suffix: of the pictures.
+        filters: which filters; None for the first `first`.
+        first: how many.
+
+    Raises:
+        SelectionError: there is no such filter.
+        InputError: a name does not fit, or an image is gone.
+    """
+    if folder is not None and folder.suffix.lower() in PICTURES:
+        raise InputError(f"patches are drawn into a folder, one picture a layer: {folder} looks like a file")
+    written: list[Path] = []
+    sheets: list[dict[str, Any]] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    for layer in search.layers:
+        patches = found[layer.name]
+        chosen = list(range(min(first, len(patches.values)))) if filters is None else list(filters)
+        crops = patches.crops(chosen)
+        path = None
+        if folder is not None:
+            figure = plot_patches(patches, filters=chosen, crops=crops)
+            path = make_folder(folder) / f"{safe_name(layer.index, layer.name)}-patches.{suffix}"
+            written.append(save_figure(figure, path))
+        if save is not None:
+            arrays[f"{layer.name}/crops"], arrays[f"{layer.name}/activations"] = crops, patches.values[chosen]
+        sheets.append({**patches.as_dict(chosen), "file": None if path is None else str(path)})
+    failed = [{"input": label, "error": error} for label, error in search.failed]
+    labels = [sample.label for sample in search.given]
+    document = {"model": search.model.label, "inputs": labels, "patches": sheets, "failed": failed}
+    head = {**search.provenance.as_dict(), "at": search.at, "samples": labels}
+    manifest = {**head, "patches": sheets, "failed": failed}
+    if folder is not None:
+        written.append(write_json(folder / "manifest.json", manifest))
+    if save is not None:
+        written.extend(save_arrays(arrays, save, manifest))
+    return document, written

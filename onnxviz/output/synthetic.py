@@ -1,0 +1,72 @@
+"""Synthetic inputs on disk: a picture for each, a sheet of all, arrays, and a manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from onnxviz.files import make_folder, safe_name, write_json
+from onnxviz.maximization.synthetic import SyntheticInputs
+from onnxviz.plots import plot_synthetic, save_figure, save_picture
+
+SHEET = "sheet"
+
+
+def write_synthetic(found: SyntheticInputs, folder: Path, suffix: str = "png") -> tuple[list[Path], dict[str, Any]]:
+    """Writes the pictures; gives the paths of all files and the manifest.
+
+    Args:
+        found: the pictures.
+        folder: made if need be. `LAYER_FILTER.png` for each picture, `sheet.png`, `manifest.json`.
+        suffix: of the sheet: "png", "svg" or "pdf".
+
+    Raises:
+        OnnxvizError: a file cannot be written.
+    """
+    make_folder(folder)
+    names = file_names(found)
+    written = []
+    for image, name, target in zip(found.images, names, found.targets, strict=True):
+        path = folder / name
+        if image.ndim == 3:
+            written.append(save_picture(image, path))
+        else:  # signals and volumes have no pixels of their own to show
+            figure = plot_synthetic(image[None], labels=[target.label], rows=[target.row], title=str(target))
+            written.append(save_figure(figure, path))
+    sheet = folder / f"{SHEET}.{suffix}"
+    written.append(save_figure(sheet_figure(found), sheet))
+    pictures = [{**entry, "file": name} for entry, name in zip(found.entries(), names, strict=True)]
+    manifest = {**found.manifest(), "sheet": sheet.name, "pictures": pictures}
+    return [*written, write_json(folder / "manifest.json", manifest)], manifest
+
+
+def sheet_figure(found: SyntheticInputs) -> Any:
+    """The sheet of all pictures, a row for each layer, as a matplotlib Figure."""
+    steps, label = found.made.climb.steps, Path(found.provenance.model.label).name
+    labels = [
+        f"{target.label}  {'dead' if dead else f'{after:.3g}'}"
+        for target, after, dead in zip(found.targets, found.after, found.dead, strict=True)
+    ]
+    rows = [target.row for target in found.targets]
+    layers = list(dict.fromkeys(rows))
+    title = layers[0] if len(layers) == 1 and layers[0] else "What excites it most"
+    return plot_synthetic(
+        found.images,
+        labels=labels,
+        rows=rows if len(layers) > 1 else None,
+        title=title,
+        subtitle=f"{label}, {steps} steps; with each its number and activation",
+    )
+
+
+def file_names(found: SyntheticInputs) -> list[str]:
+    """`LAYER_FILTER.png` for each picture, distinct on every file system."""
+    plain = []
+    for target in found.targets:
+        number = target.filter if target.filter is not None else target.class_
+        words = [target.row or str(target.objective), number, None if target.variant is None else target.variant + 1]
+        name = "_".join(str(word) for word in words if word is not None)
+        plain.append(safe_name(0, name).partition("-")[2])
+    taken = Counter(name.lower() for name in [*plain, SHEET])
+    return [f"{name if taken[name.lower()] == 1 else safe_name(place, name)}.png" for place, name in enumerate(plain)]

@@ -1,0 +1,1 @@
+"""One graph made out of another: one pass a file."""

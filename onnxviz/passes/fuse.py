@@ -1,0 +1,257 @@
+"""Fusing what an exporter took apart: a bias into its convolution, a 1-D convolution into one operator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+from onnx import GraphProto, NodeProto, helper
+
+from onnxviz.model.graph.names import FreshNames
+from onnxviz.model.graph.operators import Family, names
+from onnxviz.model.graph.scopes import attribute, operator, reads, set_nodes
+from onnxviz.model.graph.windows import Window, depends_on_sizes, kernel_of, with_pads
+from onnxviz.passes.values import KnownValue
+
+_CONVOLUTIONS = tuple(sorted(names(Family.CONVOLUTION) - names(Family.INTEGER)))
+
+
+def fuse(graph: GraphProto, known: dict[str, KnownValue]) -> bool:
+    """Rewrites every pattern that is found once; says whether there was one.
+
+    Args:
+        graph: changed.
+        known: values of constants; rearranged ones are added.
+    """
+    changed = False
+    for rewrite in (_bias, _one_dimensional, _one_dimensional_in_place, _reshaped_then_turned, _same_padding):
+        graph_view = _View(graph, known)
+        for old, new in rewrite(graph_view):
+            graph_view.replace(old, new)
+            changed = True
+        graph_view.close()
+    return changed
+
+
+class _View:
+    """A graph with look-ups, whose nodes can be replaced while it is read."""
+
+    def __init__(self, graph: GraphProto, known: dict[str, KnownValue]) -> None:
+        self.graph = graph
+        self.known = known
+        self.nodes = list(graph.node)
+        self.names = FreshNames(graph, also=known)
+        self.producers = {name: node for node in self.nodes for name in node.output if name}
+        self.readers = Counter(name for node in self.nodes for name in reads(node))
+        self.readers.update(value.name for value in graph.output)
+        self.consumers: dict[str, list[NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                self.consumers.setdefault(name, []).append(node)
+        self._gone: set[int] = set()
+        self._instead: dict[int, list[NodeProto]] = {}
+
+    def made_for_one(self, name: str, op: str | tuple[str, ...]) -> NodeProto | None:
+        """The node that makes `name`, if it is an `op` and nobody else reads it."""
+        node = self.producers.get(name)
+        ops = (op,) if isinstance(op, str) else op
+        if node is None or operator(node) not in ops or self.readers[name] != 1 or id(node) in self._gone:
+            return None
+        return node
+
+    def only_reader(self, name: str, op: str) -> NodeProto | None:
+        """The one node that reads `name`, if it is an `op`."""
+        readers = self.consumers.get(name, [])
+        if self.readers[name] != 1 or len(readers) != 1 or operator(readers[0]) != op or id(readers[0]) in self._gone:
+            return None
+        return readers[0]
+
+    def constant(self, like: str, suffix: str, array: np.ndarray) -> str:
+        """The name of a constant that holds the elements of `like` in another form."""
+        name = self.names.tensor(f"{like}/{suffix}")
+        self.known[name] = self.known[like].rearranged(array)
+        return name
+
+    def replace(self, old: list[NodeProto], new: list[NodeProto]) -> None:
+        """Puts `new` where the last of `old` stands."""
+        self._gone.update(id(node) for node in old)
+        self._instead[id(old[-1])] = new
+
+    def close(self) -> None:
+        """Writes the graph's nodes anew, if any was replaced."""
+        if not self._instead:
+            return
+        # What the nodes that are gone made may have another shape now.
+        gone = {name for node in self.nodes if id(node) in self._gone for name in node.output}
+        left = [value for value in self.graph.value_info if value.name not in gone]
+        del self.graph.value_info[:]
+        self.graph.value_info.extend(left)
+        nodes: list[NodeProto] = []
+        for node in self.nodes:
+            nodes.extend(self._instead.get(id(node), [] if id(node) in self._gone else [node]))
+        set_nodes(self.graph, nodes)
+
+
+Rewrites = Iterator[tuple[list[NodeProto], list[NodeProto]]]
+
+
+def _bias(view: _View) -> Rewrites:
+    """Conv, then Add of a trained vector along the channels: the convolution's own bias."""
+    for add in view.nodes:
+        if operator(add) != "Add":
+            continue
+        for data, vector in (add.input, add.input[::-1]):
+            conv = view.made_for_one(data, _CONVOLUTIONS)
+            bias = view.known.get(vector)
+            if conv is None or bias is None or not (bias.arranged and bias.weights):
+                continue
+            if len(conv.input) > 2 and conv.input[2]:
+                continue
+            kernel = view.known.get(conv.input[1])
+            if kernel is None or bias.array.ndim > kernel.array.ndim:
+                continue
+            channels = kernel.array.shape[0]
+            if conv.op_type == "ConvTranspose":
+                channels = kernel.array.shape[1] * (attribute(conv, "group") or 1)
+            wide = (1,) * (kernel.array.ndim - bias.array.ndim) + bias.array.shape
+            if wide != (1, channels, *(1,) * (len(wide) - 2)):
+                continue
+            fused = NodeProto()
+            fused.CopyFrom(conv)
+            del fused.input[2:]
+            fused.input.append(view.constant(vector, "bias", bias.array.reshape(channels)))
+            fused.output[0] = add.output[0]
+            yield [conv, add], [fused]
+            break
+
+
+def _one_dimensional(view: _View) -> Rewrites:
+    """Unsqueeze, 2-D convolutions with 1 × k kernels, Squeeze: 1-D convolutions.
+
+    TensorFlow has no others; seen here with the transposes of the 2-D operators still around them.
+    """
+    for unsqueeze in view.nodes:
+        if operator(unsqueeze) != "Unsqueeze" or _axes(view, unsqueeze) not in ((1,), (-3,)):
+            continue
+        old, convolutions = [unsqueeze], []
+        before = view.only_reader(unsqueeze.output[0], "Transpose")
+        squeeze = None
+        while before is not None and tuple(attribute(before, "perm") or ()) == (0, 3, 1, 2):
+            conv = next((one for op in _CONVOLUTIONS if (one := view.only_reader(before.output[0], op))), None)
+            after = view.only_reader(conv.output[0], "Transpose") if conv is not None else None
+            if conv is None or after is None or tuple(attribute(after, "perm") or ()) != (0, 2, 3, 1):
+                break
+            old += [before, conv, after]
+            convolutions.append(conv)
+            squeeze = view.only_reader(after.output[0], "Squeeze")
+            before = view.only_reader(after.output[0], "Transpose")
+        flat = [_flat(view, conv) for conv in convolutions]
+        if squeeze is None or _axes(view, squeeze) not in ((1,), (-3,)) or None in flat:
+            continue
+        stem = squeeze.output[0]
+        current = view.names.tensor(f"{stem}/first")
+        new = [helper.make_node("Transpose", [unsqueeze.input[0]], [current], name=unsqueeze.name, perm=(0, 2, 1))]
+        for one in flat:
+            assert one is not None
+            one.input[0] = current
+            current = one.output[0]
+            new.append(one)
+        new.append(helper.make_node("Transpose", [current], [stem], name=squeeze.name, perm=(0, 2, 1)))
+        yield [*old, squeeze], new
+
+
+def _one_dimensional_in_place(view: _View) -> Rewrites:
+    """As `_one_dimensional`, where channels come first already: nothing is turned."""
+    for unsqueeze in view.nodes:
+        if operator(unsqueeze) != "Unsqueeze" or _axes(view, unsqueeze) not in ((2,), (-2,)):
+            continue
+        old, flat, end = [unsqueeze], [], unsqueeze
+        while conv := next((one for op in _CONVOLUTIONS if (one := view.only_reader(end.output[0], op))), None):
+            old.append(conv)
+            flat.append(_flat(view, conv))
+            end = conv
+        squeeze = view.only_reader(end.output[0], "Squeeze")
+        if not flat or None in flat or squeeze is None or _axes(view, squeeze) not in ((2,), (-2,)):
+            continue
+        new = [one for one in flat if one is not None]
+        new[0].input[0] = unsqueeze.input[0]
+        new[-1].output[0] = squeeze.output[0]
+        yield [*old, squeeze], new
+
+
+def _flat(view: _View, conv: NodeProto) -> NodeProto | None:
+    """The convolution along its second axis; None where the first does something."""
+    kernel = view.known.get(conv.input[1])
+    if kernel is None or kernel.array.ndim != 4 or kernel.array.shape[2] != 1:
+        return None
+    flat = _flat_attributes(conv)
+    if flat is None:
+        return None
+    name = view.constant(conv.input[1], "kernel", kernel.array.squeeze(2))
+    one = NodeProto(op_type=conv.op_type, name=conv.name, input=[conv.input[0], name, *conv.input[2:]])
+    one.output.extend(conv.output)
+    one.attribute.extend(helper.make_attribute(key, value) for key, value in flat.items())
+    one.metadata_props.extend(conv.metadata_props)
+    return one
+
+
+def _axes(view: _View, node: NodeProto) -> tuple[int, ...] | None:
+    if len(node.input) > 1:
+        value = view.known.get(node.input[1])
+        return tuple(int(axis) for axis in value.array.reshape(-1)) if value is not None else None
+    axes = attribute(node, "axes")
+    return tuple(axes) if axes is not None else None
+
+
+def _flat_attributes(conv: NodeProto) -> dict[str, object] | None:
+    """The convolution's attributes along its second axis; None where the first does something."""
+    flat: dict[str, object] = {}
+    for one in conv.attribute:
+        value = helper.get_attribute_value(one)
+        if one.name in ("kernel_shape", "strides", "dilations"):
+            flat[one.name] = [value[1]]
+        elif one.name == "pads":
+            if value[0] or value[2]:
+                return None
+            flat[one.name] = [value[1], value[3]]
+        elif one.name in ("output_padding", "output_shape"):
+            if one.name == "output_padding" and value[0]:
+                return None
+            flat[one.name] = [value[1]]
+        else:
+            flat[one.name] = value
+    return flat
+
+
+def _reshaped_then_turned(view: _View) -> Rewrites:
+    """Reshape to sizes of which all but one or two are 1, then Transpose: a Reshape, where no element moves."""
+    for turn in view.nodes:
+        perm = tuple(attribute(turn, "perm") or ()) if operator(turn) == "Transpose" else ()
+        reshape = view.made_for_one(turn.input[0], "Reshape") if perm else None
+        target = view.known.get(reshape.input[1]) if reshape is not None else None
+        if reshape is None or target is None or target.array.size != len(perm) or attribute(reshape, "allowzero"):
+            continue
+        sizes = [int(size) for size in target.array]
+        moved = [axis for axis in perm if sizes[axis] != 1]
+        if moved != sorted(moved) or any(sizes[axis] == 0 and perm[axis] != axis for axis in range(len(perm))):
+            continue
+        fused = NodeProto()
+        fused.CopyFrom(reshape)
+        fused.input[1] = view.constant(reshape.input[1], "turned", np.array([sizes[axis] for axis in perm], np.int64))
+        fused.output[0] = turn.output[0]
+        yield [reshape, turn], [fused]
+
+
+def _same_padding(view: _View) -> Rewrites:
+    """`auto_pad` with stride 1, where the pads do not depend on the size, written out.
+
+    onnxruntime 1.32 leaves the dilation out of account in SAME_UPPER and SAME_LOWER.
+    """
+    for conv in view.nodes:
+        if operator(conv) != "Conv" or not depends_on_sizes(conv):
+            continue
+        kernel = kernel_of(conv, lambda name: view.known[name].array.shape if name in view.known else None)
+        window = Window.of(conv, kernel) if kernel is not None else None
+        if window is not None:
+            yield [conv], [with_pads(conv, window)]

@@ -1,0 +1,181 @@
+"""Shape arithmetic: sizes that a graph computes from shapes, known although the batch is open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import GraphProto, NodeProto, TensorProto, helper
+
+from onnxviz.model.graph.evaluation import REARRANGING, Operands
+from onnxviz.model.graph.names import FreshNames
+from onnxviz.model.graph.scopes import attribute, operator
+from onnxviz.model.skeleton import INLINE_BYTES
+from onnxviz.passes.values import KnownValue, as_tensor, element_type
+
+# Longer tensors are no shapes.
+_MOST_ELEMENTS = 64
+_DEEPEST = 32
+
+
+def with_shapes(proto: onnx.ModelProto, known: Mapping[str, KnownValue]) -> GraphProto:
+    """The graph with the shapes of its tensors inferred.
+
+    Args:
+        proto: not changed.
+        known: the constants that it reads.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for name, value in known.items():
+        if value.array.nbytes < INLINE_BYTES:  # inference reads the values of shapes and axes
+            copy.graph.initializer.append(as_tensor(value.array, name))
+        else:
+            element = element_type(value.array)
+            copy.graph.input.append(helper.make_tensor_value_info(name, element, value.array.shape))
+    try:
+        return onnx.shape_inference.infer_shapes(copy, data_prop=True).graph
+    except Exception:  # an operator that inference does not know: what is declared has to do
+        return proto.graph
+
+
+def ranks(proto: onnx.ModelProto, known: Mapping[str, KnownValue]) -> dict[str, int]:
+    """The number of axes of each tensor that shape inference can tell."""
+    graph = with_shapes(proto, known)
+    return {
+        value.name: len(value.type.tensor_type.shape.dim)
+        for value in (*graph.input, *graph.value_info, *graph.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def settle_targets(proto: onnx.ModelProto, known: dict[str, KnownValue]) -> bool:
+    """Makes the target of a Reshape constant where at most one of its sizes is open; says whether there was one.
+
+    Exporters write "flatten, keeping the batch" as Shape, Slice, Concat, Reshape. The one open size becomes -1.
+
+    Args:
+        proto: changed.
+        known: values of constants; targets are added.
+    """
+    open_ones = [
+        node
+        for node in proto.graph.node
+        if operator(node) == "Reshape" and node.input[1] not in known and not attribute(node, "allowzero")
+    ]
+    if not open_ones:
+        return False
+    sizes = _Sizes(with_shapes(proto, known), known)
+    names = FreshNames(proto.graph, also=known)
+    changed = False
+    for node in open_ones:
+        target = sizes.elements(node.input[1])
+        if target is None or target.ndim != 1:
+            continue
+        wanted = [-1 if size is None else int(size) for size in target]
+        # 0 stands for a size of the input; -1 is another open one.
+        if wanted.count(-1) > 1 or any(size is not None and size <= 0 for size in target):
+            continue
+        node.input[1] = names.tensor(f"{node.name or 'Reshape'}/shape")
+        known[node.input[1]] = KnownValue(np.array(wanted, np.int64))
+        changed = True
+    return changed
+
+
+class _Sizes:
+    """Small integer tensors made from shapes, as arrays of objects: an element is an int where it is known, or None."""
+
+    def __init__(self, graph: GraphProto, known: Mapping[str, KnownValue]) -> None:
+        self.known = known
+        self.producers = {name: node for node in graph.node for name in node.output if name}
+        self.declared = {
+            value.name: [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
+            for value in (*graph.input, *graph.value_info, *graph.output)
+            if value.type.tensor_type.HasField("shape")
+        }
+        self._found: dict[str, NDArray[Any] | None] = {}
+
+    def elements(self, name: str, depth: int = 0) -> NDArray[Any] | None:
+        """The elements of tensor `name`; None if not even its shape is known."""
+        if name not in self._found:
+            self._found[name] = self._elements(name, depth)
+        return self._found[name]
+
+    def _elements(self, name: str, depth: int) -> NDArray[Any] | None:
+        if name in self.known:
+            array = self.known[name].array
+            return array.astype(object) if array.size <= _MOST_ELEMENTS and array.dtype.kind in "iu" else None
+        node = self.producers.get(name)
+        if node is None or depth > _DEEPEST:
+            return None
+        if operator(node) == "Shape":
+            shape = self.declared.get(node.input[0])
+            start, end = attribute(node, "start") or 0, attribute(node, "end")
+            return np.array(shape[start:end], object) if shape is not None else None
+        rule = _RULES.get(operator(node)) or REARRANGING.get(operator(node))
+        if rule is None:
+            return None
+        operands = [self.elements(one, depth + 1) if one else None for one in node.input]
+        if any(one and operand is None for one, operand in zip(node.input, operands, strict=True)):
+            return None
+        try:
+            return np.asarray(rule(node, operands), object)
+        except (IndexError, KeyError, TypeError, ValueError):  # a form that is not treated, or an open operand
+            return None
+
+
+def _cast(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    if attribute(node, "to") not in (TensorProto.INT64, TensorProto.INT32):
+        raise ValueError("not to whole numbers")
+    return _given(operands)[0]
+
+
+def _given(operands: Operands) -> list[NDArray[Any]]:
+    """The operands, none of which is left out."""
+    if any(one is None for one in operands):
+        raise ValueError("an operand is left out")
+    return [one for one in operands if one is not None]
+
+
+def _gather(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    data, indices = _given(operands)
+    return np.take(data, indices.astype(np.int64), axis=attribute(node, "axis") or 0)
+
+
+def _slice(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    data, starts, ends = _given(operands[:3])
+    axes, steps = (*operands[3:], None, None)[:2]
+    picked = [slice(None)] * data.ndim
+    for index in range(len(starts)):
+        axis = index if axes is None else int(axes[index])
+        step = 1 if steps is None else int(steps[index])
+        picked[axis] = slice(int(starts[index]), int(ends[index]), step)
+    return data[tuple(picked)]
+
+
+def _multiply(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    product = np.frompyfunc(lambda a, b: None if a is None or b is None else a * b, 2, 1)
+    return np.asarray(product(*_given(operands)))
+
+
+def _product(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    sizes, axes = (*operands, None)[:2]
+    without_axes = axes is None or axes.size == 0
+    if sizes is None or sizes.ndim != 1 or (without_axes and attribute(node, "noop_with_empty_axes")):
+        raise ValueError("not the plain form")
+    total = None if None in sizes else math.prod(int(size) for size in sizes)
+    return np.array(total if attribute(node, "keepdims") == 0 else [total], object)
+
+
+_RULES: dict[str, Callable[[NodeProto, Operands], NDArray[Any]]] = {
+    "Cast": _cast,
+    "Concat": lambda node, operands: np.concatenate(_given(operands), axis=attribute(node, "axis")),
+    "Gather": _gather,
+    "Slice": _slice,
+    "Mul": _multiply,
+    "ReduceProd": _product,
+}

@@ -1,0 +1,1 @@
+"""Running a model: sessions of onnxruntime, batches, differences of results."""

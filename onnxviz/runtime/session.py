@@ -1,0 +1,284 @@
+"""Sessions of onnxruntime, and the options they run with."""
+
+from __future__ import annotations
+
+import _thread
+import math
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError, ModelError, ProviderError
+from onnxviz.messages import one_of, printable
+from onnxviz.model.graph.constants import MAX_COMPUTED_ELEMENTS, Constants
+from onnxviz.model.graph.scopes import Scope, walk
+from onnxviz.model.graph.tensors import TensorFile
+from onnxviz.model.model import Model
+from onnxviz.passes.expose import Tap, expose
+from onnxviz.runtime.batching import DEFAULT_MEMORY
+
+# The wheel writes a device id and sends events unless this is set before the first import; models are confidential.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+from collections.abc import Iterable
+
+import onnxruntime as ort
+
+from onnxviz.model.graph.scopes import all_graphs
+
+ort.disable_telemetry_events()
+
+# Of the package that runs, whichever distribution brought it (onnxruntime, onnxruntime-gpu, …).
+VERSION: str = ort.__version__
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+# Constants folded when a session opens may not be larger: 199 bytes can ask for gigabytes.
+_FOLDING_LIMIT = 16 * 2**20
+# How often a run that goes on is looked at for an interrupt.
+_LOOK_SECONDS = 0.1
+_DOMAINS = ("ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc", "ai.onnx.training")
+
+
+def available_providers() -> list[str]:
+    """The providers of this machine's onnxruntime, by the names onnxviz uses."""
+    there = ort.get_available_providers()
+    return [name for name, provider in PROVIDERS.items() if provider in there]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model is run.
+
+    Attributes:
+        provider: "cpu" or "cuda"; there is no fallback from one to the other.
+        memory: bytes that a batch, and what is kept of it, may take, about.
+        threads: of one operator; 0 for onnxruntime's choice.
+    """
+
+    provider: str = "cpu"
+    memory: int = DEFAULT_MEMORY
+    threads: int = 0
+
+
+_DEFAULT_OPTIONS = RunOptions()
+
+
+class Session:
+    """A model ready to run.
+
+    Args:
+        proto: the model; its external data lie in `folder`.
+        folder: the source model's folder.
+        label: how messages call the model.
+        options: where, and with how many threads.
+        optimize: whether onnxruntime may rewrite the graph.
+
+    Raises:
+        ProviderError: the provider is unknown or not on this machine.
+        ModelError: onnxruntime cannot run the model: custom operators, an opset without kernels, or a graph that
+            contradicts itself; the message says which.
+    """
+
+    def __init__(
+        self,
+        proto: onnx.ModelProto,
+        folder: Path,
+        label: str,
+        options: RunOptions = _DEFAULT_OPTIONS,
+        *,
+        optimize: bool = True,
+    ) -> None:
+        provider = options.provider
+        self.proto = proto
+        self.label = label
+        self.provider = provider
+        one_of("provider", provider, PROVIDERS, ProviderError)
+        if provider not in available_providers():
+            raise ProviderError(
+                f"provider '{provider}' was asked for, but this onnxruntime {ort.__version__} has "
+                f"{', '.join(available_providers())}" + ("; install onnxruntime-gpu" if provider == "cuda" else "")
+            )
+        _refuse_floods(proto, folder, label)
+        settings = ort.SessionOptions()
+        settings.log_severity_level = 4  # it would print the model's own text raw to stderr; errors are raised anyway
+        settings.intra_op_num_threads = options.threads
+        if not optimize:
+            settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        settings.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_FOLDING_LIMIT))
+        try:
+            self._session = ort.InferenceSession(proto.SerializeToString(), settings, providers=[PROVIDERS[provider]])
+        except Exception as error:  # onnxruntime's exceptions have no common base but Exception
+            raise ModelError(_session_problem(str(error), proto, label)) from None
+        if self._session.get_providers()[0] != PROVIDERS[provider]:
+            raise ProviderError(
+                f"provider '{provider}' was asked for, but onnxruntime could not start it and chose "
+                f"{self._session.get_providers()[0]}: check the CUDA and cuDNN libraries"
+            )
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        graph: Sequence[str] | onnx.ModelProto | None = None,
+        options: RunOptions = _DEFAULT_OPTIONS,
+    ) -> Session:
+        """A session for a model or a part of it.
+
+        Args:
+            model: the model.
+            graph: tensors of its main graph, for what they need to be computed; a graph made of the model's, whose
+                weights are references into its folder; or None for the model as it is.
+            options: where, and with how many threads.
+
+        Raises:
+            SelectionError: the model has no such tensor.
+            ProviderError, ModelError: as for `Session`; also where the files changed since the model was opened.
+        """
+        if graph is None:
+            graph = model.proto
+        elif not isinstance(graph, onnx.ModelProto):
+            graph = expose(model, [Tap(name) for name in graph]).proto
+        session = cls(graph, model.folder, model.label, options)
+        model.check_unchanged()  # the session reads the weights from the file
+        return session
+
+    def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The values of `outputs`; an interrupt (Ctrl-C) stops the run within milliseconds.
+
+        Raises:
+            InputError: the model cannot run on these inputs; onnxruntime does not tell a wrong shape from a failing
+                operator.
+        """
+        names = list(outputs)
+        run_options = ort.RunOptions()
+        run_options.log_severity_level = 4
+        result: list[Any] = []
+        failure: list[BaseException] = []
+        begun: list[bool] = []
+        ended: list[bool] = []
+        bell = _thread.allocate_lock()
+        bell.acquire()
+
+        def work() -> None:
+            begun.append(True)
+            try:
+                if not run_options.terminate:
+                    result.extend(self._session.run(names, dict(feeds), run_options))
+            except BaseException as error:
+                failure.append(error)
+            finally:
+                ended.append(True)
+                bell.release()
+
+        # Python delivers an interrupt only outside native code, so the run has a thread of its own. What both threads
+        # share are lists and one lock that nobody needs to get: an interrupt may come between any two instructions, and
+        # in the middle of threading.Event or Thread.start it leaves a lock taken that the other thread then waits for.
+        try:
+            _thread.start_new_thread(work, ())
+            while not ended:
+                bell.acquire(timeout=_LOOK_SECONDS)  # without a timeout, an interrupt could go unseen
+        except BaseException:
+            run_options.terminate = True
+            while begun and not ended:  # a thread that has not begun sees that it need not
+                bell.acquire(timeout=_LOOK_SECONDS)
+            raise
+        if failure:
+            raise self._run_problem(str(failure[0]), feeds) from None
+        return [value if isinstance(value, np.ndarray) else np.asarray(value, object) for value in result]
+
+    def _run_problem(self, text: str, feeds: Mapping[str, NDArray[Any]]) -> InputError:
+        shapes = ", ".join(f"{printable(name)} {'x'.join(map(str, a.shape))}" for name, a in feeds.items())
+        return InputError(f"{self.label} could not run on input {shapes}: {_one_line(text)}")
+
+
+def _refuse_floods(proto: onnx.ModelProto, folder: Path, label: str) -> None:
+    """Refuses nodes that fill gigabytes from a few constant bytes, when the session opens or at every run."""
+    constants = Constants(TensorFile(folder))
+    for scope, node in walk(Scope(proto.graph)):
+        elements = _grown(node, partial(constants.value, scope))
+        if elements > MAX_COMPUTED_ELEMENTS:
+            name = printable(node.name or node.output[0])
+            raise ModelError(
+                f"{label}: {node.op_type} '{name}' makes {elements:,.0f} elements; "
+                f"the limit is {MAX_COMPUTED_ELEMENTS:,}"
+            )
+
+
+def _grown(node: onnx.NodeProto, value_of: Callable[[str], NDArray[Any] | None]) -> float:
+    """How many elements a node makes of constants; 0 where that does not show."""
+    given = [name for name in node.input if name]
+    match node.op_type:
+        case "Range" if len(given) == 3:
+            values = [value_of(name) for name in given]
+            numbers = [float(value.reshape(())) for value in values if value is not None and value.size == 1]
+            return (numbers[1] - numbers[0]) / numbers[2] if len(numbers) == 3 and numbers[2] else 0
+        case "ConstantOfShape" | "Expand" if given and (shape := value_of(given[-1])) is not None:
+            return math.prod(int(size) for size in shape.reshape(-1))
+    return 0
+
+
+def _session_problem(text: str, proto: onnx.ModelProto, label: str) -> str:
+    """What onnxruntime's message means; its own words where it is not one of the usual ones."""
+    unknown = custom_operators(proto, _DOMAINS)
+    if unknown:
+        listed = ", ".join(f"{name} ({count})" for name, count in unknown.items())
+        return f"{label} uses operators that onnxruntime does not have: {listed}"
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    kernel = re.search(r"Could not find an implementation for ([\w.]+)\((\d+)\)", text)
+    if kernel:
+        return (
+            f"{label} (opset {opset}) needs {kernel[1]} of opset {kernel[2]}, for which onnxruntime {ort.__version__} "
+            "has no kernel for this type; convert the model to a newer opset with onnx.version_converter"
+        )
+    newest = re.search(r"[Oo]fficial support for domain \S+ is till opset (\d+)", text)
+    if newest:
+        return (
+            f"{label} is written for opset {opset}; onnxruntime {ort.__version__} knows opsets up to {newest[1]}: "
+            "install a newer onnxruntime or export with an older opset"
+        )
+    version = re.search(r"IR version: (\d+), max supported IR version: (\d+)", text)
+    if version:
+        return (
+            f"{label} has IR version {version[1]}; onnxruntime {ort.__version__} knows versions up to {version[2]}: "
+            "install a newer onnxruntime"
+        )
+    operator = re.search(r"([\w.]+:\w+)\(-?\d+\) is not a registered function/op", text)
+    if operator:
+        return f"{label} uses an operator that onnxruntime does not have: {operator[1].replace(':', '::')}"
+    return f"onnxruntime cannot run {label}: {_one_line(text)}"
+
+
+def _one_line(text: str) -> str:
+    """onnxruntime's message without its source locations, as one printable line."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text.strip())
+    text = re.sub(r"\S*/onnxruntime/\S+?:\d+ ?", "", text)
+    text = re.sub(r"\s+", " ", text).strip()
+    return printable(text, 400)
+
+
+def custom_operators(proto: onnx.ModelProto, known_domains: Iterable[str]) -> dict[str, int]:
+    """Operators that neither ONNX nor one of `known_domains` defines, with how often each occurs.
+
+    Functions of the model itself are not among them.
+    """
+    known = {"", "ai.onnx", *known_domains}
+    local = {(function.domain, function.name) for function in proto.functions}
+    found: dict[str, int] = {}
+    graphs = list(all_graphs(proto.graph))
+    for nodes in (*(graph.node for graph in graphs), *(function.node for function in proto.functions)):
+        for node in nodes:
+            if (node.domain, node.op_type) in local:
+                continue
+            if node.domain not in known or (node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type)):
+                label = printable(f"{node.domain}::{node.op_type}" if node.domain else node.op_type)
+                found[label] = found.get(label, 0) + 1
+    return found

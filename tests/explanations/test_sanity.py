@@ -1,0 +1,168 @@
+"""Sanity checks and curves: the measures against scipy and scikit-image, the verdicts against what is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from cross_finder import finder, scene
+from onnx import numpy_helper
+from protos import normal, parsed
+from samples import CLASSIFIER, DOG
+
+from onnxviz import explain, explain_faithfulness, explain_sanity, load
+from onnxviz.cli import run
+from onnxviz.errors import InputError, ModelError
+from onnxviz.explanations.faithfulness import area
+from onnxviz.explanations.likeness import blurred, rank_correlation, structural_similarity
+from onnxviz.explanations.sanity import RandomizedModel, cascade, learnt_layers
+
+
+def pairs():
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(30, 24))
+    yield one, one
+    yield one, -one
+    yield one, one + rng.normal(size=one.shape)
+    yield one, rng.normal(size=one.shape)
+    yield np.maximum(one, 0), np.maximum(one + 0.3 * rng.normal(size=one.shape), 0)  # ties
+    yield np.round(one), np.round(one * 2)
+
+
+def test_rank_correlation():
+    stats = pytest.importorskip("scipy.stats", reason="the oracle is scipy: pip install scipy")
+    for one, other in pairs():
+        expected = stats.spearmanr(one.ravel(), other.ravel()).statistic
+        assert rank_correlation(one, other) == pytest.approx(expected, abs=1e-12)
+    assert rank_correlation(np.zeros((4, 4)), normal(4, 4)) == 0
+
+
+def test_rank_correlation_by_hand():
+    assert rank_correlation(np.array([1, 2, 3, 4]), np.array([10, 20, 30, 31])) == pytest.approx(1)
+    # Ranks 1 2.5 2.5 4 and 1 2 3 4: 4.5 / √(4.5 · 5).
+    assert rank_correlation(np.array([1, 2, 2, 3]), np.array([1, 2, 3, 4])) == pytest.approx(4.5 / np.sqrt(22.5))
+
+
+def test_structural_similarity():
+    metrics = pytest.importorskip("skimage.metrics", reason="the oracle is scikit-image: pip install scikit-image")
+    for one, other in pairs():
+        a, b = ((x - x.min()) / (x.max() - x.min()) for x in (one, other))
+        expected = metrics.structural_similarity(
+            a, b, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0
+        )
+        assert structural_similarity(one, other) == pytest.approx(expected, abs=1e-10)
+
+
+def test_structural_similarity_of_small_and_constant_maps():
+    assert structural_similarity(normal(3, 3), normal(3, 3)) == pytest.approx(1)
+    assert structural_similarity(np.zeros((7, 7)), np.zeros((7, 7))) == pytest.approx(1)
+    assert structural_similarity(np.zeros((30, 30)), normal(30, 30)) < 0.1
+    assert structural_similarity(normal(30), normal(30)) == pytest.approx(1)
+
+
+def test_blur():
+    ndimage = pytest.importorskip("scipy.ndimage", reason="the oracle is scipy: pip install scipy")
+    values = np.random.default_rng(1).normal(size=(3, 40, 50))
+    expected = ndimage.gaussian_filter(values, (0, 2, 2), mode="reflect")
+    assert np.abs(blurred(values, 2, 2) - expected).max() < 1e-12
+
+
+def test_layers_from_the_top_down():
+    names = [name for name, _ in learnt_layers(load(CLASSIFIER), "logits")]
+    assert names == ["dense", "conv5", "conv4", "conv3", "conv2", "conv1"]
+    assert [name for name, _ in learnt_layers(load(CLASSIFIER), "relu2")] == ["conv2", "conv1"]
+    assert cascade(6, 8) == [1, 2, 3, 4, 5, 6]
+    assert cascade(100, 4) == [1, 34, 67, 100]
+    assert cascade(1, 8) == [1]
+
+
+def test_only_what_is_asked_for_is_forgotten():
+    model = load(CLASSIFIER)
+    before = {t.name: numpy_helper.to_array(t) for t in onnx.load(CLASSIFIER).graph.initializer}
+    proto = RandomizedModel(model, 0).without({"dense.weight", "conv5.weight"})
+    after = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+    assert before.keys() == after.keys()
+    for name, values in before.items():
+        assert np.array_equal(values, after[name]) != (name in ("dense.weight", "conv5.weight")), name
+    assert after["conv5.weight"].std() == pytest.approx(before["conv5.weight"].std(), rel=0.05)
+    again = RandomizedModel(model, 0).without({"conv5.weight"})
+    other = RandomizedModel(model, 1).without({"conv5.weight"})
+    values = [
+        next(numpy_helper.to_array(t) for t in p.graph.initializer if t.name == "conv5.weight") for p in (again, other)
+    ]
+    assert np.array_equal(values[0], after["conv5.weight"])
+    assert not np.array_equal(values[1], after["conv5.weight"])
+
+
+@pytest.mark.parametrize(
+    ("method", "passed"), [("grad-cam", True), ("saliency", True), ("occlusion", True), ("guided", False)]
+)
+def test_guided_backpropagation_fails_and_others_pass(method, passed):
+    """As in Adebayo et al. 2018, figures 2 to 4."""
+    found = explain_sanity(explain(CLASSIFIER, DOG, method=method), stages=2 if passed else 6)
+    assert found.passed is passed
+    assert found.verdict.startswith("passed" if passed else "failed")
+    assert found.stages[-1].randomised == found.layers == 6
+    assert found.stages[0].map.shape == (96, 96)
+    if not passed:
+        assert found.stages[0].rank_correlation > 0.8
+        assert found.half.rank_correlation > 0.5
+
+
+def test_a_model_without_stored_weights():
+    proto = parsed("g (float[n,3,8,8] x) => (float[n,3] y) { m = GlobalAveragePool (x) y = Flatten (m) }")
+    with pytest.raises(ModelError, match="no stored weights before 'y'"):
+        explain_sanity(explain(proto, normal(3, 8, 8), method="saliency"))
+
+
+def test_a_map_of_zeros_cannot_be_checked():
+    with pytest.raises(InputError, match="zero everywhere"):
+        explain_sanity(explain(finder(), np.zeros((3, 40, 48), np.float32)))
+
+
+def test_curves_follow_a_map_that_is_right():
+    x = scene(20, 24)
+    right = explain_faithfulness(explain(finder(), x, method="grad-cam"), steps=40)
+    assert right.better_than_random
+    assert right.unit == "probability"
+    assert len(right.shares) == len(right.deletion) == 41
+    assert right.deletion[0] == pytest.approx(right.insertion[-1])
+    assert right.deletion_auc < right.random_deletion_auc - 0.1
+    assert "Faithfulness(deletion" in repr(right)
+    with pytest.raises(InputError, match="0 steps"):
+        explain_faithfulness(explain(finder(), x), steps=0)
+
+
+def test_curves_against_a_loop():
+    """`evaluation.py` of github.com/eclique/RISE: pixels in the order of the map, and their area."""
+    x = scene(20, 24)
+    found = explain(finder(), x, method="saliency")
+    curves = explain_faithfulness(found, steps=16)
+    order = np.argsort(-found.upsampled().ravel(), kind="stable")
+    deleted = x.copy()
+    expected = [explain(finder(), deleted, class_=1, method="eigen-cam").probability]
+    size = order.size // 16
+    for step in range(16):
+        deleted.reshape(3, -1)[:, order[step * size : (step + 1) * size]] = 0
+        expected.append(explain(finder(), deleted, class_=1, method="eigen-cam").probability)
+    assert np.allclose(curves.deletion, expected, atol=1e-6)
+    expected = np.array(expected)
+    assert curves.deletion_auc == pytest.approx((expected.sum() - expected[0] / 2 - expected[-1] / 2) / 16)
+    assert area(np.array([0.0, 1.0])) == 0.5
+
+
+def test_command(tmp_path: Path, capsys):
+    arguments = ["explain", str(CLASSIFIER), str(DOG), "--sanity", "-q", "-o", str(tmp_path / "dog.png")]
+    assert run(arguments) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("dog.jpg: passed: the map's rank correlation")
+    assert out[1].startswith("dog.jpg: deletion area")
+    assert [Path(path).name for path in out[2:]] == ["dog.png", "dog-deletion.png", "dog-sanity.png"]
+    assert run([*arguments, "--json"]) == 0
+    entry = json.loads(capsys.readouterr().out)["explanations"][0]
+    assert entry["sanity"]["passed"] is True
+    assert len(entry["sanity"]["stages"]) == 6
+    assert 0 < entry["faithfulness"]["deletion_auc"] < 1

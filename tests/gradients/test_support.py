@@ -1,0 +1,404 @@
+"""What cannot be differentiated is said beforehand, all of it; what goes wrong in a run is said with the place."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+import zoo
+from protos import classifier_proto
+
+import onnxviz
+from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnsupportedGradientError
+from onnxviz.gradients.add_gradient import add_gradient, grad_support
+from onnxviz.gradients.gradient import Differentiated
+from onnxviz.gradients.self_check import self_check
+from onnxviz.model.graph.scopes import walk
+
+
+def parsed(text, opset=18):
+    """A model from ONNX text; `head` and the opset are put before it."""
+    return onnxviz.load(onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]>\n{text}'))
+
+
+@pytest.fixture(scope="module")
+def blocked():
+    """Conv → Relu → GridSample → a domain of its own → logits; a Resize on another branch."""
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 20, "mine" : 1]>
+        g (float[1, 2, 4, 4] images, float[1, 4, 4, 2] grid) => (float logits)
+        <float[2, 2, 1, 1] w = {1, 2, 3, 4}, int64[2] sizes = {8, 4}, int64[2] axes = {2, 3}>
+        {
+            conv = Conv(images, w)
+            relu = Relu(conv)
+            sampled = GridSample(relu, grid)
+            custom = mine.Twist(sampled)
+            up = Resize<axes = [2, 3], keep_aspect_ratio_policy = "not_larger">(relu, , , sizes)
+            summed = ReduceSum(up)
+            total = ReduceSum(custom)
+            logits = Add(summed, total)
+        }"""
+    )
+    for node in proto.graph.node:
+        node.name = f"n_{node.output[0]}"
+    return onnxviz.load(proto)
+
+
+def test_all_that_stands_in_the_way_is_listed(blocked):
+    support = grad_support(blocked, "logits", "images")
+    assert not support
+    assert [(one.node, one.op, one.kind) for one in support.blocking] == [
+        ("n_sampled", "GridSample", "no-rule"),
+        ("n_custom", "mine::Twist", "custom-domain"),
+        ("n_up", "Resize", "attribute-unsupported"),
+    ]
+    assert [one.position for one in support.blocking] == sorted(one.position for one in support.blocking)
+    assert {one.opset for one in support.blocking} == {20}
+    assert (support.reaches, support.reached, support.nodes) == ("relu", 2, 8)
+    assert "eigen-cam" in support.gradient_free
+
+
+def test_the_message_has_reasons_remedies_and_how_far_it_goes(blocked):
+    with pytest.raises(UnsupportedGradientError) as caught:
+        add_gradient(blocked, "logits", "images")
+    assert str(caught.value).splitlines() == [
+        "cannot differentiate 'logits' with respect to 'images': 3 of 8 nodes on the path have no gradient.",
+        "  1. GridSample  node 'n_sampled' (output 'sampled', opset 20): the operator has no gradient here.",
+        "     -> choose a tensor before it",
+        "  2. mine::Twist  node 'n_custom' (output 'custom', opset 20): "
+        "operators of the domain 'mine' have no gradient.",
+        "     -> choose a tensor before it",
+        "  3. Resize  node 'n_up' (output 'up', opset 20): keep_aspect_ratio_policy='not_larger' is not supported "
+        "(supported: 'stretch').",
+        "  Differentiable up to: 'relu' (node 2 of 8) - every target at or before it works.",
+        "  Gradient-free methods that work for this target: occlusion, rise, score-cam, eigen-cam.",
+    ]
+    assert isinstance(caught.value, OnnxvizError)
+    assert isinstance(caught.value, NotImplementedError)
+    assert caught.value.exit_code == 2
+
+
+def test_what_the_message_promises_works(blocked):
+    assert grad_support(blocked, "relu", "images")
+    assert grad_support(blocked, "summed", "conv").blocking[0].op == "Resize"
+    assert add_gradient(blocked, "relu", "images").outputs
+
+
+def test_no_session_is_made_before(blocked, monkeypatch):
+    def no_session(*_, **__):
+        raise AssertionError("a session was made")
+
+    monkeypatch.setattr("onnxviz.gradients.gradient.Session", no_session)
+    assert not grad_support(blocked, "logits", "images")
+    with pytest.raises(UnsupportedGradientError):
+        add_gradient(blocked, "logits", "images")
+    with pytest.raises(AssertionError, match="a session was made"):
+        add_gradient(blocked, "relu", "images").session()
+
+
+def test_a_long_list_is_cut_in_the_message():
+    chain = "\n".join(f"t{i + 1} = GridSample(t{i}, grid)" for i in range(14))
+    model = parsed(f"g (float[1,1,2,2] t0, float[1,2,2,2] grid) => (float[1,1,2,2] t14) {{ {chain} }}", 20)
+    support = grad_support(model, wrt="t0")
+    assert len(support.blocking) == 14
+    assert "… and 4 more (grad_support lists them all)" in str(support)
+    assert "14." not in str(support)
+
+
+REASONS = {
+    "open sizes": (
+        "g (float[N, 1, H, W] x) => (float y) <float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}> "
+        "{ c = Conv<strides = [2, 2]>(x, w) y = ReduceSum(c) }",
+        "unknown-static-shape",
+        r"'x' \(NxxHxW\)|leaves open",
+        r"pass shapes=\{'x': \(1, 1, 224, 224\)\}",
+    ),
+    "integers at the end": (
+        "g (float[1, 4] x) => (int64[1, 1] y) { y = ArgMax<axis = 1>(x) }",
+        "non-float",
+        "'y': it holds int64",
+        "choose a tensor of floats",
+    ),
+    "integers at the start": (
+        "g (uint8[1, 4] x) => (float[1, 4] y) { f = Cast<to = 1>(x) y = Relu(f) }",
+        "non-float",
+        "'x': it holds uint8",
+        "choose 'f', which is a float",
+    ),
+    "only steps": (
+        "g (float[1, 4] x) => (float[1, 4] y) { f = Floor(x) y = Relu(f) }",
+        "no-path",
+        "Floor .*is a step function",
+        "choose a target before it",
+    ),
+    "an integer on the way": (
+        "g (float[1, 4] x) => (float[1, 4] y) { i = Cast<to = 7>(x) y = Cast<to = 1>(i) }",
+        "no-path",
+        "Cast .*numbers that are not floating point",
+        "choose a target before it",
+    ),
+    "no influence": (
+        "g (float[1, 4] x, float[1, 4] z) => (float[1, 4] y) { y = Relu(z) u = Relu(x) }",
+        "no-path",
+        "'y' does not depend on it",
+        "choose another tensor",
+    ),
+    "training": (
+        "g (float[2, 2, 3, 3] x) => (float[2, 2, 3, 3] y) <float[2] s = {1, 2}> "
+        "{ y, m, v = BatchNormalization<training_mode = 1>(x, s, s, s, s) }",
+        "training-mode",
+        r"training_mode=1",
+        r"model\.eval\(\)",
+    ),
+    "dropout in training": (
+        "g (float[2, 2] x) => (float[2, 2] y) <float r = {0.5}, bool t = {1}> { y = Dropout(x, r, t) }",
+        "training-mode",
+        "drops values at random",
+        "export the model for inference",
+    ),
+    "quantised operators": (
+        "g (float[1, 1, 2, 2] x) => (float[1, 1, 2, 2] y) <float s = {0.1}, uint8 z = {0}, uint8[1,1,1,1] w = {3}> "
+        "{ q = QuantizeLinear(x, s, z) c = QLinearConv(q, s, z, w, s, z, s, z) y = DequantizeLinear(c, s, z) }",
+        "quantised",
+        "a quantised operator is not differentiable",
+        "QuantFormat.QDQ",
+    ),
+    "dynamic weights": (
+        "g (float[1, 1, 2, 2] x) => (float[1, 1, 2, 2] y) <int64[4] k = {1, 1, 1, 1}> "
+        "{ m = ReduceMean(x) w = Reshape(m, k) y = Conv(x, w) }",
+        "no-rule",
+        "its input 1 .'w'., which depends on the model's input",
+        "",
+    ),
+    "not an operator": (
+        "g (float[1, 4] x) => (float[1, 4] y) { y = Erfc(x) }",
+        "custom-domain",
+        "ONNX has no such operator: the export is incomplete",
+        "export the model again",
+    ),
+    "a loop": (
+        """g (float[2] x) => (float[2] y) <int64 n = {3}, bool c = {1}>
+        { y = Loop<body = b (int64 i, bool k, float[2] a) => (bool k2, float[2] a2)
+                   { k2 = Identity(k) a2 = Add(a, a) }>(n, c, x) }""",
+        "no-rule",
+        "control flow that depends on the input",
+        "choose a tensor before it",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_reason(name):
+    text, kind, reason, remedy = REASONS[name]
+    support = grad_support(parsed(text), wrt="x")
+    assert not support
+    assert {one.kind for one in support.blocking} == {kind}
+    with pytest.raises(UnsupportedGradientError, match=reason):
+        support.check()
+    if remedy:
+        with pytest.raises(UnsupportedGradientError, match=remedy):
+            support.check()
+
+
+def test_a_foreign_operator_is_named_not_everything_behind_it():
+    proto = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18, "mine" : 1]>
+        g (float[N, 1, 4, 4] x) => (float y) <float[1,1,1,1] w = {2}>
+        { t = mine.Twist(x) a = Conv<strides = [2, 2]>(t, w) b = Relu(a) c = Add(b, a) y = ReduceMean(c) }"""
+    )
+    (only,) = grad_support(onnxviz.load(proto), wrt="x").blocking
+    assert only.op == "mine::Twist"
+
+
+def test_the_remedy_for_open_sizes_is_one():
+    model = parsed(REASONS["open sizes"][0])
+    session = add_gradient(model, shapes={"x": ("batch", 1, 7, 8)}).session()
+    x = np.random.default_rng(0).normal(size=(3, 1, 7, 8)).astype(np.float32)
+    found = session.run({"x": x}, np.ones((1, 1, 1, 1)))
+    assert found.gradients["x"].shape == x.shape
+    assert found.gradients["x"][:, :, 6].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"of": "nothing"}, "'nothing' is not a tensor of its main graph"),
+        ({"wrt": "nothing"}, "'nothing' is not a tensor"),
+        ({"wrt": "dense/kernel"}, "'dense/kernel' is a constant"),
+        ({"of": "image"}, "inputs image and outputs logits"),
+    ],
+)
+def test_a_tensor_that_is_not_there(options, message):
+    with pytest.raises(SelectionError, match=message):
+        add_gradient(onnxviz.load(classifier_proto()), **options)
+
+
+def test_sizes_that_do_not_fit():
+    model = onnxviz.load(classifier_proto())
+    with pytest.raises(InputError, match=r"has no input 'x'; it has image"):
+        add_gradient(model, shapes={"x": (1, 3, 16, 12)})
+    with pytest.raises(
+        InputError, match=r"'image' of .* has 4 axes \(batchx3x16x12\), but 3 sizes were given: 3x16x12"
+    ):
+        grad_support(model, shapes={"image": (3, 16, 12)})
+
+
+def test_a_mode_that_there_is_not():
+    with pytest.raises(InputError, match="there is no mode 'smooth'; there are plain, guided, deconv"):
+        add_gradient(onnxviz.load(classifier_proto()), mode="smooth")
+
+
+def test_a_mode_that_changes_nothing_says_so():
+    model = parsed("g (float[1, 4] x) => (float[1, 4] y) { y = Sigmoid(x) }")
+    assert add_gradient(model, mode="guided").warnings == (
+        "mode 'guided' changes nothing: there is no Relu between x and y",
+    )
+    assert add_gradient(onnxviz.load(classifier_proto()), mode="guided").warnings == ()
+
+
+# A run.
+
+
+def run(model, x, seed, **options) -> Differentiated:
+    return add_gradient(model, **options).session().run({"x": np.asarray(x, np.float32)}, np.asarray(seed))
+
+
+DEAD = """g (float[1, 3] x) => (float[1, 3] y) <float[1] low = {-100}>
+    { one = Neg(x) two = Add(x, low) three = Relu(two) y = Sigmoid(three) }"""
+
+
+def test_a_gradient_that_vanishes_is_a_warning_that_names_the_node():
+    proto = parsed(DEAD).proto
+    for node in proto.graph.node:
+        node.name = f"n_{node.output[0]}"
+    found = run(onnxviz.load(proto), [[1, 2, 3]], np.ones((1, 3)))
+    assert found.gradients["x"].tolist() == [[0, 0, 0]]
+    assert found.warnings == ("the gradient with respect to 'x' is zero everywhere: it vanishes at Relu 'n_three'",)
+
+
+def test_a_gradient_that_is_not_a_number_is_a_warning_that_names_the_node():
+    model = parsed("g (float[1, 2] x) => (float[1, 2] y) { a = Relu(x) b = Sqrt(a) y = Neg(b) }")
+    found = run(model, [[0, 4]], np.ones((1, 2)))
+    assert found.warnings == ("the gradient with respect to 'x' is not finite: it becomes so at Sqrt 'b'",)
+
+
+def test_a_seed_of_zeros_is_no_reason_to_warn():
+    assert run(parsed(DEAD), [[1, 2, 3]], np.zeros((1, 3))).warnings == ()
+
+
+def test_a_sound_gradient_has_no_warning():
+    assert run(parsed(DEAD), [[101, 102, 103]], np.ones((1, 3))).warnings == ()
+
+
+def test_a_seed_of_another_shape():
+    model = parsed("g (float[N, M] x) => (float[N, M] y) { y = Relu(x) }")
+    with pytest.raises(InputError, match=r"the seed is 1x3, but 'y' is 1x2|could not run"):
+        run(model, [[1, 2]], np.ones((1, 3)))
+
+
+def test_a_missing_input():
+    session = add_gradient(onnxviz.load(classifier_proto())).session()
+    with pytest.raises(InputError, match="also needs image"):
+        session.run({}, np.ones((1, 5)))
+
+
+def test_the_check_refuses_what_it_cannot_check():
+    model = onnxviz.load(classifier_proto())
+    x = np.zeros((1, 3, 16, 12), np.float32)
+    session = add_gradient(model, wrt="r2").session()
+    with pytest.raises(InputError, match="only gradients with respect to inputs can be checked, not 'r2'"):
+        self_check(session, {"image": x}, np.ones((1, 5)))
+    with pytest.raises(InputError, match="mode guided"):
+        self_check(add_gradient(model, mode="guided").session(), {"image": x}, np.ones((1, 5)))
+
+
+def test_the_check_notices_a_wrong_rule(monkeypatch):
+    from dataclasses import replace
+
+    from onnxviz.gradients.table import RULES
+
+    rule = RULES["", "Conv"]
+    monkeypatch.setitem(RULES, ("", "Conv"), replace(rule, apply=lambda step: rule.apply(step) * 1.3))
+    x = np.random.default_rng(0).normal(size=(2, 3, 16, 12)).astype(np.float32)
+    check = self_check(add_gradient(onnxviz.load(classifier_proto())).session(), {"image": x}, np.ones((2, 5)))
+    assert not check
+    assert check.error > 0.1
+
+
+def test_the_check_notices_a_gradient_that_is_lost(monkeypatch):
+    from dataclasses import replace
+
+    from onnxviz.gradients.table import RULES
+
+    rule = RULES["", "Conv"]
+    monkeypatch.setitem(RULES, ("", "Conv"), replace(rule, apply=lambda step: rule.apply(step) * 0.0))
+    x = np.random.default_rng(0).normal(size=(2, 3, 16, 12)).astype(np.float32)
+    assert not self_check(add_gradient(onnxviz.load(classifier_proto())).session(), {"image": x}, np.ones((2, 5)))
+
+
+def test_the_model_is_not_changed_and_the_result_runs_anywhere(tmp_path):
+    import onnxruntime as ort
+
+    path = tmp_path / "m.onnx"
+    onnx.save(classifier_proto(), path)
+    model = onnxviz.load(path)
+    before = model.proto.SerializeToString()
+    gradient = add_gradient(model)
+    assert model.proto.SerializeToString() == before
+    x = np.random.default_rng(0).normal(size=(2, 3, 16, 12)).astype(np.float32)
+    seed = np.ones((2, 5), np.float32)
+    here = gradient.session().run({"image": x}, seed)
+    saved = gradient.save(tmp_path / "gradient.onnx")
+    onnx.checker.check_model(saved, full_check=True)
+    session = ort.InferenceSession(saved, providers=["CPUExecutionProvider"])
+    value, found = session.run([gradient.of, gradient.outputs["image"]], {"image": x, gradient.seed: seed})
+    np.testing.assert_array_equal(value, here.value)
+    np.testing.assert_array_equal(found, here.gradients["image"])
+
+
+def test_the_value_is_bit_for_bit_that_of_the_untouched_model():
+    from oracles import untouched
+
+    x = np.random.default_rng(0).normal(size=(2, 3, 16, 12)).astype(np.float32)
+    value = add_gradient(onnxviz.load(classifier_proto())).session().run({"image": x}, np.ones((2, 5))).value
+    np.testing.assert_array_equal(value, untouched(classifier_proto(), ["logits"], {"image": x})["logits"])
+
+
+def test_two_tensors_and_a_target_inside():
+    gradient = add_gradient(onnxviz.load(classifier_proto()), of="c3", wrt=["image", "r1"])
+    assert repr(gradient).startswith("Gradient(of 'c3' wrt 'image', 'r1', ")
+    x = np.random.default_rng(0).normal(size=(1, 3, 16, 12)).astype(np.float32)
+    session = gradient.session()
+    found = session.run({"image": x}, np.ones_like(session.value({"image": x}))).gradients
+    assert {name: array.shape for name, array in found.items()} == {"image": x.shape, "r1": (1, 6, 16, 12)}
+
+
+def test_a_tensor_with_respect_to_itself_is_the_seed():
+    found = add_gradient(onnxviz.load(classifier_proto()), of="r1", wrt="r1").session()
+    seed = np.random.default_rng(0).normal(size=(1, 6, 16, 12)).astype(np.float32)
+    x = np.zeros((1, 3, 16, 12), np.float32)
+    np.testing.assert_array_equal(found.run({"image": x}, seed).gradients["r1"], seed)
+
+
+def test_a_type_that_is_read_from_the_input_is_no_dependence():
+    """PyTorch's exporter leaves CastLike(constant, x): x gives a type only."""
+    proto = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]>
+        g (float[2,3] x) => (float[2,3] y) <int64[1] two = {2}> {
+            like = CastLike (two, x)
+            y = Mul (x, like)
+        }"""
+    )
+    model = onnxviz.load(proto)
+    assert onnxviz.grad_support(model)
+    x = np.ones((2, 3), np.float32)
+    found = onnxviz.add_gradient(model).session().run({"x": x}, x)
+    assert np.array_equal(found.gradients["x"], 2 * x)
+
+
+def test_a_tensor_inside_control_flow_is_refused_with_its_place():
+    model = onnxviz.load(zoo.model("subgraphs"))
+    inside = next(name for scope, node in walk(model.scope) if scope.parent for name in node.output)
+    with pytest.raises(SelectionError, match=f"'{inside}' lies inside control flow .*need none"):
+        add_gradient(model, of=inside)

@@ -1,0 +1,579 @@
+"""Images and arrays that a stranger made to break the reader: each is read right, or refused in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import random
+import re
+import resource
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import pytest
+from deadlines import HANG_SECONDS
+from hostile import UNSAFE, array, conv, info, model, node, png, small, weight, write
+from onnx import TensorProto, helper
+from PIL import Image
+
+from onnxviz import InputError
+from onnxviz.cli import run
+from onnxviz.inputs.images import read_image
+
+pytestmark = pytest.mark.usefixtures("deadline", "room")
+
+
+def noise(*shape: int, dtype: Any = np.uint8) -> npt.NDArray[Any]:
+    return np.random.default_rng(5).integers(0, 255, shape).astype(dtype)
+
+
+def encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def npy(values: npt.NDArray[Any], *, allow_pickle: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=allow_pickle)
+    return buffer.getvalue()
+
+
+def npz(**arrays: npt.NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def maps(tmp_path: Path, *inputs: object, made: onnx.ModelProto | None = None, options: tuple[str, ...] = ()) -> int:
+    path = write(tmp_path, made if made is not None else small())
+    return run(["maps", str(path), *map(str, inputs), "-q", "--save", "maps.npz", *options])
+
+
+def refused(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    *inputs: object,
+    match: str,
+    made: onnx.ModelProto | None = None,
+    options: tuple[str, ...] = (),
+) -> None:
+    """Exit code 2, one line that says `match`, nothing written."""
+    code = maps(tmp_path, *inputs, made=made, options=options)
+    out, err = capsys.readouterr()
+    assert code == 2, (code, ascii(err))
+    assert err.startswith("error: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1, ascii(err)
+    assert not UNSAFE.search(err), ascii(err)
+    assert len(err) < 1200
+    assert re.search(match, err), ascii(err)
+    assert out == ""
+    assert list(Path.cwd().iterdir()) == []
+
+
+def dynamic() -> onnx.ModelProto:
+    made = small()
+    made.graph.input[0].CopyFrom(info("x", ["n", 3, "h", "w"]))
+    made.graph.output[0].CopyFrom(info("y", None))
+    return made
+
+
+RGB = Image.fromarray(noise(32, 24, 3))
+JPEG, PNG = encoded(RGB, "JPEG"), encoded(RGB, "PNG")
+ROW = bytes(1 + 8 * 3)
+BROKEN = {
+    "empty": (b"", "not an image"),
+    "text": (b"hello\n", "not an image"),
+    "html": (b"<html>404</html>", "not an image"),
+    "lfs": (b"version https://git-lfs.github.com/spec/v1\n", "not an image"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
+    "eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch pwned) (w) file\n", "not an image"),
+    "pdf": (b"%PDF-1.4\n", "not an image"),
+    "JPEG half": (JPEG[: len(JPEG) // 2], "cannot be decoded"),
+    "JPEG head": (JPEG[:20], "not an image|cannot be decoded"),
+    "PNG half": (PNG[: len(PNG) // 2], "cannot be decoded"),
+    "PNG head": (PNG[:30], "not an image|cannot be decoded"),
+    "PNG without rows": (png(8, 8, ROW * 5), "damaged|cannot be decoded"),
+    "PNG without rows, interlaced": (png(8, 8, bytes(100), interlace=1), "damaged|cannot be decoded"),
+    "PNG of no size": (png(0, 0, b""), "not an image|cannot be decoded|has no pixels"),
+    "PNG bomb": (png(9000, 9000, bytes(9000)), "9000x9000 pixels; the limit is .* make it smaller"),
+    "PNG of 2**31": (png(2**31 - 1, 2**31 - 1, b""), "pixels.*make it smaller"),
+    "PNG crc": (PNG[:40] + bytes([PNG[40] ^ 1]) + PNG[41:], "cannot be decoded|not an image"),
+    "float of hundreds": (encoded(Image.fromarray(np.full((8, 8), 300, np.float32)), "TIFF"), "300.*npy"),
+    "float nan": (encoded(Image.fromarray(np.full((8, 8), np.nan, np.float32)), "TIFF"), "nan.*npy"),
+    "int32 below zero": (encoded(Image.fromarray(np.full((8, 8), -5, np.int32)), "TIFF"), "-5.*npy"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_images_that_are_none(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, match = BROKEN[case]
+    path = tmp_path / "image.png"
+    path.write_bytes(data)
+    refused(capsys, tmp_path, path, match=f"{re.escape(str(path))}.*({match})")
+
+
+def test_images_that_are_no_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    for suffix in ("png", "npy", "npz"):
+        os.mkfifo(tmp_path / f"fifo.{suffix}")
+        (tmp_path / f"folder.{suffix}").mkdir()
+        refused(capsys, tmp_path, tmp_path / f"fifo.{suffix}", match="not a file|not a regular file")
+        refused(capsys, tmp_path, f"x={tmp_path}/fifo.{suffix}", match="not a file|not a regular file")
+        refused(capsys, tmp_path, f"x={tmp_path}/folder.{suffix}", match="not a file|folder|[Dd]irectory")
+        refused(capsys, tmp_path, tmp_path / f"none.{suffix}", match="there is no file")
+    refused(capsys, tmp_path, "/dev/zero", match="not a file|not a regular file")
+    refused(capsys, tmp_path, tmp_path / "empty", match="no images")
+    refused(capsys, tmp_path, tmp_path / "loop.png", match="no file|cannot be")
+    refused(capsys, tmp_path, "n" * 300 + ".png", match="no file|cannot be|too long")
+    refused(capsys, tmp_path, "x=" + "n" * 5000, match="no file|cannot be|too long")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m.png", "a\nb.png", "a\u202eb.png", "[b]x[c].png"])
+def test_names_of_images(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], room: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (folder / f"bad{name}").write_bytes(b"not an image")
+    refused(capsys, tmp_path, folder / f"bad{name}", match="not an image")
+    RGB.save(folder / name, "PNG")
+    for form in ("png", "svg", "pdf"):
+        options = ("-o", "pictures", "--format", form)
+        assert maps(tmp_path, folder / name, options=options) == 0
+        out, err = capsys.readouterr()
+        assert not UNSAFE.search(out + err)
+    assert maps(tmp_path, folder, options=("-o", "pictures")) == 1
+    out, err = capsys.readouterr()
+    assert not UNSAFE.search(out + err)
+    assert len(err.splitlines()) <= 2
+    assert "1 of 2 inputs could not be used" in err
+    json.loads((room / "pictures" / "manifest.json").read_text())
+
+
+def test_one_bad_image_among_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in "abd":
+        RGB.save(folder / f"{name}.png")
+    (folder / "c.png").write_bytes(PNG[:200])
+    assert maps(tmp_path, folder) == 1
+    _, err = capsys.readouterr()
+    assert re.fullmatch(r"skipped c\.png: .*cannot be decoded.*\n1 of 4 inputs could not be used\n", err)
+    assert np.load("maps.npz")["c"].shape[0] == 3
+    for name in "abd":
+        (folder / f"{name}.png").write_bytes(b"bad")
+    Path("maps.npz").unlink()
+    Path("maps.npz.manifest.json").unlink()
+    assert maps(tmp_path, folder) == 2
+    assert "none of 4 inputs could be used" in capsys.readouterr().err
+    assert list(Path.cwd().iterdir()) == []
+
+
+# ---------------------------------------------------------------------------------------------- images read right
+
+
+def read(tmp_path: Path, data: bytes, name: str = "image", **options: Any) -> npt.NDArray[Any]:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return read_image(path, **options)
+
+
+def test_suffixes_do_not_count(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(read(tmp_path, PNG, "image.jpg"), np.asarray(RGB))
+    np.testing.assert_array_equal(read(tmp_path, PNG, "image"), np.asarray(RGB))
+
+
+def test_grey_of_16_bits_is_scaled(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 40_000, 65_535]], np.uint16)
+    for form in ("PNG", "TIFF"):
+        pixels = read(tmp_path, encoded(Image.fromarray(values), form), channels=1)
+        np.testing.assert_array_equal(pixels[..., 0], [[0, 1, 156, 255]])
+
+
+def test_grey_of_16_bits_interlaced_and_colour_of_16_bits(tmp_path: Path) -> None:
+    colour = struct.pack(">3H", 40_000, 257, 65_535)
+    pixels = read(tmp_path, png(2, 1, b"\0" + colour * 2, depth=16, colour=2))
+    assert np.abs(pixels[0, 0].astype(int) - [156, 1, 255]).max() <= 1
+
+
+def test_floats_of_0_to_1_are_scaled(tmp_path: Path) -> None:
+    values = np.array([[0.0, 0.5, 1.0]], np.float32)
+    pixels = read(tmp_path, encoded(Image.fromarray(values), "TIFF"), channels=1)
+    np.testing.assert_array_equal(pixels[..., 0], [[0, 128, 255]])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "RGB"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_modes(mode: str, channels: int, tmp_path: Path) -> None:
+    pixels = read(tmp_path, encoded(Image.new(mode, (5, 4)), "TIFF"), channels=channels)
+    assert (pixels.shape, pixels.dtype) == ((4, 5, channels), np.uint8)
+
+
+def test_transparency_lies_on_the_background(tmp_path: Path) -> None:
+    clear = Image.new("RGBA", (2, 2), (9, 9, 9, 0))
+    palette = Image.new("P", (2, 2), 0)
+    palette.putpalette([1, 2, 3, 4, 5, 6])
+    for data in (
+        encoded(clear, "PNG"),
+        encoded(clear, "WEBP", lossless=True),
+        encoded(palette, "PNG", transparency=0),
+        encoded(Image.new("LA", (2, 2), (7, 0)), "PNG"),
+        encoded(Image.new("L", (2, 2), 7), "PNG", transparency=7),
+        encoded(Image.new("RGB", (2, 2), (7, 8, 9)), "PNG", transparency=(7, 8, 9)),
+    ):
+        np.testing.assert_array_equal(read(tmp_path, data), np.full((2, 2, 3), 255))
+        np.testing.assert_array_equal(read(tmp_path, data, background="#102030")[0, 0], [16, 32, 48])
+    with pytest.raises(InputError, match=r"'no.*' is not a colour"):
+        read(tmp_path, encoded(clear, "PNG"), background="no\x1b[31m")
+
+
+def test_animations_give_their_first_picture(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (3, 3), (c, 0, 0)) for c in (200, 50)]
+    for form in ("GIF", "PNG", "WEBP", "TIFF"):
+        options = {"lossless": True} if form == "WEBP" else {}
+        data = encoded(frames[0], form, save_all=True, append_images=frames[1:], **options)
+        np.testing.assert_array_equal(read(tmp_path, data)[0, 0], [200, 0, 0])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    pixels = read(tmp_path, encoded(RGB, "PNG", exif=exif))
+    upright = np.asarray(RGB)
+    expected = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, -1),
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright),
+    }[orientation]
+    np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40, b"junk" * 9])
+def test_exif_that_is_damaged_costs_only_the_orientation(exif: bytes, tmp_path: Path) -> None:
+    pixels = read(tmp_path, encoded(RGB, "JPEG", exif=exif))
+    np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(JPEG))))
+
+
+def test_damaged_tiff_is_one_line_even_where_libtiff_talks(tmp_path: Path) -> None:
+    data = bytearray(encoded(RGB, "TIFF", compression="tiff_adobe_deflate"))
+    data[20:200] = bytes(180)
+    path = tmp_path / "damaged.tif"
+    path.write_bytes(data)
+    code = "from onnxviz.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "maps", write(tmp_path, small()), path, "-q"],
+        capture_output=True, check=False, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*damaged\.tif cannot be decoded.*\n", done.stderr)
+
+
+# -------------------------------------------------------------------------------------------------------- memory
+
+
+def process_within(tmp_path: Path, gigabytes: float, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command with a limit on its data memory."""
+    limit = int(gigabytes * 2**30)
+    return subprocess.run(
+        [sys.executable, "-c", "from onnxviz.cli import main; main()", *map(str, arguments)],
+        capture_output=True, check=False, text=True, timeout=HANG_SECONDS, cwd=tmp_path / "room",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", ["100000x100000", "20000x20000", "999999x999999"])
+def test_sizes_beyond_reason(size: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(PNG)
+    done = process_within(tmp_path, 2, "maps", write(tmp_path, dynamic()), path, "-q", "--size", size)
+    assert done.returncode == 2
+    assert re.fullmatch(rf"error: .*({size}|pixels).*\n", done.stderr), done.stderr
+
+
+INPUT_SHAPES: dict[str, tuple[Any, str]] = {
+    "no height": ([1, 3, 0, 0], "0x0|1x3x0x0"),
+    "too high": ([1, 3, 60_000, 60_000], "60000x60000|pixels"),
+    "far too high": ([1, 3, 2**40, 2**40], "1099511627776|pixels"),
+    "many channels": ([1, 2**40, 8, 8], "1099511627776 channels: give a .npy"),
+    "five channels": ([1, 5, 8, 8], "5 channels: give a .npy"),
+    "no channels": ([1, 0, 8, 8], "0 channels: give a .npy"),
+    "one side open": ([1, 3, "h", 8], "open: give --size"),
+    "vector": ([8], "not an image's: give a .npy|onnxruntime cannot run"),
+    "scalar": ([], "not an image's: give a .npy|onnxruntime cannot run"),
+    "rank 5": ([1, 3, 8, 8, 8], "not an image's: give a .npy|onnxruntime cannot run"),
+    "no shape": (None, "not an image's: give a .npy"),
+}
+
+
+@pytest.mark.parametrize("case", INPUT_SHAPES)
+def test_inputs_that_no_image_fits(case: str, tmp_path: Path) -> None:
+    shape, match = INPUT_SHAPES[case]
+    path = tmp_path / "image.png"
+    path.write_bytes(PNG)
+    made = small()
+    made.graph.input[0].CopyFrom(info("x", shape))
+    made.graph.output[0].CopyFrom(info("y", None))
+    done = process_within(tmp_path, 2, "maps", write(tmp_path, made), path, "-q")
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(rf"error: .*({match}).*\n", done.stderr), done.stderr
+
+
+def test_archive_bomb(tmp_path: Path) -> None:
+    """1 MB of zip that would be 1.2 GB of zeros: its shape is read before its values."""
+    path = tmp_path / "bomb.npz"
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("x.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(npy_header("'<f4'", "(1, 3, 10000, 10000)"))
+        for _ in range(120):
+            member.write(bytes(10_000_000))
+    done = process_within(tmp_path, 1, "maps", write(tmp_path, small()), path, "-q")
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*1x3x10000x10000.* takes 1x3x8x8\n", done.stderr), done.stderr
+
+
+# -------------------------------------------------------------------------------------------------------- arrays
+
+
+def npy_header(descr: str, shape: str) -> bytes:
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+
+FITS = np.zeros((1, 3, 8, 8), np.float32)
+HEADERS = {
+    "huge": npy_header("'<f4'", "(1, 3, 8, 100000000000)"),
+    "negative": npy_header("'<f4'", "(-1, 3, 8, 8)"),
+    "beyond 64 bits": npy_header("'<f4'", "(1, 3, 99999999999999999999, 8)"),
+    "object": npy_header("'|O'", "(1, 3, 8, 8)"),
+    "record": npy_header("[('a', '<f4')]", "(1, 3, 8, 8)"),
+    "no type": npy_header("'zz'", "(1, 3, 8, 8)"),
+    "cut": b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4'\n",
+    "nested": b"\x93NUMPY\x01\x00\x28\x23" + b"(" * 8999 + b"\n",
+    "no text": b"\x93NUMPY\x01\x00\x03\x00\xff\xfe\n",
+    "version": b"\x93NUMPY\x09\x00\x03\x00\xff\xfe\n",
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_array_headers(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = HEADERS[case] + bytes(768)
+    (tmp_path / "x.npy").write_bytes(data)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", data)
+    refused(capsys, tmp_path, tmp_path / "x.npy", match=r"x\.npy")
+    refused(capsys, tmp_path, tmp_path / "x.npz", match=r"x\.npz|'x'")
+
+
+ARRAYS = {
+    "pickle": ("x.npy", npy(np.array([{}], object), allow_pickle=True), "not a .npy array"),
+    "pickle alone": ("x.npy", pickle.dumps({"a": 1}), "not a .npy array"),
+    "pickle in npz": ("x.npz", pickle.dumps({"a": 1}), "not a .npz archive"),
+    "empty": ("x.npy", b"", "not a .npy array"),
+    "empty npz": ("x.npz", b"", "not a .npz archive"),
+    "text": ("x.npy", b"hello", "not a .npy array"),
+    "cut": ("x.npy", npy(FITS)[:-10], "not a .npy array"),
+    "npz called npy": ("x.npy", npz(x=FITS), "archive.*name it .npz"),
+    "npy called npz": ("x.npz", npy(FITS), "single array.*name it .npy"),
+    "npz without arrays": ("x.npz", npz(), "no input was given|empty"),
+    "npz of another name": ("x.npz", npz(q=FITS), "no input called 'q'; it has x"),
+    "npz cut": ("x.npz", npz(x=FITS)[:-30], "not a .npz archive"),
+    "wrong shape": ("x.npy", npy(np.zeros((1, 4, 8, 8), np.float32)), "shape 1x4x8x8; input 'x' takes 1x3x8x8"),
+    "wrong rank": ("x.npy", npy(np.zeros((1, 1, 3, 8, 8), np.float32)), "shape 1x1x3x8x8; .* takes 1x3x8x8"),
+    "scalar": ("x.npy", npy(np.float32(1)), "shape scalar; input 'x' takes 1x3x8x8"),
+    "no samples": ("x.npy", npy(np.zeros((0, 3, 8, 8), np.float32)), "is empty"),
+    "text values": ("x.npy", npy(np.full((1, 3, 8, 8), "a")), "type <U1; input 'x' takes float32"),
+    "bytes values": ("x.npy", npy(np.full((1, 3, 8, 8), b"a")), r"type \|S1; input 'x' takes float32"),
+    "complex": ("x.npy", npy(FITS.astype(np.complex64)), "type complex64; input 'x' takes float32"),
+    "dates": ("x.npy", npy(np.zeros((1, 3, 8, 8), "M8[s]")), "type datetime64.*takes float32"),
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_arrays_that_do_not_fit(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name, data, match = ARRAYS[case]
+    (tmp_path / name).write_bytes(data)
+    refused(capsys, tmp_path, tmp_path / name, match=match)
+
+
+def test_archives_that_are_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("x.npy", npy(FITS))
+    stored, packed = buffer.getvalue(), npz(x=noise(1, 3, 8, 8, dtype=np.float32))
+    directory = stored.find(b"PK\x01\x02")
+    encrypted, method, broken = bytearray(stored), bytearray(stored), bytearray(packed)
+    encrypted[6] |= 1
+    encrypted[directory + 8] |= 1
+    method[8] = method[directory + 10] = 97
+    for at in range(60, 200, 7):
+        broken[at] ^= 255
+    for data in (encrypted, method, broken):
+        (tmp_path / "x.npz").write_bytes(data)
+        refused(capsys, tmp_path, tmp_path / "x.npz", match=r"x\.npz is not a .npz archive|cannot be read")
+
+
+def test_nan_and_infinity_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.npy").write_bytes(npy(np.full((1, 3, 8, 8), np.nan, np.float32)))
+    assert maps(tmp_path, tmp_path / "x.npy", options=("-o", "pictures")) == 0
+    assert capsys.readouterr().err == ""
+
+
+# ---------------------------------------------------------------------------------------------- inputs of a model
+
+
+@pytest.mark.parametrize(
+    "data_type",
+    [TensorProto.STRING, TensorProto.BOOL, TensorProto.COMPLEX64, TensorProto.BFLOAT16, TensorProto.INT4,
+     TensorProto.FLOAT8E4M3FN, 0, 99],
+)  # fmt: skip
+def test_inputs_of_odd_types(data_type: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = small()
+    made.graph.input[0].type.tensor_type.elem_type = data_type
+    (tmp_path / "x.png").write_bytes(PNG)
+    (tmp_path / "x.npy").write_bytes(npy(FITS))
+    (tmp_path / "s.npy").write_bytes(npy(np.full((1, 3, 8, 8), "a")))
+    for name in ("x.png", "x.npy", "s.npy"):
+        refused(capsys, tmp_path, tmp_path / name, made=made, match="type|onnxruntime cannot run|image")
+
+
+def test_integer_inputs_take_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.png").write_bytes(encoded(RGB.resize((8, 8)), "PNG"))
+    (tmp_path / "x.npy").write_bytes(npy(FITS))
+    for data_type in (TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64):
+        nodes = [node("Cast", ["x"], ["f"], to=1), node("Conv", ["f", "c.weight"], ["y"])]
+        made = model(nodes, [weight("c.weight")], [info("x", [1, 3, 8, 8], data_type)])
+        assert maps(tmp_path, tmp_path / "x.png", made=made) == 0
+        assert np.load("maps.npz")["c"].std() > 1  # 0…255, not 0…1 rounded
+        for path in Path.cwd().iterdir():
+            path.unlink()
+        capsys.readouterr()
+        refused(capsys, tmp_path, tmp_path / "x.npy", made=made, match="type float32; input 'x' takes u?int")
+
+
+def test_sequences_and_optionals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, [1, 3, 8, 8])
+    sequence = onnx.ValueInfoProto(name="s", type=helper.make_sequence_type_proto(tensor))
+    optional = onnx.ValueInfoProto(name="s", type=helper.make_optional_type_proto(tensor))
+    (tmp_path / "x.png").write_bytes(PNG)
+    (tmp_path / "x.npy").write_bytes(npy(FITS))
+    at = array("i", 0, np.int64)
+    for value, first in (
+        (sequence, node("SequenceAt", ["s", "i"], ["x"])),
+        (optional, node("OptionalGetElement", ["s"], ["x"])),
+    ):
+        made = model([first, conv()], [weight(), at], [value])
+        for name in ("x.png", "x.npy") if value is sequence else ("x.png",):  # an array is a fine optional
+            refused(capsys, tmp_path, tmp_path / name, made=made, match="'s'|onnxruntime cannot run|could not run")
+
+
+def test_outputs_that_are_sequences_can_be_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = small()
+    made.graph.node.append(node("SequenceConstruct", ["x", "y"], ["both"]))
+    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
+    made.graph.output.append(onnx.ValueInfoProto(name="both", type=kind))
+    (tmp_path / "x.png").write_bytes(PNG)
+    assert maps(tmp_path, tmp_path / "x.png", made=made, options=("--verify",)) in (0, 2)
+    assert len(capsys.readouterr().err.splitlines()) <= 1
+
+
+def test_several_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = model(
+        [node("Add", ["x", "z"], ["a"]), node("Conv", ["a", "w"], ["y"])],
+        [weight()],
+        [info("x", [1, 3, 8, 8]), info("z", [1, 3, 8, 8])],
+    )
+    image = tmp_path / "x.png"
+    image.write_bytes(PNG)
+    (tmp_path / "bad.npy").write_bytes(npy(np.zeros((1, 3, 8, 9), np.float32)))
+    for given, match in (
+        ([image], r"2 inputs \(x, z\): give each as NAME=PATH"),
+        ([f"x={image}"], "also needs z"),
+        ([f"q={image}"], "no input called 'q'; it has x, z"),
+        ([f"x={image}", image], "either every input is given as NAME=PATH, or none|2 inputs"),
+        ([f"x={image}", f"z={tmp_path}/none.png"], "there is no file"),
+        ([f"x={image}", f"z={tmp_path}/bad.npy"], "shape 1x3x8x9; input 'z' takes 1x3x8x8"),
+    ):
+        refused(capsys, tmp_path, *given, made=made, match=match)
+    assert maps(tmp_path, f"x={image}", f"z={image}", made=made) == 0
+
+
+def test_model_without_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = model([conv()], [weight(), array("x", FITS)], [])
+    (tmp_path / "x.png").write_bytes(PNG)
+    refused(capsys, tmp_path, tmp_path / "x.png", made=made, match=r"has 0 inputs|no inputs")
+
+
+# ----------------------------------------------------------------------------------------------------------- fuzz
+
+
+def seeds() -> list[bytes]:
+    exif = Image.Exif()
+    exif[0x112], exif[0x10E] = 6, "hello"
+    palette = RGB.quantize(16)
+    made = [
+        encoded(RGB, "PNG", exif=exif),
+        encoded(palette, "PNG", transparency=0),
+        encoded(Image.fromarray(noise(9, 9, dtype=np.uint16)), "PNG"),
+        encoded(RGB.convert("LA"), "PNG"),
+        encoded(RGB, "JPEG", exif=exif),
+        encoded(RGB, "JPEG", progressive=True),
+        encoded(RGB.convert("CMYK"), "JPEG"),
+        encoded(RGB, "WEBP", exif=exif),
+        encoded(RGB, "BMP"),
+        encoded(RGB, "PPM"),
+        encoded(palette, "GIF", save_all=True, append_images=[palette]),
+        encoded(RGB, "TIFF", exif=exif),
+        encoded(Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)), "TIFF"),
+    ]
+    return [*made, *(encoded(RGB, "TIFF", compression=c) for c in ("tiff_lzw", "jpeg", "packbits"))]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutants_are_read_or_refused(seed: int, tmp_path: Path) -> None:
+    chance, pool = random.Random(seed), seeds()
+    path, good = tmp_path / "mutant", 0
+    for _ in range(int(os.environ.get("ONNXVIZ_MUTANTS", "200"))):
+        data = bytearray(chance.choice(pool))
+        for _ in range(chance.choice((1, 1, 2, 4))):
+            at = chance.randrange(min(len(data), chance.choice((100, 300, len(data)))))
+            kind = chance.randrange(5)
+            if kind == 0:
+                data[at] ^= 1 << chance.randrange(8)
+            elif kind == 1:
+                data[at] = chance.choice((0, 1, 127, 128, 255, chance.randrange(256)))
+            elif kind == 2:
+                del data[at + 1 :]
+            elif kind == 3:
+                del data[at + 1 : at + chance.randrange(2, 9)]
+            else:
+                start = chance.randrange(len(data))
+                data[at:at] = data[start : start + chance.randrange(1, 30)]
+        path.write_bytes(data)
+        try:
+            pixels = read_image(path, channels=chance.choice((1, 3, 4)), size=chance.choice((None, (8, 8))))
+        except InputError as error:
+            message = str(error)
+        else:
+            assert pixels.dtype == np.uint8
+            message, good = "", good + 1
+        assert len(message.splitlines()) <= 1
+        assert not UNSAFE.search(message)
+    assert good > 5

@@ -1,0 +1,125 @@
+"""Figures of explanations: what is drawn where, and that nothing is cut off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cross_finder import finder, scene
+from protos import normal, parsed
+from samples import CAT, CLASSIFIER, DOG, UNET
+
+from onnxviz import explain, explain_faithfulness, explain_sanity, plot_explanation
+from onnxviz.errors import InputError
+from onnxviz.output.explanations import figure_of
+from onnxviz.plots import plot_faithfulness, plot_sanity, save_figure
+
+
+def inside(figure):
+    """Whether all words are within the figure."""
+    renderer = figure.canvas.get_renderer()
+    width, height = figure.get_size_inches() * figure.dpi
+    for axes in figure.axes:
+        for text in axes.texts:
+            box = text.get_window_extent(renderer)
+            if not (box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width + 1 and box.y1 <= height + 1):
+                return False
+    return True
+
+
+def drawn(figure):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "guided", "occlusion", "integrated-gradients", "eigen-cam"])
+def test_photo_and_map(method):
+    found = explain(CLASSIFIER, DOG, method=method)
+    figure = drawn(plot_explanation(found))
+    photo, overlay, bar = figure.axes[0].images
+    assert np.array_equal(np.rint(photo.get_array() * 255).astype(np.uint8), found.photo())
+    assert overlay.get_array().shape == photo.get_array().shape == (336, 448, 3)
+    assert overlay.get_extent()[0] == 448 + 16
+    assert bar.get_extent()[2] > 336
+    assert inside(figure)
+    words = " ".join(text.get_text() for text in figure.axes[0].texts)
+    assert "dog" in words
+    assert method in words
+    assert ("Note: guided" in words) == (method == "guided")
+
+
+def test_colour_lies_where_the_map_is_large():
+    found = explain(finder(), scene(10, 12))
+    overlay = plot_explanation(found).axes[0].images[1].get_array()
+    colour = np.ptp(overlay, axis=2)
+    peak = np.unravel_index(colour.argmax(), colour.shape)
+    assert abs(peak[0] / colour.shape[0] - 10.5 / 40) < 0.05
+    assert abs(peak[1] / colour.shape[1] - 12.5 / 48) < 0.05
+    assert colour[-40:, -40:].max() < 0.02
+
+
+def test_signed_maps_are_red_and_blue():
+    found = explain(CLASSIFIER, CAT, method="occlusion")
+    overlay = plot_explanation(found).axes[0].images[1].get_array()
+    heat = found.upsampled(overlay.shape[:2])
+    high, low = np.unravel_index(heat.argmax(), heat.shape), np.unravel_index(heat.argmin(), heat.shape)
+    assert overlay[(*high, 0)] > overlay[(*high, 2)]
+    assert overlay[(*low, 2)] > overlay[(*low, 0)]
+
+
+def test_a_map_of_zeros_colours_nothing():
+    found = explain(finder(), np.zeros((3, 40, 48), np.float32))
+    assert not found.map.any()
+    assert any("zero everywhere" in text for text in found.warnings)
+    overlay = drawn(plot_explanation(found)).axes[0].images[1].get_array()
+    assert np.ptp(overlay, axis=2).max() < 1e-6
+
+
+def test_photos_keep_their_proportions_or_are_cropped():
+    assert explain(CLASSIFIER, CAT).photo().shape == (298, 448, 3)
+    assert explain(CLASSIFIER, CAT, fit="crop").photo().shape == (448, 448, 3)
+    assert explain(UNET, DOG, size=(64, 128)).photo().shape == (336, 448, 3)
+    assert explain(finder(), scene(9, 9)).photo().shape == (373, 448, 3)
+
+
+def test_a_picture_too_large_to_decode_twice(tmp_path, monkeypatch):
+    from onnxviz.inputs import images
+
+    monkeypatch.setattr(images, "MAX_OWN_PIXELS", 1000)
+    assert explain(CLASSIFIER, CAT).photo().shape == (448, 448, 3)
+
+
+def test_long_names_are_shortened():
+    found = explain(finder(), scene(9, 9), labels=["a" * 500, "b" * 500])
+    assert inside(drawn(plot_explanation(found)))
+
+
+def test_signals_are_drawn_as_maps(tmp_path):
+    proto = parsed(
+        "g (float[n,2,30] x) => (float[n,3] y) { c = Conv (x, w) r = Relu (c) m = ReduceMean <keepdims=0> (r, a)"
+        " y = MatMul (m, d) }",
+        w=normal(4, 2, 5), a=np.array([2]), d=normal(4, 3),
+    )  # fmt: skip
+    found = explain(proto, normal(2, 30), method="occlusion")
+    with pytest.raises(InputError, match="draw it with plot_maps"):
+        plot_explanation(found)
+    assert save_figure(figure_of(found), tmp_path / "signal.png").exists()
+
+
+def test_unknown_colour_map():
+    with pytest.raises(InputError, match="no colour map 'pink lady'"):
+        plot_explanation(explain(finder(), scene(9, 9)), cmap="pink lady")
+
+
+def test_curves_and_cascade():
+    found = explain(finder(), scene(9, 9))
+    curves = explain_faithfulness(found, steps=10)
+    figure = drawn(plot_faithfulness(curves, subtitle="cross"))
+    assert inside(figure)
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 11]
+    assert len(lines) == 2
+    sanity = explain_sanity(found)
+    figure = drawn(plot_sanity(sanity, subtitle="cross"))
+    assert inside(figure)
+    assert figure.axes[0].images[0].get_array().shape[1] > 3 * 48
