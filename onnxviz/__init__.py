@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from onnxviz.explanations.faithfulness import explain_faithfulness
     from onnxviz.explanations.sanity import explain_sanity
     from onnxviz.gradients.add_gradient import add_gradient, grad_support
+    from onnxviz.inputs.annotate import annotate
     from onnxviz.inputs.preprocessing import Preprocessing
     from onnxviz.maps.capture import capture, stream
     from onnxviz.maps.feature_maps import FeatureMaps
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from onnxviz.maximization.maximize import maximize
     from onnxviz.maximization.synthetic import SyntheticInputs
     from onnxviz.model.layer import Layer
+    from onnxviz.model.listing import layers
     from onnxviz.model.model import Model, load
+    from onnxviz.output.filters import filters
     from onnxviz.plots import (
         plot_explanation,
         plot_faithfulness,
@@ -65,13 +68,16 @@ _HOMES = {
     "TopPatches": "maps.top_patches",
     "UnsupportedGradientError": "errors",
     "add_gradient": "gradients.add_gradient",
+    "annotate": "inputs.annotate",
     "capture": "maps.capture",
     "convert": "conversion.convert",
     "explain": "explanations.explain",
     "explain_each": "explanations.explain",
     "explain_faithfulness": "explanations.faithfulness",
     "explain_sanity": "explanations.sanity",
+    "filters": "output.filters",
     "grad_support": "gradients.add_gradient",
+    "layers": "model.listing",
     "load": "model.model",
     "maximize": "maximization.maximize",
     "plot_explanation": "plots",
@@ -104,13 +110,16 @@ __all__ = [
     "TopPatches",
     "UnsupportedGradientError",
     "add_gradient",
+    "annotate",
     "capture",
     "convert",
     "explain",
     "explain_each",
     "explain_faithfulness",
     "explain_sanity",
+    "filters",
     "grad_support",
+    "layers",
     "load",
     "maximize",
     "plot_explanation",

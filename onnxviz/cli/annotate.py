@@ -10,7 +10,6 @@ import typer
 from onnxviz.cli.options import JsonOption, ModelArgument, QuietOption
 from onnxviz.cli.program import app
 from onnxviz.cli.terminal import report
-from onnxviz.errors import InputError
 
 
 @app.command(epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
@@ -24,12 +23,10 @@ def annotate(
     quiet: QuietOption = False,
 ) -> None:
     """Keep in a model how its images are prepared, so that no later command has to be told."""
+    from onnxviz.inputs.annotate import annotate as keep_note
     from onnxviz.inputs.preprocessing import Preprocessing
-    from onnxviz.model.model import PREPROCESSING_KEY, load
+    from onnxviz.model.model import load
 
     opened = load(model)
-    if preprocess == "auto":
-        raise InputError("annotate keeps one preprocessing in the model; 'auto' is none: name raw, unit, torch …")
-    chosen = Preprocessing.parse(preprocess)
-    written = opened.with_metadata({PREPROCESSING_KEY: chosen.to_json()}).save(output)
-    report(as_json, {"model": opened.label, "preprocessing": chosen.as_dict()}, [written])
+    written = keep_note(opened, preprocess, output)
+    report(as_json, {"model": opened.label, "preprocessing": Preprocessing.parse(preprocess).as_dict()}, [written])

@@ -21,14 +21,14 @@ def layers(
     quiet: QuietOption = False,
 ) -> None:
     """List the convolutions of a model: filters, geometry, output shapes, where the weights come from."""
-    from onnxviz.cli.tables import document, layer_table
+    from onnxviz.cli.tables import layer_table
+    from onnxviz.model.listing import chosen_layers, listing
     from onnxviz.model.model import load
 
     opened = load(model)
-    operators = parse_operators(ops)
-    rows = opened.layers_of(operators) if operators is not None else opened.all_layers if all_layers else opened.layers
+    rows = chosen_layers(opened, all_layers, parse_operators(ops))
     if as_json:
-        print_json(document(opened, rows, layout))
+        print_json(listing(opened, rows, layout))
         return
     console = stdout()
     console.print(layer_table(opened, rows, layout, console.width))

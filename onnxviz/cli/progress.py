@@ -72,6 +72,17 @@ def counting(quiet: bool, what: str, total: int) -> Iterator[Bar]:
 
 
 @contextmanager
+def reporting(quiet: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Gives what a verb reports (done, of) to, for a bar; None where no bar is shown."""
+    with _live(quiet, _words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as live:
+        if live is None:
+            yield None
+            return
+        task = live.add_task(what, total=None)
+        yield lambda done, of: live.update(task, completed=done, total=of)
+
+
+@contextmanager
 def stages(quiet: bool) -> Iterator[Callable[[str], None]]:
     """Gives a function that names the stage that begins; shows it, and for how long."""
     with _live(quiet, SpinnerColumn(), _words(), TimeElapsedColumn()) as live:

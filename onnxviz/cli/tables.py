@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len
@@ -13,15 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxviz.messages import dims, printable
-from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.layer import Layer
+from onnxviz.model.listing import Layout, output_shape, weight_shape
 from onnxviz.model.model import Model
-from onnxviz.model.ports import Port
 
 if TYPE_CHECKING:
     from onnxviz.conversion.convert import Conversion
-
-Layout = Literal["onnx", "keras"]
 
 
 def conversion_table(done: Conversion) -> RenderableType:
@@ -54,56 +51,6 @@ def conversion_table(done: Conversion) -> RenderableType:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def document(model: Model, layers: Sequence[Layer], layout: Layout) -> dict[str, Any]:
-    """The JSON document of `onnxviz layers`."""
-    rows = []
-    for layer in layers:
-        row = layer.row()
-        if layout == "keras":
-            if row["weight"] is not None:
-                row["weight"]["shape"] = _list(weight_shape(layer, layout))
-            row["output_shape"] = _list(output_shape(layer, layout))
-        rows.append(row)
-    return {
-        "model": model.label,
-        "producer": " ".join(filter(None, (model.proto.producer_name, model.proto.producer_version))),
-        "ir_version": model.proto.ir_version,
-        "opset": model.opset,
-        "parameters": model.parameters,
-        "layout": layout,
-        "inputs": [_port(port) for port in model.inputs],
-        "outputs": [_port(port) for port in model.outputs],
-        "preprocessing": model.preprocessing,
-        "layers": rows,
-        "shape_inference": model.shapes.failure or None,
-    }
-
-
-def weight_shape(layer: Layer, layout: Layout) -> tuple[int, ...] | None:
-    """The weight's shape: (O, I/group, spatial…), or as Keras keeps it.
-
-    Keras: (spatial…, I, O); Conv2DTranspose (spatial…, O, I); depthwise (spatial…, I, multiplier).
-    """
-    shape = layer.weight_shape
-    if shape is None or layout == "onnx" or not layer.is_convolution:
-        return shape
-    outputs, inputs, *kernel = shape
-    group = layer.group or 1
-    if layer.op == "ConvTranspose":
-        return (*kernel, outputs, inputs)
-    if group > 1 and inputs == 1:
-        return (*kernel, group, outputs // group)
-    return (*kernel, inputs, outputs)
-
-
-def output_shape(layer: Layer, layout: Layout) -> tuple[Dim, ...] | None:
-    """The output's shape: (N, C, spatial…), or with channels last as in Keras."""
-    shape = layer.output_shape
-    if shape is None or layout == "onnx" or len(shape) < 3:
-        return shape
-    return (shape[0], *shape[2:], shape[1])
 
 
 @dataclass(frozen=True)
@@ -220,11 +167,3 @@ def _groups(layer: Layer) -> str:
         return ""
     depthwise = layer.weight_shape is not None and layer.weight_shape[1] == 1
     return f"{group} depthwise" if depthwise else str(group)
-
-
-def _port(port: Port) -> dict[str, Any]:
-    return {"name": port.name, "dtype": port.dtype, "shape": _list(port.shape), "layout": port.layout or None}
-
-
-def _list(values: Sequence[Any] | None) -> list[Any] | None:
-    return None if values is None else list(values)

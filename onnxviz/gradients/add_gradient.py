@@ -6,9 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os import PathLike
 
-import onnx
 from onnx import TensorProto, helper
 
 from onnxviz.errors import SelectionError
@@ -17,11 +15,10 @@ from onnxviz.gradients.gradient import Gradient, Passed
 from onnxviz.gradients.step import Mode
 from onnxviz.gradients.support import Support, check_tensors, id_of, judge
 from onnxviz.messages import one_of
-from onnxviz.model.model import Model, load
+from onnxviz.model.model import Model, Source, load
 from onnxviz.passes.expose import pruned
 from onnxviz.passes.prepare import FLOATS, InputShapes, Prepared, prepare
 
-Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
 _MODES = ("plain", "guided", "deconv")
 
 

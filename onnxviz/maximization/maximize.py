@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.gradients.add_gradient import Source
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import ImageOptions, InputLike, samples
@@ -29,7 +28,7 @@ from onnxviz.maximization.synthetic import PictureTarget, SyntheticInputs, Synth
 from onnxviz.maximization.transforms import Jitter, Transform, margin, standard, usual_jitter
 from onnxviz.messages import dims, one_of
 from onnxviz.model.layer import Layer, TapKind
-from onnxviz.model.model import Model, load
+from onnxviz.model.model import Model, Source, load
 from onnxviz.model.scores import find_scores
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.session import RunOptions

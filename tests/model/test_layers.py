@@ -12,11 +12,11 @@ import specimens
 import zoo
 from onnx import helper, numpy_helper
 
-from onnxviz.cli.tables import output_shape, weight_shape
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.model.graph import shapes
 from onnxviz.model.graph.operators import CONVOLUTIONS
 from onnxviz.model.graph.shapes import Inference
+from onnxviz.model.listing import output_shape, weight_shape
 from onnxviz.model.model import Model, load
 
 # S1: what Keras prints for VGG16: position among Keras' layers, name, filters (HWIO), output.

@@ -308,7 +308,7 @@ def test_the_table_of_layers_shows_the_pads(op: str) -> None:
 
 
 def test_windows_are_worked_out_in_one_place() -> None:
-    """`auto_pad` is read, and SAME padding worked out, in model/graph/windows.py alone; who needs them asks `Window.of`."""
+    """`auto_pad` is read, and SAME padding worked out, in model/graph/windows.py alone: ask `Window.of`."""
     for path in PACKAGE.rglob("*.py"):
         if path == PACKAGE / "model" / "graph" / "windows.py":
             continue
