@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -148,6 +147,8 @@ def safe_name(index: int, name: str, width: int = 3) -> str:
     """
     slug = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:60].rstrip("._-")
     if slug != name or _RESERVED.match(slug):
+        import hashlib  # late: it loads a library of its own, and few names need it
+
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         slug = f"{slug}-{digest}" if slug else digest
     return f"{index:0{width}d}-{slug}" if slug else f"{index:0{width}d}"

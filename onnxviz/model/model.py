@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -256,6 +255,8 @@ class Model:
         """SHA-256 of the `.onnx` file, in hex; reads the whole file."""
         self.check_unchanged()
         with self.file.open("rb") as file:
+            import hashlib  # late: it loads a library of its own
+
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def with_metadata(self, entries: dict[str, str]) -> Model:
