@@ -1,4 +1,4 @@
-"""Explanations: what is explained, where its map lies, what is refused, and how."""
+"""Explanations: where the map lies, and what it says."""
 
 from __future__ import annotations
 

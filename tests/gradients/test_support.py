@@ -1,4 +1,4 @@
-"""What cannot be differentiated is said beforehand, all of it; what goes wrong in a run is said with the place."""
+"""What cannot be differentiated is said beforehand, all of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images and arrays that a stranger made to break the reader: each is read right, or refused in one line."""
+"""Images that a stranger made to break the reader: each is read right, or refused in one line."""
 
 from __future__ import annotations
 

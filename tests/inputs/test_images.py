@@ -1,4 +1,4 @@
-"""Decoding and preprocessing, against definitions written out by hand, Pillow's writer and naive numpy."""
+"""Decoding of pictures, against definitions written out by hand, Pillow's writer and naive numpy."""
 
 import io
 import os

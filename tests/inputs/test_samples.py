@@ -1,4 +1,4 @@
-"""What is fed to a model, from images, folders, arrays and archives; the expected arrays are made by hand."""
+"""What is fed to a model, from images and folders; the expected arrays are made by hand."""
 
 import shutil
 

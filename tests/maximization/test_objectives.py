@@ -1,4 +1,4 @@
-"""What `maximize` is made of: every linear step against its adjoint, every slope against differences."""
+"""Objectives and penalties: every slope against differences."""
 
 import numpy as np
 import pytest

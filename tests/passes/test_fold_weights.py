@@ -1,4 +1,4 @@
-"""Folding: what is computed from constants alone, how it is called, and what is taken out."""
+"""Folding: what is computed from constants alone, and how it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures: what is in their one image, what is written around it, and what lands on disk."""
+"""Figures of maps: what is in their one image, and how what is wrong is marked."""
 
 import numpy as np
 import pytest

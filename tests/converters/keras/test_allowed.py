@@ -13,8 +13,10 @@ from onnxviz_converters.keras_config import code_in, parsed
 import onnxviz
 from onnxviz import CodeExecution
 
+# Keras calls .h5 legacy, and uses what numpy deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore")
 h5py = pytest.importorskip("h5py")
+
 # What is left out of the allow-list, and why.
 LEFT_OUT = {
     "keras.layers": {

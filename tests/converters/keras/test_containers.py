@@ -9,6 +9,7 @@ from keras_code import BASE, archived, written
 import onnxviz
 from onnxviz import CodeExecution, ConversionError
 
+# Keras calls .h5 legacy, and uses what numpy deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore")
 h5py = pytest.importorskip("h5py")
 

@@ -1,4 +1,4 @@
-"""The PyTorch converter on small modules of every kind: outputs, weights, maps, and the module afterwards."""
+"""The PyTorch converter on small modules of every kind: outputs, weights, maps."""
 
 from __future__ import annotations
 

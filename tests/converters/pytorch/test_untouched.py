@@ -7,15 +7,15 @@ import random
 
 import numpy as np
 import pytest
-from onnxviz_converters import pytorch
-from torch import nn
-from torch.nn.utils import parametrizations
 from torch_checks import check, conv, drawn, small
 
 from onnxviz.errors import ConversionError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
+from onnxviz_converters import pytorch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn.utils import parametrizations  # noqa: E402
 
 
 class Busy(nn.Module):
