@@ -19,7 +19,18 @@ from PIL import Image
 from protos import classifier_proto, one_conv_proto, two_inputs_proto
 
 # What asserts for several files says as much where it fails as a test does.
-pytest.register_assert_rewrite("command_line", "hostile_runs", "keras_checks", "torch_checks", "toy_framework")
+pytest.register_assert_rewrite(
+    "adjoints",
+    "command_line",
+    "factory_checks",
+    "figures",
+    "hostile_inputs",
+    "hostile_runs",
+    "house_source",
+    "keras_checks",
+    "torch_checks",
+    "toy_framework",
+)
 
 _IN_USE = pytest.StashKey[set[str]]()
 

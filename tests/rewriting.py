@@ -29,6 +29,10 @@ def value(name: str, shape: Sequence[int | str | None] | None, dtype: object = n
     return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), shape)
 
 
+def array(*shape: int, seed: int = 0, dtype: object = np.float32) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.5, shape).astype(dtype)
+
+
 def graph_of(
     nodes: Sequence[NodeProto],
     inputs: Mapping[str, Sequence[int | str | None] | None] | Sequence[onnx.ValueInfoProto],

@@ -1,11 +1,10 @@
-"""Images and arrays that a stranger made to break the reader: each is read right, or refused in one line."""
+"""Images that a stranger made to break the reader: each is read right, or refused in one line."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-import pickle
 import random
 import re
 import resource
@@ -21,64 +20,14 @@ import numpy.typing as npt
 import onnx
 import pytest
 from deadlines import HANG_SECONDS
-from hostile import UNSAFE, array, conv, info, model, node, png, small, weight, write
-from onnx import TensorProto, helper
+from hostile import UNSAFE, info, png, small, write
+from hostile_inputs import JPEG, PNG, RGB, encoded, maps, noise, npy_header, refused
 from PIL import Image
 
 from onnxviz import InputError
-from onnxviz.cli import run
 from onnxviz.inputs.images import read_image
 
 pytestmark = pytest.mark.usefixtures("deadline", "room")
-
-
-def noise(*shape: int, dtype: Any = np.uint8) -> npt.NDArray[Any]:
-    return np.random.default_rng(5).integers(0, 255, shape).astype(dtype)
-
-
-def encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def npy(values: npt.NDArray[Any], *, allow_pickle: bool = False) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=allow_pickle)
-    return buffer.getvalue()
-
-
-def npz(**arrays: npt.NDArray[Any]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def maps(tmp_path: Path, *inputs: object, made: onnx.ModelProto | None = None, options: tuple[str, ...] = ()) -> int:
-    path = write(tmp_path, made if made is not None else small())
-    return run(["maps", str(path), *map(str, inputs), "-q", "--save", "maps.npz", *options])
-
-
-def refused(
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    *inputs: object,
-    match: str,
-    made: onnx.ModelProto | None = None,
-    options: tuple[str, ...] = (),
-) -> None:
-    """Exit code 2, one line that says `match`, nothing written."""
-    code = maps(tmp_path, *inputs, made=made, options=options)
-    out, err = capsys.readouterr()
-    assert code == 2, (code, ascii(err))
-    assert err.startswith("error: ")
-    assert err.endswith("\n")
-    assert err.count("\n") == 1, ascii(err)
-    assert not UNSAFE.search(err), ascii(err)
-    assert len(err) < 1200
-    assert re.search(match, err), ascii(err)
-    assert out == ""
-    assert list(Path.cwd().iterdir()) == []
 
 
 def dynamic() -> onnx.ModelProto:
@@ -88,8 +37,6 @@ def dynamic() -> onnx.ModelProto:
     return made
 
 
-RGB = Image.fromarray(noise(32, 24, 3))
-JPEG, PNG = encoded(RGB, "JPEG"), encoded(RGB, "PNG")
 ROW = bytes(1 + 8 * 3)
 BROKEN = {
     "empty": (b"", "not an image"),
@@ -347,178 +294,6 @@ def test_archive_bomb(tmp_path: Path) -> None:
     done = process_within(tmp_path, 1, "maps", write(tmp_path, small()), path, "-q")
     assert done.returncode == 2
     assert re.fullmatch(r"error: .*1x3x10000x10000.* takes 1x3x8x8\n", done.stderr), done.stderr
-
-
-# -------------------------------------------------------------------------------------------------------- arrays
-
-
-def npy_header(descr: str, shape: str) -> bytes:
-    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}\n".encode()
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
-
-
-FITS = np.zeros((1, 3, 8, 8), np.float32)
-HEADERS = {
-    "huge": npy_header("'<f4'", "(1, 3, 8, 100000000000)"),
-    "negative": npy_header("'<f4'", "(-1, 3, 8, 8)"),
-    "beyond 64 bits": npy_header("'<f4'", "(1, 3, 99999999999999999999, 8)"),
-    "object": npy_header("'|O'", "(1, 3, 8, 8)"),
-    "record": npy_header("[('a', '<f4')]", "(1, 3, 8, 8)"),
-    "no type": npy_header("'zz'", "(1, 3, 8, 8)"),
-    "cut": b"\x93NUMPY\x01\x00\x10\x00{'descr': '<f4'\n",
-    "nested": b"\x93NUMPY\x01\x00\x28\x23" + b"(" * 8999 + b"\n",
-    "no text": b"\x93NUMPY\x01\x00\x03\x00\xff\xfe\n",
-    "version": b"\x93NUMPY\x09\x00\x03\x00\xff\xfe\n",
-}
-
-
-@pytest.mark.parametrize("case", HEADERS)
-def test_array_headers(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = HEADERS[case] + bytes(768)
-    (tmp_path / "x.npy").write_bytes(data)
-    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
-        archive.writestr("x.npy", data)
-    refused(capsys, tmp_path, tmp_path / "x.npy", match=r"x\.npy")
-    refused(capsys, tmp_path, tmp_path / "x.npz", match=r"x\.npz|'x'")
-
-
-ARRAYS = {
-    "pickle": ("x.npy", npy(np.array([{}], object), allow_pickle=True), "not a .npy array"),
-    "pickle alone": ("x.npy", pickle.dumps({"a": 1}), "not a .npy array"),
-    "pickle in npz": ("x.npz", pickle.dumps({"a": 1}), "not a .npz archive"),
-    "empty": ("x.npy", b"", "not a .npy array"),
-    "empty npz": ("x.npz", b"", "not a .npz archive"),
-    "text": ("x.npy", b"hello", "not a .npy array"),
-    "cut": ("x.npy", npy(FITS)[:-10], "not a .npy array"),
-    "npz called npy": ("x.npy", npz(x=FITS), "archive.*name it .npz"),
-    "npy called npz": ("x.npz", npy(FITS), "single array.*name it .npy"),
-    "npz without arrays": ("x.npz", npz(), "no input was given|empty"),
-    "npz of another name": ("x.npz", npz(q=FITS), "no input called 'q'; it has x"),
-    "npz cut": ("x.npz", npz(x=FITS)[:-30], "not a .npz archive"),
-    "wrong shape": ("x.npy", npy(np.zeros((1, 4, 8, 8), np.float32)), "shape 1x4x8x8; input 'x' takes 1x3x8x8"),
-    "wrong rank": ("x.npy", npy(np.zeros((1, 1, 3, 8, 8), np.float32)), "shape 1x1x3x8x8; .* takes 1x3x8x8"),
-    "scalar": ("x.npy", npy(np.float32(1)), "shape scalar; input 'x' takes 1x3x8x8"),
-    "no samples": ("x.npy", npy(np.zeros((0, 3, 8, 8), np.float32)), "is empty"),
-    "text values": ("x.npy", npy(np.full((1, 3, 8, 8), "a")), "type <U1; input 'x' takes float32"),
-    "bytes values": ("x.npy", npy(np.full((1, 3, 8, 8), b"a")), r"type \|S1; input 'x' takes float32"),
-    "complex": ("x.npy", npy(FITS.astype(np.complex64)), "type complex64; input 'x' takes float32"),
-    "dates": ("x.npy", npy(np.zeros((1, 3, 8, 8), "M8[s]")), "type datetime64.*takes float32"),
-}
-
-
-@pytest.mark.parametrize("case", ARRAYS)
-def test_arrays_that_do_not_fit(case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name, data, match = ARRAYS[case]
-    (tmp_path / name).write_bytes(data)
-    refused(capsys, tmp_path, tmp_path / name, match=match)
-
-
-def test_archives_that_are_damaged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("x.npy", npy(FITS))
-    stored, packed = buffer.getvalue(), npz(x=noise(1, 3, 8, 8, dtype=np.float32))
-    directory = stored.find(b"PK\x01\x02")
-    encrypted, method, broken = bytearray(stored), bytearray(stored), bytearray(packed)
-    encrypted[6] |= 1
-    encrypted[directory + 8] |= 1
-    method[8] = method[directory + 10] = 97
-    for at in range(60, 200, 7):
-        broken[at] ^= 255
-    for data in (encrypted, method, broken):
-        (tmp_path / "x.npz").write_bytes(data)
-        refused(capsys, tmp_path, tmp_path / "x.npz", match=r"x\.npz is not a .npz archive|cannot be read")
-
-
-def test_nan_and_infinity_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "x.npy").write_bytes(npy(np.full((1, 3, 8, 8), np.nan, np.float32)))
-    assert maps(tmp_path, tmp_path / "x.npy", options=("-o", "pictures")) == 0
-    assert capsys.readouterr().err == ""
-
-
-# ---------------------------------------------------------------------------------------------- inputs of a model
-
-
-@pytest.mark.parametrize(
-    "data_type",
-    [TensorProto.STRING, TensorProto.BOOL, TensorProto.COMPLEX64, TensorProto.BFLOAT16, TensorProto.INT4,
-     TensorProto.FLOAT8E4M3FN, 0, 99],
-)  # fmt: skip
-def test_inputs_of_odd_types(data_type: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = small()
-    made.graph.input[0].type.tensor_type.elem_type = data_type
-    (tmp_path / "x.png").write_bytes(PNG)
-    (tmp_path / "x.npy").write_bytes(npy(FITS))
-    (tmp_path / "s.npy").write_bytes(npy(np.full((1, 3, 8, 8), "a")))
-    for name in ("x.png", "x.npy", "s.npy"):
-        refused(capsys, tmp_path, tmp_path / name, made=made, match="type|onnxruntime cannot run|image")
-
-
-def test_integer_inputs_take_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "x.png").write_bytes(encoded(RGB.resize((8, 8)), "PNG"))
-    (tmp_path / "x.npy").write_bytes(npy(FITS))
-    for data_type in (TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64):
-        nodes = [node("Cast", ["x"], ["f"], to=1), node("Conv", ["f", "c.weight"], ["y"])]
-        made = model(nodes, [weight("c.weight")], [info("x", [1, 3, 8, 8], data_type)])
-        assert maps(tmp_path, tmp_path / "x.png", made=made) == 0
-        assert np.load("maps.npz")["c"].std() > 1  # 0…255, not 0…1 rounded
-        for path in Path.cwd().iterdir():
-            path.unlink()
-        capsys.readouterr()
-        refused(capsys, tmp_path, tmp_path / "x.npy", made=made, match="type float32; input 'x' takes u?int")
-
-
-def test_sequences_and_optionals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tensor = helper.make_tensor_type_proto(TensorProto.FLOAT, [1, 3, 8, 8])
-    sequence = onnx.ValueInfoProto(name="s", type=helper.make_sequence_type_proto(tensor))
-    optional = onnx.ValueInfoProto(name="s", type=helper.make_optional_type_proto(tensor))
-    (tmp_path / "x.png").write_bytes(PNG)
-    (tmp_path / "x.npy").write_bytes(npy(FITS))
-    at = array("i", 0, np.int64)
-    for value, first in (
-        (sequence, node("SequenceAt", ["s", "i"], ["x"])),
-        (optional, node("OptionalGetElement", ["s"], ["x"])),
-    ):
-        made = model([first, conv()], [weight(), at], [value])
-        for name in ("x.png", "x.npy") if value is sequence else ("x.png",):  # an array is a fine optional
-            refused(capsys, tmp_path, tmp_path / name, made=made, match="'s'|onnxruntime cannot run|could not run")
-
-
-def test_outputs_that_are_sequences_can_be_verified(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = small()
-    made.graph.node.append(node("SequenceConstruct", ["x", "y"], ["both"]))
-    kind = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, None))
-    made.graph.output.append(onnx.ValueInfoProto(name="both", type=kind))
-    (tmp_path / "x.png").write_bytes(PNG)
-    assert maps(tmp_path, tmp_path / "x.png", made=made, options=("--verify",)) in (0, 2)
-    assert len(capsys.readouterr().err.splitlines()) <= 1
-
-
-def test_several_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = model(
-        [node("Add", ["x", "z"], ["a"]), node("Conv", ["a", "w"], ["y"])],
-        [weight()],
-        [info("x", [1, 3, 8, 8]), info("z", [1, 3, 8, 8])],
-    )
-    image = tmp_path / "x.png"
-    image.write_bytes(PNG)
-    (tmp_path / "bad.npy").write_bytes(npy(np.zeros((1, 3, 8, 9), np.float32)))
-    for given, match in (
-        ([image], r"2 inputs \(x, z\): give each as NAME=PATH"),
-        ([f"x={image}"], "also needs z"),
-        ([f"q={image}"], "no input called 'q'; it has x, z"),
-        ([f"x={image}", image], "either every input is given as NAME=PATH, or none|2 inputs"),
-        ([f"x={image}", f"z={tmp_path}/none.png"], "there is no file"),
-        ([f"x={image}", f"z={tmp_path}/bad.npy"], "shape 1x3x8x9; input 'z' takes 1x3x8x8"),
-    ):
-        refused(capsys, tmp_path, *given, made=made, match=match)
-    assert maps(tmp_path, f"x={image}", f"z={image}", made=made) == 0
-
-
-def test_model_without_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made = model([conv()], [weight(), array("x", FITS)], [])
-    (tmp_path / "x.png").write_bytes(PNG)
-    refused(capsys, tmp_path, tmp_path / "x.png", made=made, match=r"has 0 inputs|no inputs")
 
 
 # ----------------------------------------------------------------------------------------------------------- fuzz

@@ -1,18 +1,24 @@
-"""The rules of the house: which folder may import which, where files may lie. Read from the source alone."""
+"""The rules of the house: which folder may import which, and where a library has its place."""
 
 import ast
 import re
 import sys
-from collections import Counter, defaultdict
 from graphlib import TopologicalSorter
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from house_source import (
+    COMMAND_LINE,
+    CONVERTER_IMPORTS,
+    FILES,
+    IMPORTS,
+    TREES,
+    arrows,
+    everything_below,
+    folder,
+    importers,
+    imports_of,
+)
 
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "onnxviz"
-CONVERTERS = ROOT / "converters" / "onnxviz_converters"
 FRAMEWORKS = ("tensorflow", "keras", "torch", "tf2onnx", "onnxscript", "jax")
 
 # What each folder (or file at the top) may import; errors, messages and files are open to all. This table is the
@@ -39,140 +45,9 @@ MAY_IMPORT = {
 # shapes are everybody's.
 GRAPH_READERS = ("model.", "passes.", "runtime.", "gradients.", "conversion.", "maps.")
 OPEN_TO_ALL = {"model.graph.operators", "model.graph.shapes", "model.graph.symbolic_sizes"}
-AT_THE_TOP = {
-    "__init__.py",
-    "__main__.py",
-    "errors.py",
-    "messages.py",
-    "files.py",
-    "worker.py",
-    "py.typed",
-    "README.md",
-}
-# Folders whose files may have the name of another's: a noun is drawn, written and asked for, an operator has a rule.
-SHARING_NAMES = ("plots", "output", "cli", "gradients.rules")
-MOST_PARAMETERS = 7
-MOST_LINES = 400
-
-
-class Import(NamedTuple):
-    """One import: the module's full name, its line, and whether it runs when its own module is imported."""
-
-    module: str
-    line: int
-    top: bool
-
-
-def module_name(path):
-    """`model.graph.scopes`; a folder's own name means its __init__, "" the package's."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix("__init__").rstrip(".")
-
-
-FILES = {module_name(path): path for path in PACKAGE.rglob("*.py")}
-SOURCES = {name: path.read_text(encoding="utf-8") for name, path in FILES.items()}
-TREES = {name: ast.parse(source) for name, source in SOURCES.items()}
-COMMAND_LINE = [name for name in FILES if name.partition(".")[0] == "cli"]
 SHARED_BY_COMMANDS = {"cli.options", "cli.program", "cli.progress", "cli.tables", "cli.terminal"}
 # Each of these files is a command; the others are what commands share.
 COMMANDS = sorted({*COMMAND_LINE} - {"cli"} - SHARED_BY_COMMANDS)
-
-
-def is_type_checking(node):
-    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-
-
-def module_of(name):
-    """The module of onnxviz that `onnxviz.…` is, None if it is none."""
-    package, _, module = name.partition(".")
-    return module if package == "onnxviz" and module in FILES else None
-
-
-def imports_of(tree, *, top=True):
-    """Every import; those for type checkers do not run when the module is imported."""
-
-    def visit(node, top):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Import(alias.name, node.lineno, top)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"line {node.lineno}: imports are absolute"
-            # `from onnxviz import files` imports a module, `… import load` a name; so in a package.
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            for name in dict.fromkeys(name if module_of(name) else node.module for name in names):
-                yield Import(name, node.lineno, top)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "__import__"):
-            named = node.args[:1] if node.args and isinstance(node.args[0], ast.Constant) else []
-            yield from (Import(str(name.value), node.lineno, top) for name in named)
-        late = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or is_type_checking(node)
-        skipped = node.orelse if is_type_checking(node) else []
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child, top and (not late or child in skipped))
-
-    return list(visit(tree, top))
-
-
-IMPORTS = {name: imports_of(tree) for name, tree in TREES.items()}
-CONVERTER_IMPORTS = {path.stem: imports_of(ast.parse(path.read_text("utf-8"))) for path in CONVERTERS.glob("*.py")}
-
-
-def importers(package, *, top_only=False):
-    """The modules that import `package`."""
-    return {
-        name
-        for name, found in IMPORTS.items()
-        for one in found
-        if one.module.partition(".")[0] == package and (one.top or not top_only)
-    }
-
-
-def arrows(name, *, top_only=False):
-    """The modules of onnxviz that one of them imports."""
-    found = {module_of(one.module) or "" for one in IMPORTS[name] if one.module.partition(".")[0] == "onnxviz"
-             and (one.top or not top_only)}  # fmt: skip
-    return found - {name}
-
-
-def everything_below(name, *, top_only=True):
-    """The modules that come along when one is imported, itself left out."""
-    found, waiting = set(), [name]
-    while waiting:
-        for other in arrows(waiting.pop(), top_only=top_only) - found:
-            found.add(other)
-            waiting.append(other)
-    return found - {name}
-
-
-def folder(name):
-    return name.partition(".")[0]
-
-
-def test_the_reader_of_imports_sees_them_all():
-    source = """
-import a.b, c
-from d import e
-from onnxviz import files, load
-from typing import TYPE_CHECKING
-if TYPE_CHECKING:
-    import hidden
-else:
-    import shown
-try:
-    import tried
-except ImportError:
-    import fallback
-class Inside:
-    import body
-def late():
-    import lazy
-    def later():
-        from lazier import x
-importlib.import_module("dynamic")
-"""
-    found = {one.module: one.top for one in imports_of(ast.parse(source))}
-    late = {"lazy", "lazier", "hidden"}
-    early = {"a.b", "c", "d", "typing", "onnxviz", "onnxviz.files", "shown", "tried", "fallback", "body", "dynamic"}
-    assert {module for module, top in found.items() if top} == early
-    assert {module for module, top in found.items() if not top} == late
 
 
 def test_folders_import_what_the_table_allows():
@@ -213,11 +88,6 @@ def test_the_vocabulary_of_graphs_is_for_those_that_work_on_graphs():
     assert not wrong, "\n".join(wrong)
 
 
-def test_at_the_top_lie_the_package_and_its_ground_floor():
-    there = {path.name for path in PACKAGE.iterdir() if path.is_file()}
-    assert there <= AT_THE_TOP, f"{there - AT_THE_TOP}: a file belongs into the folder of its noun"
-
-
 def test_folders_and_floors_are_few():
     folders = {path.parent for path in FILES.values()}
     assert len(folders) <= 22
@@ -225,65 +95,6 @@ def test_folders_and_floors_are_few():
     for name in TopologicalSorter(MAY_IMPORT).static_order():
         floors[name] = 1 + max((floors[other] for other in MAY_IMPORT[name]), default=1 if name not in GROUND else 0)
     assert max(floors.values()) + 1 <= 10  # the command line is the last
-
-
-def test_a_file_name_occurs_once():
-    """A reader who knows the name of a thing finds one file."""
-    places = defaultdict(list)
-    for name in FILES:
-        where, _, noun = name.rpartition(".")
-        if noun and FILES[name].name != "__init__.py" and where not in SHARING_NAMES:
-            places[noun].append(name)
-    twice = {noun: names for noun, names in places.items() if len(names) > 1}
-    assert not twice, f"rename one of each: {twice}"
-
-
-def test_a_class_name_occurs_once():
-    names = defaultdict(list)
-    for name, tree in TREES.items():
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                names[node.name].append(name)
-    twice = {noun: places for noun, places in names.items() if len(places) > 1}
-    assert not twice, f"one name, one thing: {twice}"
-
-
-def public_names():
-    assignment = next(
-        node
-        for node in TREES[""].body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_HOMES"
-    )  # fmt: skip
-    return set(ast.literal_eval(assignment.value))
-
-
-def functions():
-    for name, tree in TREES.items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                yield name, node
-
-
-def test_below_the_public_verbs_parameters_are_few():
-    verbs = public_names()  # and `conversion`, which is `convert` with its report
-    many = []
-    for name, node in functions():
-        count = len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs)
-        count -= bool(node.args.args) and node.args.args[0].arg in ("self", "cls")
-        if count > MOST_PARAMETERS and node.name not in verbs | {"conversion"} and name not in COMMAND_LINE:
-            many.append(f"{name}.{node.name} has {count}")
-    assert not many, f"group what belongs together in a frozen dataclass: {many}"
-
-
-@pytest.mark.parametrize("name", sorted(FILES))
-def test_a_module_says_what_it_is(name):
-    """By the field's term: a noun, not a riddle that begins with What, Where or How."""
-    if FILES[name].stat().st_size == 0:
-        return
-    first = (ast.get_docstring(TREES[name]) or "").partition("\n")[0]
-    assert first, "the module has no docstring"
-    riddles = ("What", "Where", "Who", "How", "Which", "Whether", "When", "Why")
-    assert first.split()[0].strip(",:'") not in riddles, f"'{first}': name the thing"
 
 
 @pytest.mark.parametrize(
@@ -416,26 +227,6 @@ def test_nothing_prints_but_the_command_line():
     assert printing <= {"cli.terminal", "worker"}
 
 
-@pytest.mark.parametrize("word", ["utils", "util", "helpers", "core", "base", "common", "misc"])
-def test_no_file_without_a_noun(word):
-    assert not [name for name in FILES if word in name.split(".")]
-
-
-@pytest.mark.parametrize("path", [*PACKAGE.rglob("*.py"), *CONVERTERS.rglob("*.py"), *(ROOT / "tests").rglob("*.py")],
-                         ids=lambda path: str(path.relative_to(ROOT)))  # fmt: skip
-def test_a_file_is_taken_in_at_one_sitting(path):
-    source = path.read_text(encoding="utf-8")
-    lines = source.count("\n")
-    if lines > MOST_LINES and not is_data(ast.parse(source)):
-        pytest.fail(f"{lines} lines, more than {MOST_LINES}: split it along a noun")
-
-
-def is_data(tree):
-    """Whether most of a file is tables: literals that are assigned."""
-    lines = sum(node.end_lineno - node.lineno + 1 for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign))
-    return bool(tree.body) and lines > tree.body[-1].end_lineno / 2
-
-
 CONVERTERS_MAY_IMPORT = (
     "onnxviz.errors", "onnxviz.messages", "onnxviz.model", "onnxviz.passes", "onnxviz.inputs",
     "onnxviz.conversion.converter",
@@ -478,40 +269,3 @@ def test_there_is_no_circle_among_the_converters():
         for module, found in CONVERTER_IMPORTS.items()
     }
     TopologicalSorter(graph).prepare()
-
-
-# --- tests/ mirrors the house
-
-TESTS = ROOT / "tests"
-# Folders of tests that are not rooms of the package.
-OF_THEIR_OWN = {"house", "hostile", "converters", "accuracy", "benchmarks", "sample_models"}
-
-
-def test_tests_lie_where_what_they_test_lies():
-    """`tests/maps/test_capture.py` tests `maps/capture.py`; an aspect may follow: `test_capture_memory.py`."""
-    strange = []
-    for path in TESTS.rglob("test_*.py"):
-        place = path.relative_to(TESTS)
-        if place.parts[0] in OF_THEIR_OWN:
-            continue
-        there = {file.stem for file in (PACKAGE / place.parent).glob("*.py")}
-        if not any(place.stem == f"test_{stem}" or place.stem.startswith(f"test_{stem}_") for stem in there):
-            strange.append(str(place))
-    assert not strange, f"named after no file of onnxviz/ in that folder: {strange}"
-
-
-@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
-def test_test_modules_share_through_helpers_only(path):
-    source = path.read_text(encoding="utf-8")
-    assert "# ruff: " + "noqa" not in source, "a rule is not switched off for a whole file"
-    imported = [one.module for one in imports_of(ast.parse(source))]
-    shared = [name for name in imported if name.rpartition(".")[2].startswith("test_") or name == "conftest"]
-    assert not shared, f"imports {shared}: fixtures go into a conftest.py, functions into a helper"
-
-
-def test_no_two_tests_of_one_name_in_a_file():
-    for path in TESTS.rglob("test_*.py"):
-        names = Counter(
-            node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)
-        )
-        assert not [name for name, count in names.items() if count > 1], path

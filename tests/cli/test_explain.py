@@ -1,0 +1,103 @@
+"""`onnxviz explain`: what is written, and what is refused in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+from explained import unsupported
+from protos import classifier_proto, normal
+from samples import CAT, CLASSIFIER, DOG
+
+from onnxviz import explain
+from onnxviz.cli import run
+
+
+def test_command(tmp_path, capsys):
+    assert (
+        run(["explain", str(CLASSIFIER), str(DOG), "-o", str(tmp_path / "dog.png"), "--save", str(tmp_path / "d.npz")])
+        == 0
+    )
+    out, err = capsys.readouterr()
+    assert out.split() == [str(tmp_path / name) for name in ("dog.png", "d.npz", "d.npz.manifest.json")]
+    assert "dog (class 4)" in err
+    assert "grad-cam at conv5" in err
+    with np.load(tmp_path / "d.npz") as saved:
+        assert np.array_equal(saved["map"], explain(CLASSIFIER, DOG).map)
+
+
+def test_command_on_several_inputs(tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    arguments = ["explain", str(CLASSIFIER), str(DOG), str(bad), str(CAT), "-o", str(tmp_path / "out"), "--json", "-q"]
+    assert run([*arguments, "--method", "hires-cam", "--class", "2"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [entry["class_name"] for entry in document["explanations"]] == ["cat", "cat"]
+    assert [Path(entry["file"]).name for entry in document["explanations"]] == [
+        "000-dog-hires-cam.png",
+        "001-cat-hires-cam.png",
+    ]
+    assert document["failed"][0]["input"] == "bad.jpg"
+    assert all(Path(path).exists() for path in document["files"])
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["explanations"][0]["layer"] == "conv5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--class", "12"], "no class 12; 'logits' has 11, 0 to 10"),
+        (["--class", "dog"], "'dog' is not a class"),
+        (["--layer", "conv9"], "no layer is called 'conv9'"),
+        (["--method", "magic"], "no method 'magic'"),
+        (["--region", "here"], "'here' is not a region"),
+        (["--labels", "nowhere.txt"], "nowhere.txt cannot be read"),
+        (["--cmap", "pink lady"], "no colour map 'pink lady'"),
+        (["--save", "maps.txt"], "saved as .npz"),
+    ],
+)
+def test_command_refuses(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["explain", str(CLASSIFIER), str(DOG), *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert words in " ".join(err.split())
+    assert not out
+    assert not list(tmp_path.iterdir())
+
+
+def test_command_lists_what_blocks_a_gradient(tmp_path, capsys):
+    path = tmp_path / "round.onnx"
+    onnx.save(unsupported(), path)
+    np.save(tmp_path / "x.npy", normal(3, 8, 8))
+    assert run(["explain", str(path), str(tmp_path / "x.npy"), "--method", "saliency"]) == 2
+    err = capsys.readouterr().err
+    assert "\n  1. Round" in err
+    assert "occlusion, rise, score-cam, eigen-cam" in err
+
+
+def test_labels_from_a_file(tmp_path, capsys):
+    (tmp_path / "names.txt").write_text("\n".join(f"name {n}" for n in range(11)) + "\n\n")
+    assert (
+        run(["explain", str(CLASSIFIER), str(DOG), "--labels", str(tmp_path / "names.txt"), "-o", str(tmp_path)]) == 0
+    )
+    assert "name 4 (class 4)" in capsys.readouterr().err
+
+
+def test_rows_that_a_model_takes_at_once_have_a_picture_each(tmp_path):
+    model = classifier_proto()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    onnx.save(model, tmp_path / "m.onnx")
+    rows = np.random.default_rng(0).normal(
+        size=(2, *(d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim[1:]))
+    )
+    np.save(tmp_path / "x.npy", rows.astype(np.float32))
+    for output, names in ((tmp_path / "out", ["x-saliency-1.png", "x-saliency.png"]), (tmp_path / "one.png", [])):
+        arguments = [str(tmp_path / "m.onnx"), str(tmp_path / "x.npy"), "--method", "saliency", "--class", "1", "-q"]
+        assert run(["explain", *arguments, "-o", str(output), "--save", str(tmp_path / "x.npz")]) == 0
+        assert not names or sorted(path.name for path in output.glob("*.png")) == names
+    assert sorted(path.name for path in tmp_path.glob("one*.png")) == ["one-1.png", "one.png"]
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert len([name for name in arrays.files if name.endswith("map")]) == 2

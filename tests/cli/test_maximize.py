@@ -1,0 +1,85 @@
+"""`onnxviz maximize`: what is written, and what is refused in one line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onnxviz import cli
+
+
+@pytest.fixture
+def command(capsys, tmp_path, monkeypatch, classifier):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = cli.run(["maximize", "classifier.onnx", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_command_writes_a_picture_each_a_sheet_and_a_manifest(command):
+    code, out, err = command(
+        "block1_conv1", "block2_conv1", "--filters", "0,2", "--class", "4", "--steps", "2", "-o", "d"
+    )
+    assert code == 0, err
+    files = ["block1_conv1_0", "block1_conv1_2", "block2_conv1_0", "block2_conv1_2", "class_4", "sheet"]
+    assert out.splitlines() == [*(f"d/{name}.png" for name in files), "d/manifest.json"]
+    for name in files[:-1]:
+        with Image.open(f"d/{name}.png") as picture:
+            assert picture.size == (12, 16)
+    note = json.loads(Path("d/manifest.json").read_text())
+    assert [(p["layer"], p["filter"], p["class"], p["file"]) for p in note["pictures"]][1:4:2] == [
+        ("block1_conv1", 2, None, "block1_conv1_2.png"),
+        ("block2_conv1", 2, None, "block2_conv1_2.png"),
+    ]
+    assert all(p["after"] >= p["before"] for p in note["pictures"])
+    assert "assumed 'unit'" in err
+
+
+def test_pictures_are_the_pixels(command):
+    command("block1_conv1", "--filters", "1", "--steps", "3", "-o", "d", "--save", "d.npz", "--seed", "4")
+    with np.load("d.npz") as archive, Image.open("d/block1_conv1_1.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+        np.testing.assert_array_equal(pixels, np.rint(archive["images"][0] * 255).astype(np.uint8))
+
+
+def test_json_is_one_document(command):
+    code, out, _ = command("0", "--random", "2", "--steps", "1", "--json", "-q")
+    document = json.loads(out)
+    assert code == 0
+    assert document["model"] == "classifier.onnx"
+    assert len(document["pictures"]) == 2
+    assert document["sheet"] == "sheet.png"
+    assert [Path(file).exists() for file in document["files"]] == [True] * 4
+
+
+def test_only_arrays_where_only_arrays_are_wanted(command):
+    code, out, _ = command("0", "--filters", "0", "--steps", "1", "--save", "only.npz")
+    assert code == 0
+    assert out.splitlines() == ["only.npz", "only.npz.manifest.json"]
+    assert not Path("maximize").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["conv7"], "no layer is called 'conv7'"),
+        (["0", "--filters", "6"], "no filter 6; it has 6 filters"),
+        (["--class", "9"], "no class 9; it has 5 classes"),
+        (["0", "--size", "9x9"], "16x12, not of 9x9"),
+        (["0", "-o", "one.png"], "looks like a file"),
+        (["0", "--fixed", "y=z.npy"], "no input called 'y'"),
+        (["0", "--preprocess", "scale=1,mean=1:2"], "2 mean values for 3 channels"),
+    ],
+)
+def test_the_command_refuses_in_one_line(command, arguments, message):
+    code, out, err = command(*arguments, "--steps", "1")
+    assert code == 2
+    assert out == ""
+    assert message in " ".join(err.split())
+    assert not Path("maximize").exists()

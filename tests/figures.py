@@ -1,0 +1,72 @@
+"""Arrays to draw, and what a figure of them shows."""
+
+from types import SimpleNamespace
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+RNG = np.random.default_rng(1)
+WEIGHT = RNG.normal(size=(10, 3, 3, 3)).astype(np.float32)
+LAYER = SimpleNamespace(name="block1_conv1", weight=WEIGHT)
+MAPS = RNG.normal(size=(20, 6, 9)).astype(np.float32)
+
+
+def image(figure):
+    return figure.axes[0].images[0]
+
+
+def words(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def facts(figure):
+    """The second line, however it was wrapped."""
+    return " · ".join(text.get_text() for text in figure.axes[0].texts if text.get_fontsize() == 8.5)
+
+
+def rendered(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())
+
+
+def tiles(figure, shape):
+    """Cuts the mosaic along its fully masked rows and columns, and takes repeated entries once: needs no Grid."""
+    mosaic = image(figure).get_array()
+    seen = ~np.ma.getmaskarray(mosaic) if mosaic.ndim == 2 else mosaic[..., 3] > 0
+
+    def runs(filled):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], filled.astype(int), [0]])))
+        return list(zip(edges[::2], edges[1::2], strict=True))
+
+    cut = []
+    for top, bottom in runs(seen.any(axis=1)):
+        for left, right in runs(seen[top:bottom].any(axis=0)):
+            tile = mosaic[top:bottom, left:right]
+            down, across = (bottom - top) // shape[0], (right - left) // shape[1]
+            assert tile.shape[:2] == (shape[0] * down, shape[1] * across)
+            small = np.asarray(tile[::down, ::across])
+            np.testing.assert_array_equal(np.asarray(tile), small.repeat(down, 0).repeat(across, 1))
+            cut.append(small)
+    return cut
+
+
+def unit(values, low, high):
+    low, high = float(low), float(high)
+    return ((np.asarray(values, np.float64) - low) / (high - low)).astype(np.float32)
+
+
+def assert_tiles(figure, expected):
+    found = tiles(figure, expected[0].shape[:2])
+    assert len(found) == len(expected)
+    for tile, picture in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(tile, picture)
+
+
+def flawed():
+    maps = MAPS[:5].copy()
+    maps[1] = 7
+    maps[2, 0, :5] = np.nan
+    maps[3, 2, 3] = -np.inf
+    maps[4] = np.nan
+    return maps
