@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from onnxviz.cli.options import (
-    CmapOption,
-    FormatOption,
-    JsonOption,
-    ModelArgument,
-    QuietOption,
-    SaveOption,
-    where_to,
-)
+from onnxviz.cli.options import CmapOption, FormatOption, JsonOption, ModelArgument, QuietOption, SaveOption, where_to
 from onnxviz.cli.program import app
 from onnxviz.cli.terminal import report
 

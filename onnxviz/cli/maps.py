@@ -106,7 +106,7 @@ def maps(
     """Draw the feature maps of images, for chosen layers."""
     from onnxviz.cli.progress import counting
     from onnxviz.inputs.samples import ImageOptions
-    from onnxviz.maps.batches import LayerChoice, TappedRun
+    from onnxviz.maps.tapped_run import LayerChoice, TappedRun
     from onnxviz.model.model import load
     from onnxviz.model.selection import numbers as parse_numbers
     from onnxviz.output.maps import Look, MapsWriter

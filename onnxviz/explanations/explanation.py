@@ -13,8 +13,8 @@ from onnxviz.explanations.case import Case
 from onnxviz.explanations.method import Method
 from onnxviz.files import save_arrays
 from onnxviz.inputs.interpolate import resized
-from onnxviz.inputs.picture import sample_picture
 from onnxviz.inputs.provenance import Provenance
+from onnxviz.inputs.sample_picture import sample_picture
 
 # Pixels along the longer side of a photo that is drawn.
 _LONGEST = 448

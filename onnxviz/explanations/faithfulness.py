@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.explanation import Explanation
-from onnxviz.explanations.likeness import blurred
+from onnxviz.explanations.map_similarity import blurred
 
 # A blur of 5 pixels in pictures of 224, as in the authors' code.
 _BLUR = 5 / 224

@@ -16,7 +16,7 @@ from onnx import NodeProto, TensorProto, numpy_helper
 from onnxviz.errors import InputError, ModelError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.explanation import Explanation
-from onnxviz.explanations.likeness import rank_correlation, structural_similarity
+from onnxviz.explanations.map_similarity import rank_correlation, structural_similarity
 from onnxviz.explanations.probe import Probe
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.interpolate import resized

@@ -1,5 +1,5 @@
 """Gradients of any `.onnx` with onnxruntime alone: the way back is built as ordinary ONNX nodes."""
 
-from onnxviz.gradients import rules  # fills the table of rules
+from onnxviz.gradients import rules
 
 __all__ = ["rules"]

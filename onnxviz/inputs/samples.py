@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.inputs.images import MAX_PIXELS, SUFFIXES, Fit, parse_colour, read_image
+from onnxviz.inputs.image_files import MAX_PIXELS, SUFFIXES, Fit, parse_colour, read_image
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
 from onnxviz.messages import dims, printable
 from onnxviz.model.batch_axis import batch_inputs
@@ -53,7 +53,7 @@ class ImageOptions:
         preprocessing: what is done to the pixels.
         assumed: whether nobody said so.
         size: (height, width) for inputs that leave it open; None for each picture's own.
-        fit: see `onnxviz.inputs.images.read_image`.
+        fit: see `onnxviz.inputs.image_files.read_image`.
         background: colour behind transparent pixels.
     """
 

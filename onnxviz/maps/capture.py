@@ -11,12 +11,12 @@ from typing import Literal
 
 from onnxviz.errors import OnnxvizError
 from onnxviz.inputs.failures import Progress, nothing_usable
-from onnxviz.inputs.images import Fit
+from onnxviz.inputs.image_files import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.samples import ImageOptions, InputLike
-from onnxviz.maps.batches import LayerChoice, TappedRun
 from onnxviz.maps.feature_maps import FeatureMaps
 from onnxviz.maps.map_store import MapStore
+from onnxviz.maps.tapped_run import LayerChoice, TappedRun
 from onnxviz.messages import one_of
 from onnxviz.model.layer import TapKind
 from onnxviz.model.model import Source, load

@@ -18,10 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Progress, nothing_usable
-from onnxviz.inputs.images import Fit
-from onnxviz.inputs.picture import sample_picture
+from onnxviz.inputs.image_files import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
+from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.maps.receptive.field import ReceptiveField
 from onnxviz.messages import printable

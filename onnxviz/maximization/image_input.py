@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.inputs.images import MAX_PIXELS
+from onnxviz.inputs.image_files import MAX_PIXELS
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
 from onnxviz.inputs.samples import ImageOptions
 from onnxviz.messages import dims, printable

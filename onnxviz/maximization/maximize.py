@@ -20,7 +20,7 @@ from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import ImageOptions, InputLike, samples
 from onnxviz.maximization.ascent import AscentResult, AscentSettings, ObjectiveGroup, PlacedTerm
-from onnxviz.maximization.ascent_batches import AscentPlan, Request
+from onnxviz.maximization.ascent_plan import AscentPlan, Request
 from onnxviz.maximization.image_input import image_input
 from onnxviz.maximization.objectives import Class, Filter, Objective, parts
 from onnxviz.maximization.parametrisation import DECAY, Fourier, Parametrisation, Pixels

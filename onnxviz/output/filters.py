@@ -145,7 +145,7 @@ def _channels(model: Model, layer: Layer, channels: Numbers, chosen: list[int] |
 
 
 def _drawn(layer: Layer, which: list[int] | None, channels: list[int] | None, look: _Look, target: Path) -> Path:
-    from onnxviz.plots import known_cmap, plot_filters, save_figure  # late: arrays are saved without matplotlib
+    from onnxviz.plots import known_cmap, plot_filters, save_figure
 
     options: dict[str, Any] = {"style": look.style, "scale": look.scale, "layout": look.layout}
     figure = plot_filters(

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.files import make_folder, safe_name, write_json
 from onnxviz.inputs.failures import nothing_usable
-from onnxviz.maps.batches import TappedRun
 from onnxviz.maps.feature_maps import FeatureMaps
 from onnxviz.maps.map_store import MapStore
+from onnxviz.maps.tapped_run import TappedRun
 from onnxviz.model.layer import Layer
 from onnxviz.plots import plot_maps, save_figure
 

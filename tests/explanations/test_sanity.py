@@ -17,7 +17,7 @@ from onnxviz import explain, explain_faithfulness, explain_sanity, load
 from onnxviz.cli import run
 from onnxviz.errors import InputError, ModelError
 from onnxviz.explanations.faithfulness import area
-from onnxviz.explanations.likeness import blurred, rank_correlation, structural_similarity
+from onnxviz.explanations.map_similarity import blurred, rank_correlation, structural_similarity
 from onnxviz.explanations.sanity import RandomizedModel, cascade, learnt_layers
 
 

@@ -25,7 +25,7 @@ from hostile_inputs import JPEG, PNG, RGB, encoded, maps, noise, npy_header, ref
 from PIL import Image
 
 from onnxviz import InputError
-from onnxviz.inputs.images import read_image
+from onnxviz.inputs.image_files import read_image
 
 pytestmark = pytest.mark.usefixtures("deadline", "room")
 

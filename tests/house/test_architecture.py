@@ -102,7 +102,7 @@ def test_folders_and_floors_are_few():
     [
         ("onnxruntime", {"runtime.session"}),
         ("matplotlib", {name for name in FILES if folder(name) == "plots"}),
-        ("PIL", {"inputs.images"}),
+        ("PIL", {"inputs.image_files"}),
         ("rich", {"cli.terminal", "cli.progress", "cli.tables"}),
         ("typer", set(COMMAND_LINE)),
         *((framework, set()) for framework in (*FRAMEWORKS, "cv2", "click")),

@@ -84,7 +84,7 @@ def test_photos_keep_their_proportions_or_are_cropped():
 
 
 def test_a_picture_too_large_to_decode_twice(tmp_path, monkeypatch):
-    from onnxviz.inputs import images
+    from onnxviz.inputs import image_files as images
 
     monkeypatch.setattr(images, "MAX_OWN_PIXELS", 1000)
     assert explain(CLASSIFIER, CAT).photo().shape == (448, 448, 3)

@@ -16,7 +16,7 @@ from onnxviz.cli import run
 from onnxviz.errors import InputError
 from onnxviz.explanations.methods import METHODS
 from onnxviz.explanations.methods.perturbation import Occlusion, Rise
-from onnxviz.maps.batches import TappedRun
+from onnxviz.maps.tapped_run import TappedRun
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.ports import Port
 from onnxviz.runtime.batching import MAX_BATCH, Batching, pad_rows

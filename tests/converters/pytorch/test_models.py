@@ -135,7 +135,7 @@ def lite():
 
 
 def photo(path):
-    from onnxviz.inputs.images import read_image
+    from onnxviz.inputs.image_files import read_image
 
     return (read_image(path, size=(224, 224), fit="crop").astype(np.float32).transpose(2, 0, 1)[None] - 127) / 128
 

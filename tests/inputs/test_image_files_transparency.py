@@ -6,7 +6,7 @@ from pictures import luma, saved
 from PIL import Image
 
 from onnxviz.errors import InputError
-from onnxviz.inputs.images import read_image
+from onnxviz.inputs.image_files import read_image
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])

@@ -8,8 +8,8 @@ from PIL import Image
 
 from onnxviz import Preprocessing
 from onnxviz.errors import InputError
-from onnxviz.inputs.images import read_image
-from onnxviz.inputs.picture import sample_picture
+from onnxviz.inputs.image_files import read_image
+from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.inputs.samples import ImageOptions
 
 OPTIONS = ImageOptions(Preprocessing(), False)

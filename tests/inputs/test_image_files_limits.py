@@ -8,8 +8,8 @@ from pictures import PIXELS, saved
 from png import interlaced_rows, png
 
 from onnxviz.errors import InputError
-from onnxviz.inputs import images
-from onnxviz.inputs.images import MAX_OWN_PIXELS, MAX_PIXELS, read_image
+from onnxviz.inputs import image_files as images
+from onnxviz.inputs.image_files import MAX_OWN_PIXELS, MAX_PIXELS, read_image
 
 SIZES = [(1, 1), (1, 5), (3, 1), (5, 7), (8, 8), (9, 3), (17, 13)]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.inputs.images import read_image
+from onnxviz.inputs.image_files import read_image
 from onnxviz.inputs.samples import ImageOptions
 
 

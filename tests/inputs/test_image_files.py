@@ -11,7 +11,7 @@ from PIL import Image
 from png import png
 
 from onnxviz.errors import InputError
-from onnxviz.inputs.images import read_image
+from onnxviz.inputs.image_files import read_image
 
 # ---------------------------------------------------------------- decoding
 
