@@ -60,6 +60,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if frameworks.item_needs(item.path, item.originalname):
             item.add_marker("framework")
+        if item.path.parent.name == "hostile":
+            item.add_marker("hostile")
 
 
 def pytest_runtest_teardown(item):

@@ -66,7 +66,7 @@ import os, sys
 import keras, tensorflow as tf, numpy as np
 import onnxviz
 from keras_checks import channels_first
-from onnxviz.convert import conversion
+from onnxviz.conversion.convert import conversion
 model = channels_first()
 try:
     model(np.zeros((1, 3, 16, 20), "float32"))

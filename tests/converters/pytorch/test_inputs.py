@@ -170,7 +170,7 @@ class Named(nn.Module):
         (
             lambda: Calls(lambda self, x: 1 / 0, conv()),
             {"": (1, 3, 8, 8)},
-            r"ZeroDivisionError.*\(test_convert_py.* in",
+            r"ZeroDivisionError.*\(test_inputs.py.* in",
         ),
         (lambda: nn.Sequential(nn.LazyConv2d(4, 3)), None, "run the model once"),
         (lambda: nn.Sequential(conv()).to("meta"), None, "meta device"),
@@ -182,7 +182,7 @@ class Named(nn.Module):
         (
             lambda: Calls(lambda self, x: self.part0(x) if x.sum() > 0 else self.part1(x), conv(), conv()),
             {"": (1, 3, 8, 8)},
-            r"cannot follow Calls: .*data-dependent.*\(test_convert_pytorch_inputs.py:\d+ in",
+            r"cannot follow Calls: .*data-dependent.*\(test_inputs.py:\d+ in",
         ),
     ],
 )

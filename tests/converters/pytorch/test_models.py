@@ -14,6 +14,7 @@ import numpy as np
 import oracles
 import pytest
 from deadlines import HANG_SECONDS
+from examples import representatives
 from torch_checks import CLOSE, Twice, attached, check, conv, operators, saved, small
 
 import onnxviz
@@ -110,7 +111,11 @@ finally:
     sys.path.remove(str(MODELS))
 
 
-@pytest.mark.parametrize("name", torch_models.INPUT_SHAPES if torch_models else [])
+# Of plain stacks, branches, depthwise and shared layers one each, and every rank; the rest has more of the same.
+KEPT = ("convnext", "mobilenet", "resnet", "shared_twice", "signal_net", "volume_net")
+
+
+@pytest.mark.parametrize("name", representatives(torch_models.INPUT_SHAPES, KEPT) if torch_models else [])
 def test_sample_models(name):
     module = getattr(torch_models, name)()
     names = inspect.signature(module.forward).parameters
@@ -150,7 +155,12 @@ def test_real_weights(lite):
 
 
 @pytest.mark.parametrize(
-    ("name", "classes"), [("cat.jpg", range(281, 286)), ("dog.jpg", range(151, 269)), ("macaw.jpg", [88])]
+    ("name", "classes"),
+    [
+        ("cat.jpg", range(281, 286)),
+        pytest.param("dog.jpg", range(151, 269), marks=pytest.mark.slow),
+        pytest.param("macaw.jpg", [88], marks=pytest.mark.slow),
+    ],
 )
 def test_real_photos(lite, name, classes):
     _, source = lite
