@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 import examples
@@ -40,6 +41,11 @@ def pytest_configure(config):
     if reason := installed.missing():
         raise pytest.UsageError(reason)
     examples.thorough = "not slow" not in config.option.markexpr
+    if find_spec("hypothesis") is not None:  # the wheel is tested without it
+        from hypothesis import settings
+
+        settings.register_profile("onnxviz", deadline=None)  # a busy machine fails verdicts in milliseconds
+        settings.load_profile("onnxviz")
 
 
 def without_frameworks(config) -> bool:
