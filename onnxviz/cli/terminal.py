@@ -24,7 +24,7 @@ _LONGEST = 1000
 
 def stdout() -> Console:
     """Where results go. A pipe or file gets the whole of a table, however wide."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 220)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 220)
 
 
 # That of a bar while it is shown: what is said meanwhile stands above it, not in its line.
@@ -33,7 +33,7 @@ _shown: Console | None = None
 
 def stderr() -> Console:
     """Where everything else goes."""
-    return _shown or Console(stderr=True, highlight=False)
+    return _shown or Console(stderr=True, highlight=False, emoji=False)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.files import is_picture, make_folder, safe_name, save_arrays
@@ -16,9 +16,6 @@ from onnxviz.messages import one_of
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model, Source, load
 from onnxviz.model.selection import numbers
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Numbers = str | Sequence[int] | None
 """`0,3,5-9`, "all", a sequence of positions, or None for the usual ones."""
@@ -105,17 +102,12 @@ def filters(
     place = Path(output) if output is not None else Path("filters") if save is None else None
     pictures: dict[str, Path] = {}
     if place is not None:
-        from onnxviz.plots import save_figure
-
         count = first if first is not None else (6 if style in ("rows", "lines") else 64)
         look = _Look(None if filters == "all" else count, style, scale, cmap, layout)
         targets = _targets(place, chosen, format)
         for done, (layer, target) in enumerate(zip(chosen, targets, strict=True), 1):
             shown = _channels(opened, layer, channels, inputs, style)
-            figure = _figure(layer, which, shown, look)
-            if target != place:
-                make_folder(target.parent)  # not before something can be drawn
-            pictures[layer.name] = save_figure(figure, target)
+            pictures[layer.name] = _draw(layer, which, shown, look, target, own_folder=target != place)
             if progress is not None:
                 progress(done, len(chosen))
     return FilterFiles(opened.label, pictures, _saved(opened, chosen, save))
@@ -150,13 +142,18 @@ def _channels(model: Model, layer: Layer, channels: Numbers, chosen: list[int] |
     return chosen
 
 
-def _figure(layer: Layer, which: list[int] | None, channels: list[int] | None, look: _Look) -> Figure:
-    from onnxviz.plots import known_cmap, plot_filters
+def _draw(
+    layer: Layer, which: list[int] | None, channels: list[int] | None, look: _Look, target: Path, *, own_folder: bool
+) -> Path:
+    from onnxviz.plots import known_cmap, plot_filters, save_figure
 
     options: dict[str, Any] = {"style": look.style, "scale": look.scale, "layout": look.layout}
-    return plot_filters(
+    figure = plot_filters(
         layer, filters=which, first=look.first, channels=channels, cmap=known_cmap(look.cmap), **options
     )
+    if own_folder:
+        make_folder(target.parent)  # not before something can be drawn
+    return save_figure(figure, target)
 
 
 def _targets(place: Path, chosen: Sequence[Layer], suffix: str) -> list[Path]:

@@ -11,14 +11,36 @@ from pathlib import Path
 import pytest
 from command_line import error_of, files_in, program
 
-from onnxviz import __version__, cli
+from onnxviz import __version__
+from onnxviz.cli.program import COMMANDS, load_commands
 
-COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands]
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_commands_of_this_release():
     assert sorted(COMMANDS) == ["annotate", "convert", "explain", "filters", "layers", "maps", "maximize"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "loaded"),
+    [
+        (["maps", "filters"], {"maps"}),
+        (["-q", "layers"], {"layers"}),
+        (["mps"], {*COMMANDS}),
+        (["--help"], {*COMMANDS}),
+        ([], {*COMMANDS}),
+    ],
+)
+def test_only_the_command_that_is_asked_for_is_made_ready(arguments, loaded):
+    code = "import sys; from onnxviz.cli.program import load_commands; load_commands(sys.argv[1:]); print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert {name for name in COMMANDS if f"onnxviz.cli.{name}" in ran.stdout.split()} == loaded
+
+
+def test_help_lists_the_commands_in_their_order_whichever_was_run_first(run_command):
+    run_command("maximize", "--help")
+    listed = run_command("--help").out
+    assert [*COMMANDS] == sorted(COMMANDS, key=lambda name: listed.index(f"│ {name} "))
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
@@ -67,14 +89,14 @@ def test_the_example_in_the_help_does_what_it_shows(run_command, classifier, pho
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_explained(name):
-    command = __import__("typer").main.get_command(cli.app).commands[name]
+    command = __import__("typer").main.get_command(load_commands()).commands[name]
     for parameter in command.params:
         assert getattr(parameter, "help", None), parameter.name
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_speaks_json_and_can_be_quiet(name):
-    command = __import__("typer").main.get_command(cli.app).commands[name]
+    command = __import__("typer").main.get_command(load_commands()).commands[name]
     options = {flag for parameter in command.params for flag in parameter.opts}
     assert {"--json", "--quiet", "-q"} <= options
 

@@ -14,7 +14,7 @@ from protos import classifier_proto
 
 from onnxviz import explain, explain_each, explain_faithfulness, explain_sanity, load
 from onnxviz.cli import run
-from onnxviz.cli.program import app
+from onnxviz.cli.program import load_commands
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.explain import ExplainOptions
 from onnxviz.explanations.method import Method, MethodResult
@@ -175,7 +175,7 @@ def files(tmp_path, monkeypatch):
 
 
 def parameters(command):
-    (found,) = (info.callback for info in app.registered_commands if info.callback.__name__ == command)
+    (found,) = (info.callback for info in load_commands().registered_commands if info.callback.__name__ == command)
     return {*inspect.signature(found).parameters}
 
 

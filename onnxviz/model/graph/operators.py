@@ -259,11 +259,12 @@ _ROWS: tuple[tuple[str, Family, str], ...] = (
 
 
 def _table() -> Mapping[Key, Family]:
-    found: dict[Key, Family] = {}
+    found: dict[Key, int] = {}
     for domain, family, listed in _ROWS:
+        bits = family.value  # of flags as numbers: an | of flags takes microseconds, and there are a thousand
         for name in listed.split():
-            found[domain, name] = found.get((domain, name), Family(0)) | family
-    return MappingProxyType(found)
+            found[domain, name] = found.get((domain, name), 0) | bits
+    return MappingProxyType({key: Family(bits) for key, bits in found.items()})
 
 
 OPERATORS: Mapping[Key, Family] = _table()
