@@ -128,7 +128,7 @@ def accumulate(prepared: Prepared, of: str, wrt: Sequence[str], seed: str, mode:
             result.refused.insert(0, Refused(node, refusal))
             # Any value will do to go on and find what else there is: the graph is not used.
             gradients = dict.fromkeys(wanted, next(value for value in cotangents if value is not None))
-        result.approximations.extend((node, how) for how in step.approximations)
+        result.approximations.extend((node, text) for text in step.approximations)
         result.steered |= step.steered
         passed = tuple(value.name for value in gradients.values())
         result.trail.append((node, tuple(value.name for value in cotangents if value is not None), passed))

@@ -154,9 +154,9 @@ class Step:
         """
         raise Refusal(kind, reason, remedy)
 
-    def approximate(self, how: str) -> None:
+    def approximate(self, description: str) -> None:
         """Notes for the result that the gradient is not the exact one here, and how it was made."""
-        self.approximations.append(how)
+        self.approximations.append(description)
 
     def attributes(self) -> dict[str, Any]:
         """All attributes, as `helper.make_node` takes them."""

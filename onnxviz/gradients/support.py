@@ -160,8 +160,8 @@ def judge(prepared: Prepared, of: str, wrt: Sequence[str], found: Accumulated) -
             listed = [Blocking("", "input", lost, prepared.opset, 0, "no-path", reason, "choose another tensor")]
     blocked = {blocking.output for blocking in listed}
     reaches, reached = _reach(path, wrt, blocked) if listed else (of, len(path.nodes))
-    how = tuple(dict.fromkeys(f"{node.op_type}: {text}" for node, text in found.approximations))
-    return Support(of, tuple(wrt), tuple(listed), len(path.nodes), reaches, reached, how)
+    approximations = tuple(dict.fromkeys(f"{node.op_type}: {text}" for node, text in found.approximations))
+    return Support(of, tuple(wrt), tuple(listed), len(path.nodes), reaches, reached, approximations)
 
 
 def _causes(path: Path, refused: Sequence[Refused]) -> list[Refused]:

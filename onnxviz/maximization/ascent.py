@@ -183,11 +183,11 @@ class Batch:
         )
         return [text for text in found if text]
 
-    def climb(self, how: AscentSettings, progress: Callable[[NDArray[Any]], None] | None = None) -> AscentResult:
+    def climb(self, settings: AscentSettings, progress: Callable[[NDArray[Any]], None] | None = None) -> AscentResult:
         """Makes the pictures.
 
         Args:
-            how: how to climb.
+            settings: how to climb.
             progress: called after each step with the activations (N,).
 
         Raises:
@@ -201,27 +201,29 @@ class Batch:
         if not np.isfinite(before).all():
             raise InputError(f"{self._label} gives values that are not finite for a grey picture, before any step")
         best = _Best(self._middle(images), before.copy(), np.zeros(len(before), np.intp))
-        trace = np.repeat(before[:, None], how.steps, axis=1)
+        trace = np.repeat(before[:, None], settings.steps, axis=1)
         moved = np.zeros(len(before), bool)
-        adam = Adam(how.rate)
-        for step in range(how.steps):
-            warp = draw(how.transforms, np.random.default_rng((how.seed, step)), self.canvas.size, images.shape[2:])
-            leaks = how.leak * ((2 * step < how.steps) | self._silent(values))
+        adam = Adam(settings.rate)
+        for step in range(settings.steps):
+            warp = draw(
+                settings.transforms, np.random.default_rng((settings.seed, step)), self.canvas.size, images.shape[2:]
+            )
+            leaks = settings.leak * ((2 * step < settings.steps) | self._silent(values))
             gradient, values = self._slope(warp.forward(images), leaks, step)
             trace[:, step] = self._activation(values)
             if not np.isfinite(trace[:, step]).all():
                 raise InputError(f"step {step + 1} cannot be made: {self._label} is not finite")
-            if not how.transforms:
+            if not settings.transforms:
                 best.keep(self._middle(images), trace[:, step], step)
             moved |= gradient.reshape(len(moved), -1).any(axis=1)
             gradient = warp.adjoint(gradient) + self._picture_slope(images)
-            adam.rate = how.rate_at(step)
+            adam.rate = settings.rate_at(step)
             parameters = adam.step(parameters, self.parametrisation.pull(images, gradient))
             if not moved.all() and step < RESTARTS:
                 lively = self.parametrisation.start(self.sources) * np.float32(LIVELIER ** (step + 1))
                 parameters[~moved] = lively[~moved]
             images = self.parametrisation.images(parameters)
-            if step + 1 == how.steps or (how.transforms and (step + 1) % CHECK_EVERY == 0):
+            if step + 1 == settings.steps or (settings.transforms and (step + 1) % CHECK_EVERY == 0):
                 best.keep(self._middle(images), self._activation(self._values(images)), step + 1)
             if progress is not None:
                 progress(trace[:, step])

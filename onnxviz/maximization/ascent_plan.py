@@ -63,14 +63,14 @@ class AscentPlan:
     options: RunOptions
 
     def climb(
-        self, wanted: Sequence[Request], how: AscentSettings, report: Report
+        self, requests: Sequence[Request], settings: AscentSettings, report: Report
     ) -> tuple[AscentResult, tuple[str, ...]]:
         """Makes pictures for objectives that look at the same tensors, in groups of one size.
 
         Args:
-            wanted: the groups.
-            how: how to climb.
-            report: called after each step of each batch, with the first group's place in `wanted` and the activations
+            requests: the groups.
+            settings: how to climb.
+            report: called after each step of each batch, with the first group's place in `requests` and the activations
                 of the batch.
 
         Returns:
@@ -80,45 +80,45 @@ class AscentPlan:
             UnsupportedGradientError: a tensor cannot be differentiated.
             InputError: the model cannot run on these inputs, or values are not finite.
         """
-        each = wanted[0].group.count
-        most = self._most(wanted)
+        each = requests[0].group.count
+        most = self._most(requests)
         # As even as can be, since the sessions are for one size.
-        size = most if self.batching.fixed is not None else -(-len(wanted) // -(-len(wanted) // most))
+        size = most if self.batching.fixed is not None else -(-len(requests) // -(-len(requests) // most))
         try:
-            room = self._room([wanted[0]] * size)
+            room = self._room([requests[0]] * size)
         except InputError:
             if size == 1 or self.batching.fixed is not None:
                 raise
             size = 1  # a model that says it takes any number, and does not
-            room = self._room(wanted[:1])
+            room = self._room(requests[:1])
         found = []
-        for first in range(0, len(wanted), size):
-            mine = list(wanted[first : first + size])
+        for first in range(0, len(requests), size):
+            mine = list(requests[first : first + size])
             batch = room.batch(mine + [mine[-1]] * (size - len(mine)))
             count = len(mine) * each
 
             def progress(activations: NDArray[Any], first: int = first, count: int = count) -> None:
                 report(first, activations[:count])
 
-            found.append(batch.climb(how, progress).first(count))
+            found.append(batch.climb(settings, progress).first(count))
         return AscentResult.joined(found), tuple(room.notes)
 
-    def _room(self, wanted: Sequence[Request]) -> _Sessions:
+    def _room(self, requests: Sequence[Request]) -> _Sessions:
         """A room in which these groups can be made.
 
         Raises:
             UnsupportedGradientError: what they look at cannot be differentiated.
             InputError: the model cannot run on such pictures.
         """
-        room = _Sessions(self, sum(one.group.count for one in wanted))
+        room = _Sessions(self, sum(one.group.count for one in requests))
         try:
-            for tensor in wanted[0].tensors:
+            for tensor in requests[0].tensors:
                 room.target(tensor)  # refuses what cannot be differentiated before anything is made
-            room.notes += room.batch(wanted).check()
+            room.notes += room.batch(requests).check()
         except InputError as error:
             raise self._explained(error) from None
         except UnsupportedGradientError:
-            self._try(wanted[0].tensors, room)  # shapes are unknown, too, where the network cannot take the size
+            self._try(requests[0].tensors, room)  # shapes are unknown, too, where the network cannot take the size
             raise
         return room
 
@@ -136,17 +136,17 @@ class AscentPlan:
         except InputError as error:
             raise self._explained(error) from None
 
-    def _most(self, wanted: Sequence[Request]) -> int:
+    def _most(self, requests: Sequence[Request]) -> int:
         """How many groups are made at once at most: what the model insists on, or what fits the memory."""
-        each = wanted[0].group.count
+        each = requests[0].group.count
         fixed = self.batching.fixed
         if fixed is not None:
             if fixed % each:
                 raise InputError(f"{self.model.label} takes {fixed} pictures at a time, but {each} are to differ")
             return fixed // each
-        if len(wanted) == 1:
+        if len(requests) == 1:
             return 1
-        return max(1, self.batching.affordable(self._bytes_each(wanted[0].tensors)) // each)
+        return max(1, self.batching.affordable(self._bytes_each(requests[0].tensors)) // each)
 
     @cached_property
     def batching(self) -> Batching:
@@ -218,8 +218,8 @@ class _Sessions:
             self._targets[tensor] = TargetGradient(session, made)
         return self._targets[tensor]
 
-    def batch(self, wanted: Sequence[Request]) -> Batch:
+    def batch(self, requests: Sequence[Request]) -> Batch:
         """A batch of pictures; `count` in all."""
-        sources = [np.random.default_rng(source) for one in wanted for source in one.sources]
-        groups = [one.group for one in wanted]
+        sources = [np.random.default_rng(source) for one in requests for source in one.sources]
+        groups = [one.group for one in requests]
         return Batch(self.studio.canvas, self.studio.parametrisation, groups, self.target, self.fixed, sources)

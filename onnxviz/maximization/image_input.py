@@ -59,10 +59,10 @@ class ImageInput:
 
     def pull(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """The adjoint of `feed`: the gradient with respect to the pictures, from that with respect to the input."""
-        how = self.preprocessing
+        preprocessing = self.preprocessing
         last = gradient if self._channels_last else np.moveaxis(gradient, 1, -1)
-        last = last * (np.float32(255 * how.scale) / np.asarray(how.std, np.float32))
-        if how.order == "BGR" and self.channels >= 3:
+        last = last * (np.float32(255 * preprocessing.scale) / np.asarray(preprocessing.std, np.float32))
+        if preprocessing.order == "BGR" and self.channels >= 3:
             last = np.concatenate([last[..., 2::-1], last[..., 3:]], axis=-1)
         return np.ascontiguousarray(np.moveaxis(last, -1, 1), np.float32)
 

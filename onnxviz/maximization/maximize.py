@@ -122,8 +122,8 @@ def maximize(
     _check(steps, variants, rate, leak, seed)
     frame = image_input(opened, size, preprocess, tuple(fixed or ()))
     targets = _targets(opened, layer, filters, random, class_, at, seed)
-    how = AscentSettings(steps, rate, leak, _moves(transforms, jitter, frame.size), seed)
-    shape = (frame.channels, *(side + 2 * margin(how.transforms) for side in frame.size))
+    climbing = AscentSettings(steps, rate, leak, _moves(transforms, jitter, frame.size), seed)
+    shape = (frame.channels, *(side + 2 * margin(climbing.transforms) for side in frame.size))
     way = _parametrisation(param, shape, decay)
     others = _others(opened, fixed or {}, preprocess)
     studio = AscentPlan(opened, frame, way, others, RunOptions(provider, memory, threads))
@@ -136,13 +136,13 @@ def maximize(
         pairs = list(alike)
         mine = [target for target, _ in pairs]
         bar = _Bar(progress, mine, pairs[0][1].group.count, steps, len(made) * steps, total)
-        climbed, heard = studio.climb([one for _, one in pairs], how, bar.step)
+        climbed, heard = studio.climb([one for _, one in pairs], climbing, bar.step)
         found.append(climbed)
         made.extend(variant for target, one in pairs for variant in _each(target, one.group.count))
         notes.extend(heard)
     opened.check_unchanged()
     spectrum = way.decay if isinstance(way, Fourier) else None
-    settings = SyntheticSettings(frame, param, spectrum, how, str(plus) if plus is not None else "")
+    settings = SyntheticSettings(frame, param, spectrum, climbing, str(plus) if plus is not None else "")
     provenance = Provenance(opened, provider, ImageOptions(frame.preprocessing, frame.assumed))
     return SyntheticInputs.of(AscentResult.joined(found), made, settings, provenance, list(dict.fromkeys(notes)))
 

@@ -16,7 +16,7 @@ from onnxviz.plots import plot_patches, save_figure
 
 def write_patches(
     search: Search,
-    found: Mapping[str, TopPatches],
+    by_layer: Mapping[str, TopPatches],
     folder: Path | None,
     save: Path | None,
     suffix: str,
@@ -27,7 +27,7 @@ def write_patches(
 
     Args:
         search: what searched.
-        found: what it found, by layer.
+        by_layer: what it found.
         folder: for sheets and manifest; None to draw nothing.
         save: an `.npz` for crops and activations of the filters that are shown; None not to keep them.
         suffix: of the pictures.
@@ -44,7 +44,7 @@ def write_patches(
     sheets: list[dict[str, Any]] = []
     arrays: dict[str, NDArray[Any]] = {}
     for layer in search.layers:
-        patches = found[layer.name]
+        patches = by_layer[layer.name]
         chosen = list(range(min(first, len(patches.values)))) if filters is None else list(filters)
         crops = patches.crops(chosen)
         path = None

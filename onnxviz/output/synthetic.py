@@ -13,11 +13,11 @@ from onnxviz.plots import plot_synthetic, save_figure, save_picture
 SHEET = "sheet"
 
 
-def write_synthetic(found: SyntheticInputs, folder: Path, suffix: str = "png") -> tuple[list[Path], dict[str, Any]]:
+def write_synthetic(synthetic: SyntheticInputs, folder: Path, suffix: str = "png") -> tuple[list[Path], dict[str, Any]]:
     """Writes the pictures; gives the paths of all files and the manifest.
 
     Args:
-        found: the pictures.
+        synthetic: the pictures.
         folder: made if need be. `LAYER_FILTER.png` for each picture, `sheet.png`, `manifest.json`.
         suffix: of the sheet: "png", "svg" or "pdf".
 
@@ -25,9 +25,9 @@ def write_synthetic(found: SyntheticInputs, folder: Path, suffix: str = "png") -
         OnnxvizError: a file cannot be written.
     """
     make_folder(folder)
-    names = file_names(found)
+    names = file_names(synthetic)
     written = []
-    for image, name, target in zip(found.images, names, found.targets, strict=True):
+    for image, name, target in zip(synthetic.images, names, synthetic.targets, strict=True):
         path = folder / name
         if image.ndim == 3:
             written.append(save_picture(image, path))
@@ -35,24 +35,24 @@ def write_synthetic(found: SyntheticInputs, folder: Path, suffix: str = "png") -
             figure = plot_synthetic(image[None], labels=[target.label], rows=[target.row], title=str(target))
             written.append(save_figure(figure, path))
     sheet = folder / f"{SHEET}.{suffix}"
-    written.append(save_figure(sheet_figure(found), sheet))
-    pictures = [{**entry, "file": name} for entry, name in zip(found.entries(), names, strict=True)]
-    manifest = {**found.manifest(), "sheet": sheet.name, "pictures": pictures}
+    written.append(save_figure(sheet_figure(synthetic), sheet))
+    pictures = [{**entry, "file": name} for entry, name in zip(synthetic.entries(), names, strict=True)]
+    manifest = {**synthetic.manifest(), "sheet": sheet.name, "pictures": pictures}
     return [*written, write_json(folder / "manifest.json", manifest)], manifest
 
 
-def sheet_figure(found: SyntheticInputs) -> Any:
+def sheet_figure(synthetic: SyntheticInputs) -> Any:
     """The sheet of all pictures, a row for each layer, as a matplotlib Figure."""
-    steps, label = found.made.climb.steps, Path(found.provenance.model.label).name
+    steps, label = synthetic.made.climb.steps, Path(synthetic.provenance.model.label).name
     labels = [
         f"{target.label}  {'dead' if dead else f'{after:.3g}'}"
-        for target, after, dead in zip(found.targets, found.after, found.dead, strict=True)
+        for target, after, dead in zip(synthetic.targets, synthetic.after, synthetic.dead, strict=True)
     ]
-    rows = [target.row for target in found.targets]
+    rows = [target.row for target in synthetic.targets]
     layers = list(dict.fromkeys(rows))
     title = layers[0] if len(layers) == 1 and layers[0] else "What excites it most"
     return plot_synthetic(
-        found.images,
+        synthetic.images,
         labels=labels,
         rows=rows if len(layers) > 1 else None,
         title=title,
@@ -60,10 +60,10 @@ def sheet_figure(found: SyntheticInputs) -> Any:
     )
 
 
-def file_names(found: SyntheticInputs) -> list[str]:
+def file_names(synthetic: SyntheticInputs) -> list[str]:
     """`LAYER_FILTER.png` for each picture, distinct on every file system."""
     plain = []
-    for target in found.targets:
+    for target in synthetic.targets:
         number = target.filter if target.filter is not None else target.class_
         words = [target.row or str(target.objective), number, None if target.variant is None else target.variant + 1]
         name = "_".join(str(word) for word in words if word is not None)

@@ -19,10 +19,11 @@ from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.evaluation import evaluated
 from onnxviz.model.graph.names import FreshNames, made_in
 from onnxviz.model.graph.operators import Family, belongs
-from onnxviz.model.graph.scopes import Scope, node_attributes, outer_reads, plain_domain, reads, set_nodes, subgraphs
+from onnxviz.model.graph.scopes import Scope, outer_reads, plain_domain, reads, set_nodes, subgraphs
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.graph.tensors import TensorFile
+from onnxviz.passes.shape_arithmetic import as_sizes, made_of_sizes, measured
 
 # Elements of a tensor that is worked out.
 SMALL = 4096
@@ -58,7 +59,7 @@ class _Folding:
     Attributes:
         known: the values of small constants, those that are stored and those found.
         stored: the names of the former.
-        sizes: shapes and parts of shapes of which some sizes are open.
+        sizes: shapes and parts of shapes of which some sizes are open, as objects: ints, names and None.
         waiting: nodes that have only small constants as inputs.
     """
 
@@ -70,7 +71,7 @@ class _Folding:
         self.shapes = shapes
         self.known = _small_constants(self.graph, file, read)
         self.stored = frozenset(self.known)
-        self.sizes: dict[str, list[Dim]] = {}
+        self.sizes: dict[str, NDArray[Any]] = {}
         self.waiting: list[NodeProto] = []
         self.ready: set[str] = set()
 
@@ -80,13 +81,12 @@ class _Folding:
             if plain_domain(node.domain) or not node.output or node.output[0] in self.known:
                 continue
             kind = self.shapes.element_type(node.output[0]) or TensorProto.INT64
-            picked = self.picked(node) if kind in (TensorProto.INT64, TensorProto.INT32) else None
-            if picked is not None and all(isinstance(dim, int) for dim in picked):
-                scalar = node.op_type == "Size" or self.shapes.of(node.output[0]) == ()
-                dtype = np.int64 if kind == TensorProto.INT64 else np.int32  # TensorFlow computes sizes in int32
-                self.known[node.output[0]] = np.asarray(picked, dtype).reshape(() if scalar else -1)
-            elif picked is not None:
-                self.sizes[node.output[0]] = picked
+            sizes = self.arranged(node) if kind in (TensorProto.INT64, TensorProto.INT32) else None
+            if sizes is not None and all(isinstance(size, int) for size in sizes.flat):
+                # TensorFlow computes sizes in int32.
+                self.known[node.output[0]] = sizes.astype(np.int64 if kind == TensorProto.INT64 else np.int32)
+            elif sizes is not None:
+                self.sizes[node.output[0]] = sizes
             elif self.can_run(node):
                 self.waiting.append(node)
                 self.ready.update(name for name in node.output if name)
@@ -94,53 +94,22 @@ class _Folding:
     @property
     def vectors(self) -> dict[str, tuple[Dim, ...]]:
         """What may list a shape: known integers, and sizes some of which are open."""
-        found: dict[str, tuple[Dim, ...]] = {name: tuple(sizes) for name, sizes in self.sizes.items()}
+        found = {name: tuple(sizes) for name, sizes in self.sizes.items() if sizes.ndim == 1}
         for name, value in self.known.items():
             if value.ndim == 1 and value.size <= MAX_AXES and value.dtype == np.int64:
                 found[name] = tuple(int(size) for size in value)
         return found
 
-    def picked(self, node: NodeProto) -> list[Dim] | None:
-        """The sizes that a node asks for, or picks out of such; None if it does not."""
-        attributes = node_attributes(node)
+    def arranged(self, node: NodeProto) -> NDArray[Any] | None:
+        """The sizes that a node asks for, or what it makes of such; None if it does neither."""
         if belongs(node, Family.MEASURING):
-            dims = self.shapes.of(node.input[0])
-            if dims is None:
-                return None
-            if node.op_type == "Shape":
-                start, end = (attributes[key].i if key in attributes else None for key in ("start", "end"))
-                return list(dims[start:end])
-            sizes = [dim for dim in dims if isinstance(dim, int)]
-            return [math.prod(sizes)] if len(sizes) == len(dims) else None
-        if node.op_type == "Concat":
-            return self.joined(node)
-        source = self.sizes.get(node.input[0]) if node.input else None
-        if source is not None and belongs(node, Family.IDENTITY | Family.UNIT_AXES):
-            return source
-        operands = [self.known.get(name) for name in node.input[1:]]
-        if source is None or any(operand is None for operand in operands):
-            return None
-        values = [[int(v) for v in operand.reshape(-1)] for operand in operands if operand is not None]
-        if node.op_type == "Gather":
-            return [source[index] for index in values[0] if -len(source) <= index < len(source)]
-        if node.op_type == "Slice" and all(len(value) == 1 for value in values):
-            step = values[3][0] if len(values) > 3 else 1
-            return source[values[0][0] : values[1][0]] if step == 1 else None
-        return None
-
-    def joined(self, node: NodeProto) -> list[Dim] | None:
-        """Sizes listed one behind the other, None if they are not sizes or all are known."""
+            return measured(node, self.shapes.of(node.input[0]))
         if not any(name in self.sizes for name in node.input):
             return None
-        listed: list[Dim] = []
-        for name in node.input:
-            if name in self.sizes:
-                listed += self.sizes[name]
-            elif name in self.known and self.known[name].ndim == 1:
-                listed += [int(value) for value in self.known[name]]
-            else:
-                return None
-        return listed
+        known = {name: self.known[name] for name in node.input if name in self.known}
+        operands = [self.sizes[name] if name in self.sizes else as_sizes(known[name]) if name in known else None
+                    for name in node.input]  # fmt: skip
+        return made_of_sizes(node, operands)
 
     def can_run(self, node: NodeProto) -> bool:
         """Whether the node depends on small constants only and gives small ones."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from onnx import GraphProto, NodeProto, TensorProto, helper
 
 from onnxviz.model.graph.evaluation import REARRANGING, Operands
 from onnxviz.model.graph.names import FreshNames
+from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import attribute, operator
+from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.skeleton import INLINE_BYTES
 from onnxviz.passes.values import KnownValue, as_tensor, element_type
 
@@ -107,25 +109,49 @@ class _Sizes:
 
     def _elements(self, name: str, depth: int) -> NDArray[Any] | None:
         if name in self.known:
-            array = self.known[name].array
-            return array.astype(object) if array.size <= _MOST_ELEMENTS and array.dtype.kind in "iu" else None
+            return as_sizes(self.known[name].array)
         node = self.producers.get(name)
         if node is None or depth > _DEEPEST:
             return None
-        if operator(node) == "Shape":
-            shape = self.declared.get(node.input[0])
-            start, end = attribute(node, "start") or 0, attribute(node, "end")
-            return np.array(shape[start:end], object) if shape is not None else None
-        rule = _RULES.get(operator(node)) or REARRANGING.get(operator(node))
-        if rule is None:
-            return None
-        operands = [self.elements(one, depth + 1) if one else None for one in node.input]
-        if any(one and operand is None for one, operand in zip(node.input, operands, strict=True)):
-            return None
-        try:
-            return np.asarray(rule(node, operands), object)
-        except (IndexError, KeyError, TypeError, ValueError):  # a form that is not treated, or an open operand
-            return None
+        if belongs(node, Family.MEASURING):
+            return measured(node, self.declared.get(node.input[0]))
+        return made_of_sizes(node, [self.elements(one, depth + 1) if one else None for one in node.input])
+
+
+def as_sizes(array: NDArray[Any]) -> NDArray[Any] | None:
+    """A constant as the elements of a small integer tensor; None if it is none."""
+    return array.astype(object) if array.size <= _MOST_ELEMENTS and array.dtype.kind in "iu" else None
+
+
+def measured(node: NodeProto, shape: Sequence[Dim] | None) -> NDArray[Any] | None:
+    """What Shape or Size gives for a tensor of that shape: ints, names and None, as objects; None if it is unknown."""
+    if shape is None:
+        return None
+    if operator(node) == "Size":
+        sizes = [size for size in shape if isinstance(size, int)]
+        return np.array(math.prod(sizes) if len(sizes) == len(shape) else None, object)
+    start, end = attribute(node, "start") or 0, attribute(node, "end")
+    return np.array(list(shape)[start:end], object)
+
+
+def made_of_sizes(node: NodeProto, operands: Operands) -> NDArray[Any] | None:
+    """What a node makes of small integer tensors, such as list sizes.
+
+    Args:
+        node: any.
+        operands: the elements of its inputs as objects: ints, names of open sizes, None for other open ones; None in
+            place of an array for an input that is left out or is no such tensor.
+
+    Returns:
+        The elements of its output in the same form; None if it is no shape arithmetic, or not of a form treated here.
+    """
+    rule = _RULES.get(operator(node)) or REARRANGING.get(operator(node))
+    if rule is None or any(one and operand is None for one, operand in zip(node.input, operands, strict=True)):
+        return None
+    try:
+        return np.asarray(rule(node, operands), object)
+    except (IndexError, KeyError, TypeError, ValueError):  # a form that is not treated, or an open operand
+        return None
 
 
 def _cast(node: NodeProto, operands: Operands) -> NDArray[Any]:
@@ -158,7 +184,7 @@ def _slice(node: NodeProto, operands: Operands) -> NDArray[Any]:
 
 
 def _multiply(node: NodeProto, operands: Operands) -> NDArray[Any]:
-    product = np.frompyfunc(lambda a, b: None if a is None or b is None else a * b, 2, 1)
+    product = np.frompyfunc(lambda a, b: a * b if isinstance(a, int) and isinstance(b, int) else None, 2, 1)
     return np.asarray(product(*_given(operands)))
 
 
@@ -167,7 +193,7 @@ def _product(node: NodeProto, operands: Operands) -> NDArray[Any]:
     without_axes = axes is None or axes.size == 0
     if sizes is None or sizes.ndim != 1 or (without_axes and attribute(node, "noop_with_empty_axes")):
         raise ValueError("not the plain form")
-    total = None if None in sizes else math.prod(int(size) for size in sizes)
+    total = math.prod(sizes) if all(isinstance(size, int) for size in sizes) else None
     return np.array(total if attribute(node, "keepdims") == 0 else [total], object)
 
 

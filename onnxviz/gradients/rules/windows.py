@@ -17,27 +17,27 @@ from onnxviz.passes.correct_shapes import has_surplus
 
 def window(step: Step, kernel: Sequence[int]) -> Window:
     """The window of a Conv or pooling node."""
-    found = geometry(step, kernel)
+    windows = geometry(step, kernel)
     if has_surplus(step.node, step.dims(step.x)):
         step.refuse("attribute-unsupported", "with ceil_mode, a last window in the padding is not supported")
-    if min(found.pads, default=0) < 0:
-        step.refuse("attribute-unsupported", f"negative pads {found.pads} are not supported")
-    return found
+    if min(windows.pads, default=0) < 0:
+        step.refuse("attribute-unsupported", f"negative pads {windows.pads} are not supported")
+    return windows
 
 
 def geometry(step: Step, kernel: Sequence[int]) -> Window:
     """The window of a convolution, transposed or not, or pooling node."""
     axes = range(2, len(kernel) + 2)
-    found = Window.of(step.node, kernel, [step.dims(step.x)[axis] for axis in axes])
-    if found is None:
+    windows = Window.of(step.node, kernel, [step.dims(step.x)[axis] for axis in axes])
+    if windows is None:
         step.sizes(step.x, axes)  # refuses where one is open
         reason = "its strides, dilations and pads do not fit its kernel, or onnxruntime does not pad as they say"
         step.refuse("attribute-unsupported", reason)
-    return found
+    return windows
 
 
 def slide_back(
-    step: Step, g: Value, found: Window, group: int, weight: Value, flipped: Callable[[], Value | None]
+    step: Step, g: Value, windows: Window, group: int, weight: Value, flipped: Callable[[], Value | None]
 ) -> Value:
     """The adjoint of sliding `weight` over the node's first input.
 
@@ -49,47 +49,47 @@ def slide_back(
     Args:
         step: the node.
         g: gradient with respect to its output, (N, O, spatial…).
-        found: the window.
+        windows: the window.
         group: number of groups.
         weight: (O, I/group, spatial…).
         flipped: gives the weight as (I, O/group, spatial…) with its spatial axes reversed, None to do without.
     """
-    rank = len(found.kernel)
+    rank = len(windows.kernel)
     rests = (0,) * rank
     outputs: list[int] = []
-    strided = any(stride > 1 for stride in found.strides)
+    strided = any(stride > 1 for stride in windows.strides)
     if strided or step.attribute("ceil_mode", 0):
         inputs, outputs = (step.sizes(value, range(2, rank + 2)) for value in (step.x, step.y))
-        found, rests = found.covering(inputs, outputs)
+        windows, rests = windows.covering(inputs, outputs)
     depthwise = group > 1 and step.dims(step.x)[1] == group and g.element_type == TensorProto.FLOAT
     if not strided or depthwise:
         turned = flipped()
         if turned is not None:
             if strided:
-                g = _with_zeros_between(step, g, outputs, found.strides)
-            begin = [extent - 1 - pad for extent, pad in zip(found.extents, found.begin, strict=True)]
-            ends = zip(found.extents, found.end, rests, found.strides, strict=True)
+                g = _with_zeros_between(step, g, outputs, windows.strides)
+            begin = [extent - 1 - pad for extent, pad in zip(windows.extents, windows.begin, strict=True)]
+            ends = zip(windows.extents, windows.end, rests, windows.strides, strict=True)
             end = [extent - 1 - pad + rest - (stride - 1) for extent, pad, rest, stride in ends]
             pads = [max(pad, 0) for pad in (*begin, *end)]
-            x = g.op("Conv", turned, dilations=list(found.dilations), group=group, pads=pads)
+            x = g.op("Conv", turned, dilations=list(windows.dilations), group=group, pads=pads)
             return _cropped(x, [max(-pad, 0) for pad in begin], [max(-pad, 0) for pad in end])
     return g.op(
         "ConvTranspose",
         weight,
-        strides=list(found.strides),
-        dilations=list(found.dilations),
+        strides=list(windows.strides),
+        dilations=list(windows.dilations),
         group=group,
-        pads=found.pads,
+        pads=windows.pads,
         output_padding=list(rests),
-        kernel_shape=list(found.kernel),
+        kernel_shape=list(windows.kernel),
     )
 
 
 def repeated(step: Step, value: Value, times: Sequence[int]) -> Value:
     """(N, C, Y…) as (N, C, Y·times…): each sample again and again along every axis; float32 only."""
     scales = step.builder.constant(np.asarray([1, 1, *times], np.float32))
-    how = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return value.op("Resize", None, scales, **how)
+    nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return value.op("Resize", None, scales, **nearest)
 
 
 def _with_zeros_between(step: Step, g: Value, sizes: Sequence[int], strides: Sequence[int]) -> Value:
