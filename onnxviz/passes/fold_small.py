@@ -179,7 +179,7 @@ def _small_constants(
 def _decide(graph: GraphProto, known: dict[str, NDArray[Any]]) -> bool:
     """Replaces each If whose condition is known by the nodes of its branch."""
     nodes: list[NodeProto] = []
-    fresh = FreshNames(graph)
+    fresh: FreshNames | None = None  # which takes a walk through the graph
     for index, node in enumerate(graph.node):
         condition = known.get(node.input[0]) if node.op_type == "If" and not plain_domain(node.domain) else None
         if condition is None or condition.size != 1:
@@ -187,6 +187,7 @@ def _decide(graph: GraphProto, known: dict[str, NDArray[Any]]) -> bool:
             continue
         wanted = "then_branch" if bool(condition.reshape(())) else "else_branch"
         branch = next(inner for name, inner in subgraphs(node) if name == wanted)
+        fresh = fresh or FreshNames(graph)
         label = fresh.node(f"{node.name or f'If_{index}'}/{wanted}")
         names = {name: fresh.tensor(f"{label}/{name}") for name in sorted(made_in(branch)) if name}
         names.update((name, name) for name in outer_reads(branch))

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import GraphProto, NodeProto, TensorProto, helper
 
-from onnxviz.model.graph.evaluation import REARRANGING, Operands
+from onnxviz.model.graph.evaluation import BY_NUMPY, Operands, all_given
 from onnxviz.model.graph.names import FreshNames
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import attribute, operator
@@ -145,7 +145,7 @@ def made_of_sizes(node: NodeProto, operands: Operands) -> NDArray[Any] | None:
     Returns:
         The elements of its output in the same form; None if it is no shape arithmetic, or not of a form treated here.
     """
-    rule = _RULES.get(operator(node)) or REARRANGING.get(operator(node))
+    rule = _RULES.get(operator(node)) or BY_NUMPY.get(operator(node))
     if rule is None or any(one and operand is None for one, operand in zip(node.input, operands, strict=True)):
         return None
     try:
@@ -157,35 +157,12 @@ def made_of_sizes(node: NodeProto, operands: Operands) -> NDArray[Any] | None:
 def _cast(node: NodeProto, operands: Operands) -> NDArray[Any]:
     if attribute(node, "to") not in (TensorProto.INT64, TensorProto.INT32):
         raise ValueError("not to whole numbers")
-    return _given(operands)[0]
-
-
-def _given(operands: Operands) -> list[NDArray[Any]]:
-    """The operands, none of which is left out."""
-    if any(one is None for one in operands):
-        raise ValueError("an operand is left out")
-    return [one for one in operands if one is not None]
-
-
-def _gather(node: NodeProto, operands: Operands) -> NDArray[Any]:
-    data, indices = _given(operands)
-    return np.take(data, indices.astype(np.int64), axis=attribute(node, "axis") or 0)
-
-
-def _slice(node: NodeProto, operands: Operands) -> NDArray[Any]:
-    data, starts, ends = _given(operands[:3])
-    axes, steps = (*operands[3:], None, None)[:2]
-    picked = [slice(None)] * data.ndim
-    for index in range(len(starts)):
-        axis = index if axes is None else int(axes[index])
-        step = 1 if steps is None else int(steps[index])
-        picked[axis] = slice(int(starts[index]), int(ends[index]), step)
-    return data[tuple(picked)]
+    return all_given(operands)[0]
 
 
 def _multiply(node: NodeProto, operands: Operands) -> NDArray[Any]:
     product = np.frompyfunc(lambda a, b: a * b if isinstance(a, int) and isinstance(b, int) else None, 2, 1)
-    return np.asarray(product(*_given(operands)))
+    return np.asarray(product(*all_given(operands)))
 
 
 def _product(node: NodeProto, operands: Operands) -> NDArray[Any]:
@@ -199,9 +176,6 @@ def _product(node: NodeProto, operands: Operands) -> NDArray[Any]:
 
 _RULES: dict[str, Callable[[NodeProto, Operands], NDArray[Any]]] = {
     "Cast": _cast,
-    "Concat": lambda node, operands: np.concatenate(_given(operands), axis=attribute(node, "axis")),
-    "Gather": _gather,
-    "Slice": _slice,
     "Mul": _multiply,
     "ReduceProd": _product,
 }

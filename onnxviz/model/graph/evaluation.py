@@ -1,6 +1,6 @@
 """Constant folding, one node at a time: the value of a node whose inputs are known.
 
-Operators that only rearrange elements are numpy views; the others run on onnx.reference, which is ONNX's definition
+Operators that only rearrange or pick elements are numpy's; the others run on onnx.reference, which is ONNX's definition
 of them (https://onnx.ai/onnx/api/reference.html). A node alone, not a session of many: one that the reference does not
 know leaves the others alone.
 """
@@ -29,9 +29,9 @@ def evaluated(node: NodeProto, operands: Operands, opset: Mapping[str, int]) -> 
     """
     if plain_domain(node.domain) or next(subgraphs(node), None) is not None:
         return None
-    if node.op_type in REARRANGING:
+    if node.op_type in BY_NUMPY:
         try:
-            return [REARRANGING[node.op_type](node, operands)]
+            return [np.asarray(BY_NUMPY[node.op_type](node, operands))]
         except (KeyError, IndexError, ValueError, TypeError):
             pass  # an older form of the operator: the reference knows it
     from onnx.reference import ReferenceEvaluator
@@ -47,7 +47,7 @@ def evaluated(node: NodeProto, operands: Operands, opset: Mapping[str, int]) -> 
     return [np.asarray(one) for one in result]
 
 
-# ---- operators that only arrange elements anew
+# ---- operators by numpy, most of them views
 
 
 def _attribute(node: NodeProto, name: str) -> Any:
@@ -87,6 +87,36 @@ def _reshaped(node: NodeProto, operands: Operands) -> NDArray[Any]:
     return data.reshape([int(size) for size in shape])
 
 
+def all_given(operands: Operands) -> list[NDArray[Any]]:
+    """The operands, none of which is left out."""
+    if any(one is None for one in operands):
+        raise ValueError("an operand is left out")
+    return [one for one in operands if one is not None]
+
+
+def _concatenated(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    axis = _attribute(node, "axis")
+    if axis is None:
+        raise ValueError("no axis")
+    return np.concatenate(all_given(operands), axis=axis)
+
+
+def _gathered(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    data, indices = all_given(operands)
+    return np.take(data, indices.astype(np.int64), axis=_attribute(node, "axis") or 0)
+
+
+def _sliced(node: NodeProto, operands: Operands) -> NDArray[Any]:
+    data, starts, ends = all_given(operands[:3])
+    axes, steps = (*operands[3:], None, None)[:2]
+    picked = [slice(None)] * data.ndim
+    for index in range(len(starts)):
+        axis = index if axes is None else int(axes[index])
+        step = 1 if steps is None else int(steps[index])
+        picked[axis] = slice(int(starts[index]), int(ends[index]), step)
+    return data[tuple(picked)]
+
+
 # The operator's result by numpy, which gives a view where onnx.reference would copy. Operands that are left out are
 # None; an exception says that the node contradicts itself, or that an operand is not known.
 REARRANGING: dict[str, Callable[[NodeProto, Operands], NDArray[Any]]] = {
@@ -96,3 +126,10 @@ REARRANGING: dict[str, Callable[[NodeProto, Operands], NDArray[Any]]] = {
     "Unsqueeze": _unsqueezed,
     "Reshape": _reshaped,
 }
+# Those of shape arithmetic, which may leave elements out or repeat them.
+PICKING: dict[str, Callable[[NodeProto, Operands], NDArray[Any]]] = {
+    "Concat": _concatenated,
+    "Gather": _gathered,
+    "Slice": _sliced,
+}
+BY_NUMPY = {**REARRANGING, **PICKING}

@@ -11,7 +11,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 import onnxviz
-from onnxviz.model.graph.evaluation import REARRANGING, evaluated
+from onnxviz.model.graph.evaluation import PICKING, REARRANGING, evaluated
 from onnxviz.passes.prepare import prepare
 
 DATA = np.arange(24, dtype=np.float32).reshape(2, 1, 3, 4)
@@ -45,6 +45,37 @@ def test_a_rearrangement_is_the_references(op, data, second, attributes):
 
 def test_every_rearrangement_is_tried():
     assert {op for op, *_ in REARRANGEMENTS} == set(REARRANGING)
+
+
+def whole(*values):
+    return np.array(values, np.int64)
+
+
+PICKED = [
+    ("Gather", [DATA, np.array(-1)], {"axis": 3}),
+    ("Gather", [DATA, np.array([[0, 2], [1, -3]], np.int32)], {"axis": 2}),
+    ("Gather", [DATA, whole(1, 1, 0)], {}),
+    ("Concat", [DATA, DATA[:, :, :1]], {"axis": 2}),
+    ("Concat", [whole(1), whole(2, 3), whole()], {"axis": -1}),
+    ("Slice", [DATA, whole(1, -9), whole(2**62, 3), whole(2, -1)], {}),
+    ("Slice", [DATA, whole(-1), whole(-(2**63)), whole(3), whole(-2)], {}),
+    ("Slice", [DATA, whole(9), whole(0), whole(2), whole(-1)], {}),
+    ("Slice", [DATA, whole(0, 0), whole(1, 1)], {}),
+    ("Slice", [DATA, whole(3), whole(1), whole(3)], {}),
+]
+
+
+@pytest.mark.parametrize(("op", "operands", "attributes"), PICKED)
+def test_what_picks_elements_is_the_references(op, operands, attributes):
+    node = helper.make_node(op, list("abcde")[: len(operands)], ["y"], **attributes)
+    expected = ReferenceEvaluator(node, opsets={"": 18}).run(None, dict(zip(node.input, operands, strict=True)))[0]
+    (found,) = evaluated(node, operands, {"": 18})
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_everything_that_picks_is_tried():
+    assert {op for op, *_ in PICKED} == set(PICKING)
 
 
 @pytest.mark.parametrize(
