@@ -47,7 +47,8 @@ test-portable: $(VENV)/.test ## the tests that need a framework, with the least 
 
 # In an environment of its own, with the versions that pyproject.toml names as the lowest; of the tools of the tests the
 # newest. PyTorch and TensorFlow are not among them.
-# What their own dependencies deprecate by now is no fault of ours.
+# What their own dependencies deprecate by now is no fault of ours; click 8.5 loses the help of the arguments of a typer
+# before 0.26, which brings a click of its own.
 test-lowest: $(LOWEST)/.installed ## the tests that need no framework, with the lowest versions of the dependencies
 	$(LOWEST)/bin/python -m pytest -n $(JOBS) -m 'not slow and not framework' -W default::DeprecationWarning
 
@@ -99,5 +100,5 @@ $(LOWEST)/.installed: pyproject.toml tests/lowest.py
 	PYTHONWARNINGS=ignore $(LOWEST)/bin/python -m pip install --quiet --upgrade pip
 	$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/lowest.txt
 	PYTHONWARNINGS=ignore $(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/lowest.txt --editable . \
-		hypothesis pytest pytest-xdist ml_dtypes scikit-image scipy h5py
+		'click<8.5' hypothesis pytest pytest-xdist scikit-image scipy h5py
 	@touch $@

@@ -17,9 +17,21 @@ def transposed(name, x, w, **attributes):
     return Case("ConvTranspose", name, given, constant=("w",), attributes=attributes, step=1.0)
 
 
-def pool(op, name, x, **attributes):
+def pool(op, name, x, numpy=None, **attributes):
     """A pooling; averages are linear, and spaced inputs stay on one side of every kink for a step of an eighth."""
-    return Case(op, name, {"x": spaced(*x)}, attributes=attributes, step=8.0 if "Average" in op else 0.125)
+    step = None if numpy else 8.0 if "Average" in op else 0.125
+    return Case(op, name, {"x": spaced(*x)}, attributes=attributes, step=step, numpy=numpy)
+
+
+def padded_averages(x):
+    """3x3 in steps of 2 with a pad around: a window that hangs over counts samples and pads alone.
+
+    By the specification; onnxruntime before 1.30 counts what hangs over, too.
+    """
+    padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)])
+    starts = range(0, padded.shape[-1] - 1, 2)
+    means = [[padded[..., i : i + 3, j : j + 3].mean((2, 3)) for j in starts] for i in starts]
+    return np.array(means).transpose(2, 3, 0, 1)
 
 
 CASES = [
@@ -105,6 +117,7 @@ CASES = [
         pads=[1, 1, 1, 1],
         ceil_mode=1,
         count_include_pad=1,
+        numpy=padded_averages,
     ),
     pool("AveragePool", "asymmetric", (1, 2, 6, 5), kernel_shape=[3, 2], strides=[2, 1], pads=[0, 1, 1, 0]),
     pool("AveragePool", "same-upper", (1, 2, 6, 5), kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),

@@ -42,9 +42,10 @@ def pytest_configure(config):
         raise pytest.UsageError(reason)
     examples.thorough = "not slow" not in config.option.markexpr
     if find_spec("hypothesis") is not None:  # the wheel is tested without it
-        from hypothesis import settings
+        from hypothesis import HealthCheck, settings
 
-        settings.register_profile("onnxviz", deadline=None)  # a busy machine fails verdicts in milliseconds
+        # A busy machine fails verdicts in milliseconds, and those on the seconds that drawing takes.
+        settings.register_profile("onnxviz", deadline=None, suppress_health_check=[HealthCheck.too_slow])
         settings.load_profile("onnxviz")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 import oracles
+from old_versions import misread_by_reference
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from onnxviz.model.skeleton import embed_weights
@@ -109,7 +110,7 @@ def rewritten(
         answers = []
         if "onnxruntime" in asked:
             answers.append(oracles.untouched(original, names, dict(feeds)))
-        if "onnx.reference" in asked:
+        if "onnx.reference" in asked and not any(misread_by_reference(one) for one in original.graph.node):
             with np.errstate(all="ignore"):
                 answers.append(oracles.referenced(original, names, dict(feeds)))
         same(oracles.untouched(result, names, dict(feeds)), answers, tolerance)

@@ -22,6 +22,7 @@ import pytest
 from deadlines import HANG_SECONDS
 from hostile import UNSAFE, info, png, small, write
 from hostile_inputs import JPEG, PNG, RGB, encoded, maps, noise, npy_header, refused
+from old_versions import YCBCR_TIFF_IS_CUT
 from PIL import Image
 
 from onnxviz import InputError
@@ -162,6 +163,8 @@ def test_floats_of_0_to_1_are_scaled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "RGB"])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_modes(mode: str, channels: int, tmp_path: Path) -> None:
+    if mode == "YCbCr" and YCBCR_TIFF_IS_CUT:
+        pytest.skip("this Pillow cannot read what it writes")
     pixels = read(tmp_path, encoded(Image.new(mode, (5, 4)), "TIFF"), channels=channels)
     assert (pixels.shape, pixels.dtype) == ((4, 5, channels), np.uint8)
 

@@ -23,7 +23,8 @@ def test_native_crash_is_one_line(tmp_path: Path, small_photo: Path, room: Path)
     Path("maps.npz").write_bytes(b"old")
     code, out, err, _ = process("maps", path, small_photo, "--save", "maps.npz", "-o", "pictures")
     assert code == 2
-    assert_one_error(err, "crashed on this model with SIGABRT")
+    # onnxruntime 1.24 notices what later versions abort on.
+    assert_one_error(err, "crashed on this model with SIGABRT|could not run on input x 1x3x8x8")
     assert out == ""
     assert there(room) == {ascii(str(room / "maps.npz")): b"old"}
 

@@ -82,11 +82,16 @@ def test_a_command_line(reader, run_command, line):
         assert all((reader / path).exists() for path in ran.lines[-1:]), ran
 
 
+def lines(text):
+    """The lines of a table; its rule is as wide as the version of rich makes it."""
+    return ["─" if set(line) == {"─"} else line.rstrip() for line in text.splitlines()]
+
+
 def test_the_table_at_the_top_is_what_is_printed(reader, run_command, monkeypatch):
     (table,) = (block for block in BLOCKS if block.startswith("models/classifier.onnx\n"))
     monkeypatch.setenv("COLUMNS", "120")
     printed = run_command("layers", "models/classifier.onnx").out
-    assert [line.rstrip() for line in printed.strip().splitlines()] == [line.rstrip() for line in table.splitlines()]
+    assert lines(printed.strip()) == lines(table)
 
 
 def test_the_python_block(reader, toy, monkeypatch):

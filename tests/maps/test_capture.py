@@ -12,6 +12,7 @@ import pytest
 import specimens
 import zoo
 from examples import representatives
+from old_versions import misread_by_reference
 from onnx import helper
 
 from onnxviz import capture
@@ -38,6 +39,8 @@ def test_zoo(name: str, at: str) -> None:
         if oracle is oracles.referenced:  # whose ConvTranspose does not know groups
             known = [(x, t) for x, t in zip(model.layers, tensors, strict=True) if x.name != "up_grouped"]
             proto = without_output(proto, "y8") if name == "geometry" else proto
+            misread = {output for node in proto.graph.node if misread_by_reference(node) for output in node.output}
+            known = [(x, t) for x, t in known if t not in misread]
         else:
             known = list(zip(model.layers, tensors, strict=True))
         expected = oracle(proto, [tensor for _, tensor in known], feeds)
@@ -92,7 +95,7 @@ def test_maps_inside_if(flag: bool) -> None:
     proto = zoo.model("subgraphs")
     feeds = zoo.feeds(proto) | {"flag": np.array(flag)}
     maps = capture(load(proto), feeds)
-    outer = oracles.referenced(proto, ["sr"], feeds)
+    outer = oracles.untouched(proto, ["sr"], feeds)
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
     node = next(n for n in proto.graph.node if n.name == "choose")
     branches = {a.name: a.g for a in node.attribute}
@@ -117,7 +120,7 @@ def test_maps_inside_loop_and_scan_have_an_axis_of_turns() -> None:
     feeds = zoo.feeds(proto) | {"flag": np.array(True)}
     maps = capture(load(proto), feeds)
     stored = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
-    state = oracles.referenced(proto, ["sr"], feeds)["sr"]
+    state = oracles.untouched(proto, ["sr"], feeds)["sr"]
     assert maps["loop"].shape == (3, 2, 4, 8, 8)
 
     def conv(x: np.ndarray, weight: str) -> np.ndarray:

@@ -141,7 +141,8 @@ def test_what_gives_its_input_on_is_taken_out(opset: int) -> None:
 )
 def test_what_does_something_stays(nodes: list[onnx.NodeProto]) -> None:
     one = np.float32(1)
-    stored = {"one": one, "wide_one": one.reshape(1, 1, 1, 1), "two": one * 2, "zero": one * 0, "half": np.float16(1)}
+    two, zero, half = np.float32(2), np.float32(0), np.float16(1)
+    stored = {"one": one, "wide_one": one.reshape(1, 1, 1, 1), "two": two, "zero": zero, "half": half}
     proto = graph_of(nodes, {"x": [2, 3]}, "y", stored=stored)
     special = np.float32([[np.nan, -0.0, 0.3], [-np.inf, 1.00001, 0.0]])
     result = rewritten(proto, {}, {"x": special})

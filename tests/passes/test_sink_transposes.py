@@ -8,6 +8,7 @@ import pytest
 import rewriting
 from examples import examples
 from hypothesis import HealthCheck, given, settings
+from old_versions import EMPTY_REDUCTIONS_KEEP_AXES
 from onnx import TensorProto, helper
 from random_graphs import RandomGraph, random_graphs
 from rewriting import array, graph_of, node, rewritten, value
@@ -23,6 +24,8 @@ def test_random_graphs_give_what_they_gave(graph: RandomGraph) -> None:
     try:
         expected = oracles.untouched(rewriting.attached(graph.model, graph.weights), names, graph.feeds)
     except Exception:  # onnxruntime lacks a form of an operator
+        return
+    if EMPTY_REDUCTIONS_KEEP_AXES and any(expected[name].shape != graph.values[name].shape for name in names):
         return
     result = rewritten(graph.model, graph.weights)
     answers = [expected, {name: graph.values[name] for name in names}]

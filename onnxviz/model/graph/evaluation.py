@@ -2,7 +2,8 @@
 
 Operators that only rearrange or pick elements are numpy's; the others run on onnx.reference, which is ONNX's definition
 of them (https://onnx.ai/onnx/api/reference.html). A node alone, not a session of many: one that the reference does not
-know leaves the others alone.
+know leaves the others alone. Sliding windows are left to onnxruntime, since the reference gives other values than it:
+of Conv with `auto_pad` before onnx 1.23, of MaxPool with SAME_LOWER and of LpPool with `ceil_mode` in 1.23 as well.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
+from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import plain_domain, subgraphs
 
 Operands = Sequence[NDArray[Any] | None]
+_WINDOWS = Family.CONVOLUTION | Family.POOLING
 
 
 def evaluated(node: NodeProto, operands: Operands, opset: Mapping[str, int]) -> list[NDArray[Any]] | None:
-    """The outputs of the node; None where it is not one of ONNX' own, has subgraphs, or cannot be told.
+    """The outputs of the node.
+
+    None where it is not one of ONNX' own, slides a window, has subgraphs, or cannot be told.
 
     Args:
         node: any but a random one.
         operands: the values of its inputs, None for those that are left out.
         opset: the versions of the operators, by domain.
     """
-    if plain_domain(node.domain) or next(subgraphs(node), None) is not None:
+    if plain_domain(node.domain) or belongs(node, _WINDOWS) or next(subgraphs(node), None) is not None:
         return None
     if node.op_type in BY_NUMPY:
         try:

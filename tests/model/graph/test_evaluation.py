@@ -9,6 +9,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
+from rewriting import array, graph_of, rewritten
 
 import onnxviz
 from onnxviz.model.graph.evaluation import PICKING, REARRANGING, evaluated
@@ -163,3 +164,21 @@ def test_a_node_that_cannot_be_computed_leaves_the_others_constant():
     assert prepared.constant("target").array.tolist() == [2, -1]
     assert prepared.shape("y") == (2, 6)
     assert prepared.constant("bad") is None
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes"),
+    [
+        ("Conv", {"auto_pad": "VALID"}),
+        ("Conv", {"auto_pad": "SAME_LOWER", "strides": [1, 3]}),
+        ("MaxPool", {"auto_pad": "SAME_LOWER", "strides": [2, 2], "kernel_shape": [3, 3]}),
+        ("LpPool", {"ceil_mode": 1, "strides": [2, 2], "kernel_shape": [3, 3]}),
+    ],
+)
+def test_a_window_over_constants_gives_what_onnxruntime_gives(op, attributes):
+    """onnx.reference has other values in these."""
+    inputs = ["c", "k"] if op == "Conv" else ["c"]
+    nodes = [helper.make_node(op, inputs, ["w"], **attributes), helper.make_node("Add", ["w", "x"], ["y"])]
+    stored = {"c": array(1, 4, 7, 8), "k": array(4, 4, 3, 3)}
+    proto = graph_of(nodes, {"x": [1]}, "y", opset=18, stored={name: stored[name] for name in inputs})
+    rewritten(proto, {}, {"x": array(1)}, asked=["onnxruntime"])

@@ -16,6 +16,7 @@ import onnx
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from old_versions import AVERAGE_MISCOUNTS_PADS
 from onnx import NodeProto, TensorProto, helper
 from oracles import untouched
 
@@ -141,6 +142,7 @@ def test_poolings(drawn_geometry: tuple[list[int], dict[str, Any]], op: str, cou
         attributes["ceil_mode"] = 1
     if op == "AveragePool":
         attributes["count_include_pad"] = int(counted)
+        assume(not (counted and AVERAGE_MISCOUNTS_PADS))
     x = random(1, 1, *sizes)
     node = helper.make_node(op, ["x"], ["y"], **attributes)
     window = Window.of(node, attributes["kernel_shape"], sizes)
