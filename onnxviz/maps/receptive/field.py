@@ -12,7 +12,6 @@ from functools import cached_property
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.maps.receptive.rules import Extent, FieldStep, Interval, known_sizes, seen_by
 from onnxviz.messages import dims, printable
-from onnxviz.model.graph.scopes import node_attributes
 from onnxviz.model.model import Model
 from onnxviz.passes.prepare import prepare
 
@@ -43,6 +42,7 @@ class ReceptiveField:
         if not there:
             raise SelectionError(f"'{printable(tensor)}' of {model.label} depends on no input")
         self._input = max(there, key=lambda name: len(self._prepared.shape(name) or ()))
+        self._layout = next(port.layout for port in model.inputs if port.name == self._input)
         self._cache: dict[tuple[int, int, bool], dict[int, Interval]] = {}
 
     def __repr__(self) -> str:
@@ -64,14 +64,8 @@ class ReceptiveField:
         """The spatial axes of the input: as many as the layer has, behind the channels or before them."""
         rank = len(known_sizes(self._prepared, self._input))
         count = min(len(self.shape), rank)
-        perms = [
-            list(node_attributes(node)["perm"].ints)
-            for node in self._prepared.scope.consumers.get(self._input, [])
-            if node.op_type == "Transpose" and node.attribute
-        ]
-        last = any(len(perm) == rank and rank > 2 and perm[1] == rank - 1 for perm in perms)
-        start = rank - count - (1 if last else 0)
-        return tuple(range(start, start + count))
+        spatial = [axis for axis, letter in enumerate(self._layout) if letter in "DHW"]
+        return tuple(spatial[-count:] if len(spatial) >= count > 0 else range(rank - count, rank))
 
     @cached_property
     def picture(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+import zoo
 from onnx import numpy_helper
 from oracles import untouched
 
@@ -277,3 +278,12 @@ def test_what_is_not_there():
         ReceptiveField(load(proto), "z", {"x": (1, 2, H, W)})
     with pytest.raises(InputError, match="'y' has 21x18 positions, none at"):
         ReceptiveField(load(proto), "y", {"x": (1, 2, H, W)}).at((21, 0))
+
+
+def test_pictures_with_channels_last_that_are_shifted_first():
+    """What tells the axes is the input, not the node that reads it: here pixels are shifted before the Transpose."""
+    proto = zoo.model("channels_last")
+    field = ReceptiveField(load(proto), load(proto).layers[0].taps["conv"], {"image": (1, 16, 20, 3)})
+    assert field.axes == (1, 2)
+    assert field.picture == (16, 20)
+    assert field.at((0, 3)) == ((0, 1), (5, 7))
