@@ -286,4 +286,4 @@ def test_pictures_with_channels_last_that_are_shifted_first():
     field = ReceptiveField(load(proto), load(proto).layers[0].taps["conv"], {"image": (1, 16, 20, 3)})
     assert field.axes == (1, 2)
     assert field.picture == (16, 20)
-    assert field.at((0, 3)) == ((0, 1), (5, 7))
+    assert field.at((0, 3)) == ((0, 1), (2, 4))  # 3x3, SAME
