@@ -118,12 +118,19 @@ def _columns(layers: Sequence[Layer], layout: Layout) -> list[_Column]:
         _Column("dilation", [dims(x.dilations, "×") if max(x.dilations or (1,)) > 1 else "" for x in layers], rank=4),
         _Column("groups", [_groups(layer) for layer in layers], rank=4),
         _Column("output", [dims(output_shape(layer, layout), "×") for layer in layers]),
+        _Column("activation", [_activation(layer) for layer in layers], rank=3),
         _Column("params", [f"{x.parameters:,}" if x.parameters else "" for x in layers], rank=3, right=True),
         _Column("type", [(layer.dtype or "") if typed else "" for layer in layers], rank=5),
         _Column("weight is", [_stored(layer) if traced else "" for layer in layers], rank=5),
         _Column("batch norm", [norms[layer.folded_batch_norm] for layer in layers], rank=7),
         _Column("inside", [printable(layer.scope) for layer in layers], rank=9),
     ]
+
+
+def _activation(layer: Layer) -> str:
+    """What lies behind the operator and is counted to the layer, or why nothing is."""
+    found = layer.activation
+    return ", ".join(found.through) or (f"none: {found.ends}" if found.ends else "")
 
 
 def _stored(layer: Layer) -> str:

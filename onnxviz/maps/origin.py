@@ -17,6 +17,7 @@ class TapOrigin:
         tensor: the tensor's name in the model.
         scope: path of the graph it is in, "" for the main one.
         op: the layer's operator.
+        what: which tensor it is in the layer, in words: "after BatchNormalization, Relu".
         dequantized: whether quantised values were turned into real ones.
         sometimes: whether it is in a branch that need not run; its maps are then empty.
         sample_axis: which axis of the maps counts samples: 0, or 1 for each Loop or Scan around it.
@@ -26,6 +27,7 @@ class TapOrigin:
     tensor: str
     scope: str
     op: str
+    what: str
     dequantized: bool
     conditional: bool
     sample_axis: int = 0

@@ -336,6 +336,7 @@ class TappedRun:
                 tensor=plan.tap.tensor,
                 scope=plan.tap.scope,
                 op=plan.layer.op,
+                what=plan.layer.tapped(self.at),
                 dequantized=plan.scale is not None,
                 conditional=plan.tap in self.conditional,
                 sample_axis=plan.axis,

@@ -19,6 +19,7 @@ from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.graph.tensors import frozen
 from onnxviz.model.graph.windows import Window, explicit_pads, kernel_of
+from onnxviz.model.taps import OWN_OUTPUT, ActivationTap
 
 TapKind = Literal["activation", "conv"]
 
@@ -37,6 +38,7 @@ class Layer:
         group: number of groups; None where the operator has none.
         auto_pad: "NOTSET" where the pads are given.
         taps: tensor names; "conv": what the operator makes, "activation": the layer's output.
+        activation: what lies between the two taps, or why nothing does.
         folded_batch_norm: whether a batch normalisation was multiplied into the weight; None where nothing tells.
     """
 
@@ -50,6 +52,7 @@ class Layer:
     group: int | None
     auto_pad: str
     taps: dict[str, str]
+    activation: ActivationTap
     folded_batch_norm: bool | None
     source: Constant | None
     _graph: Scope = field(repr=False)
@@ -71,6 +74,10 @@ class Layer:
     def graph_scope(self) -> Scope:
         """The graph that the layer's tensors belong to."""
         return self._graph
+
+    def tapped(self, at: TapKind) -> str:
+        """Which tensor a tap is, in words: "after BatchNormalization, Relu", "the operator's own output: …"."""
+        return str(self.activation) if at == "activation" else OWN_OUTPUT
 
     def constant(self, tensor: str) -> NDArray[Any] | None:
         """The values of a constant as seen from the layer's graph, None if there is none of that name."""
@@ -258,6 +265,7 @@ class Layer:
             "auto_pad": self.auto_pad,
             "folded_batch_norm": self.folded_batch_norm,
             "taps": dict(self.taps),
+            "activation": {"through": list(self.activation.through), "ends": self.activation.ends},
             "output_shape": _list(self.output_shape),
             "parameters": self.parameters,
         }

@@ -19,7 +19,7 @@ from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.windows import auto_pad
 from onnxviz.model.layer import Layer
 from onnxviz.model.naming import layer_name
-from onnxviz.model.taps import activation_tap
+from onnxviz.model.taps import ActivationTap, ActivationTaps
 
 
 def find_layers(
@@ -43,6 +43,7 @@ def find_layers(
     """
     wanted = None if ops is None else frozenset(ops)
     found: list[Layer] = []
+    taps = ActivationTaps(constants)
     for scope, node in walk(top):
         form = convolution_form(node)
         if not node.output or not node.output[0]:
@@ -50,7 +51,7 @@ def find_layers(
         if (form is None) if wanted is None else (node.op_type not in wanted):
             continue
         name = names[scope.name, node.output[0]]
-        found.append(_layer(len(found), name, scope, node, form, constants, shapes))
+        found.append(_layer(len(found), name, scope, node, constants, shapes, taps))
     return tuple(found)
 
 
@@ -98,10 +99,11 @@ def _layer(
     name: str,
     scope: Scope,
     node: NodeProto,
-    form: Form | None,
     constants: Constants,
     shapes: Shapes,
+    taps: ActivationTaps,
 ) -> Layer:
+    form = convolution_form(node)
     attributes = node_attributes(node)
     domain = plain_domain(node.domain)
     label = f"{node.op_type} '{printable(node.name or node.output[0])}'"
@@ -123,6 +125,10 @@ def _layer(
     )
     if form is not None:
         _check_geometry(label, weight, form, group, strides, dilations, rank)
+    tap = ActivationTap(node.output[0])
+    if form is not None:
+        filters = None if weight is None else weight.shape[1] * (group or 1) if form.transposed else weight.shape[0]
+        tap = taps.find(scope, node, None if rank is None else rank + 2, filters)
     metadata = {entry.key: entry.value for entry in node.metadata_props}
     return Layer(
         index=index,
@@ -134,10 +140,8 @@ def _layer(
         dilations=dilations if form is not None else None,
         group=group,
         auto_pad=auto_pad(node),
-        taps={
-            "conv": node.output[0],
-            "activation": activation_tap(scope, node, constants) if form is not None else node.output[0],
-        },
+        taps={"conv": node.output[0], "activation": tap.tensor},
+        activation=tap,
         folded_batch_norm=_folded(scope, node, metadata) if form is not None else None,
         source=weight,
         _graph=scope,

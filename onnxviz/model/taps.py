@@ -7,16 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto
 
+from onnxviz.messages import printable
+from onnxviz.model.activations import Kind, Steps, label
+from onnxviz.model.graph.arrangement import Arrangements
 from onnxviz.model.graph.constants import Constants
+from onnxviz.model.graph.islands import Island, Shore
 from onnxviz.model.graph.operators import Family, belongs, output_scale
 from onnxviz.model.graph.scopes import Scope
+from onnxviz.model.graph.settled import Settled
 
-# Steps between a convolution and its activation that only scale, shift or convert.
-_LINKS = Family.AFFINE | Family.IDENTITY | Family.DEQUANTISING
-# What x·sigmoid(x), x·tanh(softplus(x)), x·relu6(x+3)/6 and x·(1+erf(x/√2))/2 are made of.
-_PLACE_BY_PLACE = Family.ELEMENTWISE | Family.BROADCASTING
-_NONLINEAR = Family.ACTIVATION | Family.NONLINEAR
-_MAX_REGION = 16
+OWN_OUTPUT = "the operator's own output"
+_MAX_MOVES = 16
 
 
 @dataclass(frozen=True)
@@ -27,45 +28,109 @@ class Quantization:
     zero_point: str
 
 
-def activation_tap(scope: Scope, node: NodeProto, constants: Constants) -> str:
-    """The output of the layer that begins with `node`, as its source framework has it.
+@dataclass(frozen=True)
+class ActivationTap:
+    """The output of a layer as its source framework has it.
 
-    Follows the operator's output through batch normalisation and constant Add, Mul … to the activation, while each
-    link has one consumer; pairs of QuantizeLinear and DequantizeLinear on the way only round.
-
-    Returns:
-        The tensor's name; the operator's own output where no activation follows.
+    Attributes:
+        tensor: its name; the operator's own output where no activation follows or where it cannot be told.
+        through: what lies between the operator's output and it, in order: operators, or several joined by `·` that
+            together are a normalisation or an activation.
+        ends: where `through` is empty, why the operator's own output is all there is, in a few words; else "".
     """
-    start = tensor = node.output[0]
-    while tensor not in scope.outputs:
-        consumers = _readers(scope, tensor)
-        if len(consumers) == 1:
-            follower = consumers[0]
-            if not _stays_here(follower):
-                return start
-            if belongs(follower, Family.ACTIVATION):
-                return follower.output[0] if follower.input[0] == tensor else start
-            if follower.op_type == "QuantizeLinear":
-                rounded = _rounded(scope, follower)
-                if rounded is None:
-                    return start
-                if _saturates_at_zero(scope, follower, constants):
-                    return rounded
-                tensor = rounded
+
+    tensor: str
+    through: tuple[str, ...] = ()
+    ends: str = ""
+
+    def __str__(self) -> str:
+        if self.through:
+            return f"after {', '.join(self.through)}"
+        return f"{OWN_OUTPUT}: {self.ends}" if self.ends else OWN_OUTPUT
+
+
+class ActivationTaps:
+    """Finds the layers' activation taps.
+
+    Follows an operator's output through normalisations (batch, instance, group, layer, local response, written as one
+    node or in arithmetic) and constant Add, Mul … to the activation, while each link has one consumer; pairs of
+    QuantizeLinear and DequantizeLinear on the way only round.
+    """
+
+    def __init__(self, constants: Constants) -> None:
+        self._constants = constants
+        self._settled = Settled()
+        self._steps: dict[str, Steps] = {}
+
+    def find(self, scope: Scope, node: NodeProto, rank: int | None, filters: int | None) -> ActivationTap:
+        """The activation tap of the layer that begins with `node`.
+
+        Args:
+            scope: the graph that the node is in.
+            node: a convolution of any kind.
+            rank: number of axes of its output; None if unknown.
+            filters: number of channels of its output; None if unknown.
+        """
+        start = tensor = node.output[0]
+        steps = self._steps.get(scope.name)
+        if steps is None:
+            steps = self._steps[scope.name] = Steps(scope, self._constants, self._settled)
+        axes = Arrangements(scope, self._constants, start, rank, filters)
+        passed: list[str] = []
+        before: Island | None = None
+        while True:
+            island = steps.after(tensor)
+            if isinstance(island, Shore):
+                scaling = _dynamic_scale(node, island)
+                if scaling is None:
+                    return ActivationTap(start, ends=_ends(island, passed))
+                axes.pass_through([scaling])
+                tensor = scaling.output[0]
                 continue
-            if not belongs(follower, _LINKS) or not _is_link(scope, follower, tensor, node, constants):
-                return start
-            tensor = follower.output[0]
-        else:
-            return _diamond_tap(scope, tensor, constants) or start
-    return start
+            quantize = island.nodes[0] if island.nodes[0].op_type == "QuantizeLinear" else None
+            if quantize is not None:
+                dequantize = _dequantize_alone(scope, quantize)
+                if dequantize is None:
+                    return ActivationTap(start, ends=_behind(passed) + "its quantised values are read by several")
+                axes.pass_through([quantize, dequantize])
+                tensor = dequantize.output[0]
+                if _saturates_at_zero(scope, quantize, self._constants):
+                    return self._ended(steps, axes, start, tensor, [*passed, quantize.op_type])
+                continue
+            lies = axes.of(tensor)
+            kind = steps.kind(island, axes.channel_axes(tensor))
+            axes.pass_through(island.nodes)
+            then = axes.of(island.end)
+            mixed = lies is None or (lies.reshaped and belongs(island.nodes[0], Family.SOFTMAX))
+            if kind is Kind.OTHER or then is None or then.statistic or mixed:
+                return ActivationTap(start, ends=f"{_behind(passed)}{label(island) or 'another shape'} follows")
+            passed += filter(None, [label(island)])
+            if kind is Kind.ACTIVATION:
+                tensor, more = steps.whole(island, before)
+                if tensor != island.end:
+                    axes.place(tensor, then)
+                return self._ended(steps, axes, start, tensor, [*passed, *more])
+            before, tensor = island, island.end
+
+    def _ended(self, steps: Steps, axes: Arrangements, start: str, tensor: str, through: list[str]) -> ActivationTap:
+        """The activation's end, with the axes as the operator has them: perhaps a Transpose or two further on."""
+        end = tensor
+        while (lies := axes.of(end)) is None or not lies.as_made:
+            island = steps.after(end)
+            if isinstance(island, Shore) or steps.kind(island, ()) is not Kind.MOVE:
+                return ActivationTap(
+                    start, ends=f"{', '.join(through)} gives '{printable(tensor)}', whose axes are in another order"
+                )
+            axes.pass_through(island.nodes)
+            end = island.end
+        return ActivationTap(end, tuple(through))
 
 
 def quantization(scope: Scope, tensor: str) -> Quantization | None:
     """How to read `tensor` if it is quantised: from the operator that makes it, or from the one that reads it."""
     node = scope.producers.get(tensor)
     seen = 0
-    while node is not None and seen < _MAX_REGION:
+    while node is not None and seen < _MAX_MOVES:
         stated = output_scale(node)
         if stated is not None:
             return Quantization(*stated) if stated[0] else None
@@ -79,36 +144,36 @@ def quantization(scope: Scope, tensor: str) -> Quantization | None:
     return None
 
 
-def _stays_here(node: NodeProto) -> bool:
-    """Whether the node reads the tensor itself, not through a subgraph, and makes something."""
-    return bool(node.output) and not belongs(node, Family.CONTROL_FLOW)
+def _ends(shore: Shore, passed: list[str]) -> str:
+    """Why the walk ends, in words."""
+    if shore.output:
+        why = "nothing of the graph follows"
+    elif shore.joins is not None:
+        why = f"{printable(shore.joins.op_type)} joins another branch"
+    elif len(shore.readers) > 1:
+        names = list(dict.fromkeys(printable(node.op_type) for node in shore.readers))
+        why = f"read by {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
+    else:
+        why = f"{printable(shore.readers[0].op_type)} follows"
+    return _behind(passed) + why
 
 
-def _is_link(scope: Scope, node: NodeProto, tensor: str, layer: NodeProto, constants: Constants) -> bool:
-    if belongs(node, Family.PER_AXIS):
-        return node.input[0] == tensor
-    others = [name for name in node.input if name and name != tensor]
-    if len(others) == len(node.input):
-        return False
-    # ConvInteger's result is scaled by a factor that dynamic quantisation computes from the input.
-    dynamic_scale = layer.op_type == "ConvInteger" and node.op_type == "Mul"
-    return dynamic_scale or all(constants.find(scope, name) is not None for name in others)
+def _behind(passed: list[str]) -> str:
+    return f"no activation behind {', '.join(passed)}: " if passed else ""
 
 
-def _readers(scope: Scope, tensor: str) -> list[NodeProto]:
-    """The nodes that read the values of `tensor`, not only its type or shape."""
-    return [
-        node
-        for node in scope.consumers.get(tensor, [])
-        if not belongs(node, Family.MEASURING) and not (node.op_type == "CastLike" and node.input[0] != tensor)
-    ]
+def _dynamic_scale(layer: NodeProto, shore: Shore) -> NodeProto | None:
+    """The Mul behind a ConvInteger whose factor dynamic quantisation computes from the input."""
+    joins = shore.joins
+    scales = layer.op_type == "ConvInteger" and joins is not None and joins.op_type == "Mul" and len(shore.readers) == 1
+    return joins if scales else None
 
 
-def _rounded(scope: Scope, quantize: NodeProto) -> str | None:
-    """The real values after a Quantize–Dequantize pair, None where another operator reads the quantised ones."""
+def _dequantize_alone(scope: Scope, quantize: NodeProto) -> NodeProto | None:
+    """The DequantizeLinear behind a QuantizeLinear, None where another operator reads the quantised values."""
     readers = scope.consumers.get(quantize.output[0], [])
     alone = len(readers) == 1 and readers[0].op_type == "DequantizeLinear" and quantize.output[0] not in scope.outputs
-    return readers[0].output[0] if alone else None
+    return readers[0] if alone else None
 
 
 def _saturates_at_zero(scope: Scope, quantize: NodeProto, constants: Constants) -> bool:
@@ -121,56 +186,3 @@ def _saturates_at_zero(scope: Scope, quantize: NodeProto, constants: Constants) 
         return not any(a.name == "output_dtype" for a in quantize.attribute)
     zero = constants.value(scope, name)
     return zero is not None and zero.dtype.kind in "iu" and bool((zero == np.iinfo(zero.dtype).min).all())
-
-
-def _diamond_tap(scope: Scope, tensor: str, constants: Constants) -> str | None:
-    """The end of an activation written in several nodes that read `tensor` more than once, such as x·sigmoid(x).
-
-    Grows the set of elementwise nodes that depend on `tensor` and constants only, until one node's output is all
-    that the rest of the graph sees of it.
-    """
-    region = {tensor}
-    order: list[NodeProto] = []
-    pending = _readers(scope, tensor)
-    while pending and len(order) < _MAX_REGION:
-        node = next((n for n in pending if _closed(scope, n, region, constants)), None)
-        if node is None:
-            return None
-        pending.remove(node)
-        order.append(node)
-        region.add(node.output[0])
-        inside = {id(n) for n in order}
-        others = region - {node.output[0]}
-        open_ends = any(
-            name in scope.outputs or any(id(reader) not in inside for reader in _readers(scope, name))
-            for name in others
-        )
-        if not open_ends:
-            # All of them end in a product: x·sigmoid(x), (x/2)·(1+erf(x/√2)), …
-            gate = belongs(node, Family.SCALING) and any(belongs(n, _NONLINEAR) for n in order)
-            if not gate:
-                return None
-            made_of = {n.op_type for n in order}
-            halved = "Erf" in made_of or "Clip" in made_of or ("Tanh" in made_of and "Softplus" not in made_of)
-            return _scaled(scope, node.output[0], constants) if halved else node.output[0]
-        queued = {id(n) for n in pending} | inside
-        pending.extend(n for n in _readers(scope, node.output[0]) if id(n) not in queued)
-    return None
-
-
-def _scaled(scope: Scope, tensor: str, constants: Constants) -> str:
-    """Past the constant factor that ends some activations: x·relu6(x+3) **/ 6**, x·(1+erf(x/√2)) **/ 2**."""
-    readers = _readers(scope, tensor)
-    if tensor in scope.outputs or len(readers) != 1 or not belongs(readers[0], Family.SCALING):
-        return tensor
-    factors = [constants.find(scope, name) for name in readers[0].input if name != tensor]
-    scalar = len(factors) == 1 and factors[0] is not None and max(factors[0].shape, default=1) == 1
-    return readers[0].output[0] if scalar else tensor
-
-
-def _closed(scope: Scope, node: NodeProto, region: set[str], constants: Constants) -> bool:
-    return (
-        belongs(node, _PLACE_BY_PLACE)
-        and len(node.output) == 1
-        and all(not name or name in region or constants.find(scope, name) is not None for name in node.input)
-    )

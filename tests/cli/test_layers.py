@@ -22,6 +22,7 @@ EXPECTED_LAYERS = [
         "pads": [1, 1, 1, 1],
         "dilations": [1, 1],
         "taps": {"conv": "c1", "activation": "r1"},
+        "activation": {"through": ["Relu"], "ends": ""},
         "output_shape": ["batch", 6, 16, 12],
         "parameters": 6 * 3 * 9 + 6,
     },

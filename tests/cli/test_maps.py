@@ -87,6 +87,9 @@ def test_saved_maps_are_what_the_model_computes(run_command, classifier, photo, 
     assert [layer["tensor"] for layer in manifest["layers"].values()] == (
         ["r1", "r2", "r3"] if at == "activation" else ["c1", "c2", "c3"]
     )
+    assert {layer["what"] for layer in manifest["layers"].values()} == (
+        {"after Relu"} if at == "activation" else {"the operator's own output"}
+    )
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,20 @@ def test_what_is_left_out_is_said() -> None:
 
 def test_columns_that_would_say_nothing_are_left_out() -> None:
     head = next(line for line in drawn("classifier", 220) if "layer" in line and "#" in line)
-    assert head.split() == ["#", "layer", "operator", "filters", "(OIHW)", "bias", "stride", "pads", "output", "params",
-                            "batch", "norm"]  # fmt: skip
+    assert head.split() == ["#", "layer", "operator", "filters", "(OIHW)", "bias", "stride", "pads", "output",
+                            "activation", "params", "batch", "norm"]  # fmt: skip
     head = next(line for line in drawn("quantized", 220) if "layer" in line and "#" in line)
     assert "type" in head
     assert "weight is" in head
+
+
+def test_what_lies_behind_each_convolution_is_in_the_table() -> None:
+    lines = drawn("activations", 200)
+    cells = {line.split()[1]: line for line in lines if line.strip()[:1].isdigit()}
+    assert " Sigmoid·Mul " in cells["silu"]
+    assert " BatchNormalization, PRelu " in cells["prelu"]
+    assert " none: Conv follows " in cells["linear"]
+    assert " none: Add joins another branch " in cells["residual"]
 
 
 def test_other_layers_have_blanks_where_a_convolution_has_geometry() -> None:

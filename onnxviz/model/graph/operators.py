@@ -83,8 +83,12 @@ class Family(Flag):
     """Scales or shifts, where all inputs but one are constant."""
     SCALING = auto()
     """Product or quotient."""
-    NONLINEAR = auto()
-    """May be the nonlinear part of an activation that is written as a product, such as x·sigmoid(x)."""
+    ARITHMETIC = auto()
+    """What normalisations are made of that are written out in arithmetic, reductions apart."""
+    DIVIDING = auto()
+    """Gives, or may give, a reciprocal."""
+    BOUND = auto()
+    """A lower or upper bound, where all inputs but one are constant."""
     RECTIFIER = auto()
     """An activation that is flat beyond a bound and the identity elsewhere."""
 
@@ -159,7 +163,9 @@ _ROWS: tuple[tuple[str, Family, str], ...] = (
     ("", _F.PREDICATE, "And Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Not Or Xor"),
     ("", _F.BITWISE, "BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor"),
     ("", _F.AXIS_BROADCAST, "Add And Div Equal Greater Less Mul Or Pow Sub Xor"),
-    ("", _F.AFFINE, "Add BatchNormalization Div Mul Sub Sum"),
+    ("", _F.AFFINE, "Add BatchNormalization Div Mul Neg Sub Sum"),
+    ("", _F.ARITHMETIC, "Abs Add Cast CastLike Div Identity Max Min Mul Neg Pow Reciprocal Sqrt Sub Sum"),
+    ("", _F.DIVIDING, "Div Pow Reciprocal"),
     ("", _F.SCALING, "Div Mul"),
     # ---- activations
     (
@@ -173,7 +179,7 @@ _ROWS: tuple[tuple[str, Family, str], ...] = (
         _F.ACTIVATION,
         "BiasGelu FastGelu Gelu QuickGelu QLinearLeakyRelu QLinearSigmoid QLinearSoftmax",
     ),
-    ("", _F.NONLINEAR, "Clip Erf Exp HardSigmoid Max Pow Relu Sigmoid Softplus Tanh"),
+    ("", _F.BOUND, "Clip Max Min Relu"),
     ("", _F.RECTIFIER, "Clip Relu"),
     ("", _F.PROBABILITY, "LogSoftmax Sigmoid Softmax"),
     ("", _F.SOFTMAX, "Hardmax LogSoftmax Softmax"),
