@@ -9,7 +9,7 @@ PHOTO := models/photos/cat.jpg
 JOBS ?= 2
 LOWEST := $(VENV)/lowest
 
-.PHONY: help demo test test-quick test-all test-portable test-lowest lint bench bench-quality accuracy wheel clean
+.PHONY: help demo test test-quick test-all test-portable test-lowest lint zoo bench bench-quality accuracy wheel clean
 .DEFAULT_GOAL := demo
 
 # A line for each target, from what stands behind ## in this file.
@@ -56,6 +56,10 @@ lint: $(VENV)/.test ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What PyTorch's two exporters, tf2onnx and onnxviz write for each normalisation and activation, as text that tests read.
+zoo: $(VENV)/.test ## the exports in tests/zoo/exports, made anew with their frameworks: some minutes
+	$(BIN)/python tests/exports
 
 bench: $(VENV)/.bench ## speed and memory beside the usual way
 	PYTHONPATH=$(VENV)/alternatives $(BIN)/python tests/benchmarks
