@@ -13,6 +13,7 @@ from onnx import NodeProto, helper
 
 from onnxviz.errors import InputError
 from onnxviz.maps.receptive.coordinates import nearest_sample, source_coordinate
+from onnxviz.maps.receptive.groups import before_groups
 from onnxviz.messages import printable
 from onnxviz.model.graph.operators import OPERATORS, Family, Key, convolution_form, key_of, names
 from onnxviz.model.graph.windows import Window, kernel_of
@@ -142,7 +143,7 @@ def seen_by(step: FieldStep) -> list[Extent]:
     rule = RULES.get(key_of(step.node))
     if (found := rule(step) if rule is not None else None) is None:
         found = [step.all_of(name, axis) for name in step.changing for axis in range(len(step.sizes(name)))]
-    return [seen for seen in found if seen.tensor in step.changing]
+    return [seen for seen in found if step.prepared.constant(seen.tensor) is None]
 
 
 @_rule(families=Family.ELEMENTWISE | Family.PER_AXIS)
@@ -327,7 +328,8 @@ def _reshaped(step: FieldStep) -> list[Extent] | None:
     for axis, size in enumerate(before):
         if size == after[step.axis] and math.prod(before[:axis]) == wanted:
             return [step.same(step.x, axis)]
-    return None
+    ungrouped = None if step.gates else before_groups(step.prepared, step.node)
+    return None if ungrouped is None else [step.same(ungrouped)]
 
 
 @_rule("DepthToSpace", "SpaceToDepth")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from onnx import NodeProto
 
 from onnxviz.model.graph.scopes import Scope
-from onnxviz.model.graph.settled import Settled, value_inputs
+from onnxviz.model.graph.settled import Settled, reads_values, value_inputs
 
 # Sparsemax, the longest activation that an exporter writes out, has 38 nodes.
 _MAX_NODES = 64
@@ -65,7 +65,7 @@ class Islands:
 
     def readers(self, tensor: str) -> list[NodeProto]:
         """The nodes that read the values of `tensor`, which is not settled, and make something of them."""
-        return [node for node in self.scope.consumers.get(tensor, ()) if tensor in self.fed(node)]
+        return [node for node in self.scope.consumers.get(tensor, ()) if reads_values(node, tensor)]
 
     def fed(self, node: NodeProto) -> tuple[str, ...]:
         """The tensors whose values the node reads and that are not settled, each once."""

@@ -10,10 +10,10 @@ from onnxviz.model.graph.scopes import Scope, plain_domain, reads
 
 def value_inputs(node: NodeProto) -> list[str]:
     """The tensors whose values the node reads, its subgraphs included: not those of which it takes size or type."""
-    return [name for name in dict.fromkeys(reads(node)) if _reads_values(node, name)]
+    return [name for name in dict.fromkeys(reads(node)) if reads_values(node, name)]
 
 
-def _reads_values(node: NodeProto, tensor: str) -> bool:
+def reads_values(node: NodeProto, tensor: str) -> bool:
     """Whether a node that reads `tensor` takes its values."""
     return not belongs(node, Family.MEASURING) and (node.op_type != "CastLike" or node.input[0] == tensor)
 
@@ -55,7 +55,7 @@ class Settled:
             while waiting:
                 tensor = waiting.pop()
                 for node in scope.consumers.get(tensor, ()):
-                    if _reads_values(node, tensor):
+                    if reads_values(node, tensor):
                         new = {name for name in node.output if name} - found
                         found |= new
                         waiting.extend(new)

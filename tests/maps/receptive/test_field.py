@@ -287,3 +287,26 @@ def test_pictures_with_channels_last_that_are_shifted_first():
     assert field.axes == (1, 2)
     assert field.picture == (16, 20)
     assert field.at((0, 3)) == ((0, 1), (2, 4))  # 3x3, SAME
+
+
+GROUPS = (
+    "a = Conv <pads=[1,1,1,1]> (x, w) r = Reshape (a, g) i = InstanceNormalization (r, s, z) {back} m = Mul (b, f) "
+    "y = Relu (m)"
+)
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "b = Reshape (i, h)",
+        "t = Shape (a) b = Reshape (i, t)",
+    ],
+)
+def test_group_normalisation_sees_no_more_than_its_convolution(back):
+    """As batch or instance normalisation: the statistics count only where gates are asked for."""
+    weights = {"w": positive(2, 2, 3, 3), "g": np.array([0, 1, -1]), "s": np.ones(1, np.float32)}
+    weights |= {"z": np.zeros(1, np.float32), "f": positive(2, 1, 1), "h": np.array([1, 2, H, W])}
+    proto = net(GROUPS.format(back=back), **weights)
+    sizes = {"x": (1, 2, H, W)}
+    assert ReceptiveField(load(proto), "y", sizes).at((5, 7)) == ((4, 6), (6, 8))
+    assert ReceptiveField(load(proto), "y", sizes, gates=True).at((5, 7)) == ((0, H - 1), (0, W - 1))
