@@ -94,7 +94,7 @@ class Steps:
         while isinstance(after := self.after(end), Island) and len(after.nodes) == 1:
             node = after.nodes[0]
             bounds = self._bounds(after)
-            if (low, high) != _NO_BOUNDS and bounds != _NO_BOUNDS:
+            if _opposite((low, high), bounds):
                 low, high = max(low, bounds[0]), min(high, bounds[1])
             elif operator(node) == "Log" and belongs(activation.nodes[-1], Family.PROBABILITY):
                 return after.end, (*more, "Log")
@@ -257,6 +257,12 @@ def label(island: Island) -> str:
     names = [printable(node.op_type) for node in island.nodes if not _moves(node) and not belongs(node, _SILENT)]
     names = list(dict.fromkeys(names))
     return "·".join(names if len(names) <= _NAMED else [names[0], "…", names[-1]])
+
+
+def _opposite(first: tuple[float, float], second: tuple[float, float]) -> bool:
+    """Whether one is a lower bound alone and the other an upper bound alone, which together are one activation."""
+    sides = [(math.isfinite(low), math.isfinite(high)) for low, high in (first, second)]
+    return sorted(sides) == [(False, True), (True, False)]
 
 
 def _moves(node: NodeProto) -> bool:

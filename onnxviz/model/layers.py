@@ -127,8 +127,7 @@ def _layer(
         _check_geometry(label, weight, form, group, strides, dilations, rank)
     tap = ActivationTap(node.output[0])
     if form is not None:
-        filters = None if weight is None else weight.shape[1] * (group or 1) if form.transposed else weight.shape[0]
-        tap = taps.find(scope, node, None if rank is None else rank + 2, filters)
+        tap = taps.find(scope, node)
     metadata = {entry.key: entry.value for entry in node.metadata_props}
     return Layer(
         index=index,

@@ -17,6 +17,7 @@ import onnx
 from onnx import GraphProto
 
 from onnxviz.errors import ModelError, SelectionError
+from onnxviz.model.axes import lay_axes
 from onnxviz.model.functions import inline_functions
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.names import distinct
@@ -97,8 +98,9 @@ class Model:
         file: the `.onnx` file, symbolic links resolved.
         folder: the folder it lies in, where references into it hold.
         label: how messages call it: the path as it was given.
-        proto: the model with functions inlined and nodes in topological order; large weights are external
-            references into `folder`. To be read, not changed.
+        proto: the model with functions inlined, nodes in topological order, and activations in another order of axes
+            laid as their convolution has them (`onnxviz.model.axes`); large weights are external references into
+            `folder`. To be read, not changed.
         metadata: the model's own key–value notes.
     """
 
@@ -117,6 +119,7 @@ class Model:
         self._stamp = stamp
         self._temporary = temporary
         self.proto = _normalised(original, label)
+        lay_axes(self.proto, self.constants)
         self.metadata = {str(entry.key): str(entry.value) for entry in self.proto.metadata_props}
 
     def __repr__(self) -> str:

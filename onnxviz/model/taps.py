@@ -12,8 +12,8 @@ from onnxviz.model.activations import Kind, Steps, label
 from onnxviz.model.graph.arrangement import Arrangements
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.islands import Island, Shore
-from onnxviz.model.graph.operators import Family, belongs, output_scale
-from onnxviz.model.graph.scopes import Scope
+from onnxviz.model.graph.operators import Family, belongs, convolution_form, output_scale
+from onnxviz.model.graph.scopes import Scope, attribute
 from onnxviz.model.graph.settled import Settled
 
 OWN_OUTPUT = "the operator's own output"
@@ -36,12 +36,15 @@ class ActivationTap:
         tensor: its name; the operator's own output where no activation follows or where it cannot be told.
         through: what lies between the operator's output and it, in order: operators, or several joined by `·` that
             together are a normalisation or an activation.
+        reordered: where the activation is there, but with its axes in another order: its name, and which axis of the
+            operator's output each of its axes is, negative for a new one of size 1.
         ends: where `through` is empty, why the operator's own output is all there is, in a few words; else "".
     """
 
     tensor: str
     through: tuple[str, ...] = ()
     ends: str = ""
+    reordered: tuple[str, tuple[int, ...]] | None = None
 
     def __str__(self) -> str:
         if self.through:
@@ -62,20 +65,13 @@ class ActivationTaps:
         self._settled = Settled()
         self._steps: dict[str, Steps] = {}
 
-    def find(self, scope: Scope, node: NodeProto, rank: int | None, filters: int | None) -> ActivationTap:
-        """The activation tap of the layer that begins with `node`.
-
-        Args:
-            scope: the graph that the node is in.
-            node: a convolution of any kind.
-            rank: number of axes of its output; None if unknown.
-            filters: number of channels of its output; None if unknown.
-        """
+    def find(self, scope: Scope, node: NodeProto) -> ActivationTap:
+        """The activation tap of the layer that begins with `node`, a convolution of any kind in the graph `scope`."""
         start = tensor = node.output[0]
         steps = self._steps.get(scope.name)
         if steps is None:
             steps = self._steps[scope.name] = Steps(scope, self._constants, self._settled)
-        axes = Arrangements(scope, self._constants, start, rank, filters)
+        axes = Arrangements(scope, self._constants, start, *self._rank_and_filters(scope, node))
         passed: list[str] = []
         before: Island | None = None
         while True:
@@ -112,15 +108,25 @@ class ActivationTaps:
                 return self._ended(steps, axes, start, tensor, [*passed, *more])
             before, tensor = island, island.end
 
+    def _rank_and_filters(self, scope: Scope, node: NodeProto) -> tuple[int | None, int | None]:
+        """Number of axes of a convolution's output, and size of its axis 1; None where they do not show."""
+        form = convolution_form(node)
+        weight = None
+        if form is not None and form.weight < len(node.input):
+            weight = self._constants.find(scope, node.input[form.weight])
+        if form is None or weight is None or len(weight.shape) < 3:
+            kernel = attribute(node, "kernel_shape")
+            return None if kernel is None else len(kernel) + 2, None
+        filters = weight.shape[1] * (attribute(node, "group") or 1) if form.transposed else weight.shape[0]
+        return len(weight.shape), filters
+
     def _ended(self, steps: Steps, axes: Arrangements, start: str, tensor: str, through: list[str]) -> ActivationTap:
         """The activation's end, with the axes as the operator has them: perhaps a Transpose or two further on."""
         end = tensor
         while (lies := axes.of(end)) is None or not lies.as_made:
             island = steps.after(end)
             if isinstance(island, Shore) or steps.kind(island, ()) is not Kind.MOVE:
-                return ActivationTap(
-                    start, ends=f"{', '.join(through)} gives '{printable(tensor)}', whose axes are in another order"
-                )
+                return _elsewhere(start, tensor, axes, through)
             axes.pass_through(island.nodes)
             end = island.end
         return ActivationTap(end, tuple(through))
@@ -142,6 +148,14 @@ def quantization(scope: Scope, tensor: str) -> Quantization | None:
         if reader.op_type == "DequantizeLinear" and reader.input[0] == tensor:
             return Quantization(reader.input[1], reader.input[2] if len(reader.input) > 2 else "")
     return None
+
+
+def _elsewhere(start: str, tensor: str, axes: Arrangements, through: list[str]) -> ActivationTap:
+    """An activation that is not (N, C, spatial…)."""
+    lies = axes.of(tensor)
+    order = lies.order if lies is not None and lies.channel_axis is not None else None
+    ends = f"{', '.join(through)} gives '{printable(tensor)}', which is not (N, C, spatial…)"
+    return ActivationTap(start, ends=ends, reordered=(tensor, order) if order is not None else None)
 
 
 def _ends(shore: Shore, passed: list[str]) -> str:

@@ -17,7 +17,8 @@ def layer(body: str, inits: str = "", op: str = "Conv") -> Layer:
         <ir_version: 8, opset_import: ["" : 18]>
         g (float[n,3,8,8] x, float[n,4,8,8] other) => (float[n,4,8,8] y)
         <float half = {{0.5}}, float two = {{2.0}}, float one = {{1.0}}, float six = {{6.0}}, float three = {{3.0}},
-         float zero = {{0.0}}, float most = {{-1.0}}, int64[2] spatial = {{2, 3}}, int64[1] channel = {{1}} {inits}>
+         float zero = {{0.0}}, float most = {{-1.0}}, int64[2] spatial = {{2, 3}}, int64[1] channel = {{1}},
+         int64[3] flat = {{0, 4, -1}} {inits}>
         {{ c = {op} (x, w) {body} }}
     """)
     proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float32), "w"))
@@ -48,6 +49,9 @@ def layer(body: str, inits: str = "", op: str = "Conv") -> Layer:
         # bounds
         ("a = Max (c, zero) y = Abs (a)", "a"),
         ("m = Max (c, most) a = Min (m, one) y = Abs (a)", "a"),
+        ("r = Relu (c) a = Clip (r, , six) y = Abs (a)", "a"),
+        ("r = Relu (c) a = Clip (r, zero, six) y = Abs (a)", "r"),  # two activations
+        ("r = Relu (c) a = Relu (r) y = Abs (a)", "r"),
         # a leaky ReLU as a maximum; a PReLU as a sum
         ("b = Mul (c, half) a = Max (b, c) y = Abs (a)", "a"),
     ],
@@ -99,7 +103,7 @@ def test_normalisations_written_out(body: str) -> None:
         ("q = Div (one, c) y = Relu (q)", "Div follows"),
         ("a, b = Split <axis = 1, num_outputs = 2> (c) p = Mul (a, b) y = Relu (p)", "Mul follows"),
         ("a, b = Split <axis = 2, num_outputs = 2> (c) s = Sigmoid (b) y = Mul (a, s)", "Sigmoid·Mul follows"),
-        ("t = Transpose <perm = [0, 2, 3, 1]> (c) y = Relu (t)", "Relu gives 'y', whose axes are in another order"),
+        ("t = Reshape (c, flat) y = Relu (t)", "Relu gives 'y', which is not (N, C, spatial…)"),
         ("y = Identity (c)", "nothing of the graph follows"),
     ],
 )  # fmt: skip

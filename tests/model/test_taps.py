@@ -10,6 +10,7 @@ import specimens
 import zoo
 from onnx import numpy_helper
 
+from onnxviz.model.graph import scopes, settled
 from onnxviz.model.model import load
 from onnxviz.model.taps import Quantization, quantization
 
@@ -124,3 +125,34 @@ def test_a_quantised_convolution_is_followed_to_its_float_activation() -> None:
     nodes["p"].op_type, nodes["p"].input[0] = "Identity", "a"
     del nodes["p"].attribute[:]
     assert load(proto).layer("q1").taps["activation"] == "pr"
+
+
+def chain(layers: int) -> onnx.ModelProto:
+    """Convolutions one after another, each with an instance normalisation written out and a SiLU."""
+    body, last = "", "x"
+    for i in range(layers):
+        body += f"""
+            c{i} = Conv ({last}, w) m{i} = ReduceMean (c{i}, s) d{i} = Sub (c{i}, m{i}) q{i} = Mul (d{i}, d{i})
+            v{i} = ReduceMean (q{i}, s) e{i} = Sqrt (v{i}) z{i} = Div (d{i}, e{i}) g{i} = Sigmoid (z{i})
+            a{i} = Mul (z{i}, g{i})
+        """
+        last = f"a{i}"
+    proto = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : 18]>
+        g (float[n,4,8,8] x) => (float[n,4,8,8] y) <int64[2] s = {{2, 3}}> {{ {body} y = Neg ({last}) }}
+    """)
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 4, 1, 1), np.float32), "w"))
+    return proto
+
+
+def test_work_grows_as_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted, not timed: how often a node is asked what it reads."""
+    counts = []
+    for layers in (50, 200):
+        asked = []
+        monkeypatch.setattr(settled, "reads", lambda node, asked=asked: asked.append(1) or scopes.reads(node))
+        model = load(chain(layers))
+        assert [layer.taps["activation"] for layer in model.layers] == [f"a{i}" for i in range(layers)]
+        counts.append(len(asked))
+    assert 0 < counts[1] <= 4.1 * counts[0]
+    assert counts[1] < 10 * 9 * 200
