@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import GraphProto
+from onnx import GraphProto, NodeProto, TensorProto
 
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.model.functions import inline_functions
@@ -262,6 +262,14 @@ class Model:
     def with_metadata(self, entries: dict[str, str]) -> Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""
         return Model(_annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
+
+    def with_nodes(self, nodes: Iterable[NodeProto], weights: Iterable[TensorProto]) -> Model:
+        """A model like this one, functions inlined, with further nodes and stored tensors; this one is unchanged."""
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        proto.graph.node.extend(nodes)
+        proto.graph.initializer.extend(weights)
+        return Model(proto, self.file, self.label, self._stamp, self._temporary)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the model, weights included, to one `.onnx` file; written whole or not at all.
