@@ -173,9 +173,10 @@ class BoxChoice:
     def _sum(self, boxes: Boxes, class_: int) -> BoxTarget:
         weights = np.zeros_like(boxes.scores, np.float32)
         weights[:, class_] = 1
+        unit = "probabilities" if self.head.certain else "scores"
         return BoxTarget(
             weights,
-            f"{named(class_, self.names)}, the sum of its probabilities over all {len(weights)} boxes",
+            f"{named(class_, self.names)}, the sum of its {unit} over all {len(weights)} boxes",
             class_=class_,
             classes=self.head.count,
             axis=1,

@@ -10,12 +10,9 @@ from onnxviz.errors import SelectionError
 from onnxviz.messages import dims, printable
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import operator
-from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.model import Model
 
 _MOST_LISTED = 8
-# Open sizes of an input, where resolutions of outputs are compared.
-_SIDE = 128
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ def _feeds_another(model: Model, one: Ending, there: Sequence[Ending]) -> bool:
 
 def _finest(model: Model, there: list[Ending]) -> list[Ending]:
     """The one with the most positions, where all score as many classes at positions; else all."""
-    shapes = [_measured(model, one.tensor) for one in there]
+    shapes = [model.example_shapes.of(one.tensor) or () for one in there]
     kinds = {(len(shape), shape[one.axis]) for shape, one in zip(shapes, there, strict=True) if len(shape) > 2}
     sizes = [math.prod(size for size in shape if isinstance(size, int)) for shape in shapes]
     open_ = any(not isinstance(size, int) for shape in shapes for size in shape)
@@ -93,19 +90,6 @@ def _finest(model: Model, there: list[Ending]) -> list[Ending]:
         return there
     best = [one for one, size in zip(there, sizes, strict=True) if size == max(sizes)]
     return best if len(best) == 1 else there
-
-
-def _measured(model: Model, tensor: str) -> tuple[Dim, ...]:
-    """The tensor's shape, for inputs of some size where the model leaves it open."""
-    shape = model.shapes.of(tensor) or ()
-    if shape and all(isinstance(size, int) for size in shape[1:]):
-        return (1, *shape[1:])
-    sizes = {
-        port.name: [size if isinstance(size, int) else _SIDE if axis else 1 for axis, size in enumerate(port.shape)]
-        for port in model.inputs
-        if port.shape
-    }
-    return model.shapes_at(sizes).of(tensor) or ()
 
 
 def _size(model: Model, tensor: str) -> str:

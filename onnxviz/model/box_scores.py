@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from onnxviz.model.columns import Link, Part, Piece
+from onnxviz.model.columns import Link, Part, Piece, known_shape
 from onnxviz.model.heads import Head
 from onnxviz.model.model import Model
 
@@ -51,7 +51,7 @@ class _Adding:
         return parts[0] if len(parts) == 1 else self.node("Concat", parts, axis=1)
 
     def _part(self, part: Part, link: Link) -> str:
-        shape = self.model.shapes.of(part.tensor) or ()
+        shape = known_shape(self.model, part.tensor) or ()
         tensor, axis, rank, size = part.tensor, part.axis, len(shape), shape[part.axis]
         assert isinstance(size, int), "columns are counted before they are used"
         if part.split > 1:

@@ -12,6 +12,7 @@ from onnx import NodeProto
 
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import attribute, operator
+from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.model import Model
 
 Link = Literal["softmax", "sigmoid", ""]
@@ -100,14 +101,30 @@ def columns(model: Model, tensor: str, axis: int) -> list[Piece] | None:
     Returns:
         None where the size of the axis is not known.
     """
-    shape = model.shapes.of(tensor)
+    shape = known_shape(model, tensor)
     if shape is None or not -len(shape) <= axis < len(shape):
         return None
     axis %= len(shape)
     size = shape[axis]
     if not isinstance(size, int) or size < 1 or axis == 0:
         return None
-    return _Walk(model).pieces(Part(tensor, axis, 0, size), "")
+    return _Walk(model).pieces(_Place(tensor, axis, 0, size, size, len(shape)), "")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Columns on their way: a range of an axis of `size`, in a tensor of `rank` axes, even where no shape is known."""
+
+    tensor: str
+    axis: int
+    start: int
+    stop: int
+    size: int
+    rank: int
+
+    def alone(self, link: Link) -> list[Piece]:
+        """The columns as they are here."""
+        return [Piece((Part(self.tensor, self.axis, self.start, self.stop),), link)]
 
 
 class _Walk:
@@ -117,67 +134,62 @@ class _Walk:
         self.model = model
         self.steps = 0
 
-    def pieces(self, part: Part, link: Link, depth: int = 0) -> list[Piece]:
-        """The pieces that make up a part; `depth` counts the concatenations on the way."""
-        while (node := self.model.scope.producers.get(part.tensor)) is not None and node.input:
+    def pieces(self, place: _Place, link: Link, depth: int = 0) -> list[Piece]:
+        """The pieces that make up a range; `depth` counts the concatenations on the way."""
+        while (node := self.model.scope.producers.get(place.tensor)) is not None and node.input:
             self.steps += 1
             if self.steps > _MOST_STEPS or depth > _DEEPEST:
                 break
             if operator(node) == "Concat":
-                return self._concatenated(node, part, link, depth + 1) or [Piece((part,), link)]
+                return self._concatenated(node, place, link, depth + 1) or place.alone(link)
             if belongs(node, Family.PROBABILITY) and not link:
-                return self._linked(node, part, depth + 1) or [Piece((part,), link)]
-            before = self._before(node, part)
+                return self._linked(node, place, depth + 1) or place.alone(link)
+            before = self._before(node, place)
             if before is None:
                 break
-            part = before
-        return [Piece((part,), link)]
+            place = before
+        return place.alone(link)
 
-    def _before(self, node: NodeProto, part: Part) -> Part | None:
+    def _before(self, node: NodeProto, place: _Place) -> _Place | None:
         """The same columns in the node's input, None where the node does more than move them together."""
         name, source = operator(node), node.input[0]
         if belongs(node, Family.IDENTITY | Family.DROPOUT):
-            return replace(part, tensor=source)
+            return replace(place, tensor=source)
         if name == "Transpose":
-            order = attribute(node, "perm") or list(reversed(range(len(self._shape(source)))))
-            if part.axis >= len(order):
+            order = attribute(node, "perm") or list(reversed(range(place.rank)))
+            if place.axis >= len(order):
                 return None
-            others = [place for axis, place in enumerate(order) if axis != part.axis]
-            return replace(part, tensor=source, axis=order[part.axis]) if others == sorted(others) else None
+            others = [one for axis, one in enumerate(order) if axis != place.axis]
+            return replace(place, tensor=source, axis=order[place.axis]) if others == sorted(others) else None
         if belongs(node, Family.RESHAPING):
-            axis = self._kept(source, part)
-            return None if axis is None else replace(part, tensor=source, axis=axis)
+            return self._reshaped(source, place)
         if name == "Split":
-            return _shifted(part, source, self._offset(node, part))
-        return _shifted(part, source, self._sliced(node, part)) if name == "Slice" else None
+            return self._cut(source, place, self._offset(node, place))
+        return self._cut(source, place, self._sliced(node, place)) if name == "Slice" else None
 
-    def _linked(self, node: NodeProto, part: Part, depth: int) -> list[Piece] | None:
+    def _linked(self, node: NodeProto, place: _Place, depth: int) -> list[Piece] | None:
         if not belongs(node, Family.SOFTMAX):
-            return self.pieces(replace(part, tensor=node.input[0]), "sigmoid", depth)
-        rank = len(self._shape(part.tensor))
+            return self.pieces(replace(place, tensor=node.input[0]), "sigmoid", depth)
         axis = attribute(node, "axis")
         axis = (-1 if self.model.opset.get("", 13) >= 13 else 1) if axis is None else axis
-        if operator(node) != "Softmax" or rank == 0 or axis % rank != part.axis:
+        if operator(node) != "Softmax" or axis % place.rank != place.axis:
             return None
-        size = self._shape(part.tensor)[part.axis]
-        found = self.pieces(replace(part, tensor=node.input[0]), "softmax", depth)
+        source = replace(place, tensor=node.input[0])
+        found = self.pieces(source, "softmax", depth)
         # Columns of several tensors, or some of a wider one, do not tell what the softmax makes of them.
-        if len(found) == 1 and all(self._shape(one.tensor)[one.axis] == size for one in found[0].parts):
-            return found
-        return [Piece((replace(part, tensor=node.input[0]),), "softmax")]
+        wide = [self._shape(one.tensor)[one.axis : one.axis + 1] for one in found[0].parts]
+        return found if len(found) == 1 and set(wide) == {(place.size,)} else source.alone("softmax")
 
-    def _concatenated(self, node: NodeProto, part: Part, link: Link, depth: int) -> list[Piece] | None:
-        shape = self._shape(part.tensor)
+    def _concatenated(self, node: NodeProto, place: _Place, link: Link, depth: int) -> list[Piece] | None:
         along = attribute(node, "axis")
-        if not shape or along is None:
+        if along is None:
             return None
-        if along % len(shape) == part.axis:
-            return self._side_by_side(node, part, link, depth)
+        if along % place.rank == place.axis:
+            return self._side_by_side(node, place, link, depth)
         # One below the other: in the order of the boxes only along the first of the other axes.
-        first = 1 if part.axis != 1 else 2
-        if along % len(shape) != first:
+        if along % place.rank != (1 if place.axis != 1 else 2):
             return None
-        found = [self.pieces(replace(part, tensor=name), link, depth) for name in node.input]
+        found = [self.pieces(replace(place, tensor=name), link, depth) for name in node.input]
         kinds = {tuple((piece.width, piece.link) for piece in pieces) for pieces in found}
         if len(kinds) != 1:
             return None
@@ -186,81 +198,93 @@ class _Walk:
             for level in zip(*found, strict=True)
         ]
 
-    def _side_by_side(self, node: NodeProto, part: Part, link: Link, depth: int) -> list[Piece] | None:
+    def _side_by_side(self, node: NodeProto, place: _Place, link: Link, depth: int) -> list[Piece] | None:
         found: list[Piece] = []
         first = 0
         for name in node.input:
             shape = self._shape(name)
-            size = shape[part.axis] if len(shape) > part.axis else None
+            size = shape[place.axis] if len(shape) > place.axis else None
             if not isinstance(size, int):
                 return None
-            start, stop = max(part.start - first, 0), min(part.stop - first, size)
+            start, stop = max(place.start - first, 0), min(place.stop - first, size)
             if start < stop:
-                found += self.pieces(replace(part, tensor=name, start=start, stop=stop), link, depth)
+                found += self.pieces(replace(place, tensor=name, start=start, stop=stop, size=size), link, depth)
             first += size
-        return found if sum(piece.width for piece in found) == part.stop - part.start else None
+        return found if sum(piece.width for piece in found) == place.stop - place.start else None
 
-    def _kept(self, source: str, part: Part) -> int | None:
-        """The axis of a reshaped tensor that the part's axis was before, None where it was none."""
-        before, after = self._shape(source), self._shape(part.tensor)
-        if not before or not after:
+    def _reshaped(self, source: str, place: _Place) -> _Place | None:
+        """The columns in a tensor before it was reshaped, None where they were no axis of their own."""
+        before, after = self._shape(source), self._shape(place.tensor)
+        if not all(isinstance(size, int) for size in (*before[1:], *after[1:])):
+            before, after = (self.model.example_shapes.of(name) or () for name in (source, place.tensor))
+        if len(before) < 2:
             return None
-        size = after[part.axis]
-        if not isinstance(size, int):
-            return None
-        if part.axis == len(after) - 1 and before[-1] == size and len(before) > 1:
-            return len(before) - 1
-        alike = len(before) > part.axis and before[part.axis] == size
-        if alike and all(one == other for one, other in zip(before[1 : part.axis], after[1 : part.axis], strict=True)):
-            return part.axis
+        last = len(before) - 1
+        if place.axis == place.rank - 1 and before[last] == place.size:
+            return replace(place, tensor=source, axis=last, rank=len(before))
+        between = after[1 : place.axis] if after else ()
+        alike = len(before) > place.axis and before[place.axis] == place.size
+        if alike and len(between) == place.axis - 1 and before[1 : place.axis] == between:
+            return replace(place, tensor=source, rank=len(before))
         return None
 
-    def _offset(self, node: NodeProto, part: Part) -> int | None:
+    def _cut(self, source: str, place: _Place, first: int | None) -> _Place | None:
+        """The columns in a tensor that they were cut out of, from column `first` on."""
+        shape = self._shape(source)
+        size = shape[place.axis] if len(shape) == place.rank else None
+        if first is None or not isinstance(size, int):
+            return None
+        return replace(place, tensor=source, start=place.start + first, stop=place.stop + first, size=size)
+
+    def _offset(self, node: NodeProto, place: _Place) -> int | None:
         """Where the columns of one of a Split's outputs begin."""
-        shape = self._shape(node.input[0])
-        if not shape or (attribute(node, "axis") or 0) % len(shape) != part.axis:
+        if (attribute(node, "axis") or 0) % place.rank != place.axis:
             return None
         first = 0
         for name in node.output:
-            if name == part.tensor:
+            if name == place.tensor:
                 return first
-            size = self._shape(name)[part.axis] if self._shape(name) else None
+            size = self._shape(name)[place.axis] if self._shape(name) else None
             if not isinstance(size, int):
                 return None
             first += size
         return None
 
-    def _sliced(self, node: NodeProto, part: Part) -> int | None:
+    def _sliced(self, node: NodeProto, place: _Place) -> int | None:
         """Where the columns of a Slice begin; None where it cuts another axis, or steps."""
         shape = self._shape(node.input[0])
-        if not shape:
-            return None
         given: list[list[int] | None] = []
-        for place, key in enumerate(("starts", "ends", "axes", "steps"), 1):
+        for position, key in enumerate(("starts", "ends", "axes", "steps"), 1):
             value: Any = attribute(node, key)
-            if value is None and place < len(node.input) and node.input[place]:
-                array = self.model.constants.value(self.model.scope, node.input[place])
+            if value is None and position < len(node.input) and node.input[position]:
+                array = self.model.constants.value(self.model.scope, node.input[position])
                 if array is None:
                     return None
                 value = array.reshape(-1).tolist()
             given.append(None if value is None else [int(one) for one in value])
         starts, _, axes, steps = given
-        if starts is None:
+        if starts is None or len(shape) != place.rank:
             return None
         axes = list(range(len(starts))) if axes is None else axes
-        if [axis % len(shape) for axis in axes] != [part.axis] or (steps is not None and steps != [1]):
-            return None
-        size = shape[part.axis]
-        if not isinstance(size, int):
+        size = shape[place.axis]
+        if (
+            [axis % place.rank for axis in axes] != [place.axis]
+            or steps not in (None, [1])
+            or not isinstance(size, int)
+        ):
             return None
         return min(starts[0], size) if starts[0] >= 0 else max(starts[0] + size, 0)
 
-    def _shape(self, tensor: str) -> tuple[int | str | None, ...]:
-        return self.model.shapes.of(tensor) or ()
+    def _shape(self, tensor: str) -> tuple[Dim, ...]:
+        return known_shape(self.model, tensor) or ()
 
 
-def _shifted(part: Part, tensor: str, first: int | None) -> Part | None:
-    """The part in a tensor that it was cut out of, from column `first` on."""
-    if first is None:
-        return None
-    return replace(part, tensor=tensor, start=part.start + first, stop=part.stop + first)
+def known_shape(model: Model, tensor: str) -> tuple[Dim, ...] | None:
+    """The shape of a tensor; where a size is not even named, its shape for inputs of an example size, if that is known.
+
+    The model's own shapes go first: some models fix tables for one size of input and leave their inputs open.
+    """
+    own = model.shapes.of(tensor)
+    if own is not None and None not in own:
+        return own
+    return model.example_shapes.of(tensor) or own

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from onnx import NodeProto
 
 from onnxviz.model.box_form import Form, box_form
-from onnxviz.model.columns import Link, Part, Piece, columns
+from onnxviz.model.columns import Link, Part, Piece, columns, known_shape
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import operator
 from onnxviz.model.graph.symbolic_sizes import Dim
@@ -97,7 +97,9 @@ def find_head(model: Model, names: Sequence[str] = ()) -> Head | None:
     Returns:
         None for every other model.
     """
-    ranked = [(port.name, model.shapes.of(port.name) or ()) for port in model.outputs if port.dtype.startswith("float")]
+    ranked = [
+        (port.name, known_shape(model, port.name) or ()) for port in model.outputs if port.dtype.startswith("float")
+    ]
     there = [(name, shape) for name, shape in ranked if len(shape) >= 3]
     for name, shape in there:
         if len(shape) == 3 and (found := _in_one(model, name, names)) is not None:
@@ -143,7 +145,7 @@ def _side_by_side(model: Model, tensor: str, pieces: list[Piece], names: Sequenc
         objectness, classes = linked
     else:
         classes = linked[0]
-        if classes.link == "sigmoid" and _has_objectness(model, boxes, classes, names):
+        if classes.link == "sigmoid" and _has_objectness(model, classes, names):
             objectness, classes = classes.narrowed(0, 1), classes.narrowed(1, classes.width)
     form = box_form(model, boxes)
     if not form and objectness is not None and all(_unprocessed(model, part) for one in boxes for part in one.parts):
@@ -152,17 +154,17 @@ def _side_by_side(model: Model, tensor: str, pieces: list[Piece], names: Sequenc
     return _with_background(found, names)
 
 
-def _has_objectness(model: Model, boxes: list[Piece], scores: Piece, names: Sequence[str]) -> bool:
+def _has_objectness(model: Model, scores: Piece, names: Sequence[str]) -> bool:
     """Whether the first of the probabilities is that of an object, as the number of names tells.
 
-    Without names, where boxes are made of the same tensor as the scores: the family with anchors (YOLO v3, v4, v5, v7).
+    Without names, where a convolution gives each anchor four numbers of a box and then these: the family with anchors
+    (YOLO v3, v4, v5, v7).
     """
     if scores.width < 2 or len(names) == scores.width:
         return False
     if len(names) == scores.width - 1:
         return True
-    sources = {part.tensor for part in scores.parts}
-    return bool(sources & model.scope.ancestors([part.tensor for one in boxes for part in one.parts]).tensors)
+    return all(part.start == 4 and len(known_shape(model, part.tensor) or ()) == 5 for part in scores.parts)
 
 
 def _unprocessed(model: Model, part: Part) -> bool:
@@ -197,27 +199,32 @@ def _with_background(head: Head, names: Sequence[str]) -> Head:
 
 def _pair(model: Model, there: list[tuple[str, tuple[Dim, ...]]], names: Sequence[str]) -> Head | None:
     """Boxes (N, A, 4) and scores (N, A, C), as of SSD and DETR."""
-    boxes = [(name, shape) for name, shape in there if shape[-1] == 4 and all(size == 1 for size in shape[2:-1])]
     found = []
-    for name, shape in boxes:
-        others = [(one, size) for one, size in there if one != name and len(size) == 3 and size[1] == shape[1]]
-        others = [(one, size) for one, size in others if isinstance(size[2], int)]
-        scores = _scores_among(model, [one for one, _ in others], names)
-        if scores is not None and shape[1] is not None:
-            found.append((name, len(shape), scores))
-    if len(found) != 1:
-        return None
-    name, rank, (output, piece, certain) = found[0]
-    corners = columns(model, name, rank - 1) or []
-    shared = corners[0].link if len(corners) == 1 else ""
-    form: Form = "cxcywh" if shared == "sigmoid" else box_form(model, corners)
-    drawn = BoxColumns(tuple(corners), form, shared == "sigmoid" or None)
+    for name, shape in there:
+        if shape[-1] != 4 or shape[1] is None or any(size != 1 for size in shape[2:-1]):
+            continue
+        corners = columns(model, name, len(shape) - 1) or []
+        others = [one for one, size in there if one != name and len(size) == 3 and size[1] == shape[1]]
+        scores = _scores_among(model, others, names)
+        if scores is not None and "softmax" not in [piece.link for piece in corners]:
+            found.append(_paired(model, name, corners, scores, names))
+    found = [head for head in found if head.boxes is not None and head.boxes.form] or found
+    sure = [head for head in found if head.boxes is not None and (head.boxes.form or head.link or head.certain)]
+    return sure[0] if len(sure) == 1 == len(found) else None
+
+
+def _paired(
+    model: Model, name: str, corners: list[Piece], scores: tuple[str, Piece, bool], names: Sequence[str]
+) -> Head:
+    output, piece, certain = scores
+    shares = [one.link for one in corners] == ["sigmoid"]
+    boxes = BoxColumns(tuple(corners), "cxcywh" if shares else box_form(model, corners), shares or None)
     order = tuple(port.name for port in model.outputs if port.name in (name, output))
-    head = Head(order, piece, None, drawn, piece.link, certain)
-    if shared == "sigmoid" and not piece.link and len(names) == piece.width - 1:
-        # DETR: the last class is "no object" (Carion et al. 2020).
+    head = Head(order, piece, None, boxes, piece.link, certain)
+    if shares and not piece.link and len(names) == piece.width - 1:
+        # DETR: the last class is "no object" (Carion et al. 2020, arXiv 2005.12872).
         return replace(head, link="softmax", certain=True, background=piece.width - 1)
-    if not certain and len(names) == piece.width and shared == "sigmoid":
+    if shares and not certain and len(names) == piece.width:
         return replace(head, link="sigmoid", certain=True)  # Deformable DETR and those after it
     return _with_background(head, names)
 
@@ -303,7 +310,7 @@ def _before_selection(model: Model, names: Sequence[str]) -> Head | None:
     if not any(operator(node) == "NonMaxSuppression" or belongs(node, Family.PICKING) for node in before):
         return None
     for node in reversed(before):
-        if operator(node) == "Concat" and len(model.shapes.of(node.output[0]) or ()) == 3:
+        if operator(node) == "Concat" and len(known_shape(model, node.output[0]) or ()) == 3:
             found = _in_one(model, node.output[0], names)
             if found is not None:
                 return replace(found, outputs=outputs, selected=True)
@@ -334,7 +341,7 @@ def _suppressed(model: Model, node: NodeProto, names: Sequence[str]) -> Head | N
 def _ranked(model: Model, node: NodeProto, names: Sequence[str], scores: str = "") -> Head | None:
     """The probabilities (N, A, C) that a node's values are picked from."""
     for source in _picked_from(model, scores or node.input[0]):
-        shape = model.shapes.of(source) or ()
+        shape = known_shape(model, source) or ()
         pieces = columns(model, source, 2) if len(shape) == 3 else None
         if pieces is not None and len(pieces) == 1 and pieces[0].link and pieces[0].width > 1:
             return _with_background(Head((), pieces[0], None, None, pieces[0].link), names)
@@ -343,7 +350,7 @@ def _ranked(model: Model, node: NodeProto, names: Sequence[str], scores: str = "
 
 def _of_all(model: Model, boxes: str, scores: str) -> bool:
     """Whether both are of all boxes and classes, not of those that something picked before."""
-    sizes, wide = model.shapes.of(boxes) or (), model.shapes.of(scores) or ()
+    sizes, wide = known_shape(model, boxes) or (), known_shape(model, scores) or ()
     if len(sizes) != 3 or len(wide) != 3:
         return False
     several = isinstance(wide[1], int) and wide[1] > 1

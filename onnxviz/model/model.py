@@ -157,6 +157,18 @@ class Model:
         return Shapes(self.proto, sizes)
 
     @cached_property
+    def example_shapes(self) -> Shapes:
+        """As `shapes`, with a number for every size of an input that the model leaves open: 1 sample, sides of 256.
+
+        For what does not depend on these sizes: which axis is which, and whether one tensor is finer than another.
+        """
+        open_ = [port for port in self.inputs if port.shape and not all(isinstance(size, int) for size in port.shape)]
+        if not open_:
+            return self.shapes
+        sizes = {port.name: [_example(axis, size) for axis, size in enumerate(port.shape or ())] for port in open_}
+        return self.shapes_at(sizes)
+
+    @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The convolutions, in graph order."""
         return self._find(None)
@@ -283,6 +295,11 @@ class Model:
         path = Path(path)
         write_model(self._original, self.constants.file.bytes_of, path)
         return path
+
+
+def _example(axis: int, size: int | str | None) -> int:
+    """A size of an input where it is open; for images a multiple of every usual stride."""
+    return size if isinstance(size, int) else 256 if axis else 1
 
 
 Source = Model | str | PathLike[str] | bytes | onnx.ModelProto

@@ -13,7 +13,7 @@ from onnxviz.errors import SelectionError
 from onnxviz.messages import dims, printable
 from onnxviz.model.answer import Ending, askable, choose_output
 from onnxviz.model.box_scores import BOX_SCORES
-from onnxviz.model.columns import Link, columns
+from onnxviz.model.columns import Link
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import node_attributes, plain_domain
 from onnxviz.model.heads import Head, detects, find_head
@@ -114,9 +114,26 @@ def _may_detect(model: Model, name: str | None) -> bool:
 
 def _mixed(model: Model) -> bool:
     """Whether the outputs list things, (N, things, columns), with probabilities and other numbers side by side."""
-    listing = [port.name for port in model.outputs if len(model.shapes.of(port.name) or ()) == 3]
-    kinds = [{piece.link for piece in columns(model, name, axis) or ()} for name in listing for axis in (1, 2)]
-    return len(listing) == len(model.outputs) and any(len(links) > 1 for links in kinds)
+    listing = [port for port in model.outputs if port.shape is None or len(port.shape) == 3]
+    return len(listing) == len(model.outputs) and any(
+        len({belongs(maker, Family.PROBABILITY) for maker in _makers(model, port.name)}) > 1 for port in listing
+    )
+
+
+def _makers(model: Model, tensor: str) -> list[NodeProto]:
+    """The nodes whose results a tensor is put together of."""
+    found, seen, waiting = [], {tensor}, [tensor]
+    while waiting:
+        node = model.scope.producers.get(waiting.pop())
+        if node is None:
+            continue
+        if not belongs(node, Family.MOVING | Family.IDENTITY) or not node.input:
+            found.append(node)
+            continue
+        sources = node.input if node.op_type == "Concat" else node.input[:1]
+        waiting += [name for name in sources if name not in seen]
+        seen.update(sources)
+    return found
 
 
 def _no_scores(model: Model) -> SelectionError:
