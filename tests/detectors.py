@@ -7,6 +7,7 @@ export (`ORT_NMS`), YOLOX (`YOLOXHead`), SSD (qfgaohao/pytorch-ssd: `center_form
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,14 +49,16 @@ class Detector:
         file = io.BytesIO()
         example = (torch.zeros(1, 3, SIZE, SIZE),)
         axes = {"dynamic_axes": {"images": {0: "batch", 2: "height", 3: "width"}}} if dynamic else {}
-        if dynamo:
-            made = torch.onnx.export(self.module, example, dynamo=True, verbose=False, input_names=["images"])
-            proto = made.model_proto
-        else:
-            torch.onnx.export(
-                self.module, example, file, opset_version=opset, dynamo=False, input_names=["images"], **axes
-            )
-            proto = onnx.load_from_string(file.getvalue())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # sizes become constants, the exporter is the old one
+            if dynamo:
+                made = torch.onnx.export(self.module, example, dynamo=True, verbose=False, input_names=["images"])
+                proto = made.model_proto
+            else:
+                torch.onnx.export(
+                    self.module, example, file, opset_version=opset, dynamo=False, input_names=["images"], **axes
+                )
+                proto = onnx.load_from_string(file.getvalue())
         if self.names:
             for key, value in (("names", NAMES), ("task", "detect"), ("stride", "32")):
                 proto.metadata_props.add(key=key, value=value)

@@ -12,7 +12,7 @@ from onnx import NodeProto
 from onnxviz.errors import SelectionError
 from onnxviz.messages import dims, printable
 from onnxviz.model.answer import Ending, askable, choose_output
-from onnxviz.model.box_scores import BOX_SCORES
+from onnxviz.model.box_scores import BOX_SCORES, with_box_scores
 from onnxviz.model.columns import Link
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import node_attributes, plain_domain
@@ -91,7 +91,8 @@ def find_scores(model: Model, name: str | None = None) -> Scores:
     names = class_names(model)
     head = find_head(model, names) if _may_detect(model, name) else None
     if head is not None and (name is None or name in head.outputs):
-        return Scores(BOX_SCORES, ", ".join(head.outputs), "" if head.product else head.link, -1, names, False, head)
+        link = "" if head.product else head.link
+        return Scores(BOX_SCORES, ", ".join(head.outputs), link, -1, head.names_for(names), False, head)
     if name is None and (detects(model) or _mixed(model)):
         raise _no_scores(model)
     if name is None:
@@ -104,6 +105,12 @@ def find_scores(model: Model, name: str | None = None) -> Scores:
         )
     tensor, link = _before_probabilities(model, name)
     return Scores(tensor, name, link, channel_axis(model, tensor), names, name not in model.scope.outputs)
+
+
+def with_scores(model: Model, name: str | None = None) -> Model:
+    """The model with the tensor that `find_scores` names: a detector's is added to it."""
+    head = find_scores(model, name).head
+    return model if head is None else with_box_scores(model, head)
 
 
 def _may_detect(model: Model, name: str | None) -> bool:
