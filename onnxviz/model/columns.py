@@ -140,6 +140,8 @@ class _Walk:
             self.steps += 1
             if self.steps > _MOST_STEPS or depth > _DEEPEST:
                 break
+            if place.tensor != node.output[0] and operator(node) != "Split":
+                break
             if operator(node) == "Concat":
                 return self._concatenated(node, place, link, depth + 1) or place.alone(link)
             if belongs(node, Family.PROBABILITY) and not link:

@@ -101,10 +101,17 @@ def find_head(model: Model, names: Sequence[str] = ()) -> Head | None:
         (port.name, known_shape(model, port.name) or ()) for port in model.outputs if port.dtype.startswith("float")
     ]
     there = [(name, shape) for name, shape in ranked if len(shape) >= 3]
-    for name, shape in there:
-        if len(shape) == 3 and (found := _in_one(model, name, names)) is not None:
-            return found
-    return _pair(model, there, names) or _levels(model, there, names) or _before_selection(model, names)
+    beside = (_in_one(model, name, names) for name, shape in there if len(shape) == 3)
+    found = next((head for head in beside if head is not None), None)
+    found = found or _pair(model, there, names) or _levels(model, there, names) or _before_selection(model, names)
+    return found if found is not None and _sized(model, found) else None
+
+
+def _sized(model: Model, head: Head) -> bool:
+    """Whether the axes of the scores are known, so that they can be put one below the other."""
+    pieces = [head.classes] if head.objectness is None else [head.classes, head.objectness]
+    shapes = [(known_shape(model, part.tensor) or (), part.axis) for piece in pieces for part in piece.parts]
+    return all(len(shape) > axis and isinstance(shape[axis], int) for shape, axis in shapes)
 
 
 def detects(model: Model) -> bool:

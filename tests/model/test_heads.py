@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from protos import classifier_proto, normal, parsed
 from samples import CLASSIFIER, UNET
+from small_detector import small_detector
 
 from onnxviz import explain, load
 from onnxviz.errors import InputError, SelectionError
@@ -14,33 +15,10 @@ from onnxviz.model.heads import find_head
 from onnxviz.model.scores import find_scores, with_scores
 
 X = normal(3, 16, 16)
-# Four cells: distances to the sides become corners, beside them the scores of three classes.
-CORNERS = (
-    "f = Conv <strides=[8,8]> (x, w) b = Conv (f, wb) c = Conv (f, wc) bb = Reshape (b, four) cc = Reshape (c, three) "
-    "l, h = Split <axis=1, num_outputs=2> (bb) s = Sub (at, l) e = Add (at, h) q = Concat <axis=1> (s, e) "
-)
-WEIGHTS = {
-    "w": normal(6, 3, 8, 8),
-    "wb": normal(4, 6, 1, 1, seed=2),
-    "wc": normal(3, 6, 1, 1, seed=3),
-    "four": np.array([0, 4, -1]),
-    "three": np.array([0, 3, -1]),
-    "at": np.array([[[4, 12, 4, 12], [4, 4, 12, 12]]], np.float32),
-}
-
-
-def proto(tail, outputs="float[n,k,l] y", names="", **weights):
-    made = parsed(f"g (float[n,3,16,16] x) => ({outputs}) {{ {CORNERS} {tail} }}", **WEIGHTS, **weights)
-    if names:
-        made.metadata_props.add(key="names", value=names)
-    return made
-
-
-BESIDE = "p = Sigmoid (cc) y = Concat <axis=1> (q, p)"
 
 
 def test_boxes_beside_scores():
-    model = load(proto(BESIDE))
+    model = load(small_detector())
     head = find_head(model)
     assert (head.outputs, head.count, head.link, head.objectness, head.boxes.form) == (
         ("y",),
@@ -59,7 +37,7 @@ def test_boxes_beside_scores():
 
 
 def test_the_scores_of_boxes_are_added_once():
-    model = load(proto(BESIDE))
+    model = load(small_detector())
     added = with_scores(model)
     assert {BOX_SCORES, BOX_PROBABILITIES} <= {*added.scope.producers}
     assert BOX_SCORES not in model.scope.producers
@@ -70,7 +48,7 @@ def test_the_scores_of_boxes_are_added_once():
 
 def test_one_class_is_no_logit_of_two():
     tail = "only = Slice (cc, zero, one, one) p = Sigmoid (only) y = Concat <axis=1> (q, p)"
-    model = load(proto(tail, zero=np.array([0]), one=np.array([1])))
+    model = load(small_detector(tail, zero=np.array([0]), one=np.array([1])))
     assert find_scores(model).classes((1, 4, 1)) == 1
     assert explain(model, X, class_=0, method="saliency").class_ == 0
     with pytest.raises(SelectionError, match="no class 1; the boxes have 1, 0 to 0"):
@@ -80,7 +58,7 @@ def test_one_class_is_no_logit_of_two():
 def test_two_outputs():
     tail = "p = Transpose <perm=[0,2,1]> (cc) y = Softmax <axis=2> (p) z = Transpose <perm=[0,2,1]> (q)"
     for order in ("float[n,k,l] y, float[n,k,m] z", "float[n,k,m] z, float[n,k,l] y"):
-        head = find_head(load(proto(tail, order)))
+        head = find_head(load(small_detector(tail, order)))
         assert (head.classes.parts[0].tensor, head.link, head.exclusive, head.boxes.form) == (
             "c",
             "softmax",
@@ -88,7 +66,7 @@ def test_two_outputs():
             "xyxy",
         )
     named = "{0: 'background', 1: 'cat', 2: 'dog'}"
-    model = load(proto(tail, order, named))
+    model = load(small_detector(tail, order, named))
     assert (find_head(model, ("background", "cat", "dog")).background, explain(model, X).class_ in (1, 2)) == (0, True)
 
 
@@ -102,7 +80,7 @@ def test_two_outputs():
     ],
 )
 def test_what_is_not_recognised_is_said_to_be_no_scores(tail):
-    model = load(proto(tail, zero=np.array([0]), one=np.array([1])))
+    model = load(small_detector(tail, zero=np.array([0]), one=np.array([1])))
     assert find_head(model) is None
     with pytest.raises(
         SelectionError,
