@@ -161,10 +161,10 @@ def _draw_overlay(
 
 
 def _outline(figure: Figure, size: Sequence[int], corners: tuple[float, float, float, float], label: str) -> None:
-    """Draws a box on the photo, with its label, and on the map."""
+    """Draws a box on the photo, with its label, and on the map; of a box that reaches further, the part inside."""
     height, width = size
-    left, right = (min(max(side * width, 0), width) for side in (corners[0], corners[2]))
-    top, bottom = (min(max(side * height, 0), height) for side in (corners[1], corners[3]))
+    left, right = (min(max(side * width, 1), width - 1) for side in (corners[0], corners[2]))
+    top, bottom = (min(max(side * height, 1), height - 1) for side in (corners[1], corners[3]))
     axes = figure.axes[0]
     for first in (0, width + _GAP):
         for colour, thick in (("black", 3.0), ("white", 1.4)):
