@@ -167,7 +167,7 @@ class BoxChoice:
             number=box,
             explained=found,
             boxes=boxes.detections(),
-            warnings=tuple(warnings),
+            warnings=(*warnings, *self._doubts(boxes)),
         )
 
     def _sum(self, boxes: Boxes, class_: int) -> BoxTarget:
@@ -191,6 +191,16 @@ class BoxChoice:
         if box is None or len(levels) != len(boxes.counts):
             return tuple(levels)
         return (levels[int(np.searchsorted(np.cumsum(boxes.counts), box, side="right"))],)
+
+    def _doubts(self, boxes: Boxes) -> list[str]:
+        """What is to be said of the place of the box."""
+        if boxes.corners is None or self.head.boxes is None:
+            return ["how this output writes boxes is not known, so that none is drawn"]
+        if self.head.boxes.form == "cells":
+            return ["the anchors of its boxes are not in the model: the cell of the box is drawn"]
+        if self.head.boxes.convention:
+            return [f"the graph does not tell how boxes are written: drawn as {self.head.boxes.convention} writes them"]
+        return []
 
     def _place(self) -> str:
         where = ", ".join(printable(name, 60) for name in self.head.outputs)

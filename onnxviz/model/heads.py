@@ -19,6 +19,7 @@ _BINS = 16
 # Steps back from a tensor to what makes its values.
 _REACH = 12
 _NOTHING = ("background", "__background__", "no-object", "no object", "no_object", "none", "n/a")
+_CONVENTIONS: dict[Form, str] = {"distances": "YOLOv8", "cells": "YOLOv5"}
 _DETECTING = ("detect", "segment", "pose", "obb")
 
 
@@ -33,11 +34,13 @@ class BoxColumns:
             a cell's centre to the four sides (YOLOv8 before decoding); "cells", nothing but the cell, since anchors
             are not in the model (YOLOv5 before decoding); "" where nothing tells.
         relative: whether coordinates are shares of the input's size; None where the values must tell.
+        convention: whose way to write boxes `form` is, where no arithmetic of the graph tells it; "" where it does.
     """
 
     pieces: tuple[Piece, ...]
     form: Form
     relative: bool | None = None
+    convention: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,11 +157,11 @@ def _side_by_side(model: Model, tensor: str, pieces: list[Piece], names: Sequenc
         classes = linked[0]
         if classes.link == "sigmoid" and _has_objectness(model, classes, names):
             objectness, classes = classes.narrowed(0, 1), classes.narrowed(1, classes.width)
-    form = box_form(model, boxes)
+    form, convention = box_form(model, boxes), ""
     if not form and objectness is not None and all(_unprocessed(model, part) for one in boxes for part in one.parts):
-        form = "grid"
-    found = Head((tensor,), classes, objectness, BoxColumns(tuple(boxes), form, False if form else None), classes.link)
-    return _with_background(found, names)
+        form, convention = "grid", "YOLOX"
+    corners = BoxColumns(tuple(boxes), form, False if form else None, convention)
+    return _with_background(Head((tensor,), classes, objectness, corners, classes.link), names)
 
 
 def _has_objectness(model: Model, scores: Piece, names: Sequence[str]) -> bool:
@@ -225,7 +228,8 @@ def _paired(
 ) -> Head:
     output, piece, certain = scores
     shares = [one.link for one in corners] == ["sigmoid"]
-    boxes = BoxColumns(tuple(corners), "cxcywh" if shares else box_form(model, corners), shares or None)
+    form = "cxcywh" if shares else box_form(model, corners)
+    boxes = BoxColumns(tuple(corners), form, shares or None, "DETR" if shares else "")
     order = tuple(port.name for port in model.outputs if port.name in (name, output))
     head = Head(order, piece, None, boxes, piece.link, certain)
     if shares and not piece.link and len(names) == piece.width - 1:
@@ -266,11 +270,12 @@ def _levels(model: Model, there: list[tuple[str, tuple[Dim, ...]]], names: Seque
     if len(kinds) != 1 or (len(found) < 2 and model.metadata.get("task", "") not in _DETECTING):
         return None
     objectness = [one for _, _, one, _, _ in found if one is not None]
+    form = found[0][4]
     return Head(
         outputs=tuple(name for name, *_ in found),
         classes=_stacked([classes for _, classes, *_ in found]),
         objectness=_stacked(objectness) if objectness else None,
-        boxes=BoxColumns((_stacked([boxes for *_, boxes, _ in found]),), found[0][4], False),
+        boxes=BoxColumns((_stacked([boxes for *_, boxes, _ in found]),), form, False, _CONVENTIONS[form]),
         link="sigmoid",
     )
 

@@ -208,6 +208,24 @@ def test_a_box_that_is_hardly_one_is_said_to_be_so():
     assert any("no such box scores 0.25 or more" in text for text in explain(model, X, class_=1).warnings)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("v8", ""),
+        ("v8 raw", "drawn as YOLOv8 writes them"),
+        ("v5 raw", "the cell of the box is drawn"),
+        ("yolox raw", "drawn as YOLOX writes them"),
+        ("detr", "drawn as DETR writes them"),
+        ("ssd offsets", "is not known, so that none is drawn"),
+    ],
+)
+def test_what_the_graph_does_not_tell_of_a_box_is_said(name, words):
+    _, model = made(name)
+    told = [text for text in explain(model, X, class_=1, method="eigen-cam").warnings if "draw" in text]
+    assert len(told) == bool(words)
+    assert all(words in text for text in told)
+
+
 @pytest.mark.parametrize("name", ["v8", "v5 nms", "detr"])
 def test_what_is_written_of_boxes(name, tmp_path):
     _, model = made(name)
