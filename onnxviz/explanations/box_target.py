@@ -89,7 +89,7 @@ class BoxChoice:
         boxes = Boxes.read(self.head, case.several(Boxes.tensors(self.head)), (height, width))
         if not np.isfinite(boxes.scores).all():
             raise InputError("the scores of boxes on this input are not finite (NaN or infinite): nothing to explain")
-        asked = self._asked(boxes.scores.shape[1])
+        asked = self._asked(boxes)
         if self.region == "all":
             return self._sum(boxes, boxes.best(None)[1] if asked is None else asked)
         if self.box is not None:
@@ -97,10 +97,11 @@ class BoxChoice:
         inside = self._inside(boxes, (height, width), self.region) if isinstance(self.region, tuple) else None
         return self._one(boxes, *boxes.best(asked, inside))
 
-    def _asked(self, count: int) -> int | None:
+    def _asked(self, boxes: Boxes) -> int | None:
         """The class, None for the best box's own."""
+        count = boxes.scores.shape[1]
         if self.class_ == "top":
-            if self.head.exclusive and self.box is None:
+            if self.head.exclusive and self.box is None and not boxes.rows:
                 raise SelectionError(
                     f"which of the {count} classes means 'no object' is not known, so that the best box is not known "
                     "either: name a class (--class N, class_=…)"

@@ -90,7 +90,7 @@ def maximize(
             one or more objectives (`onnxviz.maximization.objectives`); None where `class_` is given.
         filters: numbers of the filters of each layer; None: `random` of them, drawn by `seed`.
         random: how many filters of each layer to draw, 6 by default.
-        class_: numbers of classes, of the first output, before the softmax.
+        class_: numbers of classes, of the output that scores them, before the softmax.
         at: "activation", the layer's output, or "conv", before the activation function.
         plus: added to every objective: `-0.1 * TotalVariation()`.
         variants: pictures of each objective, from different starts; with `plus=Diversity(layer)` unlike each other.

@@ -229,7 +229,7 @@ class Class(Term):
 
     Attributes:
         number: of the class, from 0. A single logit scores two classes: 1 is the logit, 0 its negative.
-        output: the output that scores classes; None for the first.
+        output: the output that scores classes; None for the one that the graph proves to (`find_scores`).
         axis: which axis of the scores counts classes, the batch axis counted; `bound` takes the model's own.
         boxes: whether the scores are those of a detector's boxes, where one class is no logit of two; as `axis`.
     """

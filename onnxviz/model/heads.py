@@ -10,7 +10,7 @@ from onnx import NodeProto
 from onnxviz.model.box_form import Form, box_form
 from onnxviz.model.columns import Link, Part, Piece, columns, known_shape
 from onnxviz.model.graph.operators import Family, belongs
-from onnxviz.model.graph.scopes import operator
+from onnxviz.model.graph.scopes import operator, walk
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.model import Model
 
@@ -121,8 +121,7 @@ def detects(model: Model) -> bool:
     """Whether something tells that the model's outputs are boxes, whichever way they are written."""
     if model.metadata.get("task", "") in _DETECTING:
         return True
-    before = model.scope.ancestors([port.name for port in model.outputs]).nodes
-    return any(operator(node) == "NonMaxSuppression" for node in before)
+    return any(operator(node) == "NonMaxSuppression" for _, node in walk(model.scope))  # in a branch of an If, too
 
 
 # ---- boxes and scores side by side
@@ -351,7 +350,7 @@ def _suppressed(model: Model, node: NodeProto, names: Sequence[str]) -> Head | N
 
 
 def _ranked(model: Model, node: NodeProto, names: Sequence[str], scores: str = "") -> Head | None:
-    """The probabilities (N, A, C) that a node's values are picked from."""
+    """The probabilities (N, A, C) that a node's values are picked from: the nearest tensor of three axes."""
     for source in _picked_from(model, scores or node.input[0]):
         shape = known_shape(model, source) or ()
         pieces = columns(model, source, 2) if len(shape) == 3 else None
@@ -370,17 +369,14 @@ def _of_all(model: Model, boxes: str, scores: str) -> bool:
 
 
 def _picked_from(model: Model, tensor: str) -> Iterator[str]:
-    """The probabilities that values are picked from."""
+    """The tensors that values are picked from, the nearest first, back to what makes probabilities of scores."""
     scope = model.scope
     seen, waiting = {tensor}, [tensor]
     while waiting:
-        node = scope.producers.get(waiting.pop())
-        if node is None:
-            continue
-        if belongs(node, Family.PROBABILITY):
-            yield node.output[0]
-            continue
-        if belongs(node, Family.MOVING | Family.IDENTITY | Family.REDUCTION | Family.PICKING):
+        name = waiting.pop(0)
+        yield name
+        node = scope.producers.get(name)
+        if node is not None and belongs(node, Family.MOVING | Family.IDENTITY | Family.REDUCTION | Family.PICKING):
             sources = node.input if operator(node) == "Concat" else node.input[:1]
-            waiting += [name for name in sources if name and name not in seen]
+            waiting += [source for source in sources if source and source not in seen]
             seen.update(sources)

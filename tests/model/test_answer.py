@@ -31,6 +31,14 @@ def model(outputs, body, names=(), size="8,8", **weights):
     [
         # one ends in a softmax, as of MTCNN's networks
         (["b:float[n,4]", "p:float[n,2]"], "b = Identity (m) z = MatMul (m, e) p = Softmax (z)", (), "p"),
+        # the same at every position, channels last
+        (
+            ["b:float[n,8,8,4]", "p:float[n,8,8,2]"],
+            "b = Transpose <perm=[0,2,3,1]> (f) z = Conv (f, two) t = Transpose <perm=[0,2,3,1]> (z) "
+            "p = Softmax <axis=3> (t)",
+            (),
+            "p",
+        ),
         # logits and what is made of them are one answer
         (["z:float[n,5]", "p:float[n,5]"], "z = MatMul (m, d) p = Softmax (z)", (), "z"),
         # a label and its scores
@@ -56,7 +64,7 @@ def model(outputs, body, names=(), size="8,8", **weights):
 )
 @pytest.mark.parametrize("turned", [False, True])
 def test_the_output_that_is_proven(outputs, body, names, output, turned):
-    opened = model(outputs[::-1] if turned else outputs, body, names, v=normal(4, 4, 1, 1))
+    opened = model(outputs[::-1] if turned else outputs, body, names, v=normal(4, 4, 1, 1), two=normal(2, 4, 1, 1))
     same = {"p", "z", "l"} if (output in ("z", "l") and "l" in body) or "p = " in body else {output}
     found = find_scores(opened).output
     assert found == output or (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from oracles import untouched
 from protos import classifier_proto, normal, parsed
 from samples import CLASSIFIER, UNET
 from small_detector import small_detector
@@ -68,6 +69,33 @@ def test_two_outputs():
     named = "{0: 'background', 1: 'cat', 2: 'dog'}"
     model = load(small_detector(tail, order, named))
     assert (find_head(model, ("background", "cat", "dog")).background, explain(model, X).class_ in (1, 2)) == (0, True)
+
+
+def test_boxes_that_are_picked_by_rank():
+    """The three best of all boxes and classes, as RT-DETR is exported: a row is found by its score and class."""
+    tail = (
+        "p = Sigmoid (cc) t = Transpose <perm=[0,2,1]> (p) flat = Reshape (t, all) "
+        "best, place = TopK <axis=1> (flat, k) box = Div (place, three_) class = Mod (place, three_) u = Unsqueeze (box, two) "
+        "wide = Concat <axis=2> (u, u, u, u) corners = Transpose <perm=[0,2,1]> (q) "
+        "rows = GatherElements <axis=1> (corners, wide) score = Unsqueeze (best, two) "
+        "number = Cast <to=1> (class) label = Unsqueeze (number, two) y = Concat <axis=2> (rows, score, label)"
+    )
+    made = small_detector(
+        tail, all=np.array([0, -1]), k=np.array([3]), three_=np.array(3, np.int64), two=np.array([2])
+    )  # fmt: skip
+    model = load(made)
+    assert find_head(model).selected
+    scores = 1 / (1 + np.exp(-untouched(made, ["cc"], {"x": X[None]})["cc"][0].T))
+    order = np.argsort(-scores, axis=None)[:3]
+    for row, (box, class_) in enumerate(zip(*np.unravel_index(order, scores.shape), strict=True)):
+        found = explain(model, X, box=row, method="saliency")
+        assert (found.case.target.number, found.class_, found.box.number) == (box, class_, row)
+        assert found.box.score == pytest.approx(scores[box, class_], rel=1e-5)
+    assert [one.number for one in explain(model, X, method="saliency").boxes] == [0, 1, 2]
+    with pytest.raises(
+        SelectionError, match="row 3 of the output is no box of this input; the first that are: 0, 1, 2"
+    ):
+        explain(model, X, box=3)
 
 
 @pytest.mark.parametrize(
