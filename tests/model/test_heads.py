@@ -75,8 +75,8 @@ def test_boxes_that_are_picked_by_rank():
     """The three best of all boxes and classes, as RT-DETR is exported: a row is found by its score and class."""
     tail = (
         "p = Sigmoid (cc) t = Transpose <perm=[0,2,1]> (p) flat = Reshape (t, all) "
-        "best, place = TopK <axis=1> (flat, k) box = Div (place, three_) class = Mod (place, three_) u = Unsqueeze (box, two) "
-        "wide = Concat <axis=2> (u, u, u, u) corners = Transpose <perm=[0,2,1]> (q) "
+        "best, place = TopK <axis=1> (flat, k) box = Div (place, three_) class = Mod (place, three_) "
+        "u = Unsqueeze (box, two) wide = Concat <axis=2> (u, u, u, u) corners = Transpose <perm=[0,2,1]> (q) "
         "rows = GatherElements <axis=1> (corners, wide) score = Unsqueeze (best, two) "
         "number = Cast <to=1> (class) label = Unsqueeze (number, two) y = Concat <axis=2> (rows, score, label)"
     )
