@@ -157,7 +157,11 @@ def _side_by_side(model: Model, tensor: str, pieces: list[Piece], names: Sequenc
         if classes.link == "sigmoid" and _has_objectness(model, classes, names):
             objectness, classes = classes.narrowed(0, 1), classes.narrowed(1, classes.width)
     form, convention = box_form(model, boxes), ""
-    if not form and objectness is not None and all(_unprocessed(model, part) for one in boxes for part in one.parts):
+    if (
+        not form
+        and objectness is not None
+        and all(_unprocessed(model, part.tensor) for one in boxes for part in one.parts)
+    ):
         form, convention = "grid", "YOLOX"
     corners = BoxColumns(tuple(boxes), form, False if form else None, convention)
     return _with_background(Head((tensor,), classes, objectness, corners, classes.link), names)
@@ -176,9 +180,9 @@ def _has_objectness(model: Model, scores: Piece, names: Sequence[str]) -> bool:
     return all(part.start == 4 and len(known_shape(model, part.tensor) or ()) == 5 for part in scores.parts)
 
 
-def _unprocessed(model: Model, part: Part) -> bool:
-    """Whether the columns are what a convolution gives."""
-    return (node := _maker(model, part.tensor)) is not None and belongs(node, Family.CONVOLUTION)
+def _unprocessed(model: Model, tensor: str) -> bool:
+    """Whether a tensor is what a convolution gives."""
+    return (node := _maker(model, tensor)) is not None and belongs(node, Family.CONVOLUTION)
 
 
 def _maker(model: Model, tensor: str) -> NodeProto | None:
@@ -284,14 +288,16 @@ def _level(
 ) -> tuple[Piece, Piece | None, Piece, Form] | None:
     """(classes, objectness, boxes, form) of one stride."""
     if len(shape) == 5 and isinstance(shape[4], int) and isinstance(shape[1], int):  # (N, anchors, H, W, columns)
-        part = Part(name, 4, 0, shape[4])
-        if shape[4] < 6 or (names and len(names) != shape[4] - 5):
+        maker = _maker(model, name)
+        flat = maker is not None and len(known_shape(model, maker.output[0]) or ()) == 4  # else a volume's
+        if not flat or not _unprocessed(model, name) or shape[4] < 6 or (names and len(names) != shape[4] - 5):
             return None
-        return _anchored(part, shape[4])
+        return _anchored(Part(name, 4, 0, shape[4]), shape[4])
     if len(shape) != 4 or not isinstance(shape[1], int):
         return None
     pieces = columns(model, name, 1) or []
-    if [piece.width for piece in pieces[:1]] == [4 * _BINS] and len(pieces) == 2 and not pieces[1].link:
+    raw = all(_unprocessed(model, part.tensor) for piece in pieces for part in piece.parts)
+    if [piece.width for piece in pieces[:1]] == [4 * _BINS] and len(pieces) == 2 and not pieces[1].link and raw:
         return pieces[1], None, pieces[0], "distances"
     wide = shape[1]
     if names and len(pieces) == 1 and not pieces[0].link:

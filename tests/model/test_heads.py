@@ -137,6 +137,17 @@ def test_other_models_have_no_head(path):
         explain(path, normal(3, 64, 64), box=0)
 
 
+def test_two_heads_of_a_volume_are_no_strides():
+    made = parsed(
+        "g (float[n,1,4,8,8] x) => (float[n,3,4,8,8] y, float[n,3,4,8,8] z) { y = Conv (x, w) z = Conv (x, v) }",
+        w=normal(3, 1, 1, 1, 1),
+        v=normal(3, 1, 1, 1, 1, seed=2),
+    )
+    assert find_head(load(made)) is None
+    with pytest.raises(SelectionError, match="2 outputs that may be scores"):
+        find_scores(load(made))
+
+
 def test_a_fixed_convolution_is_no_layer_to_explain():
     """The mean of a distribution, as the boxes of YOLOv8 are made: no weight of it was trained."""
     made = parsed(
