@@ -55,15 +55,18 @@ def explain(
         str | None, typer.Option(metavar="L", help="For CAMs: a layer or tensor.", show_default="last convolution")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="TENSOR", help="What is explained.", show_default="first output")
+        str | None, typer.Option(metavar="TENSOR", help="What is explained.", show_default="the output with scores")
     ] = None,
     region: Annotated[
         str,
         typer.Option(
             metavar="R",
-            help="Of a segmentation: all, argmax, TOP,LEFT,BOTTOM,RIGHT, or a mask as .npy.",
+            help="Of a segmentation: all, argmax, TOP,LEFT,BOTTOM,RIGHT, or a mask as .npy. Of boxes: all, or where.",
         ),
     ] = "auto",
+    box: Annotated[
+        int | None, typer.Option(metavar="N", help="Of a detector: which box.", show_default="the best", min=0)
+    ] = None,
     wrt: Annotated[
         str | None, typer.Option(metavar="NAME", help="The input to explain, of several.", show_default=False)
     ] = None,
@@ -133,6 +136,7 @@ def explain(
         target,
         read_region(region),
         read_labels(labels) if labels is not None else None,
+        box,
     )
     chosen = cast("MethodOptions", {name: value for name, value in options.items() if name in asked})
     running = RunOptions(provider, parse_bytes(memory), threads)

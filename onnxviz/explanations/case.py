@@ -88,6 +88,11 @@ class Case:
         found: NDArray[Any] = self._run((tensor,), self.x[None])[0][0]
         return found
 
+    def several(self, tensors: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """The values of several tensors on the sample, without the batch axis, of one run."""
+        found = self._run(tuple(tensors), self.x[None])
+        return {name: array[0] for name, array in zip(tensors, found, strict=True)}
+
     @cached_property
     def base(self) -> NDArray[Any]:
         """The target's values on the sample, without the batch axis."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, OnnxvizError, UnsupportedGradientError
+from onnxviz.explanations.box_target import BoxChoice, BoxTarget
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.method import Method
@@ -25,6 +26,7 @@ from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.messages import dims, printable
+from onnxviz.model.box_scores import with_box_scores
 from onnxviz.model.model import Source, load
 from onnxviz.model.scores import find_scores, name_of, names_fit
 from onnxviz.runtime.batching import DEFAULT_MEMORY
@@ -37,15 +39,17 @@ class ScoreChoice:
 
     Attributes:
         class_: a class, "top" for the model's answer, or a choice of one's own.
-        target: the tensor of the scores; None for the first output's.
-        region: of a segmentation.
+        target: the tensor of the scores; None for those of the output that scores classes.
+        region: of a segmentation, or of the input of a detector.
         labels: names of the classes, in place of the model's own.
+        box: the number of one of a detector's boxes; None to choose it by its score.
     """
 
     class_: ClassChoice | ChooseTarget = "top"
     target: str | None = None
     region: Region = "auto"
     labels: Sequence[str] | None = None
+    box: int | None = None
 
 
 _USUAL_SCORE, _USUAL_RUN = ScoreChoice(), RunOptions()
@@ -57,6 +61,7 @@ class ExplainOptions(MethodOptions, total=False):
     class_: ClassChoice | ChooseTarget
     target: str | None
     region: Region
+    box: int | None
     wrt: str | None
     labels: Sequence[str] | None
     provider: str
@@ -72,6 +77,7 @@ def explain(
     method: str | Method = "grad-cam",
     target: str | None = None,
     region: Region = "auto",
+    box: int | None = None,
     wrt: str | None = None,
     labels: Sequence[str] | None = None,
     preprocess: str | Preprocessing = "auto",
@@ -94,9 +100,12 @@ def explain(
         method: one of `METHODS`, or a method as a value, `Rise(samples=500)`, which may be one of your own
             (`onnxviz.explanations.method.Method`). Those that need no gradient (eigen-cam, score-cam, occlusion, rise)
             work on every model.
-        target: a tensor by name; None for the first output. Softmax, sigmoid or arg-max at the end is left out.
+        target: a tensor by name; None for the output that scores classes (`onnxviz.model.answer.choose_output`).
+            Softmax, sigmoid or arg-max at the end is left out.
         region: where the target is a picture (segmentation), what part of it; see
-            `onnxviz.explanations.target.ClassTarget`.
+            `onnxviz.explanations.target.ClassTarget`. Of a detector, (top, left, bottom, right) in pixels of the input
+            for the best box whose centre lies there, or "all" for the sum over all boxes.
+        box: of a detector, the number of a box in its output; None for the best box of the class.
         wrt: the input to explain, where the model has several.
         labels: names of the classes; None for those in the model's metadata.
         preprocess: what is done to images; `auto` asks the model's metadata.
@@ -127,7 +136,7 @@ def explain(
         ModelError: the model cannot be run.
     """
     explainer = Explainer(
-        model, method, ScoreChoice(class_, target, region, labels), wrt=wrt,
+        model, method, ScoreChoice(class_, target, region, labels, box), wrt=wrt,
         running=RunOptions(provider, memory, threads), **options,
     )  # fmt: skip
     images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
@@ -190,9 +199,19 @@ class Explainer:
         self.model = load(model)
         self.scores = find_scores(self.model, score.target)
         self.names = tuple(score.labels) if score.labels is not None else self.scores.names
-        self.probe = Probe(self.model, self.scores.tensor, wrt, running)
-        self._choose = _chooser(score.class_, score.region, self.names)
         self._labelled = score.labels is not None
+        self._choose: ChooseTarget | None = None
+        tensor = self.scores.tensor
+        if self.scores.head is not None:
+            self.model, self.names = with_box_scores(self.model, self.scores.head), self._names_of_boxes()
+        elif score.box is not None:
+            raise InputError(f"the answer of {self.model.label} is not one of boxes: leave the box out")
+        if self.scores.head is None or callable(score.class_):
+            self._choose = _chooser(score.class_, score.region, self.names)
+        else:
+            self._boxes = BoxChoice(self.scores.head, score.class_, score.region, score.box, self.names)
+            tensor = self._boxes.tensor
+        self.probe = Probe(self.model, tensor, wrt, running)
 
     def samples(self, x: InputLike, images: ImageOptions) -> list[Sample]:
         """The samples that `x` means; see `onnxviz.inputs.samples.samples`."""
@@ -230,7 +249,7 @@ class Explainer:
     def case(self, feeds: Feeds, progress: Progress | None = None) -> tuple[Case, Target]:
         """One sample, and what of it is scored."""
         bare = Case(self.probe, feeds, None, progress)
-        decided = self._choose(self.scores, bare.base)
+        decided = self._boxes(bare) if self._choose is None else self._choose(self.scores, bare.base)
         if decided.weights.shape != bare.base.shape:
             raise InputError(
                 f"the target weighs values of shape {dims(decided.weights.shape)}, but "
@@ -254,6 +273,8 @@ class Explainer:
         case, decided = self.case(feeds, progress)
         found = self.method(case)
         warnings = [*([self.method.warning] if self.method.warning else []), *found.warnings]
+        boxes = decided if isinstance(decided, BoxTarget) else None
+        warnings += boxes.warnings if boxes is not None else ()
         if not found.map.any() and not any("zero everywhere" in text for text in warnings):
             warnings.append(
                 f"the map is zero everywhere: nothing in '{printable(found.tensor)}' speaks for {decided.what}"
@@ -271,7 +292,8 @@ class Explainer:
             classes=decided.classes,
             score=case.score,
             probability=None if chance is None else float(chance[0]),
-            target=self.scores.tensor,
+            target=self.scores.output if self.scores.head is not None else self.scores.tensor,
+            output=self.scores.output,
             what=decided.what,
             layer=found.layer,
             tensor=found.tensor,
@@ -286,7 +308,18 @@ class Explainer:
             channel_axis=case.channel_axis,
             provenance=Provenance(self.model, self.probe.options.provider, images),
             case=case,
+            box=boxes.explained if boxes is not None else None,
+            boxes=boxes.boxes if boxes is not None else (),
+            names=self.names,
         )
+
+    def _names_of_boxes(self) -> tuple[str, ...]:
+        """The names of a detector's classes, () where they are not of these."""
+        assert self.scores.head is not None, "the model is no detector"
+        names = self.scores.head.names_for(self.names)
+        if self._labelled and not names:
+            raise InputError(f"{len(self.names)} names were given for {self.scores.head.count} classes of boxes")
+        return names
 
     def _name(self, decided: Target) -> str:
         """The class's name, "" where it has none."""

@@ -15,6 +15,8 @@ from onnxviz.files import save_arrays
 from onnxviz.inputs.interpolate import resized
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.sample_picture import sample_picture
+from onnxviz.messages import printable
+from onnxviz.model.boxes import Detection
 
 # Pixels along the longer side of a photo that is drawn.
 _LONGEST = 448
@@ -35,6 +37,7 @@ class Explanation:
         score: what was explained, at the sample: before the softmax where there is one.
         probability: what the model makes of it, 0…1; None where the target is no classifier's.
         target: the tensor that gives the score.
+        output: the model's output that is explained, or the tensor that was asked for.
         what: what the score is, in words.
         layer: the layer that the map is of, "" for maps of the input.
         tensor: its tensor.
@@ -49,6 +52,9 @@ class Explanation:
         channel_axis: which of its axes counts channels, None if there is none.
         provenance: the model, software and image options.
         case: the sample and what is scored, for `explain_sanity` and `explain_faithfulness`.
+        box: of a detector, the box that is explained; None for the sum over all.
+        boxes: of a detector, what it finds on the sample, the best first.
+        names: of all classes, () if nothing gives them.
     """
 
     map: NDArray[Any]
@@ -61,6 +67,7 @@ class Explanation:
     score: float
     probability: float | None
     target: str
+    output: str
     what: str
     layer: str
     tensor: str
@@ -75,6 +82,9 @@ class Explanation:
     channel_axis: int | None
     provenance: Provenance
     case: Case
+    box: Detection | None = None
+    boxes: tuple[Detection, ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for array in (self.map, self.attribution, self.input):
@@ -96,15 +106,36 @@ class Explanation:
         facts = [self.sample]
         if self.class_ is not None and self.class_name:
             facts.append(f"class {self.class_} of {self.classes}")
+        if self.box is not None and self.box.number is not None:
+            facts.append(f"box {self.box.number}")
         if self.probability is not None:
             facts.append(f"probability {_percent(self.probability)}")
-        else:
+        elif self.box is None:
             facts.append(self.what)
+        if len(self.provenance.model.outputs) > 1:
+            facts.append(f"of {printable(self.output, 40)}")
         facts.append(f"score {self.score:.4g}".replace("-", "−"))
         facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
         if self.layer and self.map.shape != self.size:
             facts.append(f"{'×'.join(map(str, self.map.shape))} positions")
         return facts
+
+    @property
+    def outlines(self) -> list[tuple[tuple[float, float, float, float], str]]:
+        """The boxes to draw: (left, top, right, bottom) as shares of the picture, and a label.
+
+        The box that is explained; of a sum over all, those that the detector finds.
+        """
+        shown = [self.box] if self.box is not None else [one for one in self.boxes if one.class_ == self.class_]
+        height, width = self.size[-2:] if len(self.size) > 1 else (1, 1)
+        found = []
+        for one in shown:
+            if one.corners is not None:
+                left, top, right, bottom = one.corners
+                name = self.names[one.class_] if one.class_ < len(self.names) else f"class {one.class_}"
+                corners = (left / width, top / height, right / width, bottom / height)
+                found.append((corners, f"{printable(name, 40)} {one.score:.2f}"))
+        return found
 
     @property
     def of_pixels(self) -> bool:
@@ -150,6 +181,7 @@ class Explanation:
             "score": self.score,
             "probability": self.probability,
             "target": self.target,
+            "output": self.output,
             "what": self.what,
             "layer": self.layer or None,
             "tensor": self.tensor or None,
@@ -158,6 +190,8 @@ class Explanation:
             "completeness_gap": self.gap,
             "warnings": list(self.warnings),
             "approximations": list(self.approximations),
+            "box": None if self.box is None else self.box.as_dict(),
+            "boxes": [box.as_dict() for box in self.boxes],
         }
 
     @property

@@ -138,7 +138,7 @@ def explain_sanity(
     if stages < 1:
         raise InputError(f"{stages} stages show nothing; give 1 or more")
     case, model = explanation.case, explanation.provenance.model
-    layers = learnt_layers(model, explanation.target)
+    layers = learnt_layers(model, case.probe.target)
     if not layers:
         raise ModelError(f"{model.label} has no stored weights before '{explanation.target}' that could be randomised")
     if not explanation.map.any():
@@ -167,7 +167,7 @@ def explain_sanity(
 def _again(explanation: Explanation, case: Case, model: bytes) -> NDArray[Any]:
     """The map of another model for the same sample, score and layer, at the input's size."""
     opened = load(model)
-    probe = Probe(opened, explanation.target, case.probe.port.name, case.probe.options)
+    probe = Probe(opened, case.probe.target, case.probe.port.name, case.probe.options)
     heat = explanation.settings(Case(probe, case.feeds, case.target)).map
     return resized(heat.astype(np.float32), explanation.size)
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import dims, printable
-from onnxviz.model.scores import Link, Scores, sample_axis
+from onnxviz.model.columns import Link
+from onnxviz.model.scores import Scores, sample_axis
 
 # A class number, or the one the model decides for.
 ClassChoice = int | Literal["top"]
@@ -35,6 +36,8 @@ class Target:
         classes: how many classes there are, 0 where there are none.
         link: what makes a probability of the score; "" where there is none to speak of.
         axis: of the classes, without the batch axis; None where there is none.
+        through: where the score of boxes is made, one entry for each stride: tensors that the convolutions at its end
+            give; a class activation map looks at the layers before them. Empty for the layers before the tensor.
     """
 
     weights: NDArray[Any]
@@ -43,6 +46,7 @@ class Target:
     classes: int = 0
     link: Link = ""
     axis: int | None = None
+    through: tuple[tuple[str, ...], ...] = ()
 
     def score(self, values: NDArray[Any]) -> NDArray[Any]:
         """The score of each sample; values (N, …), scores (N,) float64."""

@@ -29,7 +29,7 @@ from onnxviz.maximization.transforms import Jitter, Transform, margin, standard,
 from onnxviz.messages import dims, one_of
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
-from onnxviz.model.scores import find_scores
+from onnxviz.model.scores import find_scores, with_scores
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.session import RunOptions
 
@@ -90,7 +90,7 @@ def maximize(
             one or more objectives (`onnxviz.maximization.objectives`); None where `class_` is given.
         filters: numbers of the filters of each layer; None: `random` of them, drawn by `seed`.
         random: how many filters of each layer to draw, 6 by default.
-        class_: numbers of classes, of the first output, before the softmax.
+        class_: numbers of classes, of the output that scores them, before the softmax.
         at: "activation", the layer's output, or "conv", before the activation function.
         plus: added to every objective: `-0.1 * TotalVariation()`.
         variants: pictures of each objective, from different starts; with `plus=Diversity(layer)` unlike each other.
@@ -119,6 +119,8 @@ def maximize(
             option has a value that makes no sense, or no use with the others.
     """
     opened = load(model)
+    if class_ is not None or _asks_class(layer) or _asks_class(plus):
+        opened = with_scores(opened)
     _check(steps, variants, rate, leak, seed)
     frame = image_input(opened, size, preprocess, tuple(fixed or ()))
     targets = _targets(opened, layer, filters, random, class_, at, seed)
@@ -217,6 +219,13 @@ def _targets(
         for _, term in parts(target.objective):
             term.tensor(model)  # refuses what the model does not have
     return found
+
+
+def _asks_class(what: What) -> bool:
+    """Whether one of the objectives is a class of the model's own answer."""
+    listed = [what] if what is None or isinstance(what, str | int | Objective) else what
+    asked = [term for one in listed if isinstance(one, Objective) for _, term in parts(one)]
+    return any(isinstance(term, Class) and term.output is None for term in asked)
 
 
 def _of_objective(model: Model, objective: Objective) -> PictureTarget:

@@ -225,24 +225,27 @@ class Class(Term):
     """A class's score before the softmax, which could also be raised by lowering all others.
 
     (Simonyan et al., Deep Inside Convolutional Networks, 2014.) Where the output has positions, as in segmentation,
-    the mean over them.
+    or is one of a detector's boxes, the mean over them.
 
     Attributes:
         number: of the class, from 0. A single logit scores two classes: 1 is the logit, 0 its negative.
-        output: the output that scores classes; None for the first.
+        output: the output that scores classes; None for the one that the graph proves to (`find_scores`).
         axis: which axis of the scores counts classes, the batch axis counted; `bound` takes the model's own.
+        boxes: whether the scores are those of a detector's boxes, where one class is no logit of two; as `axis`.
     """
 
     number: int
     output: str | None = None
     axis: int = 1
+    boxes: bool = False
 
     def __str__(self) -> str:
         return f"class {self.number}"
 
     def bound(self, model: Model) -> Class:
         """The class along the axis on which the model counts classes (`onnxviz.model.scores.find_scores`)."""
-        return replace(self, axis=find_scores(model, self.output).axis)
+        scores = find_scores(model, self.output)
+        return replace(self, axis=scores.axis, boxes=scores.head is not None)
 
     def tensor(self, model: Model) -> str | None:
         """The scores before softmax, sigmoid or arg-max.
@@ -276,8 +279,9 @@ class Class(Term):
     def _place(self, values: NDArray[Any]) -> tuple[int, int]:
         """Where the scores (V, …) hold the class along the axis of classes, and the sign with which they count."""
         count = values.shape[self.axis]
-        _check_number(self.number, 2 if count == 1 else count, "the output", "class")
-        return (0, 2 * self.number - 1) if count == 1 else (self.number, 1)
+        single = count == 1 and not self.boxes
+        _check_number(self.number, 2 if single else count, "the output", "class")
+        return (0, 2 * self.number - 1) if single else (self.number, 1)
 
 
 @dataclass(frozen=True)

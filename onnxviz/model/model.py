@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import GraphProto
+from onnx import GraphProto, NodeProto, TensorProto
 
 from onnxviz.errors import ModelError, SelectionError
-from onnxviz.model.axes import lay_axes
+from onnxviz.model.activation_layout import lay_axes
 from onnxviz.model.functions import inline_functions
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.names import distinct
@@ -99,7 +99,7 @@ class Model:
         folder: the folder it lies in, where references into it hold.
         label: how messages call it: the path as it was given.
         proto: the model with functions inlined, nodes in topological order, and activations in another order of axes
-            laid as their convolution has them (`onnxviz.model.axes`); large weights are external references into
+            laid as their convolution has them (`onnxviz.model.activation_layout`); large weights are external references into
             `folder`. To be read, not changed.
         metadata: the model's own key–value notes.
     """
@@ -158,6 +158,18 @@ class Model:
     def shapes_at(self, sizes: Mapping[str, Sequence[int]]) -> Shapes:
         """Inferred shapes of all tensors for inputs of these sizes, by input name."""
         return Shapes(self.proto, sizes)
+
+    @cached_property
+    def example_shapes(self) -> Shapes:
+        """As `shapes`, with a number for every size of an input that the model leaves open: 1 sample, sides of 256.
+
+        For what does not depend on these sizes: which axis is which, and whether one tensor is finer than another.
+        """
+        open_ = [port for port in self.inputs if port.shape and not all(isinstance(size, int) for size in port.shape)]
+        if not open_:
+            return self.shapes
+        sizes = {port.name: [_example(axis, size) for axis, size in enumerate(port.shape or ())] for port in open_}
+        return self.shapes_at(sizes)
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
@@ -266,6 +278,14 @@ class Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""
         return Model(_annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
 
+    def with_nodes(self, nodes: Iterable[NodeProto], weights: Iterable[TensorProto]) -> Model:
+        """A model like this one, functions inlined, with further nodes and stored tensors; this one is unchanged."""
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        proto.graph.node.extend(nodes)
+        proto.graph.initializer.extend(weights)
+        return Model(proto, self.file, self.label, self._stamp, self._temporary)
+
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the model, weights included, to one `.onnx` file; written whole or not at all.
 
@@ -278,6 +298,11 @@ class Model:
         path = Path(path)
         write_model(self._original, self.constants.file.bytes_of, path)
         return path
+
+
+def _example(axis: int, size: int | str | None) -> int:
+    """A size of an input where it is open; for images a multiple of every usual stride."""
+    return size if isinstance(size, int) else 256 if axis else 1
 
 
 Source = Model | str | PathLike[str] | bytes | onnx.ModelProto

@@ -6,17 +6,19 @@ import ast
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from onnx import NodeProto
 
 from onnxviz.errors import SelectionError
-from onnxviz.messages import printable
+from onnxviz.messages import dims, printable
+from onnxviz.model.answer import Ending, askable, choose_output
+from onnxviz.model.box_scores import BOX_SCORES, with_box_scores
+from onnxviz.model.columns import Link
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import node_attributes, plain_domain
+from onnxviz.model.heads import Head, detects, find_head
 from onnxviz.model.model import Model
-
-Link = Literal["softmax", "sigmoid", ""]
+from onnxviz.model.ports import Port
 
 # They only move or convert numbers, so what stands before them is the same score.
 _CARRIERS = Family.IDENTITY | Family.DROPOUT | Family.RESHAPING
@@ -41,6 +43,8 @@ class Scores:
         names: of the classes, as the model's metadata give them; () if they give none. They may be those of another
             output: `name` looks whether they fit.
         inner: whether `output` is a tensor inside the model.
+        head: of a detector, whose scores are those of boxes; `tensor` is then the one that
+            `onnxviz.model.box_scores.with_box_scores` adds, and `output` names all outputs that are read.
     """
 
     tensor: str
@@ -49,6 +53,7 @@ class Scores:
     axis: int
     names: tuple[str, ...]
     inner: bool
+    head: Head | None = None
 
     def classes(self, shape: Sequence[object] | None) -> int | None:
         """How many classes a tensor of this shape scores, None where the shape leaves it open.
@@ -61,7 +66,8 @@ class Scores:
         if shape is None or not -len(shape) <= self.axis < len(shape):
             return None
         count = shape[self.axis]
-        return (count if count != 1 else 2) if isinstance(count, int) else None
+        single = count == 1 and self.head is None
+        return (2 if single else count) if isinstance(count, int) else None
 
     def name(self, number: int, classes: int | None) -> str:
         """The name of a class, "" where it has none; see `name_of`."""
@@ -73,20 +79,91 @@ def find_scores(model: Model, name: str | None = None) -> Scores:
 
     Args:
         model: the model.
-        name: an output, or any tensor of the main graph that a node makes; None for the first output.
+        name: an output, or any tensor of the main graph that a node makes; None for the output that scores classes,
+            see `onnxviz.model.answer.choose_output`.
 
     Raises:
-        SelectionError: there is no such tensor.
+        SelectionError: there is no such tensor; or, of a model whose output is not named, several outputs may be
+            scores, or none looks like scores.
     """
-    scope = model.scope
     if name is None and not model.outputs:
         raise SelectionError(f"{model.label} has no output: name the tensor that holds the scores")
-    output = name if name is not None else model.outputs[0].name
-    if output not in scope.producers:
+    names = class_names(model)
+    head = find_head(model, names) if _may_detect(model, name) else None
+    if head is not None and (name is None or name in head.outputs):
+        link = "" if head.product else head.link
+        return Scores(BOX_SCORES, ", ".join(head.outputs), link, -1, head.names_for(names), False, head)
+    if name is None and (detects(model) or _mixed(model)):
+        raise _no_scores(model)
+    if name is None:
+        ends = [_ending(model, port) for port in model.outputs]
+        name = choose_output(model, ends, names) if len(ends) > 1 else ends[0].output
+    if name not in model.scope.producers:
         outputs = ", ".join(printable(port.name) for port in model.outputs)
         raise SelectionError(
-            f"{model.label} has no tensor '{printable(output)}' that a node makes; its outputs are {outputs}"
+            f"{model.label} has no tensor '{printable(name)}' that a node makes; its outputs are {outputs}"
         )
+    tensor, link = _before_probabilities(model, name)
+    return Scores(tensor, name, link, channel_axis(model, tensor), names, name not in model.scope.outputs)
+
+
+def with_scores(model: Model, name: str | None = None) -> Model:
+    """The model with the tensor that `find_scores` names: a detector's is added to it."""
+    head = find_scores(model, name).head
+    return model if head is None else with_box_scores(model, head)
+
+
+def _may_detect(model: Model, name: str | None) -> bool:
+    """Whether outputs are worth a closer look: those of classifiers, of two axes, are not."""
+    flat = all(port.shape is not None and len(port.shape) < 3 for port in model.outputs)
+    return name in (None, *(port.name for port in model.outputs)) and (not flat or detects(model))
+
+
+def _mixed(model: Model) -> bool:
+    """Whether the outputs list things, (N, things, columns), with probabilities and other numbers side by side."""
+    listing = [port for port in model.outputs if port.shape is None or len(port.shape) == 3]
+    return len(listing) == len(model.outputs) and any(
+        len({belongs(maker, Family.PROBABILITY) for maker in _makers(model, port.name)}) > 1 for port in listing
+    )
+
+
+def _makers(model: Model, tensor: str) -> list[NodeProto]:
+    """The nodes whose results a tensor is put together of."""
+    found, seen, waiting = [], {tensor}, [tensor]
+    while waiting:
+        node = model.scope.producers.get(waiting.pop())
+        if node is None:
+            continue
+        if not belongs(node, Family.MOVING | Family.IDENTITY) or not node.input:
+            found.append(node)
+            continue
+        sources = node.input if node.op_type == "Concat" else node.input[:1]
+        waiting += [name for name in sources if name not in seen]
+        seen.update(sources)
+    return found
+
+
+def _no_scores(model: Model) -> SelectionError:
+    """The refusal of outputs that hold boxes and scores in a way that is not known."""
+    outputs = [port.name for port in model.outputs]
+    listed = ", ".join(f"{printable(port.name)} ({dims(model.shapes.of(port.name))})" for port in model.outputs[:4])
+    there = [f"{printable(name, 60)} ({dims(model.shapes.of(name))})" for name in askable(model, outputs)[:4]]
+    advice = f", such as {', '.join(there)}" if there else ""
+    return SelectionError(
+        f"the output of {model.label} does not look like scores of classes: {listed} holds boxes and scores in a way "
+        f"that is not known here; name a tensor that scores classes (--target TENSOR, target=…){advice}"
+    )
+
+
+def _ending(model: Model, port: Port) -> Ending:
+    tensor, link = _before_probabilities(model, port.name)
+    labels = tensor != port.name and port.dtype.startswith("int")
+    return Ending(port.name, tensor, bool(link) or labels, channel_axis(model, tensor))
+
+
+def _before_probabilities(model: Model, output: str) -> tuple[str, Link]:
+    """The tensor before the softmax, sigmoid, arg-max or rounding that an output ends in, and what it was."""
+    scope = model.scope
     tensor, seen = output, output
     link: Link = ""
     while (node := scope.producers.get(seen)) is not None and node.input and not plain_domain(node.domain):
@@ -102,9 +179,7 @@ def find_scores(model: Model, name: str | None = None) -> Scores:
             seen = node.input[0]
         else:
             break
-    if tensor not in scope.producers:
-        tensor, link = output, ""
-    return Scores(tensor, output, link, channel_axis(model, tensor), class_names(model), output not in scope.outputs)
+    return (tensor, link) if tensor in scope.producers else (output, "")
 
 
 def channel_axis(model: Model, tensor: str) -> int:

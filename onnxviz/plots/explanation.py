@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
@@ -50,6 +51,10 @@ class HasMap(Protocol):
     @property
     def facts(self) -> list[str]:
         """Second line."""
+
+    @property
+    def outlines(self) -> Sequence[tuple[tuple[float, float, float, float], str]]:
+        """Boxes to draw: (left, top, right, bottom) as shares of the photo, and a label."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -100,7 +105,10 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
         window = ValueRange(window.low, window.low + 1)
         heat = np.full_like(heat, window.low)
     words = _Words(title or explanation.title, facts, ("photo", explanation.method), explanation.warnings)
-    return _draw_overlay(photo, heat, window, words, cmap=chosen, signed=explanation.signed)
+    figure = _draw_overlay(photo, heat, window, words, cmap=chosen, signed=explanation.signed)
+    for corners, label in explanation.outlines:
+        _outline(figure, photo.shape[:2], corners, label)
+    return figure
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,26 @@ def _draw_overlay(
     for number, line in enumerate(said):
         write(axes, 0, height + 44 + 15 * number, line, 8)
     return figure
+
+
+def _outline(figure: Figure, size: Sequence[int], corners: tuple[float, float, float, float], label: str) -> None:
+    """Draws a box on the photo, with its label, and on the map; of a box that reaches further, the part inside."""
+    height, width = size
+    left, right = (min(max(side * width, 1), width - 1) for side in (corners[0], corners[2]))
+    top, bottom = (min(max(side * height, 1), height - 1) for side in (corners[1], corners[3]))
+    axes = figure.axes[0]
+    for first in (0, width + _GAP):
+        for colour, thick in (("black", 3.0), ("white", 1.4)):
+            axes.add_patch(
+                Rectangle(
+                    (first + left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=thick
+                )
+            )
+    room = width_of(label, 8) + 8
+    start = min(left, max(width - room, 0))
+    above = top - 15 if top >= 15 else top
+    axes.add_patch(Rectangle((start, above), room, 15, facecolor="black", edgecolor="none", alpha=0.75))
+    write(axes, start + 4, above + 11, label, 8, "white")
 
 
 def _grey(photo: NDArray[Any]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ import pytest
 from explained import unsupported
 from protos import classifier_proto, normal
 from samples import CAT, CLASSIFIER, DOG
+from small_detector import SIZE, small_detector
 
 from onnxviz import explain
 from onnxviz.cli import run
@@ -101,3 +102,57 @@ def test_rows_that_a_model_takes_at_once_have_a_picture_each(tmp_path):
     assert sorted(path.name for path in tmp_path.glob("one*.png")) == ["one-1.png", "one.png"]
     with np.load(tmp_path / "x.npz") as arrays:
         assert len([name for name in arrays.files if name.endswith("map")]) == 2
+
+
+def detector_files(folder, **options):
+    """A detector and an input, as files."""
+    onnx.save(small_detector(names="{0: 'cat', 1: 'dog', 2: 'owl'}", **options), folder / "detector.onnx")
+    np.save(folder / "x.npy", normal(1, 3, SIZE, SIZE))
+    return [str(folder / "detector.onnx"), str(folder / "x.npy")]
+
+
+def test_boxes_of_a_detector(tmp_path, capsys):
+    files = detector_files(tmp_path)
+    for asked, words in (
+        (["--class", "1"], "dog (class 1) of box"),
+        (["--box", "2"], "of box 2, output 'y', before the sigmoid"),
+        (["--box", "2", "--class", "0"], "cat (class 0) of box 2"),
+        (["--class", "2", "--region", "all"], "owl (class 2), the sum of its probabilities over all 4 boxes"),
+        (["--class", "2", "--region", "0,0,16,16"], "owl (class 2) of box"),
+    ):
+        assert run(["explain", *files, *asked, "-o", str(tmp_path / "a.png"), "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert words in err
+        entry = json.loads(out)["explanations"][0]
+        assert (entry["box"] is None) == ("all" in asked)
+        assert entry["output"] == "y"
+        assert {"box", "class", "score", "corners"} == {*(entry["boxes"][0] if entry["boxes"] else entry["box"])}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--box", "4"], "there is no box 4; there are 4, 0 to 3"),
+        (["--class", "3"], "there is no class 3; the boxes have 3, 0 to 2"),
+        (["--box", "1", "--region", "all"], "leave one of them out"),
+        (["--region", "argmax"], "'argmax' is not a region of boxes"),
+        (["--region", "0,0,17,4"], "is not inside the input of 16×16 pixels"),
+    ],
+)
+def test_what_a_detector_does_not_have(tmp_path, capsys, arguments, words):
+    files = detector_files(tmp_path)
+    assert run(["explain", *files, *arguments, "-o", str(tmp_path / "a.png")]) == 2
+    out, err = capsys.readouterr()
+    assert words in err
+    assert err.count("\n") == 1
+    assert not out
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_an_output_that_is_no_scores_and_a_box_that_is_none(tmp_path, capsys):
+    files = detector_files(tmp_path, tail="p = Sigmoid (cc) y = Concat <axis=1> (p, q)")
+    assert run(["explain", *files, "-o", str(tmp_path / "a.png")]) == 2
+    assert "does not look like scores of classes" in capsys.readouterr().err
+    assert run(["explain", *files, "--target", "cc", "-o", str(tmp_path / "a.png")]) == 0
+    assert run(["explain", str(CLASSIFIER), str(DOG), "--box", "1", "-o", str(tmp_path / "b.png")]) == 2
+    assert "is not one of boxes: leave the box out" in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -11,6 +13,7 @@ from oracles import untouched
 from protos import classifier_proto
 
 from onnxviz import explain, load, maximize
+from onnxviz.cli import run
 from onnxviz.errors import SelectionError
 from onnxviz.maximization.objectives import Class
 from onnxviz.model.scores import Scores, class_names, find_scores, name_of, sample_axis
@@ -138,6 +141,29 @@ def test_one_logit_scores_two_classes_for_both(end):
         assert explain(proto, given[0], class_=number, method="saliency").score == pytest.approx(sign * logit, rel=1e-4)
     with pytest.raises(SelectionError, match="no class 2; it has 2 classes, 0 to 1"):
         maximize(proto, class_=2, steps=1)
+
+
+def test_one_logit_means_the_same_to_both_commands(tmp_path, capsys):
+    proto = parsed(
+        "g (float[n,3,8,6] x) => (float[n,1] y) { c = Conv (x, w) m = ReduceMean <keepdims=0> (c, a) "
+        "z = MatMul (m, d) y = Sigmoid (z) }",
+        w=KERNELS,
+        a=np.array([2, 3]),
+        d=RNG.standard_normal((5, 1)).astype(np.float32),
+    )
+    path, save = tmp_path / "m.onnx", tmp_path / "made.npz"
+    onnx.save(proto, path)
+    asked = ["--class", "0,1", "--steps", "4", "--transforms", "none", "--leak", "0", "--preprocess", "unit"]
+    assert run(["maximize", str(path), *asked, "--save", str(save), "--json", "-q"]) == 0
+    made = json.loads(capsys.readouterr().out)["pictures"]
+    with np.load(save) as saved:
+        images = saved["images"]
+    for number, target in enumerate(made):
+        np.save(tmp_path / "x.npy", np.ascontiguousarray(images[number : number + 1].transpose(0, 3, 1, 2), np.float32))
+        told = ["explain", str(path), str(tmp_path / "x.npy"), "--class", str(number), "--method", "saliency"]
+        assert run([*told, "-o", str(tmp_path / "x.png"), "--json", "-q"]) == 0
+        score = json.loads(capsys.readouterr().out)["explanations"][0]["score"]
+        assert score == pytest.approx(target["after"], rel=1e-4)
 
 
 def test_names_that_a_detector_brings_are_known_to_both():

@@ -39,8 +39,11 @@ class _Cam(Method):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the layer."""
-        name, tensor = choose_layer(case.probe, case, self.layer)
-        return replace(self._mapped(case, tensor), layer=name, tensor=tensor)
+        strides = case.target.through if case.target is not None and self.layer is None else ()
+        chosen = [choose_layer(case.probe, case, self.layer, goals) for goals in strides or ((),)]
+        chosen = list(dict.fromkeys(chosen))
+        found = [replace(self._mapped(case, tensor), layer=name, tensor=tensor) for name, tensor in chosen]
+        return found[0] if len(found) == 1 else _summed(found)
 
     def _mapped(self, case: Case, tensor: str) -> MethodResult:
         """The map over the positions of `tensor`."""
@@ -184,6 +187,19 @@ class ScoreCam(_Cam):
         return MethodResult(map=_weighted(maps, powers / powers.sum()))
 
 
+def _summed(found: list[MethodResult]) -> MethodResult:
+    """The maps of several layers, added at the size of the finest."""
+    finest = max((one.map.shape for one in found), key=math.prod)
+    total = np.sum([resized(one.map, finest) for one in found], axis=0)
+    return MethodResult(
+        map=total,
+        warnings=tuple(text for one in found for text in one.warnings),
+        approximations=tuple(dict.fromkeys(text for one in found for text in one.approximations)),
+        layer=", ".join(one.layer for one in found),
+        tensor=", ".join(one.tensor for one in found),
+    )
+
+
 def _weighted(maps: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
     found: NDArray[Any] = np.maximum(np.tensordot(weights, maps, 1), 0)
     return found
@@ -209,7 +225,7 @@ def _channels_first(case: Case, layer: str, values: NDArray[Any]) -> NDArray[Any
     return np.moveaxis(values, axis, 0).astype(np.float64)
 
 
-def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str, str]:
+def choose_layer(probe: Probe, case: Case, asked: str | int | None, goals: tuple[str, ...] = ()) -> tuple[str, str]:
     """(name, tensor) of the layer to map.
 
     Args:
@@ -218,7 +234,9 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
         asked: a layer's name or position, or a tensor's name; None for the last convolution with positions before
             the target, followed to the last tensor of its size that all its ways to the target pass: behind its
             activation and a residual sum, before the pooling. Before a target that is a picture itself, the last
-            convolution is its head, and the one before is taken.
+            convolution is its head, and the one before is taken. A convolution whose weights are not trained is none.
+        goals: tensors in place of the target: what the convolutions at the end of a detector's stride give. All of
+            them depend on the layer, and the convolutions at the end are its head.
 
     Raises:
         SelectionError: there is no such layer, or none between the explained input and the target.
@@ -235,20 +253,47 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
                 "choose another layer, or another input (--wrt NAME, wrt=…)"
             )
         return name, tensor
-    before = model.scope.ancestors([probe.target]).tensors
-    wanted = behind & {*before, probe.target}
-    there = [layer for layer in model.layers if not layer.graph_scope.name]
+    ends = goals or (probe.target,)
+    ways = [model.scope.ancestors([end]).tensors for end in ends]
+    before = frozenset[str]().union(*ways)
+    wanted = behind & frozenset.intersection(*ways) | (behind & {probe.target} if not goals else set())
+    there = [layer for layer in model.layers if not layer.graph_scope.name and not _fixed(layer)]
     there = [layer for layer in there if layer.taps["conv"] in wanted]
     found = [layer for layer in there if math.prod(_positions(case, layer.taps["conv"])) > 1]
     picture = case.base.ndim > 2 and math.prod(case.base.shape) > max(case.base.shape)
-    if picture and len(found) > 1:
+    if goals:
+        makers = {tensor for end in goals for tensor in _moved_only(model, end)}
+        found = [layer for layer in found if layer.taps["conv"] not in makers] or found
+    elif picture and len(found) > 1:
         found = found[:-1]
     if not found:
         raise SelectionError(
             f"{model.label} has no convolution with positions before '{printable(probe.target)}': "
             "name a tensor with --layer, or use occlusion, rise or a method of the input"
         )
-    return found[-1].name, _bottleneck(case, found[-1], before)
+    return found[-1].name, _bottleneck(case, found[-1], before, ends)
+
+
+def _fixed(layer: Layer) -> bool:
+    """Whether a convolution has weights that nobody trained: one filter 0, 1, 2, …, which takes a distribution's mean.
+
+    (Li et al. 2020, Generalized Focal Loss, arXiv 2006.04388: the distances to a box's sides.)
+    """
+    shape = layer.weight_shape
+    if shape is None or shape[0] != 1 or math.prod(shape) != shape[1] or shape[1] < 3 or layer.source is None:
+        return False
+    return bool(np.array_equal(layer.weight.reshape(-1), np.arange(shape[1])))
+
+
+def _moved_only(model: Model, tensor: str) -> set[str]:
+    """The tensors that a tensor is, but for moves."""
+    found, waiting = {tensor}, [tensor]
+    while waiting:
+        node = model.scope.producers.get(waiting.pop())
+        if node is not None and node.input and belongs(node, Family.ARRANGING | Family.IDENTITY):
+            waiting.append(node.input[0])
+            found.add(node.input[0])
+    return found
 
 
 def _named_layer(model: Model, asked: str | int) -> tuple[str, str]:
@@ -270,11 +315,11 @@ def _positions(case: Case, tensor: str) -> Sequence[int]:
     return sizes if sizes is not None else case.values(tensor).shape[1:]
 
 
-def _bottleneck(case: Case, layer: Layer, before: frozenset[str]) -> str:
-    """The last tensor of the layer's size that all its ways to the target pass; no other convolution is between."""
+def _bottleneck(case: Case, layer: Layer, before: frozenset[str], ends: tuple[str, ...]) -> str:
+    """The last tensor of the layer's size that all its ways to the ends pass; no other convolution is between."""
     scope, start = case.probe.model.scope, layer.taps["conv"]
     shapes, wanted = case.probe.shapes(case.sizes), tuple(_positions(case, start))
-    wayside = {*before, case.probe.target}
+    wayside = {*before, *ends}
 
     def readers(tensor: str) -> set[str]:
         nodes = scope.consumers.get(tensor, [])

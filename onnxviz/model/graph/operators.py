@@ -49,6 +49,8 @@ class Family(Flag):
     """The output holds the elements of its first input, each once, in another order or shape."""
     RESHAPING = auto()
     """As ARRANGING, and in the same order."""
+    PICKING = auto()
+    """The first output holds elements of the first input, picked by their values, or where other inputs say."""
     UNIT_AXES = auto()
     """As RESHAPING; adds or takes away axes of size 1."""
     IDENTITY = auto()
@@ -226,6 +228,7 @@ _ROWS: tuple[tuple[str, Family, str], ...] = (
         "Concat DepthToSpace Expand Flatten Gather Identity MaxPool Reshape Slice SpaceToDepth Split Squeeze Tile "
         "Transpose Unsqueeze",
     ),
+    ("", _F.PICKING, "Compress Gather GatherElements GatherND TopK"),
     ("", _F.SHUFFLING, "DepthToSpace SpaceToDepth"),
     ("", _F.MERGING, "Add Concat Sum"),
     (_MICROSOFT, _F.MERGING, "QLinearAdd QLinearConcat"),
