@@ -44,6 +44,7 @@ def plot_patches(
     first: int = 16,
     title: str | None = None,
     crops: NDArray[Any] | None = None,
+    subtitle: str | None = None,
 ) -> Figure:
     """Returns a figure of the image regions that excite filters most: one row a filter, the best on the left.
 
@@ -53,6 +54,7 @@ def plot_patches(
         first: How many filters to show where `filters` is None.
         title: First line; None: the layer's name.
         crops: The regions of these filters, where they were cut already.
+        subtitle: Words put before the facts that the second line states.
 
     Returns:
         Figure: `figure.axes[0].images[0]` is the mosaic. Over each region stands its activation.
@@ -76,6 +78,7 @@ def plot_patches(
     pictures = (np.ma.MaskedArray((crop / 255).astype(np.float32)) for row in crops for crop in row)
     seen = "×".join(map(str, patches.size))
     facts = [
+        *([subtitle] if subtitle else []),
         f"the {count} regions that excite each filter most",
         f"{len(patches.labels)} images, one region of each",
         f"rows: {len(chosen)} of {total} filters",
