@@ -20,13 +20,14 @@ from onnxviz.model.graph.evaluation import evaluated
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.shapes import Shapes
-from onnxviz.model.pixel import Pixel, PixelStep, Reading
+from onnxviz.model.pixel import MOST_VALUES, Pixel, PixelStep, Reading
 from onnxviz.model.pixel_rules import rule_of
 from onnxviz.model.ports import Port
 
 # Elements of a constant that is read, such as a mean image, and of one that is computed from others.
 _LARGEST, _COMPUTED = 2**22, 512
 _DEEPEST = 12
+_MOST_CHANNELS = 4096
 
 
 class InputArithmetic:
@@ -60,7 +61,9 @@ class InputArithmetic:
             assert port.shape is not None
             axis = port.layout.index("C")
             size = port.shape[axis]
-            count = size if isinstance(size, int) and 0 < size <= 4096 else 3
+            count = size if isinstance(size, int) else 3
+            if not 0 < count <= _MOST_CHANNELS:
+                count = 0
             self.channels[port.name] = range(start, start + count)
             source = np.arange(start, start + count).reshape(
                 [count if a == axis else 1 for a in range(len(port.shape))]
@@ -79,10 +82,10 @@ class InputArithmetic:
         step = PixelStep(node, self._pixels, channels, self._constant, lambda n: self._shapes().of(n), self.readings)
         try:
             found = rule(step)
-        except (ModelError, ValueError, IndexError, TypeError, KeyError, AttributeError):
+        except (ModelError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError):
             return  # a node that contradicts itself tells nothing
         for name, pixel in zip(node.output, found, strict=False):
-            if name and pixel is not None:
+            if name and pixel is not None and pixel.source.size <= MOST_VALUES:
                 self._pixels[name] = pixel
                 if not belongs(node, Family.QUANTISING):
                     self.readings.append(Reading(pixel))

@@ -60,7 +60,9 @@ class InputRange:
         std: divided by; as `mean`.
         order: "RGB" or "BGR".
         why: what the model does, in words: "the model divides by 255 itself".
-        order_is_open: whether it reverses the channels and nothing tells whether it wants RGB or BGR.
+        order_is_told: whether the channels' means tell the order.
+        reverses: whether its first layer sees the channels in the other order.
+        order_is_open: whether it reverses them and nothing tells whether it wants RGB or BGR.
     """
 
     name: str
@@ -69,6 +71,8 @@ class InputRange:
     std: Numbers
     order: str
     why: str
+    order_is_told: bool = False
+    reverses: bool = False
     order_is_open: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -91,6 +95,8 @@ class InputRange:
         Raises:
             ValueError, TypeError, KeyError: the note lacks numbers.
         """
+        if self.order_is_told and self.order != note.get("order", "RGB"):
+            return False
         ours, theirs = _ends(self.as_dict()), _ends(note)
         if self.order_is_open:
             theirs = theirs if self.order == note.get("order", "RGB") else theirs[:, ::-1]
@@ -198,6 +204,8 @@ def _range(votes: Sequence[_Vote], own: Sequence[Reading], channels: range, numb
         scale, mean, std,
         usual if named else order,
         _in_words(told.reading, channels, number, reversed_=reversed_),
+        order_is_told=bool(orders),
+        reverses=reversed_,
         order_is_open=reversed_ and not orders and usual == "RGB",
     )  # fmt: skip
 

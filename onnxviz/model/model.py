@@ -224,6 +224,14 @@ class Model:
         return self.expected_range.as_dict()
 
     @property
+    def first_layer_order(self) -> str:
+        """The order, "RGB" or "BGR", in which the first layer sees a picture's channels."""
+        order = (self.preprocessing or {}).get("order", "RGB")
+        if self.expected_range is not None and self.expected_range.reverses:
+            return "RGB" if order == "BGR" else "BGR"
+        return str(order)
+
+    @property
     def preprocessing_source(self) -> str | None:
         """Who tells it: the "metadata" or the "graph"; None where neither does."""
         if self.preprocessing is None:

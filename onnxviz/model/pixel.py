@@ -14,6 +14,9 @@ from onnx import NodeProto
 from onnxviz.model.graph.scopes import attribute
 from onnxviz.model.graph.symbolic_sizes import Dim
 
+# Values of a pixel; what has more is no picture, and a graph of a few nodes can double it forty times.
+MOST_VALUES = 2**14
+
 
 @dataclass(frozen=True, eq=False)
 class Pixel:
@@ -25,12 +28,14 @@ class Pixel:
         slope: as `source`, float64.
         offset: as `source`, float64.
         axis: which axis counts channels, None where that is lost.
+        bounds: what values below and above are cut to; None where they are not. Of an untouched input only.
     """
 
     source: NDArray[np.int64]
     slope: NDArray[np.float64]
     offset: NDArray[np.float64]
     axis: int | None
+    bounds: tuple[float | None, float | None] = (None, None)
 
     @property
     def rank(self) -> int:

@@ -7,6 +7,7 @@ contradicts itself; it tells nothing then.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ from onnx import NodeProto, TensorProto
 
 from onnxviz.model.graph.evaluation import REARRANGING
 from onnxviz.model.graph.operators import Family, belongs, convolution_form
-from onnxviz.model.pixel import Kind, Pixel, PixelStep, aligned, sliced_range
+from onnxviz.model.pixel import MOST_VALUES, Kind, Pixel, PixelStep, aligned, sliced_range
 
 Pixels = Sequence[Pixel | None]
 
@@ -55,20 +56,42 @@ def _negated(step: PixelStep) -> Pixels:
     return [step.pixel.affine(-1.0, 0.0)]
 
 
-def _bounded(step: PixelStep) -> Pixels:
-    """Clip, or Max or Min with a constant. That an input is cut to 0…1 or 0…255 tells its range."""
+def _clipped(step: PixelStep) -> Pixels:
+    low, high = (_bound(step.operand(place, name)) for place, name in ((1, "min"), (2, "max")))
+    return [_cut(step, step.pixel, low, high)]
+
+
+def _floored(step: PixelStep) -> Pixels:
+    pixel, bound = _and_bound(step)
+    return [_cut(step, pixel, bound, None)]
+
+
+def _capped(step: PixelStep) -> Pixels:
+    pixel, bound = _and_bound(step)
+    return [_cut(step, pixel, None, bound)]
+
+
+def _and_bound(step: PixelStep) -> tuple[Pixel, float | None]:
+    """What Max or Min compares: a picture and a constant; ValueError where it compares something else."""
     inside = [name for name in step.node.input if name in step.pixels]
-    if len(inside) != 1:
-        return []
-    pixel = step.pixels[inside[0]]
-    if belongs(step.node, Family.RECTIFIER):
-        low, high = step.operand(1, "min"), step.operand(2, "max")
-        bounds = [None if one is None or one.size != 1 else float(one.reshape(())) for one in (low, high)]
-        if pixel.is_untouched and bounds in ([0.0, 1.0], [0.0, 255.0]):
-            step.note(pixel.affine(255.0 / float(bounds[1] or 1), 0.0), Kind.BOUNDS)
-    elif any(step.constant(name) is None for name in step.node.input if name != inside[0]):
-        return []
-    return [pixel]
+    others = [step.constant(name) for name in step.node.input if name not in inside]
+    if len(inside) != 1 or len(others) != 1 or others[0] is None:
+        raise ValueError("not a picture and a constant")
+    return step.pixels[inside[0]], _bound(others[0])
+
+
+def _bound(values: NDArray[Any] | None) -> float | None:
+    return None if values is None or values.size != 1 else float(values.reshape(()))
+
+
+def _cut(step: PixelStep, pixel: Pixel, low: float | None, high: float | None) -> Pixel:
+    """The picture with its values cut. That an input is cut to 0…1 or 0…255 tells its range."""
+    if not pixel.is_untouched:
+        return pixel
+    bounds = (pixel.bounds[0] if low is None else low, pixel.bounds[1] if high is None else high)
+    if bounds in ((0.0, 1.0), (0.0, 255.0)) and bounds != pixel.bounds:
+        step.note(pixel.affine(255.0 / (bounds[1] or 1.0), 0.0), Kind.BOUNDS)
+    return replace(pixel, bounds=bounds)
 
 
 def _batch_norm(step: PixelStep) -> Pixels:
@@ -272,6 +295,8 @@ def _joined(step: PixelStep) -> Pixels:
     """Concat; a channel that was taken alone has its axis back."""
     parts = [step.pixels[name] for name in step.node.input]
     axis = (step.attribute("axis") or 0) % parts[0].rank
+    if sum(part.source.size for part in parts) > MOST_VALUES:
+        return []
     if any(part.rank != parts[0].rank or part.axis not in (parts[0].axis, None) for part in parts):
         return []
     known = axis if parts[0].axis is None else parts[0].axis
@@ -290,6 +315,8 @@ def _repeated(step: PixelStep) -> Pixels:
     count = pixel.source.shape[pixel.axis]
     if times < 2 or (count > 1 and times == count):
         return [pixel]
+    if times > MOST_VALUES:
+        return []
     return [pixel.each(lambda values: np.repeat(values, times, axis=pixel.axis), pixel.axis)] if count == 1 else []
 
 
@@ -309,9 +336,9 @@ _FORMULAS: dict[str, Callable[[Pixel, NDArray[Any], bool], Pixel | None]] = {
 RULES: dict[str, Callable[[PixelStep], Pixels]] = {
     **dict.fromkeys(_FORMULAS, _arithmetic),
     "Neg": _negated,
-    "Clip": _bounded,
-    "Max": _bounded,
-    "Min": _bounded,
+    "Clip": _clipped,
+    "Max": _floored,
+    "Min": _capped,
     "BatchNormalization": _batch_norm,
     "Conv": _convolved,
     "QuantizeLinear": _quantized,
