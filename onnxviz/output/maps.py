@@ -88,7 +88,7 @@ class MapsWriter:
                 scale=self.look.scale,  # type: ignore[arg-type]
                 cmap=self.look.cmap,
                 title=layer.name,
-                subtitle=", ".join(filter(None, (label, note, mark))),
+                subtitle=" · ".join(filter(None, (f"{label}, {note}" if note else label, mark))),
             )
             make_folder(folder)  # not before something can be drawn
             save_figure(figure, path)

@@ -57,7 +57,7 @@ def sheet_figure(synthetic: SyntheticInputs) -> Any:
         labels=labels,
         rows=rows if len(layers) > 1 else None,
         title=title,
-        subtitle=", ".join(filter(None, (label, mark, f"{steps} steps; with each its number and activation"))),
+        subtitle=" · ".join(filter(None, (f"{label}, {steps} steps; with each its number and activation", mark))),
     )
 
 

@@ -54,7 +54,7 @@ def plot_patches(
         first: How many filters to show where `filters` is None.
         title: First line; None: the layer's name.
         crops: The regions of these filters, where they were cut already.
-        subtitle: Words put before the facts that the second line states.
+        subtitle: Words put behind the facts that the second line states.
 
     Returns:
         Figure: `figure.axes[0].images[0]` is the mosaic. Over each region stands its activation.
@@ -78,12 +78,12 @@ def plot_patches(
     pictures = (np.ma.MaskedArray((crop / 255).astype(np.float32)) for row in crops for crop in row)
     seen = "×".join(map(str, patches.size))
     facts = [
-        *([subtitle] if subtitle else []),
         f"the {count} regions that excite each filter most",
         f"{len(patches.labels)} images, one region of each",
         f"rows: {len(chosen)} of {total} filters",
         f"a unit sees {seen} pixels",
         "over each region: its activation",
+        *([subtitle] if subtitle else []),
     ]
     side = max(48, min(112, 1200 // count))
     sheet = Sheet(
