@@ -189,6 +189,11 @@ CASES = {
         "s = Transpose <perm=[1,0,2,3]> (x) t = GatherND (s, i) u = Transpose <perm=[1,0,2,3]> (t) z = Sub (u, m)",
         BGR_CAFFE, "raw", {"i": np.array([[2], [1], [0]]), "m": column(CAFFE)},
     ),
+    "Caffe by indices that are computed, as torch.export has it unoptimised": (
+        "s = Transpose <perm=[1,0,2,3]> (x) m0 = Max (i) h = Shape (m0) e = Expand (i, h) o = Unsqueeze (e, last) "
+        "j = Concat <axis=-1> (o) t = GatherND (s, j) u = Transpose <perm=[1,0,2,3]> (t) z = Sub (u, m)",
+        BGR_CAFFE, "raw", {"i": np.array([2, 1, 0]), "last": np.array([-1]), "m": column(CAFFE)},
+    ),
     "Caffe, unturned: pictures in BGR": ("z = Sub (x, m)", BGR_CAFFE, "scale=1,order=BGR", {"m": column(CAFFE)}),
     "Detectron's, unturned": (
         "z = Sub (x, m)", RGB[..., ::-1] - [102.9801, 115.9465, 122.7717], "scale=1,order=BGR",
@@ -297,6 +302,10 @@ SILENT = {
     "two parts that disagree": (
         "t = Slice (x, b, e, c) u = Div (t, a) r = Slice (x, e, f, c) v = Mul (r, a) z = Concat <axis=1> (u, v)",
         {"a": 255.0, "b": np.array([0]), "e": np.array([2]), "f": np.array([3]), "c": np.array([1])},
+    ),
+    "a constant that would grow beyond measure": (
+        "e = Expand (a, s) m = Max (e, e) r = ReduceMax <keepdims=1> (m) z = Div (x, r)",
+        {"a": 255.0, "s": np.array([1, 2**20, 2**20, 4])},
     ),
     "divided by zero": ("z = Div (x, a)", {"a": 0.0}),
     "divided by NaN": ("z = Div (x, a)", {"a": float("nan")}),

@@ -32,7 +32,7 @@ from onnxviz.model.graph.operators import convolution_form
 from onnxviz.model.graph.scopes import Scope, plain_domain
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.tensors import TensorFile
-from onnxviz.model.input_range import common_range, input_ranges
+from onnxviz.model.input_range import common_range, input_ranges, picture_inputs
 from onnxviz.model.model import PREPROCESSING_KEY, Model, Scratch, load, load_scratch
 from onnxviz.model.naming import LAYER_KEY, source_path
 from onnxviz.model.ports import port_of
@@ -233,7 +233,7 @@ def _prepared(
     Where they do not tell, as it is known of the source.
     """
     scope = Scope(folded.proto.graph)
-    inputs = [port_of(value, scope, value.name) for value in folded.proto.graph.input]
+    inputs = picture_inputs(scope, (port_of(value, scope, value.name) for value in folded.proto.graph.input))
     opset = {plain_domain(entry.domain): entry.version for entry in folded.proto.opset_import}
     ranges = input_ranges(scope, Constants(_FoldedFile(folded)), lambda: Shapes(folded.proto), opset, inputs)
     expected = common_range(ranges, inputs)

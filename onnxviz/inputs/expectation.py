@@ -49,7 +49,7 @@ class Expectation:
             stated = Preprocessing.from_json(model.metadata[PREPROCESSING_KEY])
             expected = model.expected_range
             return cls(stated, "metadata", "" if expected is None else expected.why, model.preprocessing_conflict)
-        ports = sorted((port for port in model.inputs if len(port.layout) > 3), key=lambda port: len(port.layout))
+        ports = sorted(model.picture_inputs, key=lambda port: len(port.layout))
         found: dict[str, Preprocessing] = {}
         remarks = []
         for port in ports:

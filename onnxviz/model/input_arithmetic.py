@@ -96,11 +96,19 @@ class InputArithmetic:
         if found is not None:
             return found.array if int(np.prod(found.shape, dtype=np.float64)) <= _LARGEST else None
         node = self._scope.producers.get(name)
-        computed = Family.ELEMENTWISE | Family.BROADCASTING | Family.ARRANGING
+        computed = Family.ELEMENTWISE | Family.BROADCASTING | Family.MOVING | Family.MEASURING
         if node is None or depth > _DEEPEST or not belongs(node, computed) or name != node.output[0]:
             return None
         operands = [self._constant(one, depth + 1) if one else None for one in node.input]
         if any(one and (o is None or o.size > _COMPUTED) for one, o in zip(node.input, operands, strict=True)):
             return None
+        if belongs(node, Family.GROWING) and _grown(operands) > _COMPUTED:
+            return None
         values = evaluated(node, operands, self._opset)
         return values[0] if values else None
+
+
+def _grown(operands: Sequence[NDArray[Any] | None]) -> float:
+    """The most elements that Expand or Tile makes of its first operand."""
+    data, sizes = (np.empty(0) if one is None else one for one in operands[:2])
+    return float(data.size * abs(np.prod(sizes, dtype=np.float64)))

@@ -163,9 +163,9 @@ def input_ranges(
         constants: finds the values behind tensor names.
         shapes: gives inferred shapes; asked only where a Reshape stands in the way.
         opset: versions of the operators, by domain.
-        inputs: all inputs.
+        inputs: those for pictures and volumes; see `picture_inputs`.
     """
-    ports = [p for p in inputs if len(p.layout) > 3 and p.dtype.startswith(("float", "int", "uint"))]
+    ports = [port for port in inputs if port.dtype.startswith(("float", "int", "uint"))]
     found: dict[str, InputRange] = {}
     arithmetic = InputArithmetic(scope, constants, shapes, opset, ports)
     for number, port in enumerate(ports):
@@ -183,9 +183,14 @@ def input_ranges(
     return found
 
 
+def picture_inputs(scope: Scope, inputs: Iterable[Port]) -> tuple[Port, ...]:
+    """The inputs for pictures and volumes that any node reads; exporters leave others behind."""
+    return tuple(port for port in inputs if len(port.layout) > 3 and port.name in scope.consumers)
+
+
 def common_range(found: Mapping[str, InputRange], inputs: Sequence[Port]) -> InputRange | None:
-    """The range of the inputs for pictures, where the graph tells it of every one, and the same of all."""
-    ranges = {found.get(port.name) for port in inputs if len(port.layout) > 3}
+    """The range of these inputs, where the graph tells it of every one, and the same of all."""
+    ranges = {found.get(port.name) for port in inputs}
     return ranges.pop() if len(ranges) == 1 else None
 
 

@@ -26,7 +26,7 @@ from onnxviz.model.graph.operators import LAYERS, names_anywhere
 from onnxviz.model.graph.scopes import Scope, all_graphs, plain_domain, set_nodes, subgraphs, tensors, walk
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.tensors import Stamp, TensorFile, file_stamp
-from onnxviz.model.input_range import InputRange, common_range, input_ranges, range_name, range_words
+from onnxviz.model.input_range import InputRange, common_range, input_ranges, picture_inputs, range_name, range_words
 from onnxviz.model.layer import Layer
 from onnxviz.model.layers import count_parameters, find_layers, name_nodes
 from onnxviz.model.ports import Port, port_of
@@ -256,12 +256,17 @@ class Model:
     @cached_property
     def expected_range(self) -> InputRange | None:
         """Which pixels the inputs for pictures expect, where the graph tells it of every one, and the same of all."""
-        return common_range(self.input_ranges, self.inputs)
+        return common_range(self.input_ranges, self.picture_inputs)
 
     @cached_property
     def input_ranges(self) -> dict[str, InputRange]:
         """Which pixels the inputs for pictures and volumes expect, by name, where the first operators tell."""
-        return input_ranges(self.scope, self.constants, lambda: self.shapes, self.opset, self.inputs)
+        return input_ranges(self.scope, self.constants, lambda: self.shapes, self.opset, self.picture_inputs)
+
+    @property
+    def picture_inputs(self) -> tuple[Port, ...]:
+        """The inputs for pictures and volumes that are read at all."""
+        return picture_inputs(self.scope, self.inputs)
 
     def layer(self, which: str | int, *, any: bool = False) -> Layer:
         """The convolution with that name or 0-based position.

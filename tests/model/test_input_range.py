@@ -237,6 +237,13 @@ def test_an_input_that_tells_nothing_leaves_the_other_alone():
     assert model.expected_range is None
 
 
+def test_an_input_that_nothing_reads_does_not_count():
+    """Exporters leave some behind; with initializers of their name they are not even fed."""
+    model = two("z = Div (left, a)", a=255.0)
+    assert model.expected_range is not None
+    assert [port.name for port in model.picture_inputs] == ["left"]
+
+
 def test_what_is_made_of_both_is_of_neither():
     assert two("s = Sub (left, right) z = Div (s, a)", a=255.0).input_ranges == {}
 
