@@ -245,7 +245,8 @@ def _prepared(
     if expected.order_is_open:
         return None, [f"{expected.why}, so that images may be RGB or BGR: say which with --preprocess"]
     derived = Preprocessing.expected(expected)
-    return derived, [f"images are prepared as '{derived.words}': {expected.why} (--preprocess changes it)"]
+    other = f", not '{told.words}'" if told is not None else ""
+    return derived, [f"images are prepared as '{derived.words}'{other}: {expected.why} (--preprocess changes it)"]
 
 
 class _FoldedFile(TensorFile):

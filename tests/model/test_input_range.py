@@ -7,11 +7,13 @@ The oracle: onnxruntime runs the arithmetic on a photo that is prepared as the r
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
+import zoo
 from cases_input_range import CAFFE, CASES, IMAGENET, LEARNT, PHOTO, RNG, SILENT, SPREAD, column, graph
 from onnx import TensorProto, helper, numpy_helper
 from oracles import untouched
@@ -19,6 +21,8 @@ from oracles import untouched
 from onnxviz import load
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
 from onnxviz.model.input_range import NAMED_RANGES, InputRange, range_words
+
+SAMPLES = sorted((Path(__file__).resolve().parents[2] / "models").glob("*.onnx"))
 
 
 def seen(proto, found: InputRange | Preprocessing, photo=PHOTO):
@@ -80,6 +84,18 @@ def test_a_dense_network_on_flattened_pictures():
 def test_what_tells_nothing_is_not_guessed_from(case):
     text, options = SILENT[case]
     assert load(graph(text, **options)).input_ranges == {}
+
+
+@pytest.mark.parametrize("name", zoo.NAMES)
+def test_the_zoo_does_not_normalise(name):
+    assert load(zoo.model(name)).input_ranges == {}
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_the_sample_models_do_not_normalise(path):
+    """They say in their metadata what they expect, and nothing contradicts that."""
+    model = load(path)
+    assert (model.input_ranges, model.preprocessing_source, model.preprocessing_conflict) == ({}, "metadata", "")
 
 
 @pytest.mark.parametrize(("scale", "words"), [(1 / 255, "unit"), (1.0, "raw")])
