@@ -35,7 +35,9 @@ def convert(
     ] = None,
     preprocess: Annotated[
         str | None,
-        typer.Option(metavar="P", help="Kept in the model; as for maps, without auto.", show_default="known models"),
+        typer.Option(
+            metavar="P", help="Kept in the model; as for maps, without auto.", show_default="as the graph expects"
+        ),
     ] = None,
     opset: Annotated[int, typer.Option(metavar="N", help="Version of ONNX' operators.")] = 18,
     verify: Annotated[

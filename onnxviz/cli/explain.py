@@ -30,7 +30,7 @@ from onnxviz.cli.options import (
     where_to,
 )
 from onnxviz.cli.program import app
-from onnxviz.cli.terminal import Skipped, note, note_assumed, report, say
+from onnxviz.cli.terminal import Skipped, note, report, say
 from onnxviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -169,10 +169,12 @@ def explain(
     for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
         say(verdict)
     written = gallery.close(skipped.list)
-    if images.assumed and any(sample.path for sample in fed):
-        note_assumed(quiet, opened.label, images.preprocessing.name)
+    photos = any(sample.path for sample in fed)
+    if photos and (said := images.expected.words(opened.label)):
+        note(quiet, said)
     document = {
         "model": opened.label,
+        "preprocessing": images.as_dict() if photos else None,
         "explanations": gallery.entries,
         "failed": [{"input": label, "error": error} for label, error in skipped.list],
     }

@@ -33,7 +33,7 @@ from onnxviz.cli.options import (
     where_to,
 )
 from onnxviz.cli.program import app
-from onnxviz.cli.terminal import Skipped, note, note_assumed, report
+from onnxviz.cli.terminal import Skipped, note, report
 from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
 
@@ -146,8 +146,8 @@ def maps(
             album.add(labels, captured)
             bar.advance(len(labels))
     written = album.close(skipped.list)
-    if images.assumed and run.reads_images:
-        note_assumed(quiet, opened.label, images.preprocessing.name)
+    if run.reads_images and (said := images.expected.words(opened.label)):
+        note(quiet, said)
     if run.observer_effect is not None:
         note(quiet, _observer_effect(run.observer_effect))
     if preprocess != "auto" and not run.reads_images:
@@ -198,7 +198,7 @@ def _top_patches(
     for label, error in search.failed:
         skipped.add(label, error)
     document, written = write_patches(search, found, folder, save, picture, which, first)
-    if images.assumed and any(sample.path for sample in given):
-        note_assumed(quiet, model.label, images.preprocessing.name)
+    if any(sample.path for sample in given) and (said := images.expected.words(model.label)):
+        note(quiet, said)
     report(as_json, document, written)
     skipped.end(len(given))

@@ -26,7 +26,7 @@ from onnxviz.cli.options import (
     where_to,
 )
 from onnxviz.cli.program import app
-from onnxviz.cli.terminal import note, note_assumed, report
+from onnxviz.cli.terminal import note, report
 from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
 
@@ -123,8 +123,8 @@ def maximize(
     written, document = write_synthetic(found, folder, picture) if folder is not None else ([], found.manifest())
     if save is not None:
         written.extend(found.write(save))
-    if found.made.canvas.assumed:
-        note_assumed(quiet, str(model), found.made.canvas.preprocessing.name, "inputs are")
+    if said := found.made.canvas.expected.words(str(model), "inputs are"):
+        note(quiet, said)
     for warning in found.warnings:
         note(quiet, warning)
     report(as_json, {**document, "model": str(model), "folder": str(folder) if folder else None}, written)

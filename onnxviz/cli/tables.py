@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxviz.messages import dims, printable
+from onnxviz.model.input_range import range_words
 from onnxviz.model.layer import Layer
 from onnxviz.model.listing import Layout, output_shape, weight_shape
 from onnxviz.model.model import Model
@@ -143,7 +144,6 @@ def _heading(model: Model, layers: Sequence[Layer]) -> Text:
     convolutions = sum(layer.is_convolution for layer in layers)
     others = len(layers) - convolutions
     what = f"{convolutions} convolutions" + (f" and {others} other layers" if others else "")
-    preprocessing = printable(str((model.preprocessing or {}).get("name", "not stated in the model")))
     text = Text()
     text.append(printable(model.label), style="bold")
     text.append(f"\n{what} · {model.parameters:,} parameters · opset {printable(opsets)} · exported by {producer}\n")
@@ -153,10 +153,25 @@ def _heading(model: Model, layers: Sequence[Layer]) -> Text:
             text.append(f"{label} ", style="dim")
             text.append(f"{printable(port.name)}  {dims(port.shape, '×')} {port.dtype}{layout}\n")
     text.append("pre ", style="dim")
-    text.append(f"{preprocessing}\n")
+    text.append(f"{_preprocessing(model)}\n")
+    if model.preprocessing_conflict:
+        text.append(f"{model.preprocessing_conflict}\n", style="yellow")
     if model.shapes.failure:
         text.append(f"output shapes are missing: {printable(model.shapes.failure)}\n", style="yellow")
     return text
+
+
+def _preprocessing(model: Model) -> str:
+    """How images are prepared, and what of it the model does itself."""
+    stated, expected = model.preprocessing, model.expected_range
+    words = printable(range_words(stated) if stated is not None else "not stated in the model")
+    if stated is None:
+        several = [f"{printable(name)} {one.words}, {one.why}" for name, one in model.input_ranges.items()]
+        return f"{words} ({'; '.join(several)})" if several else words
+    if expected is None or model.preprocessing_conflict:
+        return words
+    order = "; whether it wants RGB or BGR cannot be told" if expected.order_is_open else ""
+    return f"{words}: {expected.why}{order}"
 
 
 def _pads(pads: tuple[int, ...] | None) -> str:

@@ -60,15 +60,6 @@ def note(quiet: bool, text: str) -> None:
         stderr().print(Text(printable(text, _LONGEST), style="dim"), soft_wrap=True)
 
 
-def note_assumed(quiet: bool, label: str, preprocessing: str, what: str = "images are") -> None:
-    """Says by what preprocessing `label`, a model that says nothing, was fed."""
-    note(
-        quiet,
-        f"{label} does not say how {what} prepared; assumed '{preprocessing}' "
-        "(give --preprocess, or keep it in the model with onnxviz annotate)",
-    )
-
-
 class Skipped:
     """Inputs that could not be used while others could.
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
 
 from onnxviz.conversion.converter import SourceModel
 from onnxviz.conversion.sources import converter_for, input_shapes, resolved
@@ -25,11 +27,17 @@ from onnxviz.conversion.verify import verify as compare
 from onnxviz.errors import ConversionError
 from onnxviz.files import assembling, destination
 from onnxviz.inputs.preprocessing import Preprocessing
+from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.operators import convolution_form
+from onnxviz.model.graph.scopes import Scope, plain_domain
+from onnxviz.model.graph.shapes import Shapes
+from onnxviz.model.graph.tensors import TensorFile
+from onnxviz.model.input_range import common_range, input_ranges, picture_inputs
 from onnxviz.model.model import PREPROCESSING_KEY, Model, Scratch, load, load_scratch
 from onnxviz.model.naming import LAYER_KEY, source_path
+from onnxviz.model.ports import port_of
 from onnxviz.model.writing import write_files
-from onnxviz.passes.fold_weights import fold
+from onnxviz.passes.fold_weights import Folded, fold
 
 DEFAULT_OPSET = 18
 # Earlier ones lack what converters write; of the later ones, each converter knows as many as its exporter does.
@@ -105,8 +113,8 @@ def convert(
             name, or "a=1x3x64x64,b=1x10", for several. None (`?`) is an open size. The batch is open where the model
             allows it.
         weights: a Keras weights file or a PyTorch state_dict to load into the model first.
-        preprocess: how images are prepared, to be kept in the model; see `Preprocessing.parse`. None: filled in where
-            the model is a known one.
+        preprocess: how images are prepared, to be kept in the model; see `Preprocessing.parse`. None: what the graph's
+            first operators expect, else what is known of the model, if it is a known one.
         opset: version of ONNX' operators.
         verify: whether the conversion is compared with its source: every filter and bias bit for bit, every
             convolution's feature map and every output to 1e-4 of its largest value, at two batch sizes.
@@ -172,8 +180,7 @@ def conversion(
     with stage("folding"):
         folded = fold(traced.proto, traced.weights)
         _name_layers(folded.proto, opened)
-        notes: list[str] = []
-        preprocessing = asked or opened.preprocessing
+        preprocessing, notes = _prepared(folded, opened, asked)
         _annotate(folded.proto, opened, preprocessing)
 
     def write_and_verify(path: Path, temporary: object = None) -> tuple[Model, Verification | None, list[Path]]:
@@ -216,6 +223,43 @@ def conversion(
         seconds=seconds,
         files=files,
     )
+
+
+def _prepared(
+    folded: Folded, opened: SourceModel, asked: Preprocessing | None
+) -> tuple[Preprocessing | None, list[str]]:
+    """How images are prepared, and what to tell about it: as asked for, else as the graph's first operators expect it.
+
+    Where they do not tell, as it is known of the source.
+    """
+    scope = Scope(folded.proto.graph)
+    inputs = picture_inputs(scope, (port_of(value, scope, value.name) for value in folded.proto.graph.input))
+    opset = {plain_domain(entry.domain): entry.version for entry in folded.proto.opset_import}
+    ranges = input_ranges(scope, Constants(_FoldedFile(folded)), lambda: Shapes(folded.proto), opset, inputs)
+    expected = common_range(ranges, inputs)
+    told = asked or opened.preprocessing
+    if expected is None or (told is not None and expected.agrees(told.as_dict())):
+        return told, []
+    if asked is not None:
+        return asked, [f"'{asked.words}' is kept as asked, but the graph expects '{expected.words}': {expected.why}"]
+    if expected.order_is_open:
+        return None, [f"{expected.why}, so that images may be RGB or BGR: say which with --preprocess"]
+    derived = Preprocessing.expected(expected)
+    other = f", not '{told.words}'" if told is not None else ""
+    return derived, [f"images are prepared as '{derived.words}'{other}: {expected.why} (--preprocess changes it)"]
+
+
+class _FoldedFile(TensorFile):
+    """The weights of a folded graph, which are in no file yet."""
+
+    def __init__(self, folded: Folded) -> None:
+        super().__init__(None)
+        self._arrays = folded.arrays
+
+    def read(self, tensor: TensorProto) -> NDArray[Any]:
+        """The values of a stored tensor."""
+        held = self._arrays.get(tensor.name)
+        return held if held is not None else super().read(tensor)
 
 
 def _name_layers(proto: onnx.ModelProto, opened: SourceModel) -> None:

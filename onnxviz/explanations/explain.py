@@ -108,7 +108,7 @@ def explain(
         box: of a detector, the number of a box in its output; None for the best box of the class.
         wrt: the input to explain, where the model has several.
         labels: names of the classes; None for those in the model's metadata.
-        preprocess: what is done to images; `auto` asks the model's metadata.
+        preprocess: what is done to images; `auto` asks the model's metadata, then its graph.
         size: (height, width) of images where the model leaves it open.
         fit: "stretch" images to the size, or "crop" them.
         background: colour behind transparent pixels.

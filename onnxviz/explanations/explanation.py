@@ -102,7 +102,7 @@ class Explanation:
 
     @property
     def facts(self) -> list[str]:
-        """What a figure says of it: sample, class, score, method, layer."""
+        """What a figure says of it: sample, class, score, method, layer, and what was assumed of the image."""
         facts = [self.sample]
         if self.class_ is not None and self.class_name:
             facts.append(f"class {self.class_} of {self.classes}")
@@ -118,6 +118,9 @@ class Explanation:
         facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
         if self.layer and self.map.shape != self.size:
             facts.append(f"{'×'.join(map(str, self.map.shape))} positions")
+        images = self.provenance.images
+        if self.path and images is not None and images.assumed:
+            facts.append(images.expected.mark)
         return facts
 
     @property

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,10 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
 from onnxviz.messages import printable
+from onnxviz.model.input_range import NAMED_RANGES, InputRange, range_name, range_words
+
+# Beyond these a model's arithmetic has no room left in float32.
+_LARGEST, _SMALLEST = 1e12, 1e-12
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Preprocessing:
         mean: subtracted after scaling; one value, or one per channel in the order `order`.
         std: divided by; one value, or one per channel in the order `order`.
         order: "RGB" or "BGR".
+
+    Raises:
+        InputError: the numbers are none that a picture survives in float32, or there is no such order.
     """
 
     name: str = "unit"
@@ -32,6 +38,25 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     order: str = "RGB"
+
+    def __post_init__(self) -> None:
+        numbers = f"scale {self.scale}, mean {_listed(self.mean)}, std {_listed(self.std)}"
+        if not np.all(np.isfinite([self.scale, *self.mean, *self.std])) or not self.mean or not self.std:
+            raise InputError(f"a preprocessing needs finite numbers: got {numbers}")
+        if self.scale == 0 or 0 in self.std:
+            raise InputError(f"a preprocessing needs a scale and a std that are not 0: got {numbers}")
+        if self.order not in ("RGB", "BGR"):
+            raise InputError(f"the channel order is RGB or BGR, not '{printable(self.order)}'")
+        if len({len(self.mean), len(self.std), 1}) < 3 and not self._keeps_levels():
+            raise InputError(f"a preprocessing must keep the 256 levels of a pixel apart in float32: got {numbers}")
+
+    def _keeps_levels(self) -> bool:
+        """Whether a picture is still one behind it: no two levels fall together, and none is beyond all measure."""
+        channels = max(len(self.mean), len(self.std))
+        with np.errstate(all="ignore"):
+            levels = self._values(np.arange(256, dtype=np.float32)[:, None].repeat(channels, axis=1))
+            steps = np.abs(np.diff(levels, axis=0))
+            return bool(np.all(np.abs(levels) <= _LARGEST) and steps.all() and steps.sum(axis=0).min() >= _SMALLEST)
 
     @classmethod
     def parse(cls, text: str) -> Preprocessing:
@@ -55,34 +80,31 @@ class Preprocessing:
         except ValueError:
             raise InputError(f"'{printable(text)}' has a value that is not a number; there are {known}") from None
         mean, std = numbers.get("mean", [0.0]), numbers.get("std", [1.0])
-        return cls._checked("custom", scale, mean, std, fields.get("order", "RGB"))
+        return cls("custom", scale, tuple(mean), tuple(std), fields.get("order", "RGB").upper())
+
+    @classmethod
+    def expected(cls, found: InputRange) -> Preprocessing:
+        """The preprocessing that gives an input the range its graph expects."""
+        return cls(found.name, found.scale, found.mean, found.std, found.order)
 
     @classmethod
     def from_json(cls, text: str) -> Preprocessing:
-        """The preprocessing kept in a model's metadata.
+        """The preprocessing kept in a model's metadata; "custom" where its name stands for other numbers.
 
         Raises:
             InputError: the text is not what `to_json` writes.
         """
         try:
             data = json.loads(text)
-            mean, std = ([float(v) for v in data[key]] for key in ("mean", "std"))
-            return cls._checked(str(data["name"]), float(data["scale"]), mean, std, str(data.get("order", "RGB")))
+            mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
+            made = cls(str(data["name"]), float(data["scale"]), mean, std, str(data.get("order", "RGB")).upper())
+            return replace(made, name=range_name(made.as_dict()))
+        except InputError as error:
+            raise InputError(f"the model's note on preprocessing cannot be used, give --preprocess: {error}") from None
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise InputError(
                 f"the model's note on preprocessing cannot be read: {printable(text, 80)}; give --preprocess"
             ) from None
-
-    @classmethod
-    def _checked(
-        cls, name: str, scale: float, mean: Sequence[float], std: Sequence[float], order: str
-    ) -> Preprocessing:
-        values = [scale, *mean, *std]
-        if not all(map(math.isfinite, values)) or scale == 0 or 0 in std or not mean or not std:
-            raise InputError(f"a preprocessing needs finite numbers, scale and std not 0: got {scale}, {mean}, {std}")
-        if order.upper() not in ("RGB", "BGR"):
-            raise InputError(f"the channel order is RGB or BGR, not '{printable(order)}'")
-        return cls(name, scale, tuple(mean), tuple(std), order.upper())
 
     def to_json(self) -> str:
         """The preprocessing as it is kept in a model's metadata."""
@@ -92,6 +114,11 @@ class Preprocessing:
         """The preprocessing as JSON types."""
         data = asdict(self)
         return {**data, "mean": list(self.mean), "std": list(self.std)}
+
+    @property
+    def words(self) -> str:
+        """Its name, or, where it is "custom", its numbers as `parse` reads them."""
+        return range_words(self.as_dict())
 
     def apply(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """The model's input for one picture.
@@ -111,16 +138,17 @@ class Preprocessing:
                 raise InputError(f"preprocessing '{self.name}' has {len(given)} {key} values for {channels} channels")
         if self.order == "BGR" and channels >= 3:  # a fourth channel is alpha, and stays last
             pixels = np.concatenate([pixels[..., 2::-1], pixels[..., 3:]], axis=-1)
-        values: NDArray[Any] = pixels.astype(np.float32) * np.float32(self.scale)
-        values = (values - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(values, np.float32)
+        return np.ascontiguousarray(self._values(pixels.astype(np.float32)), np.float32)
+
+    def _values(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(pixels · scale − mean) / std, (…, C) float32."""
+        values = pixels * np.float32(self.scale)
+        made = (values - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return made.astype(np.float32, copy=False)
 
 
-NAMED: dict[str, Preprocessing] = {
-    "raw": Preprocessing("raw", 1.0),
-    "unit": Preprocessing("unit", 1 / 255),
-    "signed": Preprocessing("signed", 1 / 127.5, (1.0,)),
-    # torchvision's ImageNet constants, and those of the original Caffe VGG (in BGR).
-    "torch": Preprocessing("torch", 1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "caffe": Preprocessing("caffe", 1.0, (103.939, 116.779, 123.68), (1.0,), "BGR"),
-}
+def _listed(numbers: Sequence[float]) -> str:
+    return ":".join(map(str, numbers)) or "none"
+
+
+NAMED: dict[str, Preprocessing] = {name: Preprocessing(name, *numbers) for name, numbers in NAMED_RANGES.items()}

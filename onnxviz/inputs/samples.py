@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_files import MAX_PIXELS, SUFFIXES, Fit, parse_colour, read_image
-from onnxviz.inputs.preprocessing import NAMED, Preprocessing
+from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.messages import dims, printable
 from onnxviz.model.batch_axis import batch_inputs
-from onnxviz.model.model import PREPROCESSING_KEY, Model
+from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
 
 Feeds = dict[str, NDArray[Any]]
@@ -50,15 +51,13 @@ class ImageOptions:
     """How image files are read.
 
     Attributes:
-        preprocessing: what is done to the pixels.
-        assumed: whether nobody said so.
+        expected: what is done to the pixels, and who says so.
         size: (height, width) for inputs that leave it open; None for each picture's own.
         fit: see `onnxviz.inputs.image_files.read_image`.
         background: colour behind transparent pixels.
     """
 
-    preprocessing: Preprocessing
-    assumed: bool
+    expected: Expectation
     size: tuple[int, int] | None = None
     fit: Fit = "stretch"
     background: str = "white"
@@ -75,26 +74,28 @@ class ImageOptions:
         """How to read image files for `model`.
 
         Args:
-            model: `auto` looks up its metadata; where they say nothing, integer inputs get `raw`, others `unit`.
-            preprocess: `auto`, a name, a formula (`Preprocessing.parse`) or a `Preprocessing`.
+            model: what `auto` asks.
+            preprocess: see `Expectation.of`.
             size: (height, width) in pixels.
             fit: "stretch" or "crop".
             background: a colour.
         """
         parse_colour(background)
-        if isinstance(preprocess, Preprocessing):
-            return cls(preprocess, False, size, fit, background)
-        if preprocess != "auto":
-            return cls(Preprocessing.parse(preprocess), False, size, fit, background)
-        if PREPROCESSING_KEY in model.metadata:
-            return cls(Preprocessing.from_json(model.metadata[PREPROCESSING_KEY]), False, size, fit, background)
-        ports = [port for port in model.inputs if port.layout in ("NCHW", "NHWC")]
-        integer = bool(ports) and ports[0].dtype.startswith(("uint", "int"))
-        return cls(NAMED["raw" if integer else "unit"], True, size, fit, background)
+        return cls(Expectation.of(model, preprocess), size, fit, background)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What is done to the pixels."""
+        return self.expected.preprocessing
+
+    @property
+    def assumed(self) -> bool:
+        """Whether nobody said so."""
+        return self.expected.assumed
 
     def as_dict(self) -> dict[str, Any]:
-        """The preprocessing as JSON types, and whether it was assumed."""
-        return {**self.preprocessing.as_dict(), "assumed": self.assumed}
+        """The preprocessing as JSON types, with who says so and why."""
+        return self.expected.as_dict()
 
 
 def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample]:
@@ -243,7 +244,8 @@ def image_input(model: Model, port: Port, path: Path, images: ImageOptions) -> N
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"images of {size[0]}x{size[1]} are too large; the limit is {MAX_PIXELS:,} pixels")
     pixels = read_image(path, channels=channels, size=size, fit=images.fit, background=images.background)
-    values = images.preprocessing.apply(pixels)
+    chosen = images.expected.of_input(port.name)
+    values = chosen.apply(pixels)
     if port.layout == "NCHW":
         values = values.transpose(2, 0, 1)
     if port.dtype.startswith(("uint", "int")):
@@ -251,7 +253,7 @@ def image_input(model: Model, port: Port, path: Path, images: ImageOptions) -> N
         values = np.rint(values)
         if values.min() < limits.min or values.max() > limits.max:
             raise InputError(
-                f"preprocessing '{images.preprocessing.name}' gives {values.min():g}…{values.max():g}; input "
+                f"preprocessing '{chosen.name}' gives {values.min():g}…{values.max():g}; input "
                 f"'{printable(port.name)}' takes {port.dtype}: give --preprocess, such as scale=1,mean=128"
             )
     return np.ascontiguousarray(values[None].astype(port.dtype or np.float32))

@@ -53,7 +53,7 @@ def capture(
         layers: a selection; see `onnxviz.model.selection.select`.
         ops: operators to choose among, such as `["Conv", "MaxPool"]`; None for the convolutions.
         at: "activation" for the layer's output as its source framework has it, "conv" for the operator's own.
-        preprocess: what is done to images; `auto` asks the model's metadata.
+        preprocess: what is done to images; `auto` asks the model's metadata, then its graph.
         size: (height, width) of images where the model leaves it open.
         fit: "stretch" images to the size, or "crop" them.
         background: colour behind transparent pixels.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_files import MAX_PIXELS
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
-from onnxviz.inputs.samples import ImageOptions
 from onnxviz.messages import dims, printable
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
@@ -29,15 +29,18 @@ class ImageInput:
         port: the input.
         channels: number of channels.
         size: (height, width), (length,) or (depth, height, width).
-        preprocessing: how display values · 255 become the model's input.
-        assumed: whether nobody said so.
+        expected: how display values · 255 become the model's input, and who says so.
     """
 
     port: Port
     channels: int
     size: tuple[int, ...]
-    preprocessing: Preprocessing
-    assumed: bool
+    expected: Expectation
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How display values · 255 become the model's input."""
+        return self.expected.of_input(self.port.name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,8 +81,8 @@ def image_input(
     Args:
         model: the model.
         size: sides that the input leaves open; None: 128 x 128, or 256 for signals, 32 x 32 x 32 for volumes.
-        preprocess: as for `onnxviz.inputs.samples.ImageOptions.of`; where nothing is known, signals and what has other
-            than 1, 3 or 4 channels get −1…1, since they are seldom brightnesses.
+        preprocess: as for `onnxviz.inputs.expectation.Expectation.of`; where nothing is known, signals and what has
+            other than 1, 3 or 4 channels get −1…1, since they are seldom brightnesses.
 
         fixed: names of inputs that are given.
 
@@ -97,11 +100,10 @@ def image_input(
         raise InputError(f"input '{printable(port.name)}' of {model.label} has no pixels: {dims(port.shape)}")
     if int(np.prod(sides, dtype=np.float64)) > MAX_PIXELS:
         raise InputError(f"pictures of {dims(sides)} are too large; the limit is {MAX_PIXELS:,} pixels")
-    images = ImageOptions.of(model, preprocess)
-    chosen = images.preprocessing
-    if images.assumed and (len(sides) != 2 or channels not in (1, 3, 4)):
-        chosen = NAMED["signed"]
-    found = ImageInput(port, channels, sides, chosen, images.assumed)
+    expected = Expectation.of(model, preprocess)
+    if expected.assumed and (len(sides) != 2 or channels not in (1, 3, 4)):
+        expected = replace(expected, preprocessing=NAMED["signed"], others=())
+    found = ImageInput(port, channels, sides, expected)
     found.feed(np.zeros((1, *found.shape), np.float32))  # refuses a preprocessing for other channels
     return found
 

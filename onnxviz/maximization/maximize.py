@@ -145,7 +145,7 @@ def maximize(
     opened.check_unchanged()
     spectrum = way.decay if isinstance(way, Fourier) else None
     settings = SyntheticSettings(frame, param, spectrum, climbing, str(plus) if plus is not None else "")
-    provenance = Provenance(opened, provider, ImageOptions(frame.preprocessing, frame.assumed))
+    provenance = Provenance(opened, provider, ImageOptions(frame.expected))
     return SyntheticInputs.of(AscentResult.joined(found), made, settings, provenance, list(dict.fromkeys(notes)))
 
 

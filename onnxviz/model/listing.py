@@ -60,6 +60,7 @@ def listing(model: Model, chosen: Sequence[Layer], layout: Layout) -> dict[str, 
                 row["weight"]["shape"] = _list(weight_shape(layer, layout))
             row["output_shape"] = _list(output_shape(layer, layout))
         rows.append(row)
+    expected = model.expected_range
     return {
         "model": model.label,
         "producer": " ".join(filter(None, (model.proto.producer_name, model.proto.producer_version))),
@@ -70,6 +71,9 @@ def listing(model: Model, chosen: Sequence[Layer], layout: Layout) -> dict[str, 
         "inputs": [_row(port) for port in model.inputs],
         "outputs": [_row(port) for port in model.outputs],
         "preprocessing": model.preprocessing,
+        "preprocessing_source": model.preprocessing_source,
+        "expects": None if expected is None else {**expected.as_dict(), **expected.reasons()},
+        "preprocessing_conflict": model.preprocessing_conflict or None,
         "layers": rows,
         "shape_inference": model.shapes.failure or None,
     }

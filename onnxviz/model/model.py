@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -17,6 +18,7 @@ import onnx
 from onnx import GraphProto, NodeProto, TensorProto
 
 from onnxviz.errors import ModelError, SelectionError
+from onnxviz.messages import printable
 from onnxviz.model.activation_layout import lay_axes
 from onnxviz.model.functions import inline_functions
 from onnxviz.model.graph.constants import Constants
@@ -25,6 +27,7 @@ from onnxviz.model.graph.operators import LAYERS, names_anywhere
 from onnxviz.model.graph.scopes import Scope, all_graphs, plain_domain, set_nodes, subgraphs, tensors, walk
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.tensors import Stamp, TensorFile, file_stamp
+from onnxviz.model.input_range import InputRange, common_range, input_ranges, picture_inputs, range_name, range_words
 from onnxviz.model.layer import Layer
 from onnxviz.model.layers import count_parameters, find_layers, name_nodes
 from onnxviz.model.ports import Port, port_of
@@ -219,12 +222,66 @@ class Model:
 
     @property
     def preprocessing(self) -> dict[str, Any] | None:
-        """What the model's metadata say about preparing images, as JSON types; None if they say nothing readable."""
+        """How images are prepared, as JSON types: what the metadata say, else what the graph's first operators tell.
+
+        None if neither says anything that can be read.
+        """
         try:
             note = json.loads(self.metadata.get(PREPROCESSING_KEY, "null"), parse_constant=float)
         except (ValueError, RecursionError):
             return None
-        return note if isinstance(note, dict) else None
+        if isinstance(note, dict):
+            with suppress(ValueError, TypeError, KeyError, OverflowError):
+                note["name"] = range_name(note)
+            return note
+        if PREPROCESSING_KEY in self.metadata or self.expected_range is None:
+            return None
+        return self.expected_range.as_dict()
+
+    @property
+    def first_layer_order(self) -> str:
+        """The order, "RGB" or "BGR", in which the first layer sees a picture's channels."""
+        order = (self.preprocessing or {}).get("order", "RGB")
+        if self.expected_range is not None and self.expected_range.reverses:
+            return "RGB" if order == "BGR" else "BGR"
+        return str(order)
+
+    @property
+    def preprocessing_source(self) -> str | None:
+        """Who tells it: the "metadata" or the "graph"; None where neither does."""
+        if self.preprocessing is None:
+            return None
+        return "metadata" if PREPROCESSING_KEY in self.metadata else "graph"
+
+    @cached_property
+    def preprocessing_conflict(self) -> str:
+        """That metadata and graph say different things of how images are prepared; "" where they do not."""
+        expected = self.expected_range
+        if expected is None or PREPROCESSING_KEY not in self.metadata:
+            return ""
+        with suppress(ValueError, TypeError, KeyError, OverflowError):
+            note = self.preprocessing or {}
+            if not expected.agrees(note):
+                return (
+                    f"the metadata say '{printable(range_words(note))}', but '{expected.words}' is what the graph "
+                    f"expects, since {expected.why}: the metadata win (--preprocess {expected.words} follows the graph)"
+                )
+        return ""
+
+    @cached_property
+    def expected_range(self) -> InputRange | None:
+        """Which pixels the inputs for pictures expect, where the graph tells it of every one, and the same of all."""
+        return common_range(self.input_ranges, self.picture_inputs)
+
+    @cached_property
+    def input_ranges(self) -> dict[str, InputRange]:
+        """Which pixels the inputs for pictures and volumes expect, by name, where the first operators tell."""
+        return input_ranges(self.scope, self.constants, lambda: self.shapes, self.opset, self.picture_inputs)
+
+    @property
+    def picture_inputs(self) -> tuple[Port, ...]:
+        """The inputs for pictures and volumes that are read at all."""
+        return picture_inputs(self.scope, self.inputs)
 
     def layer(self, which: str | int, *, any: bool = False) -> Layer:
         """The convolution with that name or 0-based position.

@@ -137,8 +137,8 @@ def _channels(model: Model, layer: Layer, channels: Numbers, chosen: list[int] |
     """The channels a picture shows; None for those that its style shows unless told."""
     if channels == "all":
         return list(range(layer.weight_shape[1])) if layer.weight_shape else None
-    if style == "rgb" and chosen is None and layer.index == 0 and (model.preprocessing or {}).get("order") == "BGR":
-        return [2, 1, 0]  # the first layer's channels are in the order of the model's images
+    if style == "rgb" and chosen is None and layer.index == 0 and model.first_layer_order == "BGR":
+        return [2, 1, 0]  # as the first layer sees the model's images
     return chosen
 
 

@@ -76,6 +76,7 @@ class MapsWriter:
                 self.pictures.append({**entry, "file": None, "why": "its branch of the model did not run"})
                 continue
             shown, note = _one_row(array, row, self.run.axes[layer.name], several_rows=samples == 1)
+            mark = self.run.images.expected.mark if self.run.reads_images else ""
             path = folder / f"{safe_name(layer.index, layer.name)}.{self.suffix}"
             figure = plot_maps(
                 shown,
@@ -87,7 +88,7 @@ class MapsWriter:
                 scale=self.look.scale,  # type: ignore[arg-type]
                 cmap=self.look.cmap,
                 title=layer.name,
-                subtitle=f"{label}, {note}" if note else label,
+                subtitle=" · ".join(filter(None, (f"{label}, {note}" if note else label, mark))),
             )
             make_folder(folder)  # not before something can be drawn
             save_figure(figure, path)

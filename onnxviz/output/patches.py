@@ -43,13 +43,14 @@ def write_patches(
     written: list[Path] = []
     sheets: list[dict[str, Any]] = []
     arrays: dict[str, NDArray[Any]] = {}
+    mark = search.provenance.images.expected.mark if search.provenance.images is not None else ""
     for layer in search.layers:
         patches = by_layer[layer.name]
         chosen = list(range(min(first, len(patches.values)))) if filters is None else list(filters)
         crops = patches.crops(chosen)
         path = None
         if folder is not None:
-            figure = plot_patches(patches, filters=chosen, crops=crops)
+            figure = plot_patches(patches, filters=chosen, crops=crops, subtitle=mark or None)
             path = make_folder(folder) / f"{safe_name(layer.index, layer.name)}-patches.{suffix}"
             written.append(save_figure(figure, path))
         if save is not None:
@@ -57,7 +58,14 @@ def write_patches(
         sheets.append({**patches.as_dict(chosen), "file": None if path is None else str(path)})
     failed = [{"input": label, "error": error} for label, error in search.failed]
     labels = [sample.label for sample in search.given]
-    document = {"model": search.model.label, "inputs": labels, "patches": sheets, "failed": failed}
+    images = search.provenance.images
+    document = {
+        "model": search.model.label,
+        "inputs": labels,
+        "preprocessing": images.as_dict() if images is not None else None,
+        "patches": sheets,
+        "failed": failed,
+    }
     head = {**search.provenance.as_dict(), "at": search.at, "samples": labels}
     manifest = {**head, "patches": sheets, "failed": failed}
     if folder is not None:

@@ -44,6 +44,7 @@ def write_synthetic(synthetic: SyntheticInputs, folder: Path, suffix: str = "png
 def sheet_figure(synthetic: SyntheticInputs) -> Any:
     """The sheet of all pictures, a row for each layer, as a matplotlib Figure."""
     steps, label = synthetic.made.climb.steps, Path(synthetic.provenance.model.label).name
+    mark = synthetic.made.canvas.expected.mark
     labels = [
         f"{target.label}  {'dead' if dead else f'{after:.3g}'}"
         for target, after, dead in zip(synthetic.targets, synthetic.after, synthetic.dead, strict=True)
@@ -56,7 +57,7 @@ def sheet_figure(synthetic: SyntheticInputs) -> Any:
         labels=labels,
         rows=rows if len(layers) > 1 else None,
         title=title,
-        subtitle=f"{label}, {steps} steps; with each its number and activation",
+        subtitle=" · ".join(filter(None, (f"{label}, {steps} steps; with each its number and activation", mark))),
     )
 
 

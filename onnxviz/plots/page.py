@@ -29,7 +29,8 @@ def page(
     height, width = size
     whole = max(left + width + right, _NARROWEST)
     room = whole - left - MARGIN
-    lines = wrapped([clean(fact) for fact in facts], room)
+    # A subtitle may be several facts, which are then wrapped one by one.
+    lines = wrapped([part for fact in facts for part in clean(fact).split(" · ")], room)
     top = MARGIN + 20 + 15 * len(lines) + 10 + above
     tall = top + height + below + MARGIN
     figure = Figure(figsize=(whole / DPI, tall / DPI), dpi=DPI, facecolor=PAPER, layout=None)

@@ -44,6 +44,7 @@ def plot_patches(
     first: int = 16,
     title: str | None = None,
     crops: NDArray[Any] | None = None,
+    subtitle: str | None = None,
 ) -> Figure:
     """Returns a figure of the image regions that excite filters most: one row a filter, the best on the left.
 
@@ -53,6 +54,7 @@ def plot_patches(
         first: How many filters to show where `filters` is None.
         title: First line; None: the layer's name.
         crops: The regions of these filters, where they were cut already.
+        subtitle: Words put behind the facts that the second line states.
 
     Returns:
         Figure: `figure.axes[0].images[0]` is the mosaic. Over each region stands its activation.
@@ -81,6 +83,7 @@ def plot_patches(
         f"rows: {len(chosen)} of {total} filters",
         f"a unit sees {seen} pixels",
         "over each region: its activation",
+        *([subtitle] if subtitle else []),
     ]
     side = max(48, min(112, 1200 // count))
     sheet = Sheet(

@@ -115,6 +115,20 @@ def test_apply_leaves_the_picture_alone():
         ("scale=nan", "nan"),
         ("mean=inf", "inf"),
         ("scale=1e999", "inf"),
+        ("mean=nan:1:2", "finite numbers: got scale 1.0, mean nan:1.0:2.0"),
+        ("std=1:nan:1", "finite"),
+        # Finite as they are written, and yet no picture is left: infinite, black, a few grey levels.
+        ("scale=1e39", r"256 levels of a pixel apart in float32: got scale 1e\+39, mean 0.0, std 1.0"),
+        ("scale=1e-50", "256 levels"),
+        ("scale=1e38", "256 levels"),
+        ("scale=1e-30", "256 levels"),
+        ("std=1e-45", "256 levels"),
+        ("std=1e-60", "256 levels"),
+        ("std=1e60", "256 levels"),
+        ("std=1:1e60:1", "256 levels"),
+        ("mean=1e30", "256 levels"),
+        ("mean=1e10", "256 levels"),
+        ("scale=1e20,std=1e-20", "256 levels"),
         ("order=GRB", "RGB or BGR, not 'GRB'"),
     ],
 )
@@ -123,15 +137,15 @@ def test_what_is_no_preprocessing_is_refused(text, match):
         Preprocessing.parse(text)
 
 
-NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
-NONZERO = NUMBERS.filter(lambda value: value != 0)
+def either_sign(low, high):
+    return st.floats(low, high) | st.floats(-high, -low)
 
 
 @settings(deadline=None)
 @given(
-    NONZERO,
-    st.lists(NUMBERS, min_size=1, max_size=4),
-    st.lists(NONZERO, min_size=1, max_size=4),
+    either_sign(1e-3, 1e3),
+    st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=4),
+    st.lists(either_sign(1e-3, 1e3), min_size=1, max_size=4),
     st.sampled_from(["RGB", "BGR"]),
 )
 def test_formulas_and_notes_are_read_as_they_were_written(scale, mean, std, order):
@@ -174,3 +188,40 @@ def test_named_notes_are_read_as_they_were_written(name):
 def test_an_unreadable_note_is_an_error_not_a_crash(text):
     with pytest.raises(InputError):
         Preprocessing.from_json(text)
+
+
+def test_a_preprocessing_made_in_python_is_held_to_the_same():
+    for wrong in ({"scale": float("nan")}, {"scale": 1e39}, {"mean": (float("nan"),)}, {"std": (0.0,)}, {"mean": ()}):
+        with pytest.raises(InputError, match="a preprocessing"):
+            Preprocessing("mine", **wrong)
+    with pytest.raises(InputError, match="RGB or BGR"):
+        Preprocessing("mine", order="RBG")
+
+
+@pytest.mark.parametrize("number", ["1e39", "1e-50", "1e38"])
+def test_a_note_that_no_picture_survives_is_refused_with_what_to_do(number):
+    note = f'{{"name": "unit", "scale": {number}, "mean": [0], "std": [1]}}'
+    with pytest.raises(InputError, match=r"note on preprocessing cannot be used, give --preprocess: .*256 levels"):
+        Preprocessing.from_json(note)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_name_with_other_numbers_is_the_numbers(name):
+    note = {**NAMED[name].as_dict(), "scale": NAMED[name].scale * 2}
+    found = Preprocessing.from_json(json.dumps(note))
+    assert (found.name, found.scale) == ("custom", NAMED[name].scale * 2)
+    assert Preprocessing.parse(found.words).apply(PIXELS) == pytest.approx(found.apply(PIXELS), rel=1e-5, abs=1e-4)
+    order = {**NAMED[name].as_dict(), "order": "RGB" if name == "caffe" else "BGR"}
+    assert Preprocessing.from_json(json.dumps(order)).name == "custom"
+    rounded = {**NAMED[name].as_dict(), "scale": float(f"{NAMED[name].scale:.7g}")}
+    assert Preprocessing.from_json(json.dumps(rounded)).name == name
+    # A name of one's own stays.
+    assert Preprocessing.from_json(json.dumps({**note, "name": "ours"})).name == "ours"
+
+
+def test_words_are_what_the_option_takes():
+    assert [one.words for one in NAMED.values()] == list(NAMED)
+    assert Preprocessing.parse("scale=0.5,mean=1:2:3,std=2:4:8,order=BGR").words == (
+        "scale=0.5,mean=1:2:3,std=2:4:8,order=BGR"
+    )
+    assert Preprocessing.parse("order=BGR").words == "scale=1,order=BGR"

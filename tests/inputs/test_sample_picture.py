@@ -8,11 +8,12 @@ from PIL import Image
 
 from onnxviz import Preprocessing
 from onnxviz.errors import InputError
+from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_files import read_image
 from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.inputs.samples import ImageOptions
 
-OPTIONS = ImageOptions(Preprocessing(), False)
+OPTIONS = ImageOptions(Expectation(Preprocessing()))
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_a_file_is_read_at_the_size_that_was_fed_or_in_its_own_proportions(photo
     fed = np.zeros((3, 16, 16), np.float32)
     assert np.array_equal(sample_picture(fed, 0, photo, OPTIONS), read_image(Path(photo), channels=3, size=(16, 16)))
     assert sample_picture(fed, 0, photo, OPTIONS, longest=80).shape == (40, 80, 3)
-    cropped = ImageOptions(Preprocessing(), False, fit="crop")
+    cropped = ImageOptions(Expectation(Preprocessing()), fit="crop")
     assert sample_picture(fed, 0, photo, cropped, longest=80).shape == (80, 80, 3)
     assert sample_picture(np.zeros((3, 10, 40), np.float32), 0, longest=80).shape == (20, 80, 3)
 

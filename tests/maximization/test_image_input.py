@@ -10,6 +10,7 @@ from onnx import helper
 from protos import classifier_proto
 
 from onnxviz.errors import InputError
+from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
 from onnxviz.maximization.image_input import ImageInput, image_input
 from onnxviz.model.model import load
@@ -33,7 +34,7 @@ HOWS = st.one_of(
 def test_preprocessing_and_layout_have_their_adjoint(how, last, size):
     axes = "DHW"[-len(size) :]
     port = Port("x", "float32", (None,) * (len(size) + 2), f"N{axes}C" if last else f"NC{axes}")
-    frame = ImageInput(port, 3, size, how, False)
+    frame = ImageInput(port, 3, size, Expectation(how))
     constant = frame.feed(np.zeros((1, 3, *size), np.float32))
     x = noise(2, 3, *size)
     assert frame.model_shape(2) == (2, *constant.shape[1:])
@@ -49,7 +50,7 @@ def test_display_space_is_before_preprocessing():
     port = Port("x", "float32", (1, 3, 2, 2), "NCHW")
     picture = np.zeros((1, 3, 2, 2), np.float32)
     picture[:, 0] = 1  # red
-    fed = ImageInput(port, 3, (2, 2), NAMED["caffe"], False).feed(picture)
+    fed = ImageInput(port, 3, (2, 2), Expectation(NAMED["caffe"])).feed(picture)
     np.testing.assert_allclose(fed[0, :, 0, 0], [-103.939, -116.779, 255 - 123.68], rtol=1e-5)
 
 
@@ -62,7 +63,7 @@ def with_input(shape, dtype=1):
 def test_the_canvas_is_the_models_input():
     frame = image_input(load(with_input(["n", 3, 16, 12])))
     assert (frame.channels, frame.size) == (3, (16, 12))
-    assert (frame.preprocessing.name, frame.assumed) == ("unit", True)
+    assert (frame.preprocessing.name, frame.expected.assumed) == ("unit", True)
     open_sides = load(with_input([1, 3, "h", "w"]))
     assert image_input(open_sides).size == (128, 128)
     assert image_input(open_sides, (20, 10)).size == (20, 10)
