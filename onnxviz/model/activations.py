@@ -26,7 +26,7 @@ _NAMED = 4
 _CLOSE = 1e-3
 
 
-class Kind(Enum):
+class Passage(Enum):
     """What an island does to the values that pass through it."""
 
     MOVE = "another order or shape"
@@ -51,7 +51,7 @@ class Steps:
         self._islands = Islands(scope, settled, known)
         self.after = self._islands.after
 
-    def kind(self, island: Island, channel_axes: Sequence[int]) -> Kind:
+    def kind(self, island: Island, channel_axes: Sequence[int]) -> Passage:
         """What the island does.
 
         Args:
@@ -62,19 +62,19 @@ class Steps:
         if len(nodes) == 1 and belongs(nodes[0], Family.ACTIVATION):
             return self._of_one_node(nodes[0], island.start)
         if all(_moves(node) for node in nodes):
-            return Kind.MOVE
+            return Passage.MOVE
         if all(self._linear(node) for node in nodes):
-            return Kind.LINK
+            return Passage.LINK
         if any(belongs(node, _OF_SEVERAL_PLACES) and not self._linear(node) for node in nodes):
             return self._of_several_places(nodes)
         if len(nodes) == 1:
             return self._of_one_node(nodes[0], island.start)
         if operator(nodes[0]) == "Split":
-            return Kind.ACTIVATION if self._gated(nodes, channel_axes) else Kind.OTHER
+            return Passage.ACTIVATION if self._gated(nodes, channel_axes) else Passage.OTHER
         if any(belongs(node, Family.SOFTMAX) for node in nodes):
-            return Kind.OTHER
+            return Passage.OTHER
         place_by_place = all(belongs(node, _PLACE_BY_PLACE) or operator(node) == "Transpose" for node in nodes)
-        return Kind.ACTIVATION if place_by_place and not self._skips(island) else Kind.OTHER
+        return Passage.ACTIVATION if place_by_place and not self._skips(island) else Passage.OTHER
 
     def whole(self, activation: Island, before: Island | None) -> tuple[str, tuple[str, ...]]:
         """The end of an activation of which `activation` is the first nonlinear part, and what else it is made of.
@@ -108,18 +108,18 @@ class Steps:
             more.append(node.op_type)
         return end, tuple(more)
 
-    def _of_several_places(self, nodes: Sequence[NodeProto]) -> Kind:
+    def _of_several_places(self, nodes: Sequence[NodeProto]) -> Passage:
         """A normalisation where arithmetic gives a quotient or subtracts a mean; a pooling or a gate is none."""
         if any(belongs(node, Family.CUMULATIVE) for node in nodes):
             # Sparsemax (Martins & Astudillo 2016) subtracts a threshold, from sums of sorted values; a Relu follows.
-            return Kind.NORMALISATION if any(operator(node) == "TopK" for node in nodes) else Kind.OTHER
+            return Passage.NORMALISATION if any(operator(node) == "TopK" for node in nodes) else Passage.OTHER
         if not all(belongs(node, Family.ARITHMETIC | _OF_SEVERAL_PLACES) or _moves(node) for node in nodes):
-            return Kind.OTHER
+            return Passage.OTHER
         others = [node for node in nodes if not belongs(node, _POOLED)]
         subtracted = any(operator(node) == "Sub" for node in others) or any(operator(node) == "Neg" for node in others)
         centred = subtracted and all(self._linear(node) or _moves(node) for node in others)
         means = not any(belongs(node, Family.POOLING) for node in nodes)
-        return Kind.NORMALISATION if any(map(self._divides, nodes)) or (centred and means) else Kind.OTHER
+        return Passage.NORMALISATION if any(map(self._divides, nodes)) or (centred and means) else Passage.OTHER
 
     def _skips(self, island: Island) -> bool:
         """Whether the island adds what it begins at to an activation of it: a connection that skips the activation."""
@@ -155,13 +155,13 @@ class Steps:
             return power is not None and bool((power < 0).all())
         return node.input[-1] in self._islands.fed(node)
 
-    def _of_one_node(self, node: NodeProto, start: str) -> Kind:
+    def _of_one_node(self, node: NodeProto, start: str) -> Passage:
         fed = self._islands.fed(node)
         alone = fed == (start,) and list(node.input).count(start) == 1
         first = alone and node.input[0] == start
         if first and (belongs(node, Family.ACTIVATION) or operator(node) == "Exp"):
-            return Kind.ACTIVATION
-        return Kind.ACTIVATION if alone and belongs(node, Family.BOUND) else Kind.OTHER
+            return Passage.ACTIVATION
+        return Passage.ACTIVATION if alone and belongs(node, Family.BOUND) else Passage.OTHER
 
     def _gated(self, nodes: Sequence[NodeProto], channel_axes: Sequence[int]) -> bool:
         """a·σ(b), where a and b are the halves of the channels (GLU; Dauphin et al. 2017)."""

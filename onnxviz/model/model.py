@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -15,25 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import GraphProto, NodeProto, TensorProto
+from onnx import NodeProto, TensorProto
 
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.messages import printable
 from onnxviz.model.activation_layout import lay_axes
-from onnxviz.model.functions import inline_functions
 from onnxviz.model.graph.constants import Constants
-from onnxviz.model.graph.names import distinct
 from onnxviz.model.graph.operators import LAYERS, names_anywhere
-from onnxviz.model.graph.scopes import Scope, all_graphs, plain_domain, set_nodes, subgraphs, tensors, walk
+from onnxviz.model.graph.scopes import Scope, plain_domain, walk
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.tensors import Stamp, TensorFile, file_stamp
 from onnxviz.model.input_range import InputRange, common_range, input_ranges, picture_inputs, range_name, range_words
 from onnxviz.model.layer import Layer
 from onnxviz.model.layers import count_parameters, find_layers, name_nodes
+from onnxviz.model.normal_form import Scratch, annotated, follow_links, normalised
 from onnxviz.model.ports import Port, port_of
 from onnxviz.model.selection import select
 from onnxviz.model.skeleton import read_skeleton
-from onnxviz.model.validate import check, sort_nodes
+from onnxviz.model.validate import check
 from onnxviz.model.writing import write_model
 
 PREPROCESSING_KEY = "onnxviz.preprocessing"
@@ -81,17 +77,9 @@ def _opened(path: Path, label: str, temporary: object) -> Model:
     stamp = file_stamp(file)
     original = read_skeleton(file, label)
     if path.is_symlink():
-        _follow_links(original, path.parent, file)
+        follow_links(original, path.parent, file)
     check(original, label, file.parent, file.name)
     return Model(original, file, label, stamp, temporary)
-
-
-class Scratch:
-    """A folder that goes when nobody holds this object any more."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="onnxviz-"))
-        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
 
 class Model:
@@ -121,7 +109,7 @@ class Model:
         self._original = original
         self._stamp = stamp
         self._temporary = temporary
-        self.proto = _normalised(original, label)
+        self.proto = normalised(original, label)
         lay_axes(self.proto, self.constants)
         self.metadata = {str(entry.key): str(entry.value) for entry in self.proto.metadata_props}
 
@@ -333,7 +321,7 @@ class Model:
 
     def with_metadata(self, entries: dict[str, str]) -> Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""
-        return Model(_annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
+        return Model(annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
 
     def with_nodes(self, nodes: Iterable[NodeProto], weights: Iterable[TensorProto]) -> Model:
         """A model like this one, functions inlined, with further nodes and stored tensors; this one is unchanged."""
@@ -364,53 +352,3 @@ def _example(axis: int, size: int | str | None) -> int:
 
 Source = Model | str | PathLike[str] | bytes | onnx.ModelProto
 """What `load` opens."""
-
-
-def _follow_links(proto: onnx.ModelProto, folder: Path, file: Path) -> None:
-    """Names external data as they are called beside the file that a link leads to.
-
-    Model hubs keep `snapshot/model.onnx` and `snapshot/model.onnx_data` as links to files with other names in one
-    folder. A link that leads anywhere else is left, and refused by `check`.
-    """
-    for tensor in tensors(proto):
-        for entry in tensor.external_data:
-            link = folder / str(entry.value)
-            if entry.key == "location" and entry.value != file.name and link.is_symlink():
-                target = link.resolve()
-                if target.parent == file.parent:
-                    entry.value = target.name
-
-
-def _normalised(original: onnx.ModelProto, label: str) -> onnx.ModelProto:
-    """Functions inlined, nodes sorted, negative dimensions (which abort onnx's shape inference) made unknown."""
-    proto = onnx.ModelProto()
-    proto.CopyFrom(inline_functions(original))
-    for graph in all_graphs(proto.graph):
-        _name_owners(graph)
-        nodes = sort_nodes(graph, label)
-        if any(a is not b for a, b in zip(nodes, graph.node, strict=True)):
-            set_nodes(graph, nodes)
-        for value in (*graph.input, *graph.output, *graph.value_info):
-            for dim in value.type.tensor_type.shape.dim:
-                if dim.dim_value < 0:
-                    dim.Clear()
-    return proto
-
-
-def _name_owners(graph: GraphProto) -> None:
-    """Gives the nodes that carry subgraphs distinct names, since paths of subgraphs are made of them."""
-    owners = [(index, node) for index, node in enumerate(graph.node) if next(subgraphs(node), None) is not None]
-    names = distinct(node.name or f"{node.op_type}_{index}" for index, node in owners)
-    for (_, node), name in zip(owners, names, strict=True):
-        node.name = name
-
-
-def _annotated(proto: onnx.ModelProto, entries: dict[str, str]) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    kept = {entry.key: entry.value for entry in copy.metadata_props}
-    kept.update(entries)
-    del copy.metadata_props[:]
-    for key, value in kept.items():
-        copy.metadata_props.add(key=key, value=value)
-    return copy

@@ -8,7 +8,7 @@ import numpy as np
 from onnx import NodeProto
 
 from onnxviz.messages import printable
-from onnxviz.model.activations import Kind, Steps, label
+from onnxviz.model.activations import Passage, Steps, label
 from onnxviz.model.graph.arrangement import Arrangements
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.islands import Island, Shore
@@ -98,10 +98,10 @@ class ActivationTaps:
             axes.pass_through(island.nodes)
             then = axes.of(island.end)
             mixed = lies is None or (lies.reshaped and belongs(island.nodes[0], Family.SOFTMAX))
-            if kind is Kind.OTHER or then is None or then.statistic or mixed:
+            if kind is Passage.OTHER or then is None or then.statistic or mixed:
                 return ActivationTap(start, ends=f"{_behind(passed)}{label(island) or 'another shape'} follows")
             passed += filter(None, [label(island)])
-            if kind is Kind.ACTIVATION:
+            if kind is Passage.ACTIVATION:
                 tensor, more = steps.whole(island, before)
                 if tensor != island.end:
                     axes.place(tensor, then)
@@ -125,7 +125,7 @@ class ActivationTaps:
         end = tensor
         while (lies := axes.of(end)) is None or not lies.as_made:
             island = steps.after(end)
-            if isinstance(island, Shore) or steps.kind(island, ()) is not Kind.MOVE:
+            if isinstance(island, Shore) or steps.kind(island, ()) is not Passage.MOVE:
                 return _elsewhere(start, tensor, axes, through)
             axes.pass_through(island.nodes)
             end = island.end

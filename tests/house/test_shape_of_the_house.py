@@ -101,8 +101,17 @@ def test_a_file_is_taken_in_at_one_sitting(path):
 
 
 def is_data(tree):
-    """Whether most of a file is tables: literals that are assigned."""
-    lines = sum(node.end_lineno - node.lineno + 1 for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign))
+    """Whether most of a file is tables: literals that are assigned, and classes that hold nothing else."""
+
+    def is_table(node):
+        inside = node.body if isinstance(node, ast.ClassDef) else [node]
+        return all(
+            isinstance(one, ast.Assign | ast.AnnAssign)
+            or (one is not node and isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+            for one in inside
+        )
+
+    lines = sum(node.end_lineno - node.lineno + 1 for node in tree.body if is_table(node))
     return bool(tree.body) and lines > tree.body[-1].end_lineno / 2
 
 

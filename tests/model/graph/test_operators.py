@@ -42,8 +42,7 @@ UNCLAIMED = {
         "parts of transformers: several inputs play parts of their own",
     ),
     **dict.fromkeys(
-        ["Compress", "GatherElements", "GatherND", "ReverseSequence", "Scatter", "ScatterElements", "ScatterND", "TopK",
-         "Trilu"],
+        ["ReverseSequence", "Scatter", "ScatterElements", "ScatterND", "Trilu"],
         "moves elements by rules of its own, without a rule anywhere that uses it",
     ),
     **dict.fromkeys(["DeformConv", "Det", "Einsum"], "an element depends on elements that only its own rule can tell"),
