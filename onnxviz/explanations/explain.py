@@ -20,7 +20,7 @@ from onnxviz.explanations.methods import MethodOptions, choose_method
 from onnxviz.explanations.probe import Probe
 from onnxviz.explanations.target import ChooseTarget, ClassChoice, ClassTarget, Region, Target
 from onnxviz.inputs.failures import Progress
-from onnxviz.inputs.image_files import Fit
+from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples

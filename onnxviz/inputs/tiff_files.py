@@ -1,0 +1,124 @@
+"""TIFF files that Pillow cannot read without loss: more bands than colours and alpha, deep bands; read by tifffile."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError
+from onnxviz.inputs.image_bands import Bands, Kind
+from onnxviz.messages import printable
+
+if TYPE_CHECKING:
+    import tifffile
+
+# PhotometricInterpretation and ExtraSamples (TIFF 6.0, sections 3, 4 and 18).
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
+_PREMULTIPLIED_ALPHA, _ALPHA = 1, 2
+
+
+def read_tiff(path: Path, place: int, max_pixels: int) -> Bands:
+    """One page, upright, with every band that it has.
+
+    Args:
+        path: the file.
+        place: of the page, among all directories of the file.
+        max_pixels: how many the page may have; of more than four bands, less.
+
+    Raises:
+        InputError: tifffile is not installed, the page is damaged or too large, or its values have no known range.
+    """
+    try:
+        import tifffile
+    except ImportError:
+        raise InputError(
+            f"{path} is damaged, or has bits or bands that need tifffile: pip install 'onnxviz[tiff]', or give a .npy"
+        ) from None
+    with _quiet(path), tifffile.TiffFile(path) as file:
+        page = file.pages[place]
+        assert isinstance(page, tifffile.TiffPage)
+        return _bands(page, path, max_pixels, file.filehandle.size)
+
+
+def whole_range(values: NDArray[Any], bits: int, path: Path) -> float:
+    """The value of full intensity: 2ⁿ − 1 for unsigned integers of up to 16 bits, 1 for floats from 0 to 1.
+
+    Raises:
+        InputError: no convention says what is black and what is white.
+    """
+    kind = values.dtype.kind
+    if kind == "u" and bits <= 16:
+        return float(2**bits - 1)
+    low, high = (values.min(), values.max()) if values.size else (0, 0)
+    if kind == "f" and low >= 0 and high <= 1:
+        return 1.0
+    raise InputError(
+        f"{path} holds values {low:g}…{high:g} ({values.dtype}), not 8 or 16 bits or 0…1: give them as a .npy array"
+    )
+
+
+def _bands(page: tifffile.TiffPage, path: Path, max_pixels: int, file_bytes: int) -> Bands:
+    samples = int(page.samplesperpixel)
+    width, height = int(page.imagewidth), int(page.imagelength)
+    if width * height * max(samples, 4) > 4 * max_pixels:
+        raise InputError(
+            f"{path} has {width}x{height} pixels of {samples} bands; the limit is {max_pixels:,} of 4: make it smaller"
+        )
+    if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or page.imagedepth != 1:
+        raise InputError(f"{path} is a TIFF of a kind that is not read ({page.photometric!s}): give a .npy array")
+    ends = [start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    if not ends or max(ends) > file_bytes or not all(page.databytecounts):
+        raise InputError(f"{path} is damaged: parts of the TIFF are missing")
+    values = page.asarray()
+    # tifffile gives rows, columns and bands in the order of the file.
+    planes = [values] if samples == 1 else list(np.moveaxis(values, page.axes.index("S"), 0))
+    if any(plane.shape != (height, width) for plane in planes):
+        raise InputError(f"{path} is damaged: its bands are not of {width}x{height} pixels")
+    bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
+    white = whole_range(values, bits, path)
+    if values.dtype.kind == "f":
+        planes = [plane.astype(np.float32) for plane in planes]
+    if page.photometric == _WHITE_IS_ZERO:
+        planes = [(white - plane).astype(plane.dtype) for plane in planes]
+    extra = tuple(int(value) for value in page.extrasamples)
+    alpha = len(extra) == 1 and extra[0] in (_PREMULTIPLIED_ALPHA, _ALPHA)
+    if alpha and extra[0] == _PREMULTIPLIED_ALPHA:
+        share = np.maximum(planes[-1] / np.float32(white), np.finfo(np.float32).tiny)
+        planes[:-1] = [np.minimum(plane / share, np.float32(white)) for plane in planes[:-1]]
+    colours = 3 if page.photometric == _RGB and samples >= 3 else int(samples - alpha == 1)
+    tag = page.tags.get("Orientation")
+    planes = [np.ascontiguousarray(_upright(plane, tag.value if tag is not None else 1)) for plane in planes]
+    return Bands(planes, white, Kind(colours, alpha, samples))
+
+
+def _upright(plane: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """A band turned as TIFF 6.0 says (tag 274): where row 0 and column 0 of the file are in the picture."""
+    if orientation in (5, 6, 7, 8):
+        plane = plane.T
+    if orientation in (3, 4, 7, 8):
+        plane = plane[::-1]
+    if orientation in (2, 3, 6, 7):
+        plane = plane[:, ::-1]
+    return plane
+
+
+@contextmanager
+def _quiet(path: Path) -> Iterator[None]:
+    """What tifffile logs of a strange file would come between an error's one line and the reader."""
+    log = logging.getLogger("tifffile")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # damaged files raise a dozen kinds
+        remedy = ": pip install 'onnxviz[tiff]'" if "imagecodecs" in str(error) else ""
+        raise InputError(f"{path} cannot be decoded: {printable(str(error))}{remedy}") from None
+    finally:
+        log.disabled = before
