@@ -61,7 +61,7 @@ def explain(
         str,
         typer.Option(
             metavar="R",
-            help="Of a segmentation: all, argmax, TOP,LEFT,BOTTOM,RIGHT, or a mask as .npy.",
+            help="Of a segmentation: all, argmax, TOP,LEFT,BOTTOM,RIGHT, a mask as .npy, or a label as .npy=N.",
         ),
     ] = "auto",
     wrt: Annotated[
