@@ -108,7 +108,8 @@ class DeepForm:
         else:
             high = _bytes(picture, self.raw)
             low = _bytes(again(), self.raw[:-1] + _OTHER_BYTE[self.raw[-1]])
-        planes: list[NDArray[Any]] = list(np.moveaxis(high.astype(np.uint16) << 8 | low, -1, 0))
+        planes: list[NDArray[Any]] = [_joined(high[..., band], low[..., band]) for band in range(high.shape[2])]
+        del high, low
         if picture.mode == "CMYK":
             ink = [plane / np.float32(65535) for plane in planes]
             planes = [(1 - colour) * (1 - ink[3]) for colour in ink[:3]]
@@ -147,7 +148,16 @@ def _bytes(picture: ImageFile.ImageFile, raw: str) -> NDArray[np.uint8]:
         tiles.append(tile._replace(args=raw if isinstance(args, str) else (raw, *args[1:]) if args else raw))
     picture.tile = tiles
     picture.load()
-    return np.asarray(ImageOps.exif_transpose(picture))
+    ImageOps.exif_transpose(picture, in_place=True)
+    return np.asarray(picture)
+
+
+def _joined(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """16 bits out of their bytes, in the memory of the result."""
+    made = high.astype(np.uint16)
+    made <<= 8
+    made |= low
+    return made
 
 
 def _opaque(clear: NDArray[np.bool_]) -> NDArray[np.uint16]:

@@ -19,13 +19,13 @@ from onnxviz.errors import InputError
 from onnxviz.inputs.image_bands import Bands, Fit, Kind, resized
 from onnxviz.inputs.image_depth import DeepForm, needs_tifffile
 from onnxviz.inputs.image_pages import one_page
-from onnxviz.inputs.tiff_files import read_tiff
+from onnxviz.inputs.tiff_files import TiffReader
 from onnxviz.messages import printable
 
 # By content, not by name; an allow-list, because others (EPS) run interpreters.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
-# A 10 kB PNG can declare any size; 64 Mpx take some 0.4 GB to decode and convert.
+# A 10 kB PNG can declare any size; 64 Mpx take some 0.4 GB to decode and convert, three times that of 16 bits.
 MAX_PIXELS = 64 * 2**20
 # A picture that the model takes at its own size also becomes maps, of many channels and four bytes a value.
 MAX_OWN_PIXELS = 16 * 2**20
@@ -76,7 +76,9 @@ class ImageReader:
         self.last = last
         self._picture: ImageFile.ImageFile | None = None
         self._file: IO[bytes] | None = None
+        self._tiff: TiffReader | None = None
         self._next = 0
+        self._broken: tuple[int, str] | None = None
 
     def __enter__(self) -> ImageReader:
         return self
@@ -84,12 +86,15 @@ class ImageReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        self.close()  # where nobody went on to the last page
+
     def close(self) -> None:
         """Closes the file; the next `read` opens it again."""
-        for opened in (self._picture, self._file):
+        for opened in (self._picture, self._file, self._tiff):
             if opened is not None:
                 opened.close()
-        self._picture, self._file, self._next = None, None, 0
+        self._picture, self._file, self._tiff, self._next = None, None, None, 0
 
     def read(
         self,
@@ -102,13 +107,15 @@ class ImageReader:
     ) -> NDArray[Any]:
         """The page at this place of the file; the rest as for `read_image`."""
         ground = parse_colour(background)
-        keep = False
         try:
             with _in_one_line(self.path):
                 made = self._decoded(place, bounded=size is not None)
-            keep = self.last is not None and place < self.last
+        except InputError as error:
+            if self._broken is None and not _is_tiff(self.path):  # of an animation, a frame needs those before it
+                self._broken = place, str(error)
+            raise
         finally:
-            if not keep:
+            if self.last is None or place >= self.last:
                 self.close()
         if isinstance(made, Bands):
             return made.pixels(made.kind.channels(channels, str(self.path)), size, fit, ground)
@@ -123,19 +130,21 @@ class ImageReader:
             place: of the page.
             bounded: whether it will be resized to a size that was checked.
         """
+        if self._broken is not None and place >= self._broken[0]:
+            raise InputError(self._broken[1])
         limit = MAX_PIXELS if bounded else MAX_OWN_PIXELS
         try:
             picture = self._opened(place)
         except (SyntaxError, KeyError, TypeError, UnidentifiedImageError):
             if not _is_tiff(self.path):
                 raise
-            return read_tiff(self.path, place, limit)  # perhaps a kind that Pillow does not know
+            return self._bands(place, limit)  # perhaps a kind that Pillow does not know
         width, height = picture.size
         if width * height > limit:
             remedy = "make it smaller first" if bounded else "give --size HxW"
             raise InputError(f"{self.path} has {width}x{height} pixels; the limit is {limit:,}: {remedy}")
         if isinstance(picture, TiffImagePlugin.TiffImageFile) and needs_tifffile(picture):
-            return read_tiff(self.path, place, limit)
+            return self._bands(place, limit)
         deep = DeepForm.of(picture, self.path)
         if deep is not None:
             found: Image.Image | Bands = deep.bands(picture, self.path, lambda: self._opened(place, again=True))
@@ -145,6 +154,10 @@ class ImageReader:
         if picture.format == "PNG" and place == 0 and not _png_is_complete(self.path):
             raise InputError(f"{self.path} is damaged: rows of the PNG are missing")
         return found
+
+    def _bands(self, place: int, limit: int) -> Bands:
+        self._tiff = self._tiff or TiffReader(self.path)
+        return self._tiff.read(place, limit)
 
     def _opened(self, place: int, *, again: bool = False) -> ImageFile.ImageFile:
         """The file at a page that is not decoded yet."""
@@ -185,8 +198,11 @@ def _regular(path: Path) -> Path:
 
 
 def _is_tiff(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    try:
+        with _regular(path).open("rb") as file:
+            return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+    except (OSError, InputError):
+        return False
 
 
 @contextmanager

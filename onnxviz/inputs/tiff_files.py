@@ -23,27 +23,45 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _PREMULTIPLIED_ALPHA, _ALPHA = 1, 2
 
 
-def read_tiff(path: Path, place: int, max_pixels: int) -> Bands:
-    """One page, upright, with every band that it has.
+class TiffReader:
+    """A TIFF file whose pages are read with every band that they have; it stays open until it is closed.
 
     Args:
         path: the file.
-        place: of the page, among all directories of the file.
-        max_pixels: how many the page may have; of more than four bands, less.
 
     Raises:
-        InputError: tifffile is not installed, the page is damaged or too large, or its values have no known range.
+        InputError: tifffile is not installed, or this is no TIFF.
     """
-    try:
-        import tifffile
-    except ImportError:
-        raise InputError(
-            f"{path} is damaged, or has bits or bands that need tifffile: pip install 'onnxviz[tiff]', or give a .npy"
-        ) from None
-    with _quiet(path), tifffile.TiffFile(path) as file:
-        page = file.pages[place]
-        assert isinstance(page, tifffile.TiffPage)
-        return _bands(page, path, max_pixels, file.filehandle.size)
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import tifffile
+        except ImportError:
+            raise InputError(
+                f"{path} is damaged, or has bits or bands that need tifffile: pip install 'onnxviz[tiff]', "
+                "or give a .npy"
+            ) from None
+        self.path = path
+        with _quiet(path):
+            self._file = tifffile.TiffFile(path)
+
+    def read(self, place: int, max_pixels: int) -> Bands:
+        """One page, upright.
+
+        Args:
+            place: of the page, among all directories of the file.
+            max_pixels: how many it may have; of more than four bands, less.
+
+        Raises:
+            InputError: the page is damaged or too large, or its values have no known range.
+        """
+        with _quiet(self.path):
+            page: Any = self._file.pages[place]
+            return _bands(page, self.path, max_pixels, self._file.filehandle.size)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 def whole_range(values: NDArray[Any], bits: int, path: Path) -> float:

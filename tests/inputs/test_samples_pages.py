@@ -138,3 +138,33 @@ def test_bands_are_shown_by_their_colours(one_conv, tmp_path):
         array = sample.read()["x"][0]
         np.testing.assert_array_equal(array, bands.transpose(2, 0, 1))
         np.testing.assert_array_equal(sample_picture(array, 0, sample.path, ImageOptions.of(model)), bands[..., :3])
+
+
+def broken_at(frame, load_picture):
+    """Pillow's `load`, which fails at one frame."""
+
+    def load_or_fail(self):
+        if self.tell() == frame:
+            raise OSError("broken")
+        return load_picture(self)
+
+    return load_or_fail
+
+
+@pytest.mark.parametrize(("name", "failing"), [("a.gif", 8), ("a.png", 8), ("a.tif", 1)])
+def test_frames_behind_one_that_is_damaged_are_not_tried_again(one_conv, tmp_path, name, failing, monkeypatch):
+    """A frame needs those before it, so that all behind would be decoded from the start, each for nothing."""
+    path = stack(tmp_path / name, RNG.integers(0, 256, (12, 8, 6, 3), np.uint8))
+    model = load(one_conv(("n", 3, 8, 6)))
+    opened = Counter()
+    begin = Image.open
+    monkeypatch.setattr(Image, "open", lambda file, **options: opened.update(["file"]) or begin(file, **options))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", broken_at(4, ImageFile.ImageFile.load))
+    failed = []
+    for sample in samples(model, path, ImageOptions.of(model)):
+        try:
+            sample.read()
+        except InputError:
+            failed.append(sample.label)
+    assert failed == [f"{name}[{number}]" for number in range(4, 4 + failing)]
+    assert opened["file"] == 1
