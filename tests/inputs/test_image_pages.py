@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from pictures import PIXELS, RNG, saved
 from PIL import Image
 from tiff import LONG, SHORT, tiff
@@ -147,3 +148,13 @@ def test_any_file_has_pages_however_damaged(tmp_path, kind):
 def test_what_is_no_file_has_one_page(tmp_path):
     assert find_pages(tmp_path) == find_pages(tmp_path / "nope.tif") == Pages()
     assert one_page(str(tmp_path / "nope.tif")) == (tmp_path / "nope.tif", 0)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_pages_of_a_big_tiff(tmp_path, order):
+    pages = RNG.integers(0, 65536, (3, 4, 5), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pages, bigtiff=True, byteorder=order, photometric="minisblack")
+    assert find_pages(tmp_path / "a.tif") == Pages((0, 1, 2), grey=True)
+    for number, page in enumerate(pages):
+        made = read_image(f"{tmp_path}/a.tif[{number}]", channels=1)[..., 0]
+        np.testing.assert_array_equal(made, page.astype(np.float32) * 255 / np.float32(65535))
