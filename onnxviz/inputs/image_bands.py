@@ -141,3 +141,8 @@ def resized(picture: Image.Image, size: tuple[int, int] | None, fit: Fit) -> Ima
     if fit == "crop":
         return ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
     return picture.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def resized_picture(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 stretched to (height, width), as `resized`."""
+    return np.asarray(resized(Image.fromarray(pixels), size, "stretch"))

@@ -166,11 +166,9 @@ class ImageReader:
         elif place < self._next or again:
             self.close()
         if self._picture is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's bomb warning: the size is checked before decoding
-                # Given a name, Pillow maps some files into memory, and then mixes up the sides of a TIFF that lies.
-                self._file = _regular(self.path).open("rb")
-                self._picture = Image.open(self._file, formats=FORMATS)
+            # Given a name, Pillow maps some files into memory, and then mixes up the sides of a TIFF that is turned.
+            self._file = self._file or _regular(self.path).open("rb")
+            self._picture = Image.open(self._file, formats=FORMATS)
         if place:
             self._picture.seek(place)
         self._next = place + 1
@@ -210,7 +208,7 @@ def _in_one_line(path: Path) -> Iterator[None]:
     """Turns what Pillow raises on files that are missing, damaged or not images into one line."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # Pillow's bomb warning: sizes are checked before anything is decoded
             yield
     except FileNotFoundError:
         raise InputError(f"there is no file {path}") from None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.inputs.image_bands import resized_picture
 from onnxviz.inputs.image_files import read_image
 from onnxviz.inputs.samples import ImageOptions
 
@@ -49,22 +51,24 @@ def sample_picture(
 
 def _of_file(path: str, fed: tuple[int, ...], images: ImageOptions, longest: int) -> NDArray[Any]:
     """The picture of an image file; `fed` is the input's (channels, height, width)."""
-    channels = 1 if fed[0] == 1 else None
+    read = partial(read_image, path, channels=1 if fed[0] == 1 else None, background=images.background)
     size = (fed[1], fed[2])
-    if longest:
-        size = _fitting(size if images.fit == "crop" else _own_size(path, channels, images, size), longest)
-    pixels = read_image(path, channels=channels, size=size, fit=images.fit, background=images.background)
-    shown = pixels[..., :3] if pixels.shape[2] in (3, 4) else np.repeat(pixels[..., :1], 3, axis=2)
-    return shown if shown.dtype == np.uint8 else np.rint(shown).astype(np.uint8)
+    if longest and images.fit != "crop":
+        try:
+            own = _shown(read())
+        except InputError:  # too many pixels to be decoded at its own size
+            size = _fitting(size, longest)
+        else:
+            return resized_picture(own, _fitting(own.shape[:2], longest))
+    elif longest:
+        size = _fitting(size, longest)
+    return _shown(read(size=size, fit=images.fit))
 
 
-def _own_size(path: str, channels: int | None, images: ImageOptions, otherwise: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the file, `otherwise` where it has too many pixels to be decoded at its own size."""
-    try:
-        height, width, _ = read_image(path, channels=channels, background=images.background).shape
-    except InputError:
-        return otherwise
-    return height, width
+def _shown(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Three or four bands as red, green and blue, of others the first in grey; (H, W, 3) uint8."""
+    colours = pixels[..., :3] if pixels.shape[2] in (3, 4) else np.repeat(pixels[..., :1], 3, axis=2)
+    return np.ascontiguousarray(colours if colours.dtype == np.uint8 else np.rint(colours).astype(np.uint8))
 
 
 def _fitting(size: tuple[int, ...], longest: int) -> tuple[int, int]:
