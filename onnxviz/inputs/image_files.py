@@ -19,6 +19,7 @@ from onnxviz.errors import InputError
 from onnxviz.inputs.image_bands import Bands, Fit, Kind, resized
 from onnxviz.inputs.image_depth import DeepForm, needs_tifffile
 from onnxviz.inputs.image_pages import one_page
+from onnxviz.inputs.png_files import incomplete_pictures
 from onnxviz.inputs.tiff_files import TiffReader
 from onnxviz.messages import printable
 
@@ -79,6 +80,7 @@ class ImageReader:
         self._tiff: TiffReader | None = None
         self._next = 0
         self._broken: tuple[int, str] | None = None
+        self._incomplete: frozenset[int] | None = None
 
     def __enter__(self) -> ImageReader:
         return self
@@ -151,8 +153,11 @@ class ImageReader:
         else:
             picture.load()
             found = ImageOps.exif_transpose(picture)
-        if picture.format == "PNG" and place == 0 and not _png_is_complete(self.path):
-            raise InputError(f"{self.path} is damaged: rows of the PNG are missing")
+        if picture.format == "PNG":
+            if self._incomplete is None:
+                self._incomplete = incomplete_pictures(self.path)
+            if place in self._incomplete:
+                raise InputError(f"{self.path} is damaged: rows of the PNG are missing")
         return found
 
     def _bands(self, place: int, limit: int) -> Bands:
@@ -248,33 +253,3 @@ def _flatten(picture: Image.Image, channels: int, ground: tuple[int, int, int]) 
     if picture.mode == "LAB":  # which Pillow makes no grey of
         picture = picture.convert("RGB")
     return picture.convert("L" if channels == 1 else "RGB")
-
-
-# Adam7: first column, first row, column step, row step of each pass (PNG specification, section 8.2).
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-
-
-def _png_is_complete(path: Path) -> bool:
-    """Whether a PNG's pixel data decompress to as many bytes as its header declares; Pillow does not look."""
-    with path.open("rb") as file:
-        file.seek(8)
-        inflate = zlib.decompressobj()
-        total, wanted = 0, 0
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            body = file.read(length)
-            file.seek(4, 1)
-            if kind == b"IHDR":
-                width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", body)
-                bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
-                passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
-                for x, y, dx, dy in passes:
-                    columns, rows = -(-(width - x) // dx), -(-(height - y) // dy)
-                    wanted += rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
-            elif kind == b"IDAT":
-                while body and total <= wanted:
-                    total += len(inflate.decompress(body, 1 << 20))
-                    body = inflate.unconsumed_tail
-            elif kind == b"IEND":
-                break
-    return total >= wanted
