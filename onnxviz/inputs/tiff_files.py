@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 # PhotometricInterpretation and ExtraSamples (TIFF 6.0, sections 3, 4 and 18).
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _PREMULTIPLIED_ALPHA, _ALPHA = 1, 2
+# Compressions of which no more can come than is asked for (none, LZW, PackBits), and Deflate, which is looked into.
+_BOUNDED = (1, 5, 32773)
+_DEFLATE = (8, 32946)
 
 
 class TiffReader:
@@ -90,9 +95,7 @@ def _bands(page: tifffile.TiffPage, path: Path, max_pixels: int, file_bytes: int
         )
     if page.photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or page.imagedepth != 1:
         raise InputError(f"{path} is a TIFF of a kind that is not read ({page.photometric!s}): give a .npy array")
-    ends = [start + size for start, size in zip(page.dataoffsets, page.databytecounts, strict=False)]
-    if not ends or max(ends) > file_bytes or not all(page.databytecounts):
-        raise InputError(f"{path} is damaged: parts of the TIFF are missing")
+    _check_segments(page, path, max_pixels, file_bytes)
     values = page.asarray()
     # tifffile gives rows, columns and bands in the order of the file.
     planes = [values] if samples == 1 else list(np.moveaxis(values, page.axes.index("S"), 0))
@@ -113,6 +116,35 @@ def _bands(page: tifffile.TiffPage, path: Path, max_pixels: int, file_bytes: int
     tag = page.tags.get("Orientation")
     planes = [np.ascontiguousarray(_upright(plane, tag.value if tag is not None else 1)) for plane in planes]
     return Bands(planes, white, Kind(colours, alpha, samples))
+
+
+def _check_segments(page: tifffile.TiffPage, path: Path, max_pixels: int, file_bytes: int) -> None:
+    """Refuses a page whose strips or tiles are missing, too large, or unpack to more than they declare."""
+    if int(page.compression) not in (*_BOUNDED, *_DEFLATE):
+        way = getattr(page.compression, "name", page.compression)
+        raise InputError(f"{path} is compressed in a way that is not read ({way}): save it with LZW, Deflate or none")
+    if math.prod(page.chunks) > 4 * max_pixels:
+        raise InputError(f"{path} has tiles of {page.tilewidth}x{page.tilelength} pixels; the limit is {max_pixels:,}")
+    segments = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    if not segments or not all(size and start + size <= file_bytes for start, size in segments):
+        raise InputError(f"{path} is damaged: parts of the TIFF are missing")
+    if int(page.compression) in _DEFLATE:
+        most = math.prod(page.chunks) * max(page.bitspersample, 8) // 8
+        with path.open("rb") as file:
+            for start, size in segments:
+                file.seek(start)
+                if _unpacks_to_more(file.read(size), most):
+                    raise InputError(f"{path} is damaged: a part unpacks to more than its {most:,} bytes")
+
+
+def _unpacks_to_more(data: bytes, most: int) -> bool:
+    """Whether Deflate makes more than so many bytes of the data; tifffile would make them all at once."""
+    inflate = zlib.decompressobj()
+    total = 0
+    while data and total <= most:
+        total += len(inflate.decompress(data, 1 << 20))
+        data = inflate.unconsumed_tail
+    return total > most
 
 
 def _upright(plane: NDArray[Any], orientation: int) -> NDArray[Any]:

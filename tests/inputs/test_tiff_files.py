@@ -2,13 +2,14 @@
 
 import re
 import sys
+import zlib
 
 import numpy as np
 import pytest
 import tifffile
 from pictures import RNG, luma, saved
 from PIL import Image
-from tiff import SHORT, tiff
+from tiff import LONG, SHORT, tiff
 
 from onnxviz.errors import InputError
 from onnxviz.inputs import image_files
@@ -170,3 +171,33 @@ def test_mutants_are_read_or_refused_in_one_line(tmp_path, seed):
             message = "a.tif"
         assert "a.tif" in message
         assert "\n" not in message
+
+
+def deflated(data, tags=None):
+    """A page of five bands of 3x2 pixels in one part that is compressed."""
+    standard = {258: (SHORT, [8] * 5), 259: (SHORT, [8]), 277: (SHORT, [5]), 338: (SHORT, [0] * 4)}
+    return tiff([(3, 2, data, {**standard, **(tags or {})})])
+
+
+def test_a_part_that_unpacks_to_more_than_it_declares_is_refused(tmp_path):
+    bands = BANDS[:2, :3].tobytes()
+    (tmp_path / "a.tif").write_bytes(deflated(zlib.compress(bands)))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", channels=5), BANDS[:2, :3])
+    (tmp_path / "a.tif").write_bytes(deflated(zlib.compress(bytes(2**31 // 64))))
+    with pytest.raises(InputError, match=r"a\.tif is damaged: a part unpacks to more than its 30 bytes"):
+        read_image(tmp_path / "a.tif", channels=5)
+
+
+def test_tiles_that_declare_too_much_are_refused(tmp_path):
+    data = zlib.compress(BANDS[:2, :3].tobytes())
+    tiles = {322: (LONG, [2**20]), 323: (LONG, [2**20]), 324: (LONG, [8]), 325: (LONG, [len(data)])}
+    (tmp_path / "a.tif").write_bytes(deflated(data, tiles))
+    with pytest.raises(InputError, match=r"a\.tif has tiles of 1048576x1048576 pixels; the limit is"):
+        read_image(tmp_path / "a.tif", channels=5)
+
+
+def test_other_compressions_are_refused_by_name(tmp_path):
+    (tmp_path / "a.tif").write_bytes(deflated(bytes(30), {259: (SHORT, [34712])}))
+    match = r"a\.tif is compressed in a way that is not read \(JPEG2000\): save it with LZW"
+    with pytest.raises(InputError, match=match):
+        read_image(tmp_path / "a.tif", channels=5)
