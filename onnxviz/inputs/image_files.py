@@ -137,7 +137,7 @@ class ImageReader:
         limit = MAX_PIXELS if bounded else MAX_OWN_PIXELS
         try:
             picture = self._opened(place)
-        except (SyntaxError, KeyError, TypeError, UnidentifiedImageError):
+        except (SyntaxError, KeyError, TypeError, ValueError, UnidentifiedImageError):
             if not _is_tiff(self.path):
                 raise
             return self._bands(place, limit)  # perhaps a kind that Pillow does not know
