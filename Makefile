@@ -104,5 +104,5 @@ $(LOWEST)/.installed: pyproject.toml tests/lowest.py
 	PYTHONWARNINGS=ignore $(LOWEST)/bin/python -m pip install --quiet --upgrade pip
 	$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/lowest.txt
 	PYTHONWARNINGS=ignore $(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/lowest.txt --editable . \
-		'click<8.5' hypothesis pytest pytest-xdist scikit-image scipy h5py
+		'click<8.5' hypothesis pytest pytest-xdist scikit-image scipy h5py tifffile
 	@touch $@

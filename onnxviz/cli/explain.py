@@ -61,7 +61,8 @@ def explain(
         str,
         typer.Option(
             metavar="R",
-            help="Of a segmentation: all, argmax, TOP,LEFT,BOTTOM,RIGHT, or a mask as .npy. Of boxes: all, or where.",
+            help="Of a segmentation: all, argmax, TOP,LEFT,BOTTOM,RIGHT, a mask .npy or a label .npy=N. "
+            "Of boxes: all, or where.",
         ),
     ] = "auto",
     box: Annotated[

@@ -17,7 +17,9 @@ Picture = Literal["png", "svg", "pdf"]
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx file.", show_default=False)]
 InputsArgument = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT", help="Images, folders, .npy, .npz, or NAME=PATH.", show_default=False),
+    typer.Argument(
+        metavar="INPUT", help="Images or pages (photo.tif[3]), folders, .npy, .npz, or NAME=PATH.", show_default=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]

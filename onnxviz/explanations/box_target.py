@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.case import Case
-from onnxviz.explanations.target import ClassChoice, Region, Target, named
+from onnxviz.explanations.target import ClassChoice, Region, Target, worded
 from onnxviz.messages import printable
 from onnxviz.model.box_scores import BOX_PROBABILITIES, BOX_SCORES
 from onnxviz.model.boxes import LEAST_SCORE, Boxes, Detection, picked_box
@@ -159,7 +159,7 @@ class BoxChoice:
         place = "a box" if found.number is None else f"box {found.number}"
         return BoxTarget(
             weights,
-            f"{named(class_, self.names)} of {place}, {self._place()}",
+            f"{worded(class_, self.names, self.head.count)} of {place}, {self._place()}",
             class_=class_,
             classes=self.head.count,
             link="" if self.head.product else self.head.link,
@@ -177,7 +177,7 @@ class BoxChoice:
         unit = "probabilities" if self.head.certain else "scores"
         return BoxTarget(
             weights,
-            f"{named(class_, self.names)}, the sum of its {unit} over all {len(weights)} boxes",
+            f"{worded(class_, self.names, self.head.count)}, the sum of its {unit} over all {len(weights)} boxes",
             class_=class_,
             classes=self.head.count,
             axis=1,

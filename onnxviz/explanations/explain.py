@@ -21,7 +21,7 @@ from onnxviz.explanations.methods import MethodOptions, choose_method
 from onnxviz.explanations.probe import Probe
 from onnxviz.explanations.target import ChooseTarget, ClassChoice, ClassTarget, Region, Target
 from onnxviz.inputs.failures import Progress
-from onnxviz.inputs.image_files import Fit
+from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
@@ -198,6 +198,8 @@ class Explainer:
         self.method = choose_method(method, options)
         self.model = load(model)
         self.scores = find_scores(self.model, score.target)
+        if score.labels is not None:
+            _check_labels(score.labels, self.scores.count(self.model.shapes.of(self.scores.tensor)), self.scores.tensor)
         self.names = tuple(score.labels) if score.labels is not None else self.scores.names
         self._labelled = score.labels is not None
         self._choose: ChooseTarget | None = None
@@ -255,10 +257,8 @@ class Explainer:
                 f"the target weighs values of shape {dims(decided.weights.shape)}, but "
                 f"'{printable(self.scores.tensor)}' has {dims(bare.base.shape)} on this sample"
             )
-        if self._labelled and decided.axis is not None and not names_fit(self.names, decided.classes):
-            raise InputError(
-                f"{len(self.names)} names were given for {decided.classes} classes of '{printable(self.scores.tensor)}'"
-            )
+        if self._labelled and decided.axis is not None:
+            _check_labels(self.names, _scores(decided), self.scores.tensor)
         return bare.scoring(decided), decided
 
     def of(
@@ -272,9 +272,10 @@ class Explainer:
         """The explanation of one sample, given as arrays of one row each by input name."""
         case, decided = self.case(feeds, progress)
         found = self.method(case)
-        warnings = [*([self.method.warning] if self.method.warning else []), *found.warnings]
+        misfit = "" if self._labelled or decided.axis is None else self.scores.misfit((1, *case.base.shape))
         boxes = decided if isinstance(decided, BoxTarget) else None
-        warnings += boxes.warnings if boxes is not None else ()
+        texts = (self.method.warning, misfit, *found.warnings, *(boxes.warnings if boxes is not None else ()))
+        warnings = [text for text in texts if text]
         if not found.map.any() and not any("zero everywhere" in text for text in warnings):
             warnings.append(
                 f"the map is zero everywhere: nothing in '{printable(found.tensor)}' speaks for {decided.what}"
@@ -325,7 +326,12 @@ class Explainer:
         """The class's name, "" where it has none."""
         if decided.axis is None or decided.class_ is None:
             return ""
-        return name_of(decided.class_, self.names, decided.classes)
+        return name_of(decided.class_, self.names, _scores(decided))
+
+
+def _scores(decided: Target) -> int | None:
+    """How many scores the target chose among; a single one has two classes."""
+    return None if decided.axis is None else decided.weights.shape[decided.axis]
 
 
 def _chooser(class_: ClassChoice | ChooseTarget, region: Region, names: tuple[str, ...]) -> ChooseTarget:
@@ -335,6 +341,13 @@ def _chooser(class_: ClassChoice | ChooseTarget, region: Region, names: tuple[st
     if not (isinstance(region, str) and region == "auto"):
         raise InputError("a target of your own chooses its positions itself: leave the region out")
     return class_
+
+
+def _check_labels(names: Sequence[str], scores: int | None, tensor: str) -> None:
+    """Refuses names that are not those of so many scores."""
+    if not names_fit(names, scores):
+        there = "one logit, which has 2 classes," if scores == 1 else f"{scores} classes"
+        raise InputError(f"{len(names)} names were given for {there} of '{printable(tensor)}'")
 
 
 def _single(array: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, SelectionError
+from onnxviz.explanations.masks import checked_mask, read_mask
 from onnxviz.messages import dims, printable
 from onnxviz.model.columns import Link
-from onnxviz.model.scores import Scores, sample_axis
+from onnxviz.model.scores import Scores, name_of, sample_axis
 
 # A class number, or the one the model decides for.
 ClassChoice = int | Literal["top"]
@@ -101,8 +103,8 @@ class ClassTarget:
     Attributes:
         class_: a number, or "top": the largest score; over a picture, the class that most pixels belong to.
         region: over which positions a spatial target is summed: "all"; "argmax": where the class has the largest
-            score; (top, left, bottom, right); a mask in the target's size; "auto": "argmax" for segmentations, "all"
-            for tensors that were asked for by name.
+            score; (top, left, bottom, right); a mask in the target's size, of booleans or 0 and 1; "auto": "argmax" for
+            segmentations, "all" for tensors that were asked for by name.
         names: of the classes.
     """
 
@@ -149,7 +151,8 @@ class ClassTarget:
             raise InputError(f"'{tensor}' has one number a class and no positions: leave the region out")
         flat = channels.reshape(-1)
         chosen, sign = _decided(self.class_, flat, scores)
-        what = f"{named(chosen, self.names)}, {_place(scores)}" + (" (its negative)" if sign < 0 else "")
+        name = worded(chosen, self.names, len(flat))
+        what = f"{name}, {_place(scores)}" + (" (its negative)" if sign < 0 else "")
         link: Link = "softmax" if not scores.link and not scores.inner and len(flat) > 1 else scores.link
         weights = np.zeros(channels.shape, np.float32)
         weights[0 if len(flat) == 1 else chosen] = sign
@@ -166,7 +169,7 @@ class ClassTarget:
             class_ = int(counts[1] > 0)  # of a mask, what it marks
         means = both.reshape(len(both), -1).mean(axis=1) if scores.inner else counts
         chosen, _ = _decided(class_, means, scores, pair=single)
-        name = named(chosen, self.names)
+        name = worded(chosen, self.names, len(channels))
         inside, words = _inside(self.region, winners == chosen, scores, counts, name)
         weights = np.zeros(channels.shape, np.float32)
         weights[0 if single else chosen] = (-1 if single and chosen == 0 else 1) * inside
@@ -210,6 +213,8 @@ def _inside(
             )
         return winning, f"where it wins, {int(winning.sum())} of {total} positions"
     if isinstance(region, tuple) and len(region) == 4 and len(where) == 2:
+        if any(isinstance(side, bool) or not isinstance(side, int | np.integer) for side in region):
+            raise InputError(f"a box is (top, left, bottom, right) in whole numbers, not {printable(str(region))}")
         top, left, bottom, right = (int(side) for side in region)
         if not (0 <= top < bottom <= where[0] and 0 <= left < right <= where[1]):
             raise InputError(
@@ -219,12 +224,15 @@ def _inside(
         mask = np.zeros(where, bool)
         mask[top:bottom, left:right] = True
         return mask, f"over rows {top} to {bottom - 1}, columns {left} to {right - 1}"
-    mask = np.asarray(region)
+    try:
+        mask = np.asarray(region)
+    except ValueError:
+        raise InputError("the region's rows are not of one length: give a mask of booleans") from None
     if mask.shape != where:
         raise InputError(
             f"the region has shape {dims(mask.shape)}, but '{printable(scores.tensor)}' has {dims(where)} positions"
         )
-    mask = mask.astype(bool)
+    mask = checked_mask(mask, "the region")
     if not mask.any():
         raise InputError("the region is empty: no position of the mask is true")
     return mask, f"over a region of {int(mask.sum())} of {total} positions"
@@ -235,13 +243,10 @@ def _place(scores: Scores) -> str:
     return f"tensor '{printable(scores.tensor, 60)}'" + (f", {before}" if before else "")
 
 
-def named(class_: int | None, names: Sequence[str]) -> str:
-    """`dog (class 4)`, or `class 4` where the class has no name."""
-    if class_ is None:
-        return "the output"
-    if class_ < len(names):
-        return f"{printable(names[class_], 60)} (class {class_})"
-    return f"class {class_}"
+def worded(class_: int, names: Sequence[str], scores: int) -> str:
+    """`dog (class 4)`, or `class 4` where the class has no name, or the names are not of so many scores."""
+    name = name_of(class_, names, scores)
+    return f"{printable(name, 60)} (class {class_})" if name else f"class {class_}"
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -262,7 +267,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def read_region(text: str) -> Region:
-    """What `--region` means: all, argmax, auto, TOP,LEFT,BOTTOM,RIGHT or the path of a mask (`.npy`).
+    """What `--region` means: all, argmax, auto, TOP,LEFT,BOTTOM,RIGHT, a mask (`.npy`) or a label of one (`.npy=3`).
 
     Raises:
         InputError: it is none of these.
@@ -271,14 +276,13 @@ def read_region(text: str) -> Region:
     for word in words:
         if text == word:
             return word
-    if text.lower().endswith(".npy"):
-        try:
-            mask = np.load(text, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{text} cannot be read as a mask: {printable(str(error))}") from None
-        return np.asarray(mask)
+    masked = re.fullmatch(r"(.*\.npy)(?:=([+-]?[0-9]{1,18}))?", text, re.IGNORECASE | re.DOTALL)
+    if masked is not None:
+        return read_mask(masked[1], int(masked[2]) if masked[2] else None)
     sides = text.split(",")
     if len(sides) == 4 and all(side.strip().isdecimal() for side in sides):
         top, left, bottom, right = (int(side) for side in sides)
         return top, left, bottom, right
-    raise InputError(f"'{printable(text)}' is not a region; write all, argmax, TOP,LEFT,BOTTOM,RIGHT or a .npy mask")
+    raise InputError(
+        f"'{printable(text)}' is not a region; write all, argmax, TOP,LEFT,BOTTOM,RIGHT, MASK.npy or LABELS.npy=NUMBER"
+    )

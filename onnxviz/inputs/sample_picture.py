@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.inputs.image_bands import resized_picture
 from onnxviz.inputs.image_files import read_image
 from onnxviz.inputs.samples import ImageOptions
 
@@ -22,7 +23,7 @@ def sample_picture(
         array: the values that were fed, without batch axis; NaN and infinite ones are shown as 0.
         channel_axis: which axis counts channels, None if there is none. Of one, three or four channels the first three
             are red, green and blue; of any other number the first is shown, in grey.
-        path: of the image file; "" if there is none.
+        path: of the image file, with the page if it has several (`photo.tif[3]`); "" if there is none.
         images: how it was read.
         longest: pixels along the longer side, in the proportions of the file (of the input, where it was cropped); 0
             for the size that was fed, pixel by pixel.
@@ -34,7 +35,7 @@ def sample_picture(
     if planes.ndim != 3:
         raise InputError(f"an input of shape {array.shape} is not a picture")
     if path and images is not None:
-        return _of_file(Path(path), planes.shape, images, longest)
+        return _of_file(path, planes.shape, images, longest)
     shown = planes[:3] if planes.shape[0] in (3, 4) else planes[:1]
     finite = np.where(np.isfinite(shown), shown, 0).astype(np.float64)
     low, high = float(finite.min()), float(finite.max())
@@ -48,23 +49,26 @@ def sample_picture(
     return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
 
 
-def _of_file(path: Path, fed: tuple[int, ...], images: ImageOptions, longest: int) -> NDArray[Any]:
+def _of_file(path: str, fed: tuple[int, ...], images: ImageOptions, longest: int) -> NDArray[Any]:
     """The picture of an image file; `fed` is the input's (channels, height, width)."""
-    channels = 1 if fed[0] == 1 else 3
+    read = partial(read_image, path, channels=1 if fed[0] == 1 else None, background=images.background)
     size = (fed[1], fed[2])
-    if longest:
-        size = _fitting(size if images.fit == "crop" else _own_size(path, channels, images, size), longest)
-    pixels = read_image(path, channels=channels, size=size, fit=images.fit, background=images.background)
-    return np.repeat(pixels, 3, axis=2) if channels == 1 else pixels
+    if longest and images.fit != "crop":
+        try:
+            own = _shown(read())
+        except InputError:  # too many pixels to be decoded at its own size
+            size = _fitting(size, longest)
+        else:
+            return resized_picture(own, _fitting(own.shape[:2], longest))
+    elif longest:
+        size = _fitting(size, longest)
+    return _shown(read(size=size, fit=images.fit))
 
 
-def _own_size(path: Path, channels: int, images: ImageOptions, otherwise: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the file, `otherwise` where it has too many pixels to be decoded at its own size."""
-    try:
-        height, width, _ = read_image(path, channels=channels, background=images.background).shape
-    except InputError:
-        return otherwise
-    return height, width
+def _shown(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Three or four bands as red, green and blue, of others the first in grey; (H, W, 3) uint8."""
+    colours = pixels[..., :3] if pixels.shape[2] in (3, 4) else np.repeat(pixels[..., :1], 3, axis=2)
+    return np.ascontiguousarray(colours if colours.dtype == np.uint8 else np.rint(colours).astype(np.uint8))
 
 
 def _fitting(size: tuple[int, ...], longest: int) -> tuple[int, int]:

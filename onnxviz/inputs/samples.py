@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.inputs.arrays import converted, fitted, read_archive, read_array, value_range, written
 from onnxviz.inputs.expectation import Expectation
-from onnxviz.inputs.image_files import MAX_PIXELS, SUFFIXES, Fit, parse_colour, read_image
+from onnxviz.inputs.image_bands import Fit
+from onnxviz.inputs.image_files import MAX_PIXELS, SUFFIXES, ImageReader, parse_colour
+from onnxviz.inputs.image_pages import Page, find_pages, one_page, parse_address
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.messages import dims, printable
 from onnxviz.model.batch_axis import batch_inputs
@@ -23,8 +25,6 @@ from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
 
 Feeds = dict[str, NDArray[Any]]
-# Archives are unpacked in memory; a `.npy` is mapped, and may be of any size.
-MAX_ARCHIVE_BYTES = 2**31
 # What a caller may give: an array, a path, several of them, or one for each input's name.
 InputLike = Any
 
@@ -37,7 +37,7 @@ class Sample:
         label: what messages and files call it.
         read: gives the arrays, by input name, batch axis included.
         batchable: whether the arrays of several samples may be joined along the first axis.
-        path: the whole path of an image file, "" for an array.
+        path: the whole path of an image file, with the page where it has several (`photo.tif[3]`); "" for an array.
     """
 
     label: str
@@ -105,7 +105,8 @@ def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample
         model: the model that they are for.
         given: an array in the model's layout (with or without the batch axis); the path of an image, of a folder of
             images, of a `.npy` or of a `.npz` keyed by input name; `NAME=PATH` (a string) or a mapping of input
-            names for one input of several; or a sequence of those.
+            names for one input of several; or a sequence of those. Each page or frame of an image is a sample;
+            `photo.tif[3]` is one of them, `photo.tif[:]` are all.
         images: how image files are read.
 
     Raises:
@@ -150,15 +151,16 @@ def _one(model: Model, item: InputLike, images: ImageOptions) -> list[Sample]:
         files = sorted(p for p in inside if not p.is_dir())
         if not files:
             raise InputError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
-        return [_image(model, file, images) for file in files]
+        return [sample for file in files for sample in _images(model, file, None, images)]
     if path.suffix.lower() == ".npz":
-        return _by_name(model, _read_archive(path, _ports(model)), images, label=path.name)
+        return _by_name(model, read_archive(path, _ports(model)), images, label=path.name)
     if path.suffix.lower() == ".npy":
         port = _only_input(model)
-        return _rows({port.name: fitted(_read_array(path), port, str(path))}, _ports(model), path.name)
+        return _rows({port.name: fitted(read_array(path), port, str(path))}, _ports(model), path.name)
+    path, page = parse_address(str(item))
     if not path.exists():
         raise InputError(f"there is no file {path}")
-    return [_image(model, path, images)]
+    return _images(model, path, page, images)
 
 
 def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions, label: str = "") -> list[Sample]:
@@ -173,9 +175,10 @@ def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions,
         if isinstance(item, str | Path):
             path = Path(item)
             if path.suffix.lower() == ".npy":
-                feeds[name] = fitted(_read_array(path), port, str(path))
+                feeds[name] = fitted(read_array(path), port, str(path))
             else:
-                feeds[name] = image_input(model, port, path, images)
+                file, place = one_page(str(path))
+                feeds[name] = image_input(model, port, ImageReader(file), place, images)
                 image = str(path)
             label = label or path.name
         else:
@@ -191,13 +194,12 @@ def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") 
     An array without a batch axis goes with every sample. A slice is taken, and converted, when it is fed.
     """
 
-    def converted(name: str, array: NDArray[Any]) -> NDArray[Any]:
-        dtype = ports[name].dtype
-        return np.asarray(array) if not dtype or array.dtype == dtype else np.asarray(array).astype(dtype)
+    def converting(name: str, array: NDArray[Any]) -> NDArray[Any]:
+        return converted(array, ports[name], f"input '{printable(name)}' of {label}")
 
     def entry(index: int) -> Sample:
         def read() -> Feeds:
-            return {n: converted(n, a[index : index + 1] if n in batched else a) for n, a in feeds.items()}
+            return {n: converting(n, a[index : index + 1] if n in batched else a) for n, a in feeds.items()}
 
         return Sample(f"{label}[{index}]", read, batched == feeds.keys())
 
@@ -207,29 +209,53 @@ def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") 
     length = max(lengths) if len(lengths) == 1 else 1
     if length <= 1 or len(fixed) > 1 or fixed == {length}:
         single = lengths == {1} and batched == feeds.keys()
-        return [Sample(label, lambda: {n: converted(n, a) for n, a in feeds.items()}, single, image)]
+        return [Sample(label, lambda: {n: converting(n, a) for n, a in feeds.items()}, single, image)]
     return [entry(index) for index in range(length)]
 
 
-def _image(model: Model, path: Path, images: ImageOptions) -> Sample:
+def _images(model: Model, path: Path, page: Page, images: ImageOptions) -> list[Sample]:
+    """The pages of an image file that are meant, as samples; what is wrong with a file is said when it is read."""
     port = _only_input(model)
-    return Sample(path.name, lambda: {port.name: image_input(model, port, path, images)}, True, str(path))
+    pages = find_pages(path)
+    try:
+        chosen = pages.chosen(page, path, _channels(port))
+    except InputError as error:
+        return [Sample(path.name, partial(_refuse, str(error)), False, str(path))]
+    file = ImageReader(path, last=pages.places[chosen[-1]])
+    made = []
+    for number in chosen:
+        suffix = f"[{number}]" if len(pages.places) > 1 else ""
+        read = partial(_image_feeds, model, port, file, pages.places[number], images)
+        made.append(Sample(f"{path.name}{suffix}", read, True, f"{path}{suffix}"))
+    return made
 
 
-def image_input(model: Model, port: Port, path: Path, images: ImageOptions) -> NDArray[Any]:
-    """The array for `port` made from one image file: (1, C, H, W) or (1, H, W, C), as the model wants it.
+def _image_feeds(model: Model, port: Port, file: ImageReader, place: int, images: ImageOptions) -> Feeds:
+    return {port.name: image_input(model, port, file, place, images)}
+
+
+def _refuse(message: str) -> Feeds:
+    raise InputError(message)
+
+
+def _channels(port: Port) -> int | None:
+    """How many channels an image for this input has; None where the model leaves it open."""
+    size = port.shape[port.layout.index("C")] if port.shape is not None and "C" in port.layout else None
+    return size if isinstance(size, int) else None
+
+
+def image_input(model: Model, port: Port, file: ImageReader, place: int, images: ImageOptions) -> NDArray[Any]:
+    """The array for `port` made from the page at this place of an image file: (1, C, H, W) or (1, H, W, C).
 
     Raises:
-        InputError: the file cannot be read, or the input is not one for images.
+        InputError: the page cannot be read, has other channels, or gives values that the input cannot hold; or the
+            input is not one for images.
     """
     if port.layout not in ("NCHW", "NHWC") or port.shape is None:
         raise InputError(
             f"input '{printable(port.name)}' of {model.label} has shape {dims(port.shape)}, not an image's: give a .npy"
         )
     axes = {axis: port.shape[position] for position, axis in enumerate(port.layout)}
-    channels = axes["C"] if isinstance(axes["C"], int) else 3
-    if channels not in (1, 3, 4):
-        raise InputError(f"input '{printable(port.name)}' of {model.label} has {channels} channels: give a .npy")
     height, width = axes["H"], axes["W"]
     if 0 in (height, width):
         raise InputError(f"input '{printable(port.name)}' of {model.label} has no pixels: {dims(port.shape)}")
@@ -243,107 +269,46 @@ def image_input(model: Model, port: Port, path: Path, images: ImageOptions) -> N
         raise InputError(f"{model.label} takes images of {wanted} and leaves a side open: give --size HxW")
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"images of {size[0]}x{size[1]} are too large; the limit is {MAX_PIXELS:,} pixels")
-    pixels = read_image(path, channels=channels, size=size, fit=images.fit, background=images.background)
+    pixels = file.read(place, channels=_channels(port), size=size, fit=images.fit, background=images.background)
     chosen = images.expected.of_input(port.name)
     values = chosen.apply(pixels)
     if port.layout == "NCHW":
         values = values.transpose(2, 0, 1)
     if port.dtype.startswith(("uint", "int")):
-        limits = np.iinfo(port.dtype)
-        values = np.rint(values)
-        if values.min() < limits.min or values.max() > limits.max:
-            raise InputError(
-                f"preprocessing '{chosen.name}' gives {values.min():g}…{values.max():g}; input "
-                f"'{printable(port.name)}' takes {port.dtype}: give --preprocess, such as scale=1,mean=128"
-            )
-    return np.ascontiguousarray(values[None].astype(port.dtype or np.float32))
+        values = _whole(values, port, chosen.name, file.path, deep=pixels.dtype != np.uint8)
+    what = f"preprocessing '{chosen.name}' of {file.path}"
+    return np.ascontiguousarray(converted(values[None], port, what))
 
 
-def fitted(array: NDArray[Any], port: Port, what: str) -> NDArray[Any]:
-    """`array` with the batch axis and element type that `port` wants, not copied where it fits already.
+def _whole(values: NDArray[Any], port: Port, name: str, path: Path, *, deep: bool) -> NDArray[Any]:
+    """`values` as whole numbers for an integer input, if that is what they are but for the rounding of float32.
+
+    Args:
+        values: float32, preprocessed.
+        port: the input.
+        name: of the preprocessing.
+        path: of the image.
+        deep: whether the image has more than 8 bits a channel.
 
     Raises:
-        InputError: its shape or type cannot fit; the message says both.
+        InputError: they would be rounded, or are beyond the range of the input's type; the message says both ranges.
     """
-    _check_shape(array.shape, port, what)
-    if port.shape is not None and array.ndim == len(port.shape) - 1:
-        array = array[None]
-    if array.size == 0:
-        raise InputError(f"{what} is empty")
-    if port.dtype and array.dtype != port.dtype:
-        if port.dtype == "string" or not np.can_cast(array.dtype, np.dtype(port.dtype), "same_kind"):
-            raise InputError(f"{what} has type {array.dtype}; input '{printable(port.name)}' takes {port.dtype}")
-        if not isinstance(array, np.memmap):  # a mapped file is converted row by row, when it is fed
-            array = array.astype(port.dtype)
-    return array
-
-
-def _check_shape(shape: tuple[int, ...], port: Port, what: str) -> None:
-    """Refuses a shape that cannot fit; the batch axis may be missing."""
-    if port.shape is None:
-        return
-    wanted = port.shape
-    padded = (1, *shape) if len(shape) == len(wanted) - 1 else shape
-    # The first axis may be any multiple: fixed batches are filled sample by sample.
-    fits = len(padded) == len(wanted) and all(
-        not isinstance(dim, int) or dim == size or (axis == 0 and len(padded) > 1)
-        for axis, (dim, size) in enumerate(zip(wanted, padded, strict=True))
+    whole = np.rint(values.astype(np.float64))
+    low, high = values.min(), values.max()
+    least, most = value_range(np.dtype(port.dtype))
+    # Three float32 operations, each off by half a unit in the last place of what it handles.
+    if np.abs(whole - values).max() > 4 * np.finfo(np.float32).eps * max(abs(low), abs(high), 255):
+        how, remedy = f"gives fractions, {low:g}…{high:g}", "give --preprocess raw, or another that gives whole numbers"
+        if deep and name == "raw":
+            remedy = f"{path} has more than 8 bits a channel, or is none of 8: save it with 8, or give a .npy"
+    elif low < least or high > most:
+        how, remedy = f"gives {low:g}…{high:g}", "give --preprocess, such as scale=1,mean=128"
+    else:
+        return whole
+    raise InputError(
+        f"preprocessing '{name}' {how}; input '{printable(port.name)}' takes {port.dtype}, whole numbers "
+        f"{written(least)}…{written(most)}: {remedy}"
     )
-    if not fits:
-        raise InputError(f"{what} has shape {dims(shape)}; input '{printable(port.name)}' takes {dims(wanted)}")
-
-
-def _read_array(path: Path) -> NDArray[Any]:
-    with _readable(path, "a .npy array"):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(array, np.ndarray):
-            return array
-        array.close()
-    raise InputError(f"{path} is an archive, not a .npy array: name it .npz")
-
-
-def _read_archive(path: Path, ports: Mapping[str, Port]) -> dict[str, NDArray[Any]]:
-    """The arrays of a `.npz`; their shapes are checked before anything is unpacked."""
-    with _readable(path, "a .npz archive"), path.open("rb") as file:
-        if zipfile.is_zipfile(file):
-            file.seek(0)
-            with zipfile.ZipFile(file) as packed:
-                for member in packed.infolist():
-                    name = member.filename.removesuffix(".npy")
-                    if name in ports:
-                        with packed.open(member) as entry:
-                            _check_shape(_npy_shape(entry), ports[name], f"'{printable(name)}' in {path}")
-                size = sum(member.file_size for member in packed.infolist())
-            if size > MAX_ARCHIVE_BYTES:
-                raise InputError(f"{path} unpacks to {size:,} bytes; the limit is {MAX_ARCHIVE_BYTES:,}: give .npy")
-        file.seek(0)
-        archive = np.load(file, allow_pickle=False)
-        if not isinstance(archive, np.ndarray):
-            with archive:
-                return {name: archive[name] for name in archive.files}
-    raise InputError(f"{path} is a single array: name it .npy")
-
-
-def _npy_shape(file: IO[bytes]) -> tuple[int, ...]:
-    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}
-    major, _ = np.lib.format.read_magic(file)
-    shape, _, _ = read[min(major, 2)](file)
-    return shape
-
-
-@contextmanager
-def _readable(path: Path, what: str) -> Iterator[None]:
-    """Turns what numpy raises on a file that is not there, damaged or full of pickles into one line."""
-    try:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path} is not a file")
-        yield
-    except FileNotFoundError:
-        raise InputError(f"there is no file {path}") from None
-    except InputError:
-        raise
-    except Exception as error:  # damaged headers and archives raise a dozen kinds
-        raise InputError(f"{path} is not {what}: {printable(str(error))}") from None
 
 
 def _ports(model: Model) -> dict[str, Port]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from onnxviz.errors import OnnxvizError
 from onnxviz.inputs.failures import Progress, nothing_usable
-from onnxviz.inputs.image_files import Fit
+from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.samples import ImageOptions, InputLike
 from onnxviz.maps.feature_maps import FeatureMaps

@@ -133,7 +133,7 @@ def maximize(
     total = steps * sum(one.group.count for _, one in asked)
     found: list[AscentResult] = []
     made: list[PictureTarget] = []
-    notes: list[str] = []
+    notes = _misfits(opened, targets)
     for _, alike in groupby(asked, key=lambda pair: (pair[1].tensors, pair[1].group.count)):
         pairs = list(alike)
         mine = [target for target, _ in pairs]
@@ -233,9 +233,16 @@ def _of_objective(model: Model, objective: Objective) -> PictureTarget:
         return PictureTarget(objective, model.layer(objective.layer, any=True).name, objective.number)
     if isinstance(objective, Class):
         scores = find_scores(model, objective.output)
-        name = scores.name(objective.number, scores.classes(model.shapes.of(scores.tensor)))
+        name = scores.name(objective.number, model.shapes.of(scores.tensor))
         return PictureTarget(objective, class_=objective.number, name=name)
     return PictureTarget(objective)
+
+
+def _misfits(model: Model, targets: Sequence[PictureTarget]) -> list[str]:
+    """What to say of names in the model's metadata that are not those of its classes."""
+    outputs = dict.fromkeys(one.objective.output for one in targets if isinstance(one.objective, Class))
+    found = [find_scores(model, output) for output in outputs]
+    return [words for scores in found if (words := scores.misfit(model.shapes.of(scores.tensor)))]
 
 
 def _layers(model: Model, selection: Sequence[str | int]) -> Sequence[Layer]:

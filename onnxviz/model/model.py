@@ -90,8 +90,8 @@ class Model:
         folder: the folder it lies in, where references into it hold.
         label: how messages call it: the path as it was given.
         proto: the model with functions inlined, nodes in topological order, and activations in another order of axes
-            laid as their convolution has them (`onnxviz.model.activation_layout`); large weights are external references into
-            `folder`. To be read, not changed.
+            laid as their convolution has them (`onnxviz.model.activation_layout`); large weights are external
+            references into `folder`. To be read, not changed.
         metadata: the model's own key–value notes.
     """
 

@@ -69,9 +69,25 @@ class Scores:
         single = count == 1 and self.head is None
         return (2 if single else count) if isinstance(count, int) else None
 
-    def name(self, number: int, classes: int | None) -> str:
-        """The name of a class, "" where it has none; see `name_of`."""
-        return name_of(number, self.names, classes)
+    def name(self, number: int, shape: Sequence[object] | None) -> str:
+        """The name of a class, "" where it has none; see `name_of`. The shape is the tensor's, None if not known."""
+        return name_of(number, self.names, self.count(shape))
+
+    def misfit(self, shape: Sequence[object] | None) -> str:
+        """What to say where the names are those of another number of classes, "" where they fit; `shape` as above."""
+        count = self.count(shape)
+        if not self.names or self.inner or count is None or names_fit(self.names, count):
+            return ""
+        return (
+            f"the model's metadata name {len(self.names)} classes, but '{printable(self.tensor)}' has {count} scores: "
+            "the names are left out"
+        )
+
+    def count(self, shape: Sequence[object] | None) -> int | None:
+        """How many scores a tensor of this shape has, None where the shape leaves it open."""
+        known = shape is not None and -len(shape) <= self.axis < len(shape)
+        count = shape[self.axis] if shape is not None and known else None
+        return count if isinstance(count, int) else None
 
 
 def find_scores(model: Model, name: str | None = None) -> Scores:
@@ -92,7 +108,7 @@ def find_scores(model: Model, name: str | None = None) -> Scores:
     head = find_head(model, names) if _may_detect(model, name) else None
     if head is not None and (name is None or name in head.outputs):
         link = "" if head.product else head.link
-        return Scores(BOX_SCORES, ", ".join(head.outputs), link, -1, head.names_for(names), False, head)
+        return Scores(BOX_SCORES, ", ".join(head.outputs), link, -1, head.names_for(names) or names, False, head)
     if name is None and (detects(model) or _mixed(model)):
         raise _no_scores(model)
     if name is None:
@@ -240,23 +256,36 @@ def class_names(model: Model) -> tuple[str, ...]:
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 continue
         if isinstance(listed, dict):
-            listed = [listed.get(number, listed.get(str(number))) for number in range(len(listed))]
+            listed = _by_number(listed)
         if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
             return tuple(listed)
     return ()
 
 
-def names_fit(names: Sequence[str], classes: int | None) -> bool:
-    """Whether names can be those of so many classes, None for an unknown number; one name may do for two classes."""
-    return classes is None or len(names) in ({1, 2} if classes == 2 else {classes})
+def _by_number(listed: dict[object, object]) -> list[object]:
+    """Names in the order of their numbers, "" for a number that has none, as 0 where they count from 1."""
+    try:
+        numbers = {int(str(key)): name for key, name in listed.items()}
+    except ValueError:
+        return [None]
+    if not numbers or min(numbers) < 0 or max(numbers) > 2 * len(numbers):
+        return [None]
+    return [numbers.get(number, "") for number in range(max(numbers) + 1)]
 
 
-def name_of(number: int, names: Sequence[str], classes: int | None) -> str:
+def names_fit(names: Sequence[str], scores: int | None) -> bool:
+    """Whether names can be those of so many scores, None for an unknown number; one logit has two classes or one."""
+    return scores is None or len(names) in ({1, 2} if scores == 1 else {scores})
+
+
+def name_of(number: int, names: Sequence[str], scores: int | None) -> str:
     """The name of a class, "" where it has none or the names are of other classes.
 
     Args:
         number: of the class, from 0.
-        names: of all classes.
-        classes: how many there are, None if that is not known.
+        names: of all classes; the only name of one logit is that of class 1.
+        scores: how many there are, None if that is not known.
     """
-    return names[number] if names_fit(names, classes) and 0 <= number < len(names) else ""
+    if scores == 1 and len(names) == 1:
+        names = ("", *names)
+    return names[number] if names_fit(names, scores) and 0 <= number < len(names) else ""

@@ -36,8 +36,9 @@ def test_names_of_classes():
         proto.metadata_props.add(key="names", value=text)
         assert class_names(load(proto)) == expected
     assert explain(finder(), scene(9, 9), labels=["square", "cross"]).title == "cross"
-    with pytest.raises(InputError, match="3 names were given for 2 classes"):
-        explain(finder(), scene(9, 9), labels=["a", "b", "c"])
+    for names in (["a", "b", "c"], ["a"], []):
+        with pytest.raises(InputError, match=f"{len(names)} names were given for 2 classes of"):
+            explain(finder(), scene(9, 9), labels=names)
 
 
 @pytest.mark.parametrize(

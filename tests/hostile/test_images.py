@@ -145,19 +145,19 @@ def test_grey_of_16_bits_is_scaled(tmp_path: Path) -> None:
     values = np.array([[0, 257, 40_000, 65_535]], np.uint16)
     for form in ("PNG", "TIFF"):
         pixels = read(tmp_path, encoded(Image.fromarray(values), form), channels=1)
-        np.testing.assert_array_equal(pixels[..., 0], [[0, 1, 156, 255]])
+        np.testing.assert_array_equal(pixels[..., 0], np.array([[0, 1, np.float32(40_000 / 257), 255]], np.float32))
 
 
 def test_grey_of_16_bits_interlaced_and_colour_of_16_bits(tmp_path: Path) -> None:
     colour = struct.pack(">3H", 40_000, 257, 65_535)
     pixels = read(tmp_path, png(2, 1, b"\0" + colour * 2, depth=16, colour=2))
-    assert np.abs(pixels[0, 0].astype(int) - [156, 1, 255]).max() <= 1
+    np.testing.assert_array_equal(pixels[0, 0], np.float32([40_000 / 257, 1, 255]))
 
 
 def test_floats_of_0_to_1_are_scaled(tmp_path: Path) -> None:
     values = np.array([[0.0, 0.5, 1.0]], np.float32)
     pixels = read(tmp_path, encoded(Image.fromarray(values), "TIFF"), channels=1)
-    np.testing.assert_array_equal(pixels[..., 0], [[0, 128, 255]])
+    np.testing.assert_array_equal(pixels[..., 0], [[0, 127.5, 255]])
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "RGB"])
@@ -165,8 +165,14 @@ def test_floats_of_0_to_1_are_scaled(tmp_path: Path) -> None:
 def test_modes(mode: str, channels: int, tmp_path: Path) -> None:
     if mode == "YCbCr" and YCBCR_TIFF_IS_CUT:
         pytest.skip("this Pillow cannot read what it writes")
-    pixels = read(tmp_path, encoded(Image.new(mode, (5, 4)), "TIFF"), channels=channels)
-    assert (pixels.shape, pixels.dtype) == ((4, 5, channels), np.uint8)
+    data = encoded(Image.new(mode, (5, 4)), "TIFF")
+    if channels == 4 and mode not in ("LA", "RGBA"):
+        match = r"image has [13] channels? \((grey|RGB)\), and the input takes 4 channels"
+        with pytest.raises(InputError, match=match):
+            read(tmp_path, data, channels=channels)
+        return
+    pixels = read(tmp_path, data, channels=channels)
+    assert (pixels.shape, pixels.dtype) == ((4, 5, channels), np.float32 if mode == "I;16" else np.uint8)
 
 
 def test_transparency_lies_on_the_background(tmp_path: Path) -> None:
@@ -187,12 +193,15 @@ def test_transparency_lies_on_the_background(tmp_path: Path) -> None:
         read(tmp_path, encoded(clear, "PNG"), background="no\x1b[31m")
 
 
-def test_animations_give_their_first_picture(tmp_path: Path) -> None:
+def test_pictures_of_an_animation_are_named(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (3, 3), (c, 0, 0)) for c in (200, 50)]
     for form in ("GIF", "PNG", "WEBP", "TIFF"):
         options = {"lossless": True} if form == "WEBP" else {}
         data = encoded(frames[0], form, save_all=True, append_images=frames[1:], **options)
-        np.testing.assert_array_equal(read(tmp_path, data)[0, 0], [200, 0, 0])
+        with pytest.raises(InputError, match=r"image has 2 pages: name one, such as 'image\[0\]'"):
+            read(tmp_path, data)
+        for number, shade in enumerate((200, 50)):
+            np.testing.assert_array_equal(read_image(f"{tmp_path}/image[{number}]")[0, 0], [shade, 0, 0])
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -346,12 +355,28 @@ def test_mutants_are_read_or_refused(seed: int, tmp_path: Path) -> None:
                 data[at:at] = data[start : start + chance.randrange(1, 30)]
         path.write_bytes(data)
         try:
-            pixels = read_image(path, channels=chance.choice((1, 3, 4)), size=chance.choice((None, (8, 8))))
+            pixels = read_image(path, channels=chance.choice((1, 3, 4, None)), size=chance.choice((None, (8, 8))))
         except InputError as error:
             message = str(error)
         else:
-            assert pixels.dtype == np.uint8
+            assert pixels.dtype in (np.uint8, np.float32)
             message, good = "", good + 1
         assert len(message.splitlines()) <= 1
         assert not UNSAFE.search(message)
     assert good > 5
+
+
+def test_frames_that_are_declared_but_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """2**32 frames in the header of an animated PNG, and a million empty ones in a GIF."""
+    data = encoded(RGB, "PNG", save_all=True, append_images=[RGB.rotate(90)])
+    at = data.index(b"acTL") + 4
+    path = tmp_path / "many.png"
+    path.write_bytes(data[:at] + b"\xff" * 8 + data[at + 8 :])
+    assert maps(tmp_path, path) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1].startswith("error: none of 2 inputs could be used")
+    assert len(lines) == 3
+    data = encoded(Image.new("L", (8, 8)), "GIF")
+    frame = b",\0\0\0\0\x01\0\x01\0\0\x02\0"
+    (tmp_path / "many.gif").write_bytes(data[:-1] + frame * 1_000_000 + b";")
+    refused(capsys, tmp_path, tmp_path / "many.gif", match="more than 100,000 pages: name one")

@@ -102,7 +102,8 @@ def test_folders_and_floors_are_few():
     [
         ("onnxruntime", {"runtime.session"}),
         ("matplotlib", {name for name in FILES if folder(name) == "plots"}),
-        ("PIL", {"inputs.image_files"}),
+        ("PIL", {"inputs.image_files", "inputs.image_depth", "inputs.image_bands"}),
+        ("tifffile", {"inputs.tiff_files"}),
         ("rich", {"cli.terminal", "cli.progress", "cli.tables"}),
         ("typer", set(COMMAND_LINE)),
         *((framework, set()) for framework in (*FRAMEWORKS, "cv2", "click")),
@@ -121,8 +122,8 @@ def test_pyplot_and_its_global_state_stay_out():
 
 
 def test_only_declared_dependencies_are_imported():
-    """Core dependencies of pyproject.toml, and protobuf, which onnx brings."""
-    allowed = {"numpy", "onnx", "onnxruntime", "matplotlib", "PIL", "typer", "rich", "google", "onnxviz"}
+    """Core dependencies of pyproject.toml, protobuf, which onnx brings, and an extra that is asked for where it is."""
+    allowed = {"numpy", "onnx", "onnxruntime", "matplotlib", "PIL", "typer", "rich", "google", "onnxviz", "tifffile"}
     used = {one.module.partition(".")[0] for found in IMPORTS.values() for one in found}
     assert used - set(sys.stdlib_module_names) <= allowed
 

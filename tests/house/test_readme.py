@@ -39,6 +39,7 @@ NOT_RUN = {
     "pip install .": "makes an environment; the gate installs the wheel in a clean one",
     "pip install '.[keras]'": "downloads TensorFlow",
     "pip install '.[pytorch]'": "downloads PyTorch",
+    "pip install '.[tiff]'": "makes an environment; its test has tifffile",
 }
 # Steps change how long a picture is climbed, not what is asked for.
 FEWER = {"maximize": ["--steps", "4"]}

@@ -1,5 +1,6 @@
 """What is fed to a model, from images and folders; the expected arrays are made by hand."""
 
+import re
 import shutil
 
 import numpy as np
@@ -38,12 +39,16 @@ def test_preprocessing_is_applied_per_channel_in_both_layouts(one_conv, photo, l
         )
 
 
-@pytest.mark.parametrize("channels", [1, 4])
-def test_grey_and_four_channel_inputs(one_conv, photo, channels):
-    _, (array,) = fed(one_conv((1, channels, 8, 6)), photo, preprocess="raw")
+def test_grey_and_four_channel_inputs(one_conv, photo, tmp_path):
+    _, (array,) = fed(one_conv((1, 1, 8, 6)), photo, preprocess="raw")
     with Image.open(photo) as picture:
-        expected = np.asarray(picture.convert("L" if channels == 1 else "RGBA"))
-    np.testing.assert_array_equal(array[0], expected.reshape(8, 6, channels).transpose(2, 0, 1))
+        np.testing.assert_array_equal(array[0, 0], np.asarray(picture.convert("L")))
+    clear = np.dstack([PHOTO, PHOTO[..., 0]])
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    _, (array,) = fed(one_conv((1, 4, 8, 6)), tmp_path / "clear.png", preprocess="raw")
+    np.testing.assert_array_equal(array, transposed(clear))
+    with pytest.raises(InputError, match=r"photo\.png has 3 channels \(RGB\), and the input takes 4 channels: give a"):
+        fed(one_conv((1, 4, 8, 6)), photo)
 
 
 @pytest.mark.parametrize(("size", "expected"), [((4, 5), (4, 5)), (None, (8, 6))])
@@ -114,12 +119,44 @@ def test_pixels_that_do_not_fit_the_inputs_type_are_refused(one_conv, photo):
     np.testing.assert_array_equal(array, transposed(PHOTO).astype(np.int64) - 128)
 
 
-def test_integer_inputs_round(one_conv, tmp_path):
-    Image.fromarray(np.full((2, 2), 101, np.uint8)).save(tmp_path / "a.png")
-    _, (array,) = fed(
-        one_conv((1, 1, 2, 2), dtype=TensorProto.INT8), tmp_path / "a.png", preprocess="scale=0.5,mean=70"
+@pytest.mark.parametrize("how", ["unit", "signed", "torch", "caffe", "scale=0.5,mean=70", "scale=0.99999"])
+@pytest.mark.parametrize("dtype", [TensorProto.UINT8, TensorProto.INT8, TensorProto.INT64])
+def test_what_would_be_rounded_is_refused_with_both_ranges(one_conv, photo, how, dtype):
+    values = Preprocessing.parse(how).apply(PHOTO)
+    name = Preprocessing.parse(how).name
+    limits = np.iinfo(onnx.helper.tensor_dtype_to_np_dtype(dtype))
+    match = (
+        f"'{name}' gives fractions, {values.min():g}…{values.max():g}; input 'x' takes {limits.dtype}, whole numbers "
     )
-    assert (array == -20).all()  # 50.5 - 70 = -19.5, to even
+    with pytest.raises(InputError, match=re.escape(match + f"{limits.min}…{limits.max}: give --preprocess raw")):
+        fed(one_conv((1, 3, 8, 6), dtype=dtype), photo, preprocess=how)
+
+
+@pytest.mark.parametrize("how", ["scale=1,mean=128", "scale=0.00392156862745098,mean=0.5,std=0.00392156862745098"])
+def test_whole_numbers_up_to_the_rounding_of_float32_are_integers(one_conv, photo, how):
+    shifted = Preprocessing.parse(how)
+    expected = np.rint(PHOTO.astype(np.float64) - (128 if shifted.scale == 1 else 127.5))
+    if shifted.scale == 1:
+        _, (array,) = fed(one_conv((1, 3, 8, 6), dtype=TensorProto.INT8), photo, preprocess=how)
+        np.testing.assert_array_equal(array, transposed(expected))
+    else:
+        with pytest.raises(InputError, match="gives fractions"):
+            fed(one_conv((1, 3, 8, 6), dtype=TensorProto.INT8), photo, preprocess=how)
+
+
+def test_a_deep_picture_for_an_integer_input(one_conv, tmp_path):
+    model = one_conv((1, 1, 2, 2), dtype=TensorProto.UINT8)
+    levels = np.array([[0, 257], [1000, 65535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match=r"fractions, 0…255; input 'x' takes uint8, .*deep\.png has more than 8 bits"):
+        fed(model, tmp_path / "deep.png")
+    levels[1, 0] = 257 * 200  # 8 bits in 16: nothing is lost
+    Image.fromarray(levels).save(tmp_path / "shallow.png")
+    np.testing.assert_array_equal(fed(model, tmp_path / "shallow.png")[1][0].ravel(), [0, 1, 200, 255])
+    wide = one_conv((1, 1, 2, 2), dtype=TensorProto.UINT16)
+    levels[1, 0] = 1000
+    Image.fromarray(levels).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(fed(wide, tmp_path / "deep.png", preprocess="scale=257")[1][0][0, 0], levels)
 
 
 @pytest.mark.parametrize(("dtype", "numpy_dtype"), [(TensorProto.DOUBLE, "float64"), (TensorProto.FLOAT16, "float16")])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from explained import HEAD, ended
 from onnx import helper, numpy_helper
 from oracles import untouched
-from protos import classifier_proto
+from protos import classifier_proto, normal
 
 from onnxviz import explain, load, maximize
 from onnxviz.cli import run
@@ -186,7 +188,63 @@ def test_names_of_other_classes_are_left_out():
     assert name_of(1, ("a", "b", "c"), None) == "b"
     assert name_of(3, ("a", "b", "c"), None) == ""
     assert name_of(-1, ("a", "b", "c"), None) == ""
-    assert name_of(0, ("a",), 2) == "a"
+    # One name is none of two scores; of one logit it is what the logit speaks for.
+    assert [name_of(number, ("a",), 2) for number in (0, 1)] == ["", ""]
+    assert [name_of(number, ("a",), 1) for number in (0, 1)] == ["", "a"]
+    assert [name_of(number, ("a", "b"), 1) for number in (0, 1)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("{1: 'a', 2: 'b'}", ("", "a", "b")),  # counted from 1, with a background
+        ('{"2": "c", "0": "a", "1": "b"}', ("a", "b", "c")),
+        ("{0: 'a', 2: 'c'}", ("a", "", "c")),
+        ("{-1: 'a', 0: 'b'}", ()),
+        ("{0: 'a', 10: 'b'}", ()),
+        ("{0: 'a', 1000000000: 'b'}", ()),
+        ("{'x': 'a'}", ()),
+        ("{0: 1}", ()),
+        ("{}", ()),
+    ],
+)
+def test_names_stand_at_their_numbers(text, names):
+    assert class_names(load(classifier_proto()).with_metadata({"names": text})) == names
+
+
+@pytest.mark.parametrize("given", [1, 4, 6, 18])
+def test_names_of_another_number_of_classes_are_said_with_both_numbers(given):
+    """Five scores: a class short, one more for a background, one name for all."""
+    proto = classifier_proto()
+    proto.metadata_props.add(key="classes", value=json.dumps([f"name{number}" for number in range(given)]))
+    said = rf"the model's metadata name {given} classes, but '.*' has 5 scores: the names are left out"
+    made = maximize(proto, class_=[0, 3], steps=1, **STILL)
+    assert [target.name for target in made.targets] == ["", ""]
+    assert [re.fullmatch(said, text) is not None for text in made.warnings] == [True]
+    pixels = RNG.random((3, 16, 12)).astype(np.float32)
+    found = explain(proto, pixels, class_=0, method="saliency")
+    assert (found.class_name, found.what.split(",")[0], found.title) == ("", "class 0", "class 0")
+    assert [text for text in found.warnings if re.fullmatch(said, text)]
+    # Names that are given take their place; channels inside have none to miss.
+    named = explain(proto, pixels, class_=0, method="saliency", labels=list("abcde"))
+    assert (named.class_name, named.warnings) == ("a", ())
+    assert not explain(proto, pixels, target="r1", region="all", class_=0, method="saliency").warnings
+
+
+def test_names_that_fit_are_not_spoken_of():
+    proto = classifier_proto()
+    proto.metadata_props.add(key="classes", value='["a", "b", "c", "d", "e"]')
+    assert maximize(proto, class_=0, steps=1, **STILL).warnings == ()
+    assert explain(proto, RNG.random((3, 16, 12)).astype(np.float32), method="saliency").warnings == ()
+
+
+def test_the_name_of_one_logit_is_that_of_class_1():
+    proto = ended(HEAD + "y = Sigmoid (z)", a=np.array([2, 3]), d=np.abs(normal(4, 1)))
+    proto.metadata_props.add(key="classes", value='["cat"]')
+    pixels = normal(3, 8, 8)
+    assert explain(proto, pixels, class_=1, method="saliency").class_name == "cat"
+    negative = explain(proto, pixels, class_=0, method="saliency")
+    assert (negative.class_name, negative.what.split(",")[0]) == ("", "class 0")
 
 
 def test_class_names_come_from_the_model():
