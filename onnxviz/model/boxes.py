@@ -142,7 +142,10 @@ def read_corners(head: Head, values: Mapping[str, NDArray[Any]], size: tuple[int
     """
     if head.boxes is None or not head.boxes.form:
         return None
-    columns, cells = _columns(head.boxes, values)
+    read = _columns(head.boxes, values)
+    if read is None:
+        return None
+    columns, cells = read
     height, width = size
     if head.boxes.form in ("grid", "distances", "cells"):
         return _from_cells(head.boxes.form, columns, cells, size)
@@ -159,13 +162,18 @@ def read_corners(head: Head, values: Mapping[str, NDArray[Any]], size: tuple[int
 
 def _columns(
     boxes: BoxColumns, values: Mapping[str, NDArray[Any]]
-) -> tuple[NDArray[Any], list[tuple[Part, tuple[int, ...]]]]:
-    """The boxes' columns side by side, (boxes, columns), and the first piece's parts with their grids."""
+) -> tuple[NDArray[Any], list[tuple[Part, tuple[int, ...]]]] | None:
+    """The boxes' columns side by side, (boxes, columns), and the first piece's parts with their grids.
+
+    None where columns are not of as many boxes.
+    """
     beside = []
     for piece in boxes.pieces:
         below = [part.rows(values[part.tensor]).astype(np.float64) for part in piece.parts]
         linked = np.concatenate(below)
         beside.append(1 / (1 + np.exp(-np.clip(linked, -700, 700))) if piece.link == "sigmoid" else linked)
+    if len({len(rows) for rows in beside}) != 1:
+        return None
     parts = boxes.pieces[0].parts
     return np.concatenate(beside, axis=1), [(part, part.grid(values[part.tensor].shape)) for part in parts]
 
@@ -183,6 +191,8 @@ def _from_cells(
         places.append(np.tile(np.stack([across, rows], axis=-1).reshape(-1, 2), (anchors, 1)))
         steps.append(np.tile([size[1] / grid[-1], size[0] / grid[-2]], (len(places[-1]), 1)))
     corner, step = np.concatenate(places).astype(np.float64), np.concatenate(steps)
+    if len(corner) != len(columns):
+        return None
     if form == "cells":
         return np.concatenate([corner * step, (corner + 1) * step], axis=1)
     if form == "grid":
@@ -272,8 +282,9 @@ def picked_box(
 def _readings(number: int, outputs: Sequence[NDArray[Any]]) -> list[tuple[NDArray[Any] | None, float, float]]:
     """(corners, score, class) of a row, in each order that is in use."""
     found: list[tuple[NDArray[Any] | None, float, float]] = []
+    apart = any(array.dtype.kind in "iu" for array in outputs)
     for array in outputs:
-        if array.ndim < 2 or array.shape[-1] < 6:
+        if array.ndim == 0 or array.shape[-1] < 6 or (array.ndim == 1 and apart):  # of one row, it is an axis alone
             continue
         rows = array.reshape(-1, array.shape[-1]).astype(np.float64)
         if not 0 <= number < len(rows):

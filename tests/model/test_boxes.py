@@ -99,6 +99,9 @@ def test_a_picked_row_is_found_again():
     for outputs in ((rows[None],), (turned,), (with_sample,), apart):
         assert [picked_box(number, outputs, scores, corners) for number in range(3)] == pairs
         assert picked_box(3, outputs, scores, corners) is None
+    assert picked_box(0, (rows[0],), scores, corners) == pairs[0]  # one row, whose axis was taken for the batch
+    one = (rows[0, :4], rows[:1, 5].astype(np.int64)[0], rows[0, 4])
+    assert picked_box(0, one, scores, corners) == pairs[0]
     equal = scores.copy()
     equal[3, 2] = equal[7, 2]
     assert picked_box(0, (rows,), equal, corners) == (7, 2)
