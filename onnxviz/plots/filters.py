@@ -45,7 +45,8 @@ def plot_filters(
     """Returns a figure of a convolution's filters.
 
     Args:
-        layer: A layer, or its weights: (O, I/group, spatial...) with 0 to 3 spatial axes, any real type.
+        layer: A layer, or its weights: (O, I/group, spatial...) with 0 to 3 spatial axes, any real type. The subtitle
+            says where a layer's weights are quantisation steps without a scale (`Layer.counts`).
         filters: Numbers of the filters to show, 0..O-1, in this order; None: the first `first`.
         first: How many filters to show where `filters` is None; None: all.
         channels: Numbers of the input channels to show, 0..I-1; None: the first 64 ("rows", "lines"), all others all.
@@ -80,6 +81,8 @@ def plot_filters(
     if layout == "keras":
         written = f"{spatial}IO", (*weight.shape[2:], weight.shape[1], weight.shape[0])
     facts = [f"{written[0]} {'×'.join(map(str, written[1]))}"]
+    if getattr(layer, "counts", False):
+        facts.append("quantisation steps: the graph has no scale for them")
     if style == "lines" and weight.ndim != 3:
         raise InputError(f"lines need filters with one spatial axis, not of shape {weight.shape}")
     if weight.ndim < 4:
