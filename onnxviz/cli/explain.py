@@ -109,7 +109,6 @@ def explain(
     """Draw where a model looks: saliency, class activation maps, occlusion."""
     from onnxviz.cli.progress import counting
     from onnxviz.explanations.explain import Explainer, ScoreChoice
-    from onnxviz.explanations.faithfulness import explain_faithfulness
     from onnxviz.explanations.methods import METHODS
     from onnxviz.explanations.sanity import explain_sanity
     from onnxviz.explanations.target import read_labels, read_region
@@ -149,10 +148,8 @@ def explain(
         for explanation in explainer.each(fed, images, on_error=skipped.add if several else None, progress=bar.part):
             checks = None
             if sanity and explanation.map.any():
-                checks = (
-                    explain_sanity(explanation, seed=seed, progress=bar.part),
-                    explain_faithfulness(explanation, baseline=baseline),
-                )
+                checks = explain_sanity(explanation, seed=seed, baseline=baseline, progress=bar.part)
+                verdicts += [f"{explanation.sample}: {one.verdict}" for one in (checks, checks.faithfulness)]
             elif sanity:
                 note(quiet, f"{explanation.sample}: a map of zeros has nothing to check")
             gallery.add(explanation, checks)
@@ -161,7 +158,6 @@ def explain(
             note(quiet, f"{explanation.sample}: {explanation.what}, score {explanation.score:.4g}{where}")
             for warning in (*explanation.warnings, *explanation.approximations):
                 note(quiet, f"{explanation.sample}: {warning}")
-            verdicts += [f"{explanation.sample}: {check.verdict}" for check in checks or ()]
     for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
         say(verdict)
     written = gallery.close(skipped.list)
