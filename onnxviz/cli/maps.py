@@ -106,6 +106,7 @@ def maps(
     """Draw the feature maps of images, for chosen layers."""
     from onnxviz.cli.progress import counting
     from onnxviz.inputs.samples import ImageOptions
+    from onnxviz.maps.finite import words
     from onnxviz.maps.tapped_run import LayerChoice, TappedRun
     from onnxviz.model.model import load
     from onnxviz.model.selection import numbers as parse_numbers
@@ -148,6 +149,8 @@ def maps(
     written = album.close(skipped.list)
     if images.assumed and run.reads_images:
         note_assumed(quiet, opened.label, images.preprocessing.name)
+    if run.not_finite:
+        note(quiet, words(run.not_finite, len(album.labels)))
     if run.observer_effect is not None:
         note(quiet, _observer_effect(run.observer_effect))
     if preprocess != "auto" and not run.reads_images:
@@ -185,6 +188,7 @@ def _top_patches(
     """`maps --top-patches`: a sheet for each layer instead of its maps."""
     from onnxviz.cli.progress import counting
     from onnxviz.inputs.samples import samples
+    from onnxviz.maps.finite import words
     from onnxviz.maps.top_patches import Search
     from onnxviz.model.selection import numbers as parse_numbers
     from onnxviz.output.patches import write_patches
@@ -198,6 +202,8 @@ def _top_patches(
     for label, error in search.failed:
         skipped.add(label, error)
     document, written = write_patches(search, found, folder, save, picture, which, first)
+    if search.not_finite:
+        note(quiet, words(search.not_finite, len(given) - len(search.failed)))
     if images.assumed and any(sample.path for sample in given):
         note_assumed(quiet, model.label, images.preprocessing.name)
     report(as_json, document, written)

@@ -131,6 +131,7 @@ class MapsWriter:
             "pictures": [
                 {**entry, "file": str(folder / entry["file"]) if entry["file"] else None} for entry in self.pictures
             ],
+            "not_finite": [found.as_dict() for found in self.run.not_finite],
             "verification": self.run.observer_effect,
         }
 

@@ -57,8 +57,11 @@ def write_patches(
         sheets.append({**patches.as_dict(chosen), "file": None if path is None else str(path)})
     failed = [{"input": label, "error": error} for label, error in search.failed]
     labels = [sample.label for sample in search.given]
-    document = {"model": search.model.label, "inputs": labels, "patches": sheets, "failed": failed}
-    head = {**search.provenance.as_dict(), "at": search.at, "samples": labels}
+    not_finite = [one.as_dict() for one in search.not_finite]
+    document = {
+        "model": search.model.label, "inputs": labels, "patches": sheets, "not_finite": not_finite, "failed": failed,
+    }  # fmt: skip
+    head = {**search.provenance.as_dict(), "at": search.at, "samples": labels, "not_finite": not_finite}
     manifest = {**head, "patches": sheets, "failed": failed}
     if folder is not None:
         written.append(write_json(folder / "manifest.json", manifest))
