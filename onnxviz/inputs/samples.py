@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.inputs.image_files import MAX_PIXELS, SUFFIXES, Fit, parse_colour, read_image
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, printable, refuse_unheeded
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.model import PREPROCESSING_KEY, Model
 from onnxviz.model.ports import Port
@@ -55,6 +55,7 @@ class ImageOptions:
         size: (height, width) for inputs that leave it open; None for each picture's own.
         fit: see `onnxviz.inputs.image_files.read_image`.
         background: colour behind transparent pixels.
+        given: names of the options that were asked for; the others are as usual.
     """
 
     preprocessing: Preprocessing
@@ -62,6 +63,7 @@ class ImageOptions:
     size: tuple[int, int] | None = None
     fit: Fit = "stretch"
     background: str = "white"
+    given: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -69,8 +71,8 @@ class ImageOptions:
         model: Model,
         preprocess: str | Preprocessing = "auto",
         size: tuple[int, int] | None = None,
-        fit: Fit = "stretch",
-        background: str = "white",
+        fit: Fit | None = None,
+        background: str | None = None,
     ) -> ImageOptions:
         """How to read image files for `model`.
 
@@ -78,23 +80,53 @@ class ImageOptions:
             model: `auto` looks up its metadata; where they say nothing, integer inputs get `raw`, others `unit`.
             preprocess: `auto`, a name, a formula (`Preprocessing.parse`) or a `Preprocessing`.
             size: (height, width) in pixels.
-            fit: "stretch" or "crop".
-            background: a colour.
+            fit: "stretch" or "crop"; None for "stretch".
+            background: a colour; None for white.
         """
+        asked = {"preprocess": preprocess != "auto", "size": size, "fit": fit, "background": background}
+        given = tuple(name for name, value in asked.items() if value)
+        fit, background = fit or "stretch", background or "white"
         parse_colour(background)
         if isinstance(preprocess, Preprocessing):
-            return cls(preprocess, False, size, fit, background)
+            return cls(preprocess, False, size, fit, background, given)
         if preprocess != "auto":
-            return cls(Preprocessing.parse(preprocess), False, size, fit, background)
+            return cls(Preprocessing.parse(preprocess), False, size, fit, background, given)
         if PREPROCESSING_KEY in model.metadata:
-            return cls(Preprocessing.from_json(model.metadata[PREPROCESSING_KEY]), False, size, fit, background)
+            known = Preprocessing.from_json(model.metadata[PREPROCESSING_KEY])
+            return cls(known, False, size, fit, background, given)
         ports = [port for port in model.inputs if port.layout in ("NCHW", "NHWC")]
         integer = bool(ports) and ports[0].dtype.startswith(("uint", "int"))
-        return cls(NAMED["raw" if integer else "unit"], True, size, fit, background)
+        return cls(NAMED["raw" if integer else "unit"], True, size, fit, background, given)
+
+    def check_heeded(self, model: Model, found: Sequence[Sample]) -> None:
+        """Refuses options that nothing heeds of these samples of `model`.
+
+        Raises:
+            UnheededOptionError: an option was given although there is no image, a fit though each keeps its own size,
+                or a size that the model does not take.
+        """
+        given = dict.fromkeys(self.given, True)
+        if not any(sample.path for sample in found):
+            refuse_unheeded(given, "arrays are fed as they are")
+            return
+        fixed = [size for size in map(_image_size, model.inputs) if size is not None]
+        if self.size is None and not fixed:
+            refuse_unheeded({"fit": given.get("fit")}, "each image keeps its own size, {size} sets one")
+        if self.size is not None and fixed and self.size not in fixed:
+            why = f"{model.label} takes images of {dims(fixed[0])}, not of {dims(self.size)}"
+            refuse_unheeded({"size": self.size}, why)
 
     def as_dict(self) -> dict[str, Any]:
         """The preprocessing as JSON types, and whether it was assumed."""
         return {**self.preprocessing.as_dict(), "assumed": self.assumed}
+
+
+def _image_size(port: Port) -> tuple[int, int] | None:
+    """(height, width) of the images that an input takes; None where it leaves that open, or takes none."""
+    if port.layout not in ("NCHW", "NHWC") or port.shape is None:
+        return None
+    height, width = (port.shape[port.layout.index(axis)] for axis in "HW")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
 def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample]:

@@ -66,7 +66,7 @@ class FiniteWatch:
                 self._found[where, name] = _joined(self._found.get((where, name)), found)
 
     def found(self, layers: Sequence[str]) -> tuple[NotFinite, ...]:
-        """What was seen, inputs first, then layers in the order of `layers`, that of the graph: it begins in the first."""
+        """What was seen, inputs first, then layers in the order of `layers`, the graph's: it begins in the first."""
         order = {name: place for place, name in enumerate(layers)}
         return tuple(sorted(self._found.values(), key=lambda one: (one.where == "layer", order.get(one.name, -1))))
 

@@ -91,6 +91,7 @@ class TappedRun:
         self.at: TapKind = choice.at
         self.memory = options.memory
         self.samples = samples(model, x, images)
+        images.check_heeded(model, self.samples)
         self.layers = self._select(choice.layers, choice.ops)
         taps = [Tap(layer.taps[choice.at], layer.graph_scope.name) for layer in self.layers]
         exposed = expose(model, taps, keep_outputs=verify)

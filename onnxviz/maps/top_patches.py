@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnheededOptionError
 from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_files import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
@@ -148,8 +148,8 @@ def top_patches(
     at: TapKind = "activation",
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
-    fit: Fit = "stretch",
-    background: str = "white",
+    fit: Fit | None = None,
+    background: str | None = None,
     provider: str = "cpu",
     memory: int = DEFAULT_MEMORY,
     threads: int = 0,
@@ -166,8 +166,8 @@ def top_patches(
         at: "activation" or "conv"; see `onnxviz.capture`.
         preprocess: what is done to images.
         size: (height, width) of images where the model leaves it open.
-        fit: "stretch" or "crop".
-        background: colour behind transparent pixels.
+        fit: "stretch" (None) or "crop".
+        background: colour behind transparent pixels; None for white.
         provider: "cpu" or "cuda".
         memory: bytes that the batch may take where the model insists on one, about.
         threads: of onnxruntime; 0 for its own choice.
@@ -217,10 +217,13 @@ class Search:
         if count < 1:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
         if not any(len(port.layout) == 4 for port in model.inputs):
-            raise InputError(f"{model.label} takes no pictures, and patches are cut from pictures; draw maps instead")
+            raise UnheededOptionError(
+                f"{model.label} takes no pictures, and {{top_patches}} cuts patches from pictures; draw maps instead"
+            )
         for layer in layers:
             if layer.graph_scope.name:
                 raise SelectionError(f"layer '{layer.name}' is inside {layer.scope}; patches need the main graph")
+        images.check_heeded(model, given)
         self.model = model
         self.given = given
         self.images = images

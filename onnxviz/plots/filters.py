@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.messages import one_of
+from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings
 from onnxviz.plots.options import chosen_numbers
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
@@ -57,7 +57,7 @@ def plot_filters(
         scale: "layer": one range over the whole layer, filters that are not shown included. "filter": each filter
             over its own range. "symmetric": one range about zero, zero in the middle. Where means over channels are
             shown, ranges are those of the means of all filters.
-        cmap: matplotlib colour map; None: "gray", with "symmetric" "RdBu_r".
+        cmap: matplotlib colour map, not for "rgb" and "lines"; None: "gray", with "symmetric" "RdBu_r".
         title: None: the layer's name.
         layout: How the shape is written: "onnx" OIHW, "keras" HWIO. `layer` itself is always OIHW.
 
@@ -68,10 +68,13 @@ def plot_filters(
     Raises:
         SelectionError: A filter or channel that the layer does not have.
         InputError: The weights cannot be drawn, or an option does not exist or does not fit them.
+        UnheededOptionError: The style has no colour map.
     """
     one_of("style", style, ("rows", "grid", "rgb", "lines"))
     one_of("scale", scale, ("layer", "filter", "symmetric"))
     one_of("layout", layout, ("onnx", "keras"))
+    if style in ("rgb", "lines"):
+        refuse_unheeded({"cmap": cmap}, f"{style} has colours of its own")
     weight = as_numbers(getattr(layer, "weight", layer))  # type: ignore[arg-type]
     name = str(getattr(layer, "name", "Filters"))
     if not 2 <= weight.ndim <= 5:
