@@ -1,8 +1,8 @@
 """Parts of messages: strangers' text made printable, shapes in words, choices that do not exist."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from onnxviz.errors import InputError, OnnxvizError
+from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
 
 
 def printable(text: str | bytes, limit: int = 120) -> str:
@@ -35,3 +35,18 @@ def one_of(what: str, given: object, choices: Iterable[str], error: type[Onnxviz
     known = list(choices)
     if given not in known:
         raise error(f"there is no {what} '{printable(str(given))}'; there are {', '.join(known)}")
+
+
+def refuse_unheeded(options: Mapping[str, object], why: str) -> None:
+    """Refuses options that nothing would heed, where any of them is given.
+
+    Args:
+        options: by name; those that are None are not given.
+        why: how the message begins; `{name}` in it is an option, spelt as its reader has it.
+
+    Raises:
+        UnheededOptionError: one is given.
+    """
+    given = [f"{{{name}}}" for name, value in options.items() if value is not None]
+    if given:
+        raise UnheededOptionError(f"{why}: leave out {', '.join(given)}")

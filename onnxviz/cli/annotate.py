@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from onnxviz.cli.heeding import ALWAYS
 from onnxviz.cli.options import JsonOption, ModelArgument, QuietOption
-from onnxviz.cli.program import app
+from onnxviz.cli.program import command
 from onnxviz.cli.terminal import report
 
+_HEEDS = {ALWAYS: "model preprocess output as_json quiet"}
 
-@app.command(epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
+
+@command(_HEEDS, epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
 def annotate(
     model: ModelArgument,
     preprocess: Annotated[str, typer.Option(metavar="P", help="As for maps, without auto.", show_default=False)],

@@ -7,13 +7,16 @@ from typing import Annotated
 
 import typer
 
+from onnxviz.cli.heeding import ALWAYS
 from onnxviz.cli.options import JsonOption, QuietOption
-from onnxviz.cli.program import app
+from onnxviz.cli.program import command
 from onnxviz.cli.terminal import clean_stdout, note, report, stderr
 from onnxviz.errors import InputError
 
+_HEEDS = {ALWAYS: "source output input_shape weights preprocess opset verify allow_code_execution as_json quiet"}
 
-@app.command(epilog="Example: onnxviz convert model.keras -o model.onnx")
+
+@command(_HEEDS, epilog="Example: onnxviz convert model.keras -o model.onnx")
 def convert(
     source: Annotated[
         str,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from onnxviz.cli.heeding import ALWAYS, DRAWN, IN_FOLDER
 from onnxviz.cli.options import (
     BackgroundOption,
     CmapOption,
@@ -20,16 +21,14 @@ from onnxviz.cli.options import (
     PreprocessOption,
     ProviderOption,
     QuietOption,
-    SeedOption,
     SizeOption,
     ThreadsOption,
     folder_for,
-    given,
     parse_bytes,
     parse_size,
     where_to,
 )
-from onnxviz.cli.program import app
+from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, report, say
 from onnxviz.errors import InputError
 
@@ -37,9 +36,16 @@ if TYPE_CHECKING:
     from onnxviz.explanations.methods import MethodOptions
 
 
-@app.command(epilog="Example: onnxviz explain model.onnx cat.jpg --method grad-cam -o cat.png")
+_HEEDS = {
+    ALWAYS: "model inputs class_ method layer target region wrt labels samples window stride baseline noise cells keep "
+    "sanity seed preprocess size fit background provider memory threads output save as_json quiet",
+    DRAWN: "cmap picture",
+    IN_FOLDER: "picture",
+}  # a method refuses the options that it has not
+
+
+@command(_HEEDS, epilog="Example: onnxviz explain model.onnx cat.jpg --method grad-cam -o cat.png")
 def explain(
-    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     class_: Annotated[str, typer.Option("--class", metavar="N|top", help="Which class; the model's answer.")] = "top",
@@ -84,21 +90,33 @@ def explain(
     stride: Annotated[
         int | None, typer.Option(metavar="PIXELS", help="Occlusion's step.", show_default="half a window")
     ] = None,
-    baseline: Annotated[float, typer.Option(metavar="X", help="What stands for nothing, in the model's input.")] = 0.0,
+    baseline: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="What stands for nothing, in the model's input.", show_default="0.0"),
+    ] = None,
     noise: Annotated[
-        float, typer.Option(metavar="X", help="Smooth-grad's deviation, as a share of the input's range.")
-    ] = 0.15,
-    cells: Annotated[int, typer.Option(metavar="N", help="Cells along each side of rise's masks.")] = 7,
-    keep: Annotated[float, typer.Option(metavar="X", help="The share of cells that rise keeps.")] = 0.5,
+        float | None,
+        typer.Option(
+            metavar="X", help="Smooth-grad's deviation, as a share of the input's range.", show_default="0.15"
+        ),
+    ] = None,
+    cells: Annotated[
+        int | None, typer.Option(metavar="N", help="Cells along each side of rise's masks.", show_default="7")
+    ] = None,
+    keep: Annotated[
+        float | None, typer.Option(metavar="X", help="The share of cells that rise keeps.", show_default="0.5")
+    ] = None,
     sanity: Annotated[
         bool, typer.Option("--sanity", help="Also maps of random weights, deletion and insertion curves.")
     ] = False,
-    seed: SeedOption = 0,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Of everything random.", min=0, show_default="0")
+    ] = None,
     cmap: CmapOption = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
-    fit: FitOption = "stretch",
-    background: BackgroundOption = "white",
+    fit: FitOption = None,
+    background: BackgroundOption = None,
     provider: ProviderOption = "cpu",
     memory: MemoryOption = "1GiB",
     threads: ThreadsOption = 0,
@@ -113,7 +131,6 @@ def explain(
     """Draw where a model looks: saliency, class activation maps, occlusion."""
     from onnxviz.cli.progress import counting
     from onnxviz.explanations.explain import Explainer, ScoreChoice
-    from onnxviz.explanations.faithfulness import explain_faithfulness
     from onnxviz.explanations.methods import METHODS
     from onnxviz.explanations.sanity import explain_sanity
     from onnxviz.explanations.target import read_labels, read_region
@@ -128,10 +145,9 @@ def explain(
         "layer": layer, "samples": samples, "noise": noise, "baseline": baseline, "window": window, "stride": stride,
         "cells": cells, "keep": keep, "seed": seed,
     }  # fmt: skip
-    asked = given(context)
     known = METHODS[method].options if method in METHODS else {}
     if sanity:  # the checks use these, whether the method does or not
-        asked -= {"baseline", "seed"} - {*known}
+        options = {name: value for name, value in options.items() if name in known or name not in ("baseline", "seed")}
     score = ScoreChoice(
         "top" if class_ == "top" else int(class_),
         target,
@@ -139,9 +155,8 @@ def explain(
         read_labels(labels) if labels is not None else None,
         box,
     )
-    chosen = cast("MethodOptions", {name: value for name, value in options.items() if name in asked})
     running = RunOptions(provider, parse_bytes(memory), threads)
-    explainer = Explainer(model, method, score, wrt=wrt, running=running, **chosen)
+    explainer = Explainer(model, method, score, wrt=wrt, running=running, **cast("MethodOptions", options))
     opened = explainer.model
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     fed = explainer.samples(inputs, images)
@@ -154,10 +169,8 @@ def explain(
         for explanation in explainer.each(fed, images, on_error=skipped.add if several else None, progress=bar.part):
             checks = None
             if sanity and explanation.map.any():
-                checks = (
-                    explain_sanity(explanation, seed=seed, progress=bar.part),
-                    explain_faithfulness(explanation, baseline=baseline),
-                )
+                checks = explain_sanity(explanation, seed=seed or 0, baseline=baseline, progress=bar.part)
+                verdicts += [f"{explanation.sample}: {one.verdict}" for one in (checks, checks.faithfulness)]
             elif sanity:
                 note(quiet, f"{explanation.sample}: a map of zeros has nothing to check")
             gallery.add(explanation, checks)
@@ -166,7 +179,6 @@ def explain(
             note(quiet, f"{explanation.sample}: {explanation.what}, score {explanation.score:.4g}{where}")
             for warning in (*explanation.warnings, *explanation.approximations):
                 note(quiet, f"{explanation.sample}: {warning}")
-            verdicts += [f"{explanation.sample}: {check.verdict}" for check in checks or ()]
     for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
         say(verdict)
     written = gallery.close(skipped.list)

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from onnxviz.cli.options import CmapOption, FormatOption, JsonOption, ModelArgument, QuietOption, SaveOption, where_to
-from onnxviz.cli.program import app
+from onnxviz.cli.heeding import ALWAYS
+from onnxviz.cli.options import CmapOption, JsonOption, ModelArgument, Picture, QuietOption, SaveOption, where_to
+from onnxviz.cli.program import command
 from onnxviz.cli.terminal import report
 
 if TYPE_CHECKING:
     pass
 
 
-@app.command(epilog="Example: onnxviz filters model.onnx block1_conv1 --first 6 -o filters.png")
+_HEEDS = {
+    ALWAYS: "model selection first numbers channels style scale cmap layout output picture save as_json quiet",
+}  # `onnxviz.filters` refuses what it would not heed
+
+
+@command(_HEEDS, epilog="Example: onnxviz filters model.onnx block1_conv1 --first 6 -o filters.png")
 def filters(
     model: ModelArgument,
     selection: Annotated[
@@ -30,13 +36,21 @@ def filters(
         str | None, typer.Option(metavar="0-2|all", help="Which input channels; rows: 64 at most.", show_default=False)
     ] = None,
     style: Annotated[
-        Literal["rows", "grid", "rgb", "lines"], typer.Option(help="rows: a filter a row; grid; rgb; lines (1-D).")
-    ] = "rows",
-    scale: Annotated[Literal["layer", "filter", "symmetric"], typer.Option(help="What shares a range.")] = "layer",
+        Literal["rows", "grid", "rgb", "lines"] | None,
+        typer.Option(help="rows: a filter a row; grid; rgb; lines (1-D).", show_default="rows"),
+    ] = None,
+    scale: Annotated[
+        Literal["layer", "filter", "symmetric"] | None,
+        typer.Option(help="What shares a range.", show_default="layer"),
+    ] = None,
     cmap: CmapOption = None,
-    layout: Annotated[Literal["onnx", "keras"], typer.Option(help="Order of axes in titles.")] = "onnx",
+    layout: Annotated[
+        Literal["onnx", "keras"] | None, typer.Option(help="Order of axes in titles.", show_default="onnx")
+    ] = None,
     output: Annotated[Path | None, where_to("FILE|DIR", "filters/")] = None,
-    picture: FormatOption = "png",
+    picture: Annotated[
+        Picture | None, typer.Option("--format", help="Format of pictures in a folder.", show_default="png")
+    ] = None,
     save: SaveOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,

@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 
+from onnxviz.cli.heeding import ALWAYS
 from onnxviz.cli.options import JsonOption, ModelArgument, OpsOption, QuietOption, parse_operators
-from onnxviz.cli.program import app
+from onnxviz.cli.program import command
 from onnxviz.cli.terminal import note, print_json, stdout
 
+_HEEDS = {ALWAYS: "model all_layers ops layout as_json quiet"}
 
-@app.command(epilog="Example: onnxviz layers model.onnx --layout keras")
+
+@command(_HEEDS, epilog="Example: onnxviz layers model.onnx --layout keras")
 def layers(
     model: ModelArgument,
     all_layers: Annotated[bool, typer.Option("--all", help="Also poolings, activations, dense layers …")] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from onnxviz.cli.heeding import ALWAYS, DRAWN, Mode
 from onnxviz.cli.options import (
     AtOption,
     BackgroundOption,
@@ -29,10 +30,9 @@ from onnxviz.cli.options import (
     parse_bytes,
     parse_operators,
     parse_size,
-    refuse,
     where_to,
 )
-from onnxviz.cli.program import app
+from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, report
 from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
@@ -43,13 +43,23 @@ if TYPE_CHECKING:
     from onnxviz.runtime.session import RunOptions
 
 
-# What --top-patches has no use for: it takes convolutions, shows photos, and runs them by itself.
-_OF_MAPS = ("ops", "sort", "style", "scale", "cmap", "memory", "verify")
+# --top-patches takes convolutions, shows photos, and runs them by itself.
+_MAPS = Mode(lambda given: given["patches"] is None, "{top_patches} shows image regions in the place of maps")
+_SHOWN = Mode(lambda given: given["patches"] is not None or DRAWN.holds(given), DRAWN.otherwise)
+_CHOSEN = Mode(
+    lambda given: given["channels"] is None or given["sort"] == "weight-norm", "{channels} says which are shown"
+)
+_HEEDS = {
+    ALWAYS: "model inputs layers at patches preprocess size fit background provider output save as_json quiet",
+    _MAPS: "ops sort style scale cmap memory verify",
+    _SHOWN: "first channels",
+    DRAWN: "sort style scale cmap picture",
+    _CHOSEN: "first",
+}
 
 
-@app.command(epilog="Example: onnxviz maps model.onnx cat.jpg --layers block-ends -o maps")
+@command(_HEEDS, epilog="Example: onnxviz maps model.onnx cat.jpg --layers block-ends -o maps")
 def maps(
-    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     layers: Annotated[
@@ -79,8 +89,9 @@ def maps(
         ),
     ] = None,
     style: Annotated[
-        Literal["grid", "strip", "lines"], typer.Option(help="grid, strip (one row), lines (1-D).")
-    ] = "grid",
+        Literal["grid", "strip", "lines"] | None,
+        typer.Option(help="grid, strip (one row), lines (1-D).", show_default="grid"),
+    ] = None,
     scale: Annotated[
         Literal["map", "layer", "symmetric", "standardize"] | None,
         typer.Option(
@@ -92,8 +103,8 @@ def maps(
     cmap: CmapOption = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
-    fit: FitOption = "stretch",
-    background: BackgroundOption = "white",
+    fit: FitOption = None,
+    background: BackgroundOption = None,
     provider: ProviderOption = "cpu",
     memory: MemoryOption = "1GiB",
     verify: Annotated[bool, typer.Option("--verify", help="Also run untapped; say if the outputs moved.")] = False,
@@ -106,6 +117,7 @@ def maps(
     """Draw the feature maps of images, for chosen layers."""
     from onnxviz.cli.progress import counting
     from onnxviz.inputs.samples import ImageOptions
+    from onnxviz.maps.finite import words
     from onnxviz.maps.tapped_run import LayerChoice, TappedRun
     from onnxviz.model.model import load
     from onnxviz.model.selection import numbers as parse_numbers
@@ -114,7 +126,6 @@ def maps(
     from onnxviz.runtime.session import RunOptions
 
     if patches is not None:
-        refuse(context, _OF_MAPS, "--top-patches shows image regions in the place of maps")
         sized = parse_size(size)
         opened = load(model)
         _top_patches(
@@ -148,10 +159,10 @@ def maps(
     written = album.close(skipped.list)
     if run.reads_images and (said := images.expected.words(opened.label)):
         note(quiet, said)
+    if run.not_finite:
+        note(quiet, words(run.not_finite, len(album.labels)))
     if run.observer_effect is not None:
         note(quiet, _observer_effect(run.observer_effect))
-    if preprocess != "auto" and not run.reads_images:
-        note(quiet, "arrays are fed as they are: --preprocess had nothing to do")
     report(as_json, album.document(skipped.list), written)
     skipped.end(len(run.samples))
 
@@ -185,6 +196,7 @@ def _top_patches(
     """`maps --top-patches`: a sheet for each layer instead of its maps."""
     from onnxviz.cli.progress import counting
     from onnxviz.inputs.samples import samples
+    from onnxviz.maps.finite import words
     from onnxviz.maps.top_patches import Search
     from onnxviz.model.selection import numbers as parse_numbers
     from onnxviz.output.patches import write_patches
@@ -198,6 +210,8 @@ def _top_patches(
     for label, error in search.failed:
         skipped.add(label, error)
     document, written = write_patches(search, found, folder, save, picture, which, first)
+    if search.not_finite:
+        note(quiet, words(search.not_finite, len(given) - len(search.failed)))
     if any(sample.path for sample in given) and (said := images.expected.words(model.label)):
         note(quiet, said)
     report(as_json, document, written)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from onnxviz.cli.heeding import ALWAYS, DRAWN
 from onnxviz.cli.options import (
-    AtOption,
     JsonOption,
     MemoryOption,
     ModelArgument,
@@ -22,10 +22,9 @@ from onnxviz.cli.options import (
     folder_for,
     parse_bytes,
     parse_size,
-    refuse,
     where_to,
 )
-from onnxviz.cli.program import app
+from onnxviz.cli.program import command
 from onnxviz.cli.terminal import note, report
 from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
@@ -34,9 +33,15 @@ if TYPE_CHECKING:
     from onnxviz.maximization.objectives import Objective
 
 
-@app.command(epilog="Example: onnxviz maximize model.onnx block1_conv2 --random 4 -o looks-for")
+_HEEDS = {
+    ALWAYS: "model selection numbers random class_ at plus variants steps size param jitter transforms rate decay leak "
+    "seed preprocess fixed provider memory threads output save as_json quiet",
+    DRAWN: "picture",
+}
+
+
+@command(_HEEDS, epilog="Example: onnxviz maximize model.onnx block1_conv2 --random 4 -o looks-for")
 def maximize(
-    context: typer.Context,
     model: ModelArgument,
     selection: Annotated[
         list[str] | None,
@@ -51,7 +56,10 @@ def maximize(
     class_: Annotated[
         str | None, typer.Option("--class", metavar="N", help="Which classes, before softmax.", show_default=False)
     ] = None,
-    at: AtOption = "activation",
+    at: Annotated[
+        Literal["activation", "conv"] | None,
+        typer.Option(help="The layer's output, or the operator's own.", show_default="activation"),
+    ] = None,
     plus: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,8 +88,11 @@ def maximize(
         typer.Option(metavar="X", help="Of fourier: how much harder fine detail is.", show_default="1.3"),
     ] = None,
     leak: Annotated[
-        float, typer.Option(metavar="X", help="Slope, 0 to 1, where the target's Relu gives nothing, at first.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            metavar="X", help="Slope, 0 to 1, where the target's Relu gives nothing, at first.", show_default="0.1"
+        ),
+    ] = None,
     seed: SeedOption = 0,
     preprocess: PreprocessOption = "auto",
     fixed: Annotated[
@@ -105,8 +116,6 @@ def maximize(
 
     if output is not None and output.suffix.lower() in PICTURES:
         raise InputError(f"pictures are made into a folder: {output} looks like a file")
-    if not selection:
-        refuse(context, ("numbers", "random", "at"), "no layer is named, and classes have no filters")
     others = dict(item.partition("=")[::2] for item in fixed or ())
     with climbing(quiet) as told:
         found = make(

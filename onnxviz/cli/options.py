@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -43,35 +42,17 @@ PreprocessOption = Annotated[
 SizeOption = Annotated[
     str | None, typer.Option(metavar="HxW", help="Image size, if the model leaves it open.", show_default=False)
 ]
-FitOption = Annotated[Literal["stretch", "crop"], typer.Option(help="Stretch images to the size, or crop the middle.")]
-BackgroundOption = Annotated[str, typer.Option(metavar="COLOUR", help="Behind transparent pixels.")]
+FitOption = Annotated[
+    Literal["stretch", "crop"] | None,
+    typer.Option(help="Stretch images to the size, or crop the middle.", show_default="stretch"),
+]
+BackgroundOption = Annotated[
+    str | None, typer.Option(metavar="COLOUR", help="Behind transparent pixels.", show_default="white")
+]
 ProviderOption = Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")]
 ThreadsOption = Annotated[int, typer.Option(metavar="N", help="Of onnxruntime.", min=0, show_default="its own choice")]
 MemoryOption = Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")]
 SeedOption = Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)]
-
-
-def given(context: typer.Context) -> set[str]:
-    """Names of the parameters that the command line itself gives; the others have their defaults."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-
-
-def refuse(context: typer.Context, names: Collection[str], why: str) -> None:
-    """Refuses what the command line gives and nothing would use.
-
-    Args:
-        context: of the command.
-        names: of the parameters that what was asked for does not use.
-        why: the sentence that begins the message.
-
-    Raises:
-        InputError: one of them is given.
-    """
-    unused = given(context).intersection(names)
-    flags = [parameter.opts[0] for parameter in context.command.params if parameter.name in unused]
-    if flags:
-        raise InputError(f"{why}: leave out {', '.join(flags)}")
 
 
 def where_to(metavar: str, usual: str) -> Any:

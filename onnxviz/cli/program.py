@@ -6,16 +6,20 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 from onnxviz import __version__
+from onnxviz.cli.heeding import Heeds, check_heeded
 from onnxviz.cli.terminal import failure, say, stderr
-from onnxviz.errors import OnnxvizError, UnsupportedGradientError
+from onnxviz.errors import OnnxvizError, UnheededOptionError, UnsupportedGradientError
 from onnxviz.worker import INTERRUPTED, supervised
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 COMMANDS = ("layers", "filters", "maps", "convert", "explain", "maximize", "annotate")
 """The commands, in the order of the help; each is a file here."""
@@ -38,6 +42,22 @@ def _options(
     if version:
         say(f"onnxviz {__version__}")
         raise typer.Exit
+
+
+def command(heeds: Heeds, *, epilog: str) -> Callable[[Verb], Verb]:
+    """Puts a function into the program as the command of its name.
+
+    Args:
+        heeds: what each of its modes heeds; what none in force does is refused before the function is called.
+        epilog: an example.
+    """
+
+    class Heedful(TyperCommand):
+        def invoke(self, ctx: Any) -> Any:
+            check_heeded(ctx, heeds)
+            return super().invoke(ctx)
+
+    return app.command(cls=Heedful, epilog=epilog)
 
 
 def load_commands(arguments: Sequence[str] | None = None) -> typer.Typer:
@@ -65,6 +85,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = load_commands(given)(args=given, standalone_mode=False)
         sys.stdout.flush()
+    except UnheededOptionError as error:
+        failure(error.on_command_line)
+        return error.exit_code
     except OnnxvizError as error:
         # What lacks a gradient is a list, a line each.
         failure(str(error), lines=isinstance(error, UnsupportedGradientError))

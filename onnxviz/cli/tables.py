@@ -104,7 +104,7 @@ def _columns(layers: Sequence[Layer], layout: Layout) -> list[_Column]:
     if any(len(layer.kernel or (0, 0)) != 2 for layer in layers if layer.is_convolution):
         filters = "filters (…IO)" if layout == "keras" else "filters (OI…)"
     typed = any(layer.dtype not in ("float32", None) for layer in layers)
-    traced = any(layer.weight_source not in ("initializer", None) for layer in layers if layer.is_convolution)
+    traced = any(x.weight_source not in ("initializer", None) or x.counts for x in layers if x.is_convolution)
     norms = {True: "folded in", False: "separate", None: ""}
     return [
         _Column("#", [str(layer.index) for layer in layers], style="dim", right=True),
@@ -135,7 +135,9 @@ def _activation(layer: Layer) -> str:
 
 
 def _stored(layer: Layer) -> str:
-    return layer.weight_source or ("not constant" if layer.is_convolution else "")
+    if layer.weight_source is None:
+        return "not constant" if layer.is_convolution else ""
+    return "counts, no scale" if layer.counts else layer.weight_source
 
 
 def _heading(model: Model, layers: Sequence[Layer]) -> Text:

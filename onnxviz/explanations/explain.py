@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, OnnxvizError, UnsupportedGradientError
+from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError, UnsupportedGradientError
 from onnxviz.explanations.box_target import BoxChoice, BoxTarget
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.explanation import Explanation
@@ -82,8 +82,8 @@ def explain(
     labels: Sequence[str] | None = None,
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
-    fit: Fit = "stretch",
-    background: str = "white",
+    fit: Fit | None = None,
+    background: str | None = None,
     provider: str = "cpu",
     memory: int = DEFAULT_MEMORY,
     threads: int = 0,
@@ -110,8 +110,8 @@ def explain(
         labels: names of the classes; None for those in the model's metadata.
         preprocess: what is done to images; `auto` asks the model's metadata, then its graph.
         size: (height, width) of images where the model leaves it open.
-        fit: "stretch" images to the size, or "crop" them.
-        background: colour behind transparent pixels.
+        fit: "stretch" images to the size (None), or "crop" them.
+        background: colour behind transparent pixels; None for white.
         provider: "cpu" or "cuda".
         memory: bytes that a batch of variants may take, about.
         threads: of onnxruntime; 0 for its own choice.
@@ -156,8 +156,8 @@ def explain_each(
     method: str | Method = "grad-cam",
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
-    fit: Fit = "stretch",
-    background: str = "white",
+    fit: Fit | None = None,
+    background: str | None = None,
     **options: Unpack[ExplainOptions],
 ) -> Iterator[Explanation]:
     """One `Explanation` for each sample of `x`, one after the other; arguments and errors as for `explain`."""
@@ -217,7 +217,9 @@ class Explainer:
 
     def samples(self, x: InputLike, images: ImageOptions) -> list[Sample]:
         """The samples that `x` means; see `onnxviz.inputs.samples.samples`."""
-        return samples(self.model, x, images)
+        found = samples(self.model, x, images)
+        images.check_heeded(self.model, found)
+        return found
 
     def each(
         self,
@@ -241,8 +243,8 @@ class Explainer:
                 for number, feeds in enumerate(rows):
                     label = sample.label if len(rows) == 1 else f"{sample.label}[{number}]"
                     yield self.of(feeds, label, sample.path, images if sample.path else None, progress)
-            except UnsupportedGradientError:
-                raise  # the model's fault: no other sample would do better
+            except (UnsupportedGradientError, UnheededOptionError):
+                raise  # no other sample would do better
             except OnnxvizError as error:
                 if on_error is None:
                     raise
@@ -339,7 +341,7 @@ def _chooser(class_: ClassChoice | ChooseTarget, region: Region, names: tuple[st
     if not callable(class_):
         return ClassTarget(class_, region, names)
     if not (isinstance(region, str) and region == "auto"):
-        raise InputError("a target of your own chooses its positions itself: leave the region out")
+        raise UnheededOptionError("a target of your own chooses its positions itself: leave out {region}")
     return class_
 
 

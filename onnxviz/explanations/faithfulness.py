@@ -58,6 +58,16 @@ class Faithfulness:
         return self.deletion_auc < self.random_deletion_auc and self.insertion_auc > self.random_insertion_auc
 
     @property
+    def worse_than_random(self) -> str:
+        """What a random order does better, in words; "" where it does nothing better."""
+        sooner = []
+        if self.deletion_auc > self.random_deletion_auc:
+            sooner.append("take the score away")
+        if self.insertion_auc < self.random_insertion_auc:
+            sooner.append("bring it back" if sooner else "bring the score back")
+        return f"pixels in a random order {' and '.join(sooner)} sooner than in the map's" if sooner else ""
+
+    @property
     def verdict(self) -> str:
         """In words."""
         return (

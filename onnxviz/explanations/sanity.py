@@ -1,6 +1,7 @@
-"""Sanity checks for saliency maps: a map that survives random weights explains nothing that the model has learnt.
+"""Sanity checks for saliency maps: a map must depend on what the model has learnt, and the score on what it shows.
 
-(Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292: cascading randomisation.)
+(Adebayo et al., Sanity Checks for Saliency Maps, NeurIPS 2018, arXiv 1810.03292: cascading randomisation. Petsiuk et
+al., RISE, 2018, arXiv 1806.07421, section 4.3: deletion and insertion.)
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from onnx import NodeProto, TensorProto, numpy_helper
 from onnxviz.errors import InputError, ModelError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.explanation import Explanation
+from onnxviz.explanations.faithfulness import Faithfulness, explain_faithfulness
 from onnxviz.explanations.map_similarity import rank_correlation, structural_similarity
 from onnxviz.explanations.probe import Probe
 from onnxviz.inputs.failures import Progress
@@ -54,7 +56,9 @@ class Stage:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sanity:
-    """How a map changes while the model forgets.
+    """How a map changes while the model forgets, and how the score follows the map.
+
+    A map can fail either way: it may not depend on the weights, or the score may not depend on the pixels it shows.
 
     Attributes:
         method: the method.
@@ -62,6 +66,7 @@ class Sanity:
         layers: how many layers there are to randomise.
         seed: of the random weights.
         true: the map of the model as it is, at the input's size.
+        faithfulness: deletion and insertion curves of that map.
     """
 
     method: str
@@ -69,6 +74,7 @@ class Sanity:
     layers: int
     seed: int
     true: NDArray[Any]
+    faithfulness: Faithfulness
 
     def __repr__(self) -> str:
         return f"Sanity({self.verdict})"
@@ -79,7 +85,7 @@ class Sanity:
         return next(stage for stage in self.stages if 2 * stage.randomised >= self.layers)
 
     @property
-    def passed(self) -> bool:
+    def depends_on_weights(self) -> bool:
         """Whether the map is another one when half of the layers are random, and when all are.
 
         What the upper layers have learnt is what tells classes apart; a map that does not need them shows edges.
@@ -87,21 +93,39 @@ class Sanity:
         return all(abs(stage.rank_correlation) < ALIKE for stage in (self.half, self.stages[-1]))
 
     @property
-    def verdict(self) -> str:
-        """In words."""
+    def passed(self) -> bool:
+        """Whether it depends on the weights, and a random order of the pixels is no better than the map's."""
+        return self.depends_on_weights and not self.faithfulness.worse_than_random
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What was found, a sentence each way.
+
+        The first begins with "passed", with "failed" where the map does not depend on the weights, or with "doubtful"
+        where it does and yet a random order of the pixels is better.
+        """
         half, last = self.half, self.stages[-1]
         what = (
             f"the map's rank correlation with itself is {half.rank_correlation:.2f} with {half.randomised} of "
             f"{self.layers} layers random, {last.rank_correlation:.2f} with all"
         )
-        if self.passed:
-            return f"passed: {what}, so it depends on what the model has learnt"
-        return f"failed: {what}, so it hardly depends on what the model has learnt"
+        if not self.depends_on_weights:
+            return (f"failed: {what}, so it hardly depends on what the model has learnt",)
+        learnt = f"{what}, so it depends on what the model has learnt"
+        worse = self.faithfulness.worse_than_random
+        return (f"doubtful: {learnt}", f"but {worse}") if worse else (f"passed: {learnt}",)
+
+    @property
+    def verdict(self) -> str:
+        """The findings in one line."""
+        return ", ".join(self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON types, without the maps."""
         return {
             "passed": self.passed,
+            "depends_on_weights": self.depends_on_weights,
+            "worse_than_random": self.faithfulness.worse_than_random or None,
             "verdict": self.verdict,
             "layers": self.layers,
             "seed": self.seed,
@@ -118,17 +142,24 @@ class Sanity:
 
 
 def explain_sanity(
-    explanation: Explanation, *, stages: int = 8, seed: int = 0, progress: Progress | None = None
+    explanation: Explanation,
+    *,
+    stages: int = 8,
+    seed: int = 0,
+    baseline: float | None = None,
+    progress: Progress | None = None,
 ) -> Sanity:
-    """How the map changes while the model's weights are randomised from the top layer down.
+    """How the map changes while the model's weights are randomised from the top layer down, and how the score follows.
 
     The class, the layer and the region stay those of the explanation. (Adebayo et al. 2018, arXiv 1810.03292: a map
-    that hardly changes does not show what the model has learnt.)
+    that hardly changes does not show what the model has learnt. Petsiuk et al. 2018, RISE: a score that follows
+    pixels in a random order sooner than in the map's does not depend on what the map shows.)
 
     Args:
         explanation: what `explain` gave.
         stages: at how many points of the cascade a map is made, the last with all layers random.
         seed: of the random weights.
+        baseline: of the curves; see `explain_faithfulness`.
         progress: called with (stages done, stages in all).
 
     Raises:
@@ -161,7 +192,14 @@ def explain_sanity(
         )
         if progress is not None:
             progress(done, len(counts))
-    return Sanity(method=explanation.method, stages=tuple(found), layers=len(layers), seed=seed, true=true)
+    return Sanity(
+        method=explanation.method,
+        stages=tuple(found),
+        layers=len(layers),
+        seed=seed,
+        true=true,
+        faithfulness=explain_faithfulness(explanation, baseline=baseline),
+    )
 
 
 def _again(explanation: Explanation, case: Case, model: bytes) -> NDArray[Any]:

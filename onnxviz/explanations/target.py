@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, SelectionError
+from onnxviz.errors import InputError, SelectionError, UnheededOptionError
 from onnxviz.explanations.masks import checked_mask, read_mask
 from onnxviz.messages import dims, printable
 from onnxviz.model.columns import Link
@@ -146,9 +146,9 @@ class ClassTarget:
 
     def _of_classifier(self, channels: NDArray[Any], scores: Scores) -> tuple[NDArray[Any], str, int, Link]:
         """Weights, words, class and link for one score a class."""
-        if not isinstance(self.region, str):
+        if not isinstance(self.region, str) or self.region != "auto":
             tensor = printable(scores.tensor)
-            raise InputError(f"'{tensor}' has one number a class and no positions: leave the region out")
+            raise UnheededOptionError(f"'{tensor}' has one number a class and no positions: leave out {{region}}")
         flat = channels.reshape(-1)
         chosen, sign = _decided(self.class_, flat, scores)
         name = worded(chosen, self.names, len(flat))

@@ -19,7 +19,7 @@ from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.image_files import MAX_PIXELS, SUFFIXES, ImageReader, parse_colour
 from onnxviz.inputs.image_pages import Page, find_pages, one_page, parse_address
 from onnxviz.inputs.preprocessing import Preprocessing
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, printable, refuse_unheeded
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
@@ -55,12 +55,14 @@ class ImageOptions:
         size: (height, width) for inputs that leave it open; None for each picture's own.
         fit: see `onnxviz.inputs.image_files.read_image`.
         background: colour behind transparent pixels.
+        given: names of the options that were asked for; the others are as usual.
     """
 
     expected: Expectation
     size: tuple[int, int] | None = None
     fit: Fit = "stretch"
     background: str = "white"
+    given: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -68,8 +70,8 @@ class ImageOptions:
         model: Model,
         preprocess: str | Preprocessing = "auto",
         size: tuple[int, int] | None = None,
-        fit: Fit = "stretch",
-        background: str = "white",
+        fit: Fit | None = None,
+        background: str | None = None,
     ) -> ImageOptions:
         """How to read image files for `model`.
 
@@ -77,11 +79,14 @@ class ImageOptions:
             model: what `auto` asks.
             preprocess: see `Expectation.of`.
             size: (height, width) in pixels.
-            fit: "stretch" or "crop".
-            background: a colour.
+            fit: "stretch" or "crop"; None for "stretch".
+            background: a colour; None for white.
         """
+        asked = {"preprocess": preprocess != "auto", "size": size, "fit": fit, "background": background}
+        given = tuple(name for name, value in asked.items() if value)
+        fit, background = fit or "stretch", background or "white"
         parse_colour(background)
-        return cls(Expectation.of(model, preprocess), size, fit, background)
+        return cls(Expectation.of(model, preprocess), size, fit, background, given)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -93,9 +98,35 @@ class ImageOptions:
         """Whether nobody said so."""
         return self.expected.assumed
 
+    def check_heeded(self, model: Model, found: Sequence[Sample]) -> None:
+        """Refuses options that nothing heeds of these samples of `model`.
+
+        Raises:
+            UnheededOptionError: an option was given although there is no image, a fit though each keeps its own size,
+                or a size that the model does not take.
+        """
+        given = dict.fromkeys(self.given, True)
+        if not any(sample.path for sample in found):
+            refuse_unheeded(given, "arrays are fed as they are")
+            return
+        fixed = [size for size in map(_image_size, model.inputs) if size is not None]
+        if self.size is None and not fixed:
+            refuse_unheeded({"fit": given.get("fit")}, "each image keeps its own size, {size} sets one")
+        if self.size is not None and fixed and self.size not in fixed:
+            why = f"{model.label} takes images of {dims(fixed[0])}, not of {dims(self.size)}"
+            refuse_unheeded({"size": self.size}, why)
+
     def as_dict(self) -> dict[str, Any]:
         """The preprocessing as JSON types, with who says so and why."""
         return self.expected.as_dict()
+
+
+def _image_size(port: Port) -> tuple[int, int] | None:
+    """(height, width) of the images that an input takes; None where it leaves that open, or takes none."""
+    if port.layout not in ("NCHW", "NHWC") or port.shape is None:
+        return None
+    height, width = (port.shape[port.layout.index(axis)] for axis in "HW")
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
 def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample]:

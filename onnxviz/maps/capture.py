@@ -35,8 +35,8 @@ def capture(
     at: TapKind = "activation",
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
-    fit: Fit = "stretch",
-    background: str = "white",
+    fit: Fit | None = None,
+    background: str | None = None,
     provider: str = "cpu",
     memory: int = DEFAULT_MEMORY,
     verify: bool = False,
@@ -55,8 +55,8 @@ def capture(
         at: "activation" for the layer's output as its source framework has it, "conv" for the operator's own.
         preprocess: what is done to images; `auto` asks the model's metadata, then its graph.
         size: (height, width) of images where the model leaves it open.
-        fit: "stretch" images to the size, or "crop" them.
-        background: colour behind transparent pixels.
+        fit: "stretch" images to the size (None), or "crop" them.
+        background: colour behind transparent pixels; None for white.
         provider: "cpu" or "cuda".
         memory: bytes that batches and kept maps may take, about; more is kept on disk.
         verify: whether the model also runs untapped, to say by how much the taps moved its outputs.
@@ -70,7 +70,7 @@ def capture(
         (`origin.layers[name].rows` says which).
 
     Raises:
-        OnnxvizError: model, selection or input cannot be used.
+        OnnxvizError: model, selection or input cannot be used, or an option of images was given for arrays.
     """
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
@@ -96,8 +96,8 @@ def stream(
     at: TapKind = "activation",
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
-    fit: Fit = "stretch",
-    background: str = "white",
+    fit: Fit | None = None,
+    background: str | None = None,
     provider: str = "cpu",
     memory: int = DEFAULT_MEMORY,
     verify: bool = False,

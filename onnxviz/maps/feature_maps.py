@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxviz.files import save_arrays
 from onnxviz.inputs.provenance import Provenance
+from onnxviz.maps.finite import NotFinite
 from onnxviz.maps.origin import MapsOrigin
 
 
@@ -58,6 +59,11 @@ class FeatureMaps(Mapping[str, NDArray[Any]]):
     def observer_effect(self) -> Mapping[str, float] | None:
         """By how much the taps moved the final outputs (`verify=True`): max_abs_diff, max_rel_diff."""
         return self.origin.observer_effect
+
+    @property
+    def not_finite(self) -> tuple[NotFinite, ...]:
+        """Where they, or what was fed, hold NaN or infinity, in the order of the graph: it begins in the first."""
+        return self.origin.not_finite
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes one array per layer to `path` (`.npz`), and `NAME.manifest.json` beside it.

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from onnxviz.inputs.provenance import Provenance
+from onnxviz.maps.finite import NotFinite
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class MapsOrigin:
         samples: a label for each sample, in the order of the maps' sample axis (see `Tapped.rows`).
         failed: (label, error) of the inputs that could not be used.
         observer_effect: by how much the taps moved the model's outputs, None if that was not asked for.
+        not_finite: where maps, or what was fed, hold NaN or infinity, in graph order: it begins in the first.
     """
 
     provenance: Provenance
@@ -53,6 +55,7 @@ class MapsOrigin:
     samples: tuple[str, ...]
     failed: tuple[tuple[str, str], ...]
     observer_effect: Mapping[str, float] | None
+    not_finite: tuple[NotFinite, ...] = ()
 
     def manifest(self) -> dict[str, Any]:
         """All of it as JSON types; reads the whole model file once for its hash."""
@@ -62,5 +65,6 @@ class MapsOrigin:
             "layers": {name: asdict(tapped) for name, tapped in self.layers.items()},
             "samples": list(self.samples),
             "failed": [{"sample": label, "error": error} for label, error in self.failed],
+            "not_finite": [found.as_dict() for found in self.not_finite],
             "verification": None if self.observer_effect is None else dict(self.observer_effect),
         }

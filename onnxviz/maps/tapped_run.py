@@ -13,6 +13,7 @@ from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Failed, Progress
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
+from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.origin import MapsOrigin, TapOrigin
 from onnxviz.messages import one_of
 from onnxviz.model.graph.constants import dequantize
@@ -90,6 +91,7 @@ class TappedRun:
         self.at: TapKind = choice.at
         self.memory = options.memory
         self.samples = samples(model, x, images)
+        images.check_heeded(model, self.samples)
         self.layers = self._select(choice.layers, choice.ops)
         taps = [Tap(layer.taps[choice.at], layer.graph_scope.name) for layer in self.layers]
         exposed = expose(model, taps, keep_outputs=verify)
@@ -105,6 +107,7 @@ class TappedRun:
         # By the form of a sample: whether it gives the same in a batch as alone.
         self._independent: dict[tuple[tuple[int, ...], ...], bool] = {}
         self._alone = False
+        self.watch = FiniteWatch()
         self._largest: tuple[tuple[tuple[int, ...], ...], int] = ((), 0)
         self.observer_effect: dict[str, float] | None = {"max_abs_diff": 0.0, "max_rel_diff": 0.0} if verify else None
 
@@ -235,7 +238,20 @@ class TappedRun:
             self._alone |= not self._are_rows(maps, rows)
         elif not self._are_rows(maps, len(batch)):
             raise _NotRowsError
+        self._look(feeds, maps, labels)
         return labels, maps
+
+    def _look(self, feeds: Feeds, maps: Mapping[str, NDArray[Any]], labels: Sequence[str]) -> None:
+        """Notes where values are not finite."""
+        for name, array in feeds.items():
+            self.watch.see("input", name, array, labels)
+        for plan in self.plans:
+            self.watch.see("layer", plan.layer.name, maps[plan.layer.name], labels, plan.axis)
+
+    @property
+    def not_finite(self) -> tuple[NotFinite, ...]:
+        """What of the samples so far was not finite, from where it begins."""
+        return self.watch.found([layer.name for layer in self.layers])
 
     def _maps(self, values: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The maps by layer, dequantised where they are quantised; `values` as `outputs`."""
@@ -349,6 +365,7 @@ class TappedRun:
             samples=tuple(labels),
             failed=tuple(failed),
             observer_effect=None if self.observer_effect is None else dict(self.observer_effect),
+            not_finite=self.not_finite,
         )
 
     @property

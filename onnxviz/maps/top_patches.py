@@ -16,13 +16,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnheededOptionError
 from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
+from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.receptive.field import ReceptiveField
 from onnxviz.messages import printable
 from onnxviz.model.graph.scopes import plain_domain
@@ -110,7 +111,7 @@ class TopPatches:
     @property
     def canvas(self) -> tuple[int, int]:
         """(height, width) of the crops: what a unit sees, but no more than the picture."""
-        picture = self._fields(int(self.samples[self.samples >= 0].flat[0])).picture
+        picture = self._fields(_any(self.samples)).picture
         height, width = (min(seen, side) for seen, side in zip(self.size, picture, strict=True))
         return height, width
 
@@ -147,8 +148,8 @@ def top_patches(
     at: TapKind = "activation",
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
-    fit: Fit = "stretch",
-    background: str = "white",
+    fit: Fit | None = None,
+    background: str | None = None,
     provider: str = "cpu",
     memory: int = DEFAULT_MEMORY,
     threads: int = 0,
@@ -165,8 +166,8 @@ def top_patches(
         at: "activation" or "conv"; see `onnxviz.capture`.
         preprocess: what is done to images.
         size: (height, width) of images where the model leaves it open.
-        fit: "stretch" or "crop".
-        background: colour behind transparent pixels.
+        fit: "stretch" (None) or "crop".
+        background: colour behind transparent pixels; None for white.
         provider: "cpu" or "cuda".
         memory: bytes that the batch may take where the model insists on one, about.
         threads: of onnxruntime; 0 for its own choice.
@@ -216,10 +217,13 @@ class Search:
         if count < 1:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
         if not any(len(port.layout) == 4 for port in model.inputs):
-            raise InputError(f"{model.label} takes no pictures, and patches are cut from pictures; draw maps instead")
+            raise UnheededOptionError(
+                f"{model.label} takes no pictures, and {{top_patches}} cuts patches from pictures; draw maps instead"
+            )
         for layer in layers:
             if layer.graph_scope.name:
                 raise SelectionError(f"layer '{layer.name}' is inside {layer.scope}; patches need the main graph")
+        images.check_heeded(model, given)
         self.model = model
         self.given = given
         self.images = images
@@ -228,6 +232,7 @@ class Search:
         self.at: TapKind = at
         self.provenance = Provenance(model, options.provider, images if any(sample.path for sample in given) else None)
         self.failed: list[tuple[str, str]] = []
+        self.watch = FiniteWatch()
         self._tensors = [layer.taps[at] for layer in layers]
         proto, self._outputs = _with_peaks(model, self._tensors)
         self._session = Session.of(model, proto, options)
@@ -247,7 +252,10 @@ class Search:
                 sizes = {name: array.shape for name, array in feeds.items()}
                 self._sizes[number] = last = sizes if sizes != last else last
                 for place, layer in enumerate(self.layers):
-                    peaks, places, shape = values[3 * place : 3 * place + 3]
+                    peaks, places, shape, marks = values[4 * place : 4 * place + 4]
+                    self.watch.see("layer", layer.name, marks, [sample.label])
+                    # The largest of NaN and other values is whatever comes of the order in which they are compared.
+                    peaks = np.where(np.isnan(marks), np.nan, peaks)
                     best[layer.name] = self._merged(best.get(layer.name), number, peaks, places, shape, layer.name)
                 done += 1
             except OnnxvizError as error:
@@ -263,17 +271,22 @@ class Search:
             for layer, tensor in zip(self.layers, self._tensors, strict=True)
         }
 
+    @property
+    def not_finite(self) -> tuple[NotFinite, ...]:
+        """Of which layers a channel's largest value was NaN or infinite, in the order of the graph."""
+        return self.watch.found([layer.name for layer in self.layers])
+
     def _result(
         self, name: str, tensor: str, labels: list[str], values: NDArray[Any], which: NDArray[Any], at: NDArray[Any]
     ) -> TopPatches:
         def seen(sample: int) -> ReceptiveField:
-            sizes = self._sizes[sample]
+            sizes = self._sizes.get(sample) or next(iter(self._sizes.values()))  # where no sample has a finite value
             key = (tensor, tuple(sorted(sizes.items())))
             if key not in self._found:
                 self._found[key] = ReceptiveField(self.model, tensor, sizes)
             return self._found[key]
 
-        size = seen(int(which[which >= 0].flat[0])).size
+        size = seen(_any(which)).size
         return TopPatches(name, tensor, values, which, at, tuple(labels), size, self.provenance, self._picture, seen)
 
     def _feeds(self, feeds: Feeds) -> Feeds:
@@ -296,8 +309,9 @@ class Search:
         spatial = tuple(int(side) for side in shape[2:])
         if not spatial:
             raise SelectionError(f"layer '{name}' has no positions; choose a convolution")
+        peaks = np.where(np.isfinite(peaks), peaks, -np.inf)
         row = peaks.argmax(axis=0)
-        value = np.where(np.isfinite(peaks), peaks, -np.inf).max(axis=0).astype(np.float32)
+        value = peaks.max(axis=0).astype(np.float32)
         flat = np.take_along_axis(places, row[None], 0)[0]
         position = np.stack(np.unravel_index(flat, spatial), axis=-1)
         if before is None:
@@ -325,6 +339,12 @@ class Search:
         return sample_picture(given.read()[port.name][0], port.channel_axis, given.path, self.images)
 
 
+def _any(samples: NDArray[Any]) -> int:
+    """One of the samples that there are; -1 where there is none."""
+    there = samples[samples >= 0]
+    return int(there.flat[0]) if there.size else -1
+
+
 def _cut(picture: NDArray[Any], box: Sequence[tuple[int, int]], canvas: NDArray[Any]) -> None:
     """Lays what of the picture is in the box on the canvas, centred where one is larger than the other."""
     own, there = [], []
@@ -340,7 +360,10 @@ def _cut(picture: NDArray[Any], box: Sequence[tuple[int, int]], canvas: NDArray[
 
 
 def _with_peaks(model: Model, tensors: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
-    """A model that gives, for each tensor, the largest value of each channel, its flat position, and the shape."""
+    """A model that gives, for each tensor, the largest value of each channel, its flat position, the shape, and marks.
+
+    The marks, one a channel, are NaN or ±infinity where any value of the channel is, else finite.
+    """
     exposed = expose(model, [Tap(name) for name in tensors])
     proto = exposed.proto
     opset = max((entry.version for entry in proto.opset_import if not plain_domain(entry.domain)), default=0)
@@ -349,10 +372,13 @@ def _with_peaks(model: Model, tensors: Sequence[str]) -> tuple[onnx.ModelProto, 
     graph = proto.graph
     del graph.output[:]
     flat = "onnxviz/flat_shape"
+    small = "onnxviz/small"  # no sum of finite values overflows
     graph.initializer.append(numpy_helper.from_array(np.array([0, 0, -1], np.int64), flat))
+    graph.initializer.append(numpy_helper.from_array(np.array(1e-30, np.float32), small))
     outputs: list[str] = []
     for number, tensor in enumerate(tensors):
-        names = {part: f"onnxviz/{part}_{number}" for part in ("float", "flat", "peak", "max", "place", "shape")}
+        parts = ("float", "flat", "peak", "max", "place", "shape", "small", "mean", "mark")
+        names = {part: f"onnxviz/{part}_{number}" for part in parts}
         graph.node.extend(
             [
                 helper.make_node("Shape", [tensor], [names["shape"]]),
@@ -361,10 +387,14 @@ def _with_peaks(model: Model, tensors: Sequence[str]) -> tuple[onnx.ModelProto, 
                 helper.make_node("GlobalMaxPool", [names["flat"]], [names["peak"]]),
                 helper.make_node("Flatten", [names["peak"]], [names["max"]], axis=1),
                 helper.make_node("ArgMax", [names["flat"]], [names["place"]], axis=2, keepdims=0),
+                helper.make_node("Mul", [names["flat"], small], [names["small"]]),
+                helper.make_node("GlobalAveragePool", [names["small"]], [names["mean"]]),
+                helper.make_node("Flatten", [names["mean"]], [names["mark"]], axis=1),
             ]
         )
         graph.output.append(helper.make_tensor_value_info(names["max"], TensorProto.FLOAT, None))
         graph.output.append(helper.make_tensor_value_info(names["place"], TensorProto.INT64, None))
         graph.output.append(helper.make_tensor_value_info(names["shape"], TensorProto.INT64, None))
-        outputs += [names["max"], names["place"], names["shape"]]
+        graph.output.append(helper.make_tensor_value_info(names["mark"], TensorProto.FLOAT, None))
+        outputs += [names["max"], names["place"], names["shape"], names["mark"]]
     return proto, outputs

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError
+from onnxviz.errors import InputError, UnheededOptionError
 from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_files import MAX_PIXELS
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
@@ -113,7 +113,8 @@ def _input(model: Model, fixed: Collection[str]) -> Port:
     found = [port for port in model.inputs if port.layout and port.name not in fixed]
     given = [port for port in model.inputs if port.layout and port.name in fixed]
     if given and not found:
-        raise InputError(f"input '{printable(given[0].name)}' is the one that is made; it cannot be fixed")
+        made = printable(given[0].name)
+        raise UnheededOptionError(f"input '{made}' is the one that is made: leave it out of {{fixed}}")
     pictures = [port for port in found if len(port.layout) == 4]
     if len(found) > 1 and len(pictures) == 1:
         found = pictures

@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, SelectionError
+from onnxviz.errors import InputError, SelectionError, UnheededOptionError
+from onnxviz.gradients.leaky_relu import cut_of
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import ImageOptions, InputLike, samples
@@ -26,7 +27,7 @@ from onnxviz.maximization.objectives import Class, Filter, Objective, parts
 from onnxviz.maximization.parametrisation import DECAY, Fourier, Parametrisation, Pixels
 from onnxviz.maximization.synthetic import PictureTarget, SyntheticInputs, SyntheticSettings
 from onnxviz.maximization.transforms import Jitter, Transform, margin, standard, usual_jitter
-from onnxviz.messages import dims, one_of
+from onnxviz.messages import dims, one_of, refuse_unheeded
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
 from onnxviz.model.scores import find_scores, with_scores
@@ -37,6 +38,7 @@ What = str | int | Objective | Sequence[str | int | Objective] | None
 Numbers = int | Sequence[int] | None
 # How many filters of a layer are drawn where nothing says.
 _DRAWN = 6
+_LEAK = 0.1
 
 Transforms = Literal["standard", "jitter", "none"] | Sequence[Transform]
 
@@ -63,7 +65,7 @@ def maximize(
     filters: Numbers = None,
     random: int | None = None,
     class_: Numbers = None,
-    at: TapKind = "activation",
+    at: TapKind | None = None,
     plus: Objective | None = None,
     variants: int = 1,
     steps: int = 256,
@@ -73,7 +75,7 @@ def maximize(
     transforms: Transforms = "standard",
     rate: float = 0.05,
     decay: float | None = None,
-    leak: float = 0.1,
+    leak: float | None = None,
     seed: int = 0,
     preprocess: str | Preprocessing = "auto",
     fixed: Mapping[str, InputLike] | None = None,
@@ -91,7 +93,7 @@ def maximize(
         filters: numbers of the filters of each layer; None: `random` of them, drawn by `seed`.
         random: how many filters of each layer to draw, 6 by default.
         class_: numbers of classes, of the output that scores them, before the softmax.
-        at: "activation", the layer's output, or "conv", before the activation function.
+        at: "activation" (None), the layer's output, or "conv", before the activation function.
         plus: added to every objective: `-0.1 * TotalVariation()`.
         variants: pictures of each objective, from different starts; with `plus=Diversity(layer)` unlike each other.
         steps: number of gradient steps, 1 or more.
@@ -103,7 +105,7 @@ def maximize(
         rate: Adam's step size at the start; it falls to 0 where transforms are drawn, else it stays.
         decay: of the Fourier parametrisation: how much harder high frequencies are, 1.3 by default; 1 is as in photos.
         leak: slope of the target's own Relu or Clip where it gives nothing, 0…1, in the first half of the steps and
-            while the target is silent; 0 for the true gradient throughout.
+            while the target is silent; 0 for the true gradient throughout; 0.1 by default.
         seed: of starts, movements and drawn filters. Same seed, same pictures.
         preprocess: how display values become the model's input; see `onnxviz.inputs.samples.ImageOptions.of`.
         fixed: values for the model's other inputs, by name: arrays or paths.
@@ -121,10 +123,14 @@ def maximize(
     opened = load(model)
     if class_ is not None or _asks_class(layer) or _asks_class(plus):
         opened = with_scores(opened)
-    _check(steps, variants, rate, leak, seed)
+    _check(steps, variants, rate, leak or 0.0, seed)
     frame = image_input(opened, size, preprocess, tuple(fixed or ()))
     targets = _targets(opened, layer, filters, random, class_, at, seed)
-    climbing = AscentSettings(steps, rate, leak, _moves(transforms, jitter, frame.size), seed)
+    if leak is not None and not any(_is_cut(opened, target.objective) for target in targets):
+        refuse_unheeded({"leak": leak}, "no Relu or Clip ends what is climbed, and nothing else leaks")
+    climbing = AscentSettings(
+        steps, rate, _LEAK if leak is None else leak, _moves(transforms, jitter, frame.size), seed
+    )
     shape = (frame.channels, *(side + 2 * margin(climbing.transforms) for side in frame.size))
     way = _parametrisation(param, shape, decay)
     others = _others(opened, fixed or {}, preprocess)
@@ -191,26 +197,27 @@ def _parametrisation(param: str, shape: tuple[int, ...], decay: float | None) ->
     if param == "fourier":
         return Fourier(shape, DECAY if decay is None else decay)
     if decay is not None:
-        raise InputError(f"a decay of {decay:g} is one of frequencies, and param 'pixel' has none: leave it out")
+        raise UnheededOptionError(f"a decay of {decay:g} is one of frequencies, pixels have none: leave out {{decay}}")
     return Pixels(shape)
 
 
 def _targets(
-    model: Model, layer: What, filters: Numbers, random: int | None, class_: Numbers, at: TapKind, seed: int
+    model: Model, layer: What, filters: Numbers, random: int | None, class_: Numbers, at: TapKind | None, seed: int
 ) -> list[PictureTarget]:
     """What is asked for, checked as far as the graph tells."""
-    one_of("tap", at, ("activation", "conv"))
+    tap: TapKind = at or "activation"
+    one_of("tap", tap, ("activation", "conv"))
     listed = [] if layer is None else [layer] if isinstance(layer, str | int | Objective) else list(layer)
     objectives = [item for item in listed if isinstance(item, Objective)]
     names = [item for item in listed if not isinstance(item, Objective)]
-    if not names and (filters is not None or random is not None):
-        raise SelectionError("filters are those of a layer, and none is named: name one, or leave filters, random out")
+    if not names:
+        refuse_unheeded({"filters": filters, "random": random, "at": at}, "only layers have filters, and none is named")
     if filters is not None and random is not None:
-        raise SelectionError("filters are either named (filters) or drawn (random): leave one of them out")
+        raise UnheededOptionError("filters are either named ({filters}) or drawn ({random}): leave one of them out")
     found = [_of_objective(model, objective) for objective in objectives]
     for one in _layers(model, names) if names else ():
         numbers = _drawn(one, _DRAWN if random is None else random, seed) if filters is None else _list(filters)
-        found.extend(_of_objective(model, Filter(one.name, number, at)) for number in numbers)
+        found.extend(_of_objective(model, Filter(one.name, number, tap)) for number in numbers)
     classes = [Class(number) for number in _list(class_)] if class_ is not None else []
     found.extend(_of_objective(model, objective) for objective in classes)
     if not found:
@@ -226,6 +233,12 @@ def _asks_class(what: What) -> bool:
     listed = [what] if what is None or isinstance(what, str | int | Objective) else what
     asked = [term for one in listed if isinstance(one, Objective) for _, term in parts(one)]
     return any(isinstance(term, Class) and term.output is None for term in asked)
+
+
+def _is_cut(model: Model, objective: Objective) -> bool:
+    """Whether a Relu or Clip ends any of the tensors that it climbs."""
+    tensors = [term.tensor(model) for _, term in parts(objective)]
+    return any(tensor is not None and cut_of(model, tensor) is not None for tensor in tensors)
 
 
 def _of_objective(model: Model, objective: Objective) -> PictureTarget:
@@ -300,7 +313,9 @@ def _each(target: PictureTarget, count: int) -> list[PictureTarget]:
 
 def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) -> tuple[Transform, ...]:
     if jitter is not None and (transforms == "none" or not isinstance(transforms, str)):
-        raise InputError(f"a jitter of {jitter} pixels is one of transforms 'standard' and 'jitter' only: leave it out")
+        raise UnheededOptionError(
+            f"a jitter of {jitter} pixels is one of {{transforms}} 'standard' and 'jitter' only: leave out {{jitter}}"
+        )
     pixels = usual_jitter(size) if jitter is None else jitter
     if pixels > max(size):
         raise InputError(f"a jitter of {pixels} pixels moves pictures of {dims(size)} out of sight; give less")

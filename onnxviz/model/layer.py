@@ -19,6 +19,7 @@ from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.graph.tensors import frozen
 from onnxviz.model.graph.windows import Window, explicit_pads, kernel_of
+from onnxviz.model.integer_scale import filter_scale
 from onnxviz.model.taps import OWN_OUTPUT, ActivationTap
 
 TapKind = Literal["activation", "conv"]
@@ -104,7 +105,8 @@ class Layer:
         """The filters, (O, I/group, spatial…), read-only; O filters of I/group channels.
 
         A view into the file where the model stores it so. ConvTranspose, stored (I, O/group, spatial…), is
-        rearranged; quantised weights are dequantised (ConvInteger, which has no scale: zero point subtracted).
+        rearranged; quantised weights are dequantised. ConvInteger has no scale of its own: it is that of the graph
+        behind it, and where there is none the weight is `counts`, with the zero point subtracted.
 
         Raises:
             ModelError: the weight is not a constant of the model.
@@ -131,10 +133,24 @@ class Layer:
 
     def _dequantized(self, array: NDArray[Any], form: Form) -> NDArray[Any]:
         zero = self._operand(form.weight_zero)
-        if form.weight_scale is None:
-            return array if zero is None else dequantize(array, np.asarray(1, np.int32), zero, axis=0)
-        scale = self._operand(form.weight_scale)
-        return array if scale is None else dequantize(array, scale, zero, axis=0)
+        if form.weight_scale is not None:
+            scale = self._operand(form.weight_scale)
+            return array if scale is None else dequantize(array, scale, zero, axis=0)
+        if self._scale_behind is not None:
+            return dequantize(array, self._scale_behind, zero, axis=0)
+        return array if zero is None else dequantize(array, np.asarray(1, np.int32), zero, axis=0)
+
+    @cached_property
+    def _scale_behind(self) -> NDArray[Any] | None:
+        """The scale of a ConvInteger's weight, (1,) or (O,); None where nothing tells, and for other operators."""
+        if self._form is None or not self._form.integer or self.weight_shape is None:
+            return None
+        return filter_scale(self._graph, self._proto, self.weight_shape, self._constants)
+
+    @property
+    def counts(self) -> bool:
+        """Whether `weight` counts quantisation steps that nothing in the graph gives a scale: a bare ConvInteger."""
+        return self._form is not None and self._form.integer and self._scale_behind is None
 
     def _operand(self, index: int | None) -> NDArray[Any] | None:
         names = self._proto.input
@@ -172,7 +188,7 @@ class Layer:
         """Name of the type of `weight`; None where it is not constant."""
         if self.source is None or self._form is None:
             return None
-        if self._form.weight_scale is not None:
+        if self._form.weight_scale is not None or self._scale_behind is not None:
             return "float32"
         if self._form.weight_zero is not None and len(self._proto.input) > self._form.weight_zero:
             return "int32"
@@ -183,7 +199,7 @@ class Layer:
         """How the weight is stored: "initializer", "constant", "computed" or "dequantized"."""
         if self.source is None:
             return None
-        quantized = self._form is not None and self._form.weight_scale is not None
+        quantized = self._form is not None and (self._form.weight_scale is not None or self._scale_behind is not None)
         return "dequantized" if quantized else self.source.source
 
     @property
@@ -248,6 +264,7 @@ class Layer:
                 "tensor": self.source.tensor if self.source else None,
                 "stored_shape": list(self.source.shape) if self.source else None,
                 "stored_dtype": self.source.stored_dtype if self.source else None,
+                "counts": self.counts,
             }
         return {
             "index": self.index,

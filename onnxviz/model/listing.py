@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from onnxviz.errors import InputError
+from onnxviz.errors import UnheededOptionError
 from onnxviz.messages import one_of
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.layer import Layer
@@ -41,10 +41,10 @@ def chosen_layers(model: Model, all_layers: bool, operators: Sequence[str] | Non
     """The layers to list: every one, those of some operators, or the convolutions.
 
     Raises:
-        InputError: every one and some operators' at once.
+        UnheededOptionError: every one and some operators' at once.
     """
     if all_layers and operators is not None:
-        raise InputError("all (--all) lists every layer, ops (--ops) those of some operators: leave one of them out")
+        raise UnheededOptionError("{all} lists every layer, {ops} those of some operators: leave one of them out")
     if operators is not None:
         return model.layers_of(operators)
     return model.all_layers if all_layers else model.layers

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
 from onnxviz.explanations.explanation import Explanation
-from onnxviz.explanations.faithfulness import Faithfulness
 from onnxviz.explanations.sanity import Sanity
 from onnxviz.files import is_picture, make_folder, safe_name, save_arrays, write_json
 from onnxviz.inputs.failures import nothing_usable
@@ -53,12 +52,12 @@ class ExplanationsWriter:
         self._arrays: dict[str, NDArray[Any]] = {}
         self._manifest: dict[str, Any] = {}
 
-    def add(self, explanation: Explanation, checks: tuple[Sanity, Faithfulness] | None = None) -> Path | None:
+    def add(self, explanation: Explanation, sanity: Sanity | None = None) -> Path | None:
         """Draws one explanation; the picture's path, None if nothing is drawn.
 
         Args:
             explanation: what is drawn.
-            checks: how far it can be trusted; drawn beside it as `NAME-sanity` and `NAME-deletion`.
+            sanity: how far it can be trusted; drawn beside it as `NAME-sanity` and `NAME-deletion`.
         """
         number = len(self.entries)
         path = self.file
@@ -69,17 +68,16 @@ class ExplanationsWriter:
         if path is not None and number and not self.several:  # rows of one array, which the model takes at once
             path = path.with_name(f"{path.stem}-{number}{path.suffix}")
         entry: dict[str, Any] = {**explanation.as_dict(), "file": None if path is None else str(path)}
-        if checks is not None:
-            sanity, faithfulness = checks
-            entry |= {"sanity": sanity.as_dict(), "faithfulness": faithfulness.as_dict()}
+        if sanity is not None:
+            entry |= {"sanity": sanity.as_dict(), "faithfulness": sanity.faithfulness.as_dict()}
         if path is not None:
             figures = {path: figure_of(explanation, self.cmap)}
-            if checks is not None:
+            if sanity is not None:
                 what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
-                curves = plot_faithfulness(checks[1], subtitle=what)
+                curves = plot_faithfulness(sanity.faithfulness, subtitle=what)
                 figures[path.with_name(f"{path.stem}-deletion{path.suffix}")] = curves
-                if checks[0].true.ndim == 2:
-                    forgetting = plot_sanity(checks[0], subtitle=what)
+                if sanity.true.ndim == 2:
+                    forgetting = plot_sanity(sanity, subtitle=what)
                     figures[path.with_name(f"{path.stem}-sanity{path.suffix}")] = forgetting
             if self.folder is not None:
                 make_folder(self.folder)  # not before something can be drawn

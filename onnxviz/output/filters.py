@@ -12,7 +12,7 @@ from onnxviz.errors import InputError, SelectionError
 from onnxviz.files import is_picture, make_folder, safe_name, save_arrays
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.messages import one_of
+from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model, Source, load
 from onnxviz.model.selection import numbers
@@ -59,12 +59,12 @@ def filters(
     first: int | None = None,
     filters: Numbers = None,
     channels: Numbers = None,
-    style: Literal["rows", "grid", "rgb", "lines"] = "rows",
-    scale: Literal["layer", "filter", "symmetric"] = "layer",
+    style: Literal["rows", "grid", "rgb", "lines"] | None = None,
+    scale: Literal["layer", "filter", "symmetric"] | None = None,
     cmap: str | None = None,
-    layout: Literal["onnx", "keras"] = "onnx",
+    layout: Literal["onnx", "keras"] | None = None,
     output: str | PathLike[str] | None = None,
-    format: Literal["png", "svg", "pdf"] = "png",
+    format: Literal["png", "svg", "pdf"] | None = None,
     save: str | PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> FilterFiles:
@@ -79,21 +79,31 @@ def filters(
         filters: which filters, in place of the first ones; "all" for each.
         channels: which input channels; "all" for each. By default all, at most 64 in rows; the colours of a first
             layer are turned to RGB where the model takes BGR images.
-        style: "rows": a filter a row, its input channels side by side; "grid"; "rgb"; "lines" for one spatial axis.
-        scale: what shares a range of values.
-        cmap: a matplotlib colour map.
-        layout: the order of axes in titles: OIHW, or HWIO as in Keras.
+        style: "rows" (None): a filter a row, its input channels side by side; "grid"; "rgb"; "lines" for one spatial
+            axis.
+        scale: what shares a range of values; "layer" by default.
+        cmap: a matplotlib colour map; not for "rgb" and "lines".
+        layout: the order of axes in titles: OIHW ("onnx", None), or HWIO as in Keras ("keras").
         output: a picture for one layer, or a folder for `NNN-layer.png`; without `output` and `save`, `filters/`.
-        format: of pictures in a folder.
+        format: of pictures in a folder; "png" by default.
         save: a `.npz` for the weights, (O, I/group, spatial…) by layer name, with a manifest beside it.
         progress: called with (pictures drawn, pictures in all).
 
     Raises:
         SelectionError: no such layer, filter or channel, or a layer without constant weights.
         InputError: options that do not fit each other, or several layers for one picture.
+        UnheededOptionError: an option would do nothing: of pictures where there are none, or `first` beside `filters`.
     """
-    one_of("style", style, ("rows", "grid", "rgb", "lines"))
-    one_of("format", format, ("png", "svg", "pdf"))
+    one_of("style", style or "rows", ("rows", "grid", "rgb", "lines"))
+    one_of("format", format or "png", ("png", "svg", "pdf"))
+    if output is None and save is not None:
+        drawing = {"first": first, "filters": filters, "channels": channels, "style": style, "scale": scale}
+        drawing |= {"cmap": cmap, "layout": layout, "format": format}
+        refuse_unheeded(drawing, "{save} alone draws nothing, {output} beside it does")
+    if filters is not None:
+        refuse_unheeded({"first": first}, "{filters} says which are shown")
+    if output is not None and is_picture(Path(output)):
+        refuse_unheeded({"format": format}, "the name of the one file in {output} says its format")
     opened = load(model)
     chosen = opened.select(layers)
     which, inputs = _positions(filters, "filters"), _positions(channels, "channels")
@@ -102,11 +112,11 @@ def filters(
     place = Path(output) if output is not None else Path("filters") if save is None else None
     pictures: dict[str, Path] = {}
     if place is not None:
-        count = first if first is not None else (6 if style in ("rows", "lines") else 64)
-        look = _Look(None if filters == "all" else count, style, scale, cmap, layout)
-        targets = _targets(place, chosen, format)
+        count = first if first is not None else (64 if style in ("grid", "rgb") else 6)
+        look = _Look(None if filters == "all" else count, style or "rows", scale or "layer", cmap, layout or "onnx")
+        targets = _targets(place, chosen, format or "png")
         for done, (layer, target) in enumerate(zip(chosen, targets, strict=True), 1):
-            shown = _channels(opened, layer, channels, inputs, style)
+            shown = _channels(opened, layer, channels, inputs, look.style)
             pictures[layer.name] = _draw(layer, which, shown, look, target, own_folder=target != place)
             if progress is not None:
                 progress(done, len(chosen))

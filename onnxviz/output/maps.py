@@ -16,8 +16,10 @@ from onnxviz.inputs.failures import nothing_usable
 from onnxviz.maps.feature_maps import FeatureMaps
 from onnxviz.maps.map_store import MapStore
 from onnxviz.maps.tapped_run import TappedRun
+from onnxviz.messages import refuse_unheeded
 from onnxviz.model.layer import Layer
 from onnxviz.plots import plot_maps, save_figure
+from onnxviz.plots.maps import NO_LOOK, are_bars
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Look:
     first: int | None = 64
     channels: Sequence[int] | None = None
     sort: str | None = None
-    style: str = "grid"
+    style: str | None = None
     scale: str | None = None
     cmap: str | None = None
 
@@ -59,11 +61,21 @@ class MapsWriter:
         """Draws one batch, and keeps its arrays if they are to be saved."""
         if self.store is not None:
             self.store.add(maps, len(self.labels), len(labels))
+        if not self.labels and self.folder is not None:
+            self._refuse_look(maps)
         for position, label in enumerate(labels):
             number = len(self.labels)
             self.labels.append(label)
             if self.folder is not None:
                 self._draw(number, label, position, len(labels), maps)
+
+    def _refuse_look(self, maps: Mapping[str, NDArray[Any]]) -> None:
+        """Refuses options that would change no picture, before there is one: those of maps where all are numbers."""
+        axes = self.run.axes
+        shown = [_one_row(maps[name], 0, axes[name], several_rows=False)[0] for name in axes if maps[name].size]
+        if shown and all(map(are_bars, shown)):
+            look = self.look
+            refuse_unheeded({"style": look.style, "scale": look.scale, "cmap": look.cmap}, NO_LOOK)
 
     def _draw(self, number: int, label: str, row: int, samples: int, maps: Mapping[str, NDArray[Any]]) -> None:
         assert self.folder is not None
@@ -78,15 +90,16 @@ class MapsWriter:
             shown, note = _one_row(array, row, self.run.axes[layer.name], several_rows=samples == 1)
             mark = self.run.images.expected.mark if self.run.reads_images else ""
             path = folder / f"{safe_name(layer.index, layer.name)}.{self.suffix}"
+            bars = are_bars(shown)  # beside other layers' maps, whose look it is
             figure = plot_maps(
                 shown,
                 spatial=shown.ndim - 1,
                 first=self.look.first,
                 channels=self._channels(layer, shown),
                 sort=None if self.look.sort == "weight-norm" else self.look.sort,  # type: ignore[arg-type]
-                style=self.look.style,  # type: ignore[arg-type]
-                scale=self.look.scale,  # type: ignore[arg-type]
-                cmap=self.look.cmap,
+                style=None if bars else self.look.style,  # type: ignore[arg-type]
+                scale=None if bars else self.look.scale,  # type: ignore[arg-type]
+                cmap=None if bars else self.look.cmap,
                 title=layer.name,
                 subtitle=" · ".join(filter(None, (f"{label}, {note}" if note else label, mark))),
             )
@@ -132,6 +145,7 @@ class MapsWriter:
             "pictures": [
                 {**entry, "file": str(folder / entry["file"]) if entry["file"] else None} for entry in self.pictures
             ],
+            "not_finite": [found.as_dict() for found in self.run.not_finite],
             "verification": self.run.observer_effect,
         }
 

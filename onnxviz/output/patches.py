@@ -59,14 +59,16 @@ def write_patches(
     failed = [{"input": label, "error": error} for label, error in search.failed]
     labels = [sample.label for sample in search.given]
     images = search.provenance.images
+    not_finite = [one.as_dict() for one in search.not_finite]
     document = {
         "model": search.model.label,
         "inputs": labels,
         "preprocessing": images.as_dict() if images is not None else None,
         "patches": sheets,
+        "not_finite": not_finite,
         "failed": failed,
     }
-    head = {**search.provenance.as_dict(), "at": search.at, "samples": labels}
+    head = {**search.provenance.as_dict(), "at": search.at, "samples": labels, "not_finite": not_finite}
     manifest = {**head, "patches": sheets, "failed": failed}
     if folder is not None:
         written.append(write_json(folder / "manifest.json", manifest))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.messages import one_of
+from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings
 from onnxviz.plots.options import chosen_numbers
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
@@ -45,7 +45,8 @@ def plot_filters(
     """Returns a figure of a convolution's filters.
 
     Args:
-        layer: A layer, or its weights: (O, I/group, spatial...) with 0 to 3 spatial axes, any real type.
+        layer: A layer, or its weights: (O, I/group, spatial...) with 0 to 3 spatial axes, any real type. The subtitle
+            says where a layer's weights are quantisation steps without a scale (`Layer.counts`).
         filters: Numbers of the filters to show, 0..O-1, in this order; None: the first `first`.
         first: How many filters to show where `filters` is None; None: all.
         channels: Numbers of the input channels to show, 0..I-1; None: the first 64 ("rows", "lines"), all others all.
@@ -56,7 +57,7 @@ def plot_filters(
         scale: "layer": one range over the whole layer, filters that are not shown included. "filter": each filter
             over its own range. "symmetric": one range about zero, zero in the middle. Where means over channels are
             shown, ranges are those of the means of all filters.
-        cmap: matplotlib colour map; None: "gray", with "symmetric" "RdBu_r".
+        cmap: matplotlib colour map, not for "rgb" and "lines"; None: "gray", with "symmetric" "RdBu_r".
         title: None: the layer's name.
         layout: How the shape is written: "onnx" OIHW, "keras" HWIO. `layer` itself is always OIHW.
 
@@ -67,10 +68,13 @@ def plot_filters(
     Raises:
         SelectionError: A filter or channel that the layer does not have.
         InputError: The weights cannot be drawn, or an option does not exist or does not fit them.
+        UnheededOptionError: The style has no colour map.
     """
     one_of("style", style, ("rows", "grid", "rgb", "lines"))
     one_of("scale", scale, ("layer", "filter", "symmetric"))
     one_of("layout", layout, ("onnx", "keras"))
+    if style in ("rgb", "lines"):
+        refuse_unheeded({"cmap": cmap}, f"{style} has colours of its own")
     weight = as_numbers(getattr(layer, "weight", layer))  # type: ignore[arg-type]
     name = str(getattr(layer, "name", "Filters"))
     if not 2 <= weight.ndim <= 5:
@@ -80,6 +84,8 @@ def plot_filters(
     if layout == "keras":
         written = f"{spatial}IO", (*weight.shape[2:], weight.shape[1], weight.shape[0])
     facts = [f"{written[0]} {'×'.join(map(str, written[1]))}"]
+    if getattr(layer, "counts", False):
+        facts.append("quantisation steps: the graph has no scale for them")
     if style == "lines" and weight.ndim != 3:
         raise InputError(f"lines need filters with one spatial axis, not of shape {weight.shape}")
     if weight.ndim < 4:

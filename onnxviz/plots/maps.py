@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.messages import one_of
+from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.plots.bars import draw_bars
 from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings, sort_channels
 from onnxviz.plots.options import chosen_numbers
@@ -17,6 +17,8 @@ from onnxviz.plots.sheet import Sheet, draw, slices
 
 _HEAT_CELL, _HEAT_WIDTH = 18, 540
 _STRIP = "viridis"
+# Why options are refused where each map is one number.
+NO_LOOK = "each of these maps is one number, drawn as a bar"
 
 
 def plot_maps(
@@ -27,7 +29,7 @@ def plot_maps(
     first: int | None = 64,
     channels: Sequence[int] | None = None,
     sort: Literal["mean", "variance", "norm"] | None = None,
-    style: Literal["grid", "strip", "lines"] = "grid",
+    style: Literal["grid", "strip", "lines"] | None = None,
     columns: int | None = None,
     scale: Literal["map", "layer", "symmetric", "standardize"] | None = None,
     cmap: str | None = None,
@@ -47,13 +49,14 @@ def plot_maps(
         first: How many maps to show where `channels` is None; None: all.
         channels: Numbers of the maps to show, 0..C-1, in this order (before sorting).
         sort: Show the maps with the largest mean, variance or Euclidean norm first.
-        style: "grid", "strip" (all in one row), or "lines" (one spatial axis: a small line plot for each channel).
+        style: "grid" (None), "strip" (all in one row), or "lines" (one spatial axis: a small line plot for each
+            channel).
         columns: Maps in a row of a grid; None: 8, more where there are more than 64.
         scale: "map": each map over its own range. "layer": one range over all maps, also those not shown.
             "symmetric": the same about zero. "standardize": each map as 64 (x - mean) / std + 128, uint8.
             None: "map" for a grid, "standardize" for a strip, "layer" for heat maps of one spatial axis.
-        cmap: matplotlib colour map; None: "gray" for a grid, "viridis" for strips and heat maps, "RdBu_r" with
-            "symmetric".
+        cmap: matplotlib colour map, not for "lines"; None: "gray" for a grid, "viridis" for strips and heat maps,
+            "RdBu_r" with "symmetric".
         title: First line; None: "Feature maps".
         subtitle: Words put before the facts that the second line states.
 
@@ -64,8 +67,9 @@ def plot_maps(
     Raises:
         SelectionError: A channel or sample that is not there.
         InputError: The maps cannot be drawn, or an option does not exist or does not fit them.
+        UnheededOptionError: Bars have no style, scale, colour map or columns; lines no colour map; a strip no columns.
     """
-    one_of("style", style, ("grid", "strip", "lines"))
+    one_of("style", style or "grid", ("grid", "strip", "lines"))
     if scale is not None:
         one_of("scale", scale, ("map", "layer", "symmetric", "standardize"))
     values, samples = _one_sample(as_numbers(maps), sample, spatial)
@@ -81,11 +85,16 @@ def plot_maps(
     facts.append(f"{len(chosen)} of {len(values)} maps")
     if sort is not None:
         facts.append(f"largest {sort} first")
-    if values.size == len(values):
+    if are_bars(values):
+        refuse_unheeded({"style": style, "scale": scale, "cmap": cmap, "columns": columns}, NO_LOOK)
         return draw_bars(values.reshape(-1), chosen, title, facts)
     facts.append("×".join(map(str, values.shape[1:])) + (" positions" if values.ndim == 2 else ""))
     if style == "lines" and values.ndim != 2:
         raise InputError(f"lines need maps with one spatial axis, not of shape {values.shape}")
+    if style == "lines":
+        refuse_unheeded({"cmap": cmap}, "lines has one colour")
+    if style == "strip" or values.ndim != 3:
+        refuse_unheeded({"columns": columns} if style != "lines" else {}, "these maps have no grid")
     heat = values.ndim == 2 and style != "lines"
     if values.ndim == 2:
         values = values[:, None]
@@ -132,6 +141,11 @@ def plot_maps(
     facts += [*sheet.facts, words.get(scale, "one scale about zero")]
     levels = 255 if scale == "standardize" else 1
     return draw(replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels), title, "Feature maps")
+
+
+def are_bars(maps: NDArray[Any]) -> bool:
+    """Whether these maps of one input, (C, spatial...), are one number each, which is drawn as a bar."""
+    return maps.size == len(maps)
 
 
 def _one_sample(values: NDArray[Any], sample: int, spatial: int | None) -> tuple[NDArray[Any], int]:

@@ -47,7 +47,7 @@ class HasStages(Protocol):
         """From the top layer down."""
 
     @property
-    def verdict(self) -> str:
+    def findings(self) -> Sequence[str]:
         """In words."""
 
 
@@ -79,7 +79,7 @@ def plot_sanity(
         largest=(220, 220),
         facts=[
             *([subtitle] if subtitle else []),
-            sanity.verdict,
+            *sanity.findings,
             "each map on its own scale",
             "ρ: rank correlation with the model's own map",
         ],

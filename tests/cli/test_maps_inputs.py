@@ -157,10 +157,12 @@ def test_arrays_have_no_preprocessing_on_record(run_command, classifier):
     proto = onnx.load(classifier)
     shape = [d.dim_value or 1 for d in proto.graph.input[0].type.tensor_type.shape.dim]
     np.save("x.npy", np.zeros(shape, np.float32))
-    ran = run_command("maps", classifier, "x.npy", "--preprocess", "torch", "-o", "m", "--json")
+    ran = run_command("maps", classifier, "x.npy", "-o", "m", "--json")
     assert ran.document["preprocessing"] is None
     assert json.loads(Path("m/manifest.json").read_text())["preprocessing"] is None
-    assert "--preprocess had nothing to do" in ran.err
+    ran = run_command("maps", classifier, "x.npy", "--preprocess", "torch", "--fit", "crop", "-o", "n")
+    assert error_of(ran) == "error: arrays are fed as they are: leave out --preprocess, --fit"
+    assert not Path("n").exists()
 
 
 def test_the_json_of_maps_names_what_failed_and_where_pictures_are(run_command, classifier, photo):

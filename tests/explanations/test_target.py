@@ -110,7 +110,7 @@ def test_a_target_of_ones_own_that_does_not_fit_is_refused():
     proto, x = ended(HEAD + "y = Softmax (z)", **DENSE), normal(3, 8, 8)
     with pytest.raises(InputError, match="weighs values of shape 4, but 'z' has 5"):
         explain(proto, x, class_=lambda scores, value: Target(value[:4], "four of five"))
-    with pytest.raises(InputError, match="leave the region out"):
+    with pytest.raises(InputError, match="leave out region"):
         explain(proto, x, class_=Margin(0, 1), region="all")
 
 

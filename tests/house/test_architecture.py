@@ -45,7 +45,7 @@ MAY_IMPORT = {
 # shapes are everybody's.
 GRAPH_READERS = ("model.", "passes.", "runtime.", "gradients.", "conversion.", "maps.")
 OPEN_TO_ALL = {"model.graph.operators", "model.graph.shapes", "model.graph.symbolic_sizes"}
-SHARED_BY_COMMANDS = {"cli.options", "cli.program", "cli.progress", "cli.tables", "cli.terminal"}
+SHARED_BY_COMMANDS = {"cli.heeding", "cli.options", "cli.program", "cli.progress", "cli.tables", "cli.terminal"}
 # Each of these files is a command; the others are what commands share.
 COMMANDS = sorted({*COMMAND_LINE} - {"cli"} - SHARED_BY_COMMANDS)
 

@@ -36,7 +36,7 @@ def test_both_sides_have_the_same_options():
     """Those of the command alone say what is written and printed; `--filters` is `numbers` inside."""
     python, shell = ({*inspect.signature(verb).parameters} for verb in (maximize, command))
     assert python - shell == {"layer", "filters", "progress"}
-    assert shell - python == {"selection", "numbers", "context", "output", "picture", "save", "as_json", "quiet"}
+    assert shell - python == {"selection", "numbers", "output", "picture", "save", "as_json", "quiet"}
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_the_command_makes_what_python_makes(run, arguments, options):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--class", 1, "--filters", "0,2"], "no layer is named, and classes have no filters: leave out --filters"),
+        (["--class", 1, "--filters", "0,2"], "only layers have filters, and none is named: leave out --filters"),
         (["--class", 1, "--random", 3, "--at", "conv"], "leave out --random, --at"),
         (["0", "--filters", 1, "--random", 3], "leave one of them out"),
         (["0", "--param", "pixel", "--decay", 1], "a decay of 1 is one of frequencies"),
-        (["0", "--transforms", "none", "--jitter", 3], "a jitter of 3 pixels is one of transforms 'standard'"),
+        (["0", "--transforms", "none", "--jitter", 3], "a jitter of 3 pixels is one of --transforms 'standard'"),
         (["0", "--plus", "tv=-1"], "'tv=-1' is not a weighted term"),
     ],
 )
@@ -92,8 +92,16 @@ def test_options_without_use_are_refused(run, tmp_path, arguments, words):
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        ([], {"class_": 1, "filters": 0}, SelectionError, "filters are those of a layer, and none is named"),
-        ([Class(1)], {"random": 2}, SelectionError, "filters are those of a layer"),
+        (
+            [],
+            {"class_": 1, "filters": 0},
+            SelectionError,
+            "only layers have filters, and none is named: leave out filters",
+        ),
+        ([Class(1)], {"random": 2}, SelectionError, "leave out random"),
+        ([Class(1)], {"at": "conv"}, SelectionError, "only layers have filters, and none is named: leave out at"),
+        ([], {"class_": 1, "leak": 0.2}, InputError, "no Relu or Clip ends what is climbed.*: leave out leak"),
+        ([0], {"at": "conv", "leak": 0.2}, InputError, "leave out leak"),
         ([0], {"filters": 0, "random": 2}, SelectionError, "leave one of them out"),
         ([0], {"param": "pixel", "decay": 1.0}, InputError, "a decay of 1 is one of frequencies"),
         ([0], {"transforms": "none", "jitter": 2}, InputError, "a jitter of 2 pixels"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypedDict
 
-from onnxviz.errors import SelectionError
+from onnxviz.errors import SelectionError, UnheededOptionError
 from onnxviz.explanations.method import Method
 from onnxviz.explanations.methods.cam import EigenCam, GradCam, GradCamPlusPlus, HiResCam, LayerCam, ScoreCam, XGradCam
 from onnxviz.explanations.methods.perturbation import Occlusion, Rise
@@ -46,7 +46,8 @@ def choose_method(method: str | Method, options: Mapping[str, Any]) -> Method:
         options: by name; those that are None are left.
 
     Raises:
-        SelectionError: there is no such method, or it does not use an option; the message names those that do.
+        SelectionError: there is no such method.
+        UnheededOptionError: it does not use an option; the message names the methods that do.
         InputError: an option has a value that makes no sense.
         TypeError: no method has such an option.
     """
@@ -62,7 +63,7 @@ def choose_method(method: str | Method, options: Mapping[str, Any]) -> Method:
         if name not in method.options and not users:
             raise TypeError(f"explain has no option '{name}'; {method.name} has {', '.join(method.options) or 'none'}")
         if name not in method.options and name in given:
-            refused.append(f"no {name} ({', '.join(users)} {'does' if len(users) == 1 else 'do'})")
+            refused.append(f"no {{{name}}} ({', '.join(users)} {'does' if len(users) == 1 else 'do'})")
     if refused:
-        raise SelectionError(f"{method.name} takes {', '.join(refused)}")
+        raise UnheededOptionError(f"{method.name} takes {', '.join(refused)}")
     return replace(method, **given) if given else method  # type: ignore[type-var]  # it has options: a dataclass

@@ -324,6 +324,11 @@ class Form:
     weight_zero: int | None = None
     transposed: bool = False
 
+    @property
+    def integer(self) -> bool:
+        """Whether it gives counts of quantisation steps: quantised filters without a scale."""
+        return self.weight_zero is not None and self.weight_scale is None
+
 
 CONVOLUTIONS: Mapping[Key, Form] = MappingProxyType(
     {

@@ -110,7 +110,8 @@ def test_quantised_operators() -> None:
     np.testing.assert_array_equal(model.layer("q1").weight, expected)
     expected = (stored["q2.weight"].astype(np.float32) - 2) * np.float32(0.02)
     np.testing.assert_array_equal(model.layer("q2").weight, expected)
-    np.testing.assert_array_equal(model.layer("i1").weight, stored["i1.weight"].astype(int) - 130)
+    expected = (stored["i1.weight"].astype(np.float32) - 130) * np.float32(0.02)  # the factor behind it is xs · 0.02
+    np.testing.assert_array_equal(model.layer("i1").weight, expected)
     np.testing.assert_allclose(model.layer("q1").bias, stored["q1.bias"] * (np.float32(0.01) * scale), rtol=1e-6)
 
 
