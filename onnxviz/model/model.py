@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -16,17 +17,23 @@ from typing import Any
 import onnx
 from onnx import GraphProto
 
-from onnxviz.errors import ModelError, SelectionError
+from onnxviz.errors import InputError, ModelError, SelectionError
+from onnxviz.messages import dims, printable
+from onnxviz.model.axes import AxisTrace, ShapeOf, input_axes
+from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.functions import inline_functions
 from onnxviz.model.graph.constants import Constants
+from onnxviz.model.graph.factors import Axes
 from onnxviz.model.graph.names import distinct
 from onnxviz.model.graph.operators import LAYERS, names_anywhere
 from onnxviz.model.graph.scopes import Scope, all_graphs, plain_domain, set_nodes, subgraphs, tensors, walk
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.tensors import Stamp, TensorFile, file_stamp
+from onnxviz.model.input_layout import followed_layout, is_unclear
 from onnxviz.model.layer import Layer
 from onnxviz.model.layers import count_parameters, find_layers, name_nodes
-from onnxviz.model.ports import Port, port_of
+from onnxviz.model.ports import Port, port_of, read_layout
+from onnxviz.model.said_axes import SaidAxes, parsed
 from onnxviz.model.selection import select
 from onnxviz.model.skeleton import read_skeleton
 from onnxviz.model.validate import check, sort_nodes
@@ -118,6 +125,7 @@ class Model:
         self._temporary = temporary
         self.proto = _normalised(original, label)
         self.metadata = {str(entry.key): str(entry.value) for entry in self.proto.metadata_props}
+        self._said: dict[str, SaidAxes] = {}
 
     def __repr__(self) -> str:
         return f"Model({self.label!r}, {len(self.proto.graph.node)} nodes)"
@@ -238,7 +246,26 @@ class Model:
         """What must be fed; initializers that are listed as inputs too (IR < 4) are not among them."""
         stored = {*self.scope.initializers, *self.scope.sparse_initializers}
         fed = [value for value in self.proto.graph.input if value.name not in stored]
-        return tuple(port_of(value, self.scope, value.name) for value in fed)
+        ports = [port_of(value, self.scope, value.name) for value in fed]
+        return tuple(replace(port, layout=self._layout(port, ports)) for port in ports)
+
+    def _layout(self, port: Port, ports: Sequence[Port]) -> str:
+        """The letters of an input's axes: as the caller said, as its readers tell, or as the graph goes on."""
+        rank = len(port.shape or ())
+        if port.name in self._said:
+            said = self._said[port.name]
+            if port.shape is not None and len(said.axes) != rank or not said.letters or said.letters[0] != "N":
+                shape = dims(port.shape)
+                raise InputError(f"input '{printable(port.name)}' is {shape}, which is not {said.text} with N in front")
+            return said.letters
+        if not is_unclear(port) or read_layout(rank, self.scope, port.name):
+            return port.layout
+
+        def trace(starts: Mapping[str, Axes], sizes: Mapping[str, Sequence[int]]) -> AxisTrace:
+            return AxisTrace(self.scope, self.constants, self.opset, self.shapes_at(sizes).of, starts)
+
+        found = followed_layout(port, ports, self.scope, trace)
+        return port.layout if found is None or (not found and rank < 5) else found
 
     @cached_property
     def outputs(self) -> tuple[Port, ...]:
@@ -262,6 +289,49 @@ class Model:
     def with_metadata(self, entries: dict[str, str]) -> Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""
         return Model(_annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
+
+    def with_axes(self, axes: Mapping[str, str] | None) -> Model:
+        """A model like this one of whose tensors it is said what their axes count; this one is unchanged.
+
+        Args:
+            axes: by the name of an input, a layer or a tensor, such as `{"views": "N,V,C,H,W"}`. N samples, V views, T
+                frames, C channels, D, H and W positions; `N*V` where several were flattened into one axis, `1+H*W` (or
+                `1+H14*W10`) where a class token stands before those of a picture.
+
+        Raises:
+            InputError: it cannot be read so, or the input has other axes.
+            SelectionError: there is no such tensor.
+        """
+        said = parsed(axes)
+        if not said:
+            return self
+        found = Model(self._original, self.file, self.label, self._stamp, self._temporary)
+        layers = {layer.name: layer for layer in found.all_layers}
+        inputs = [value.name for value in found.proto.graph.input]
+        for name, one in said.items():
+            if name not in inputs and name not in found.scope.producers and name not in layers:
+                there = ", ".join(printable(known) for known in inputs)
+                raise SelectionError(f"{self.label} has no input, layer or tensor '{printable(name)}'; its inputs: {there}")
+            tensors = layers[name].taps.values() if name in layers else [name]
+            found._said.update({tensor: one for tensor in tensors})
+        _ = found.inputs  # refused now where it does not fit
+        return found
+
+    def axes_at(self, sizes: Mapping[str, Sequence[int]], shape_of: ShapeOf, samples: int) -> AxisTrace:
+        """What the axes of all tensors count for inputs of these sizes.
+
+        Args:
+            sizes: of every input, by name.
+            shape_of: the shape of a tensor for such inputs.
+            samples: how many samples they hold.
+        """
+        layouts = {port.name: port.layout or ("N?????" if port.name in batch_inputs(self.inputs) else "") for port in self.inputs}
+        starts = {name: input_axes(layouts[name][: len(size)], tuple(size)) for name, size in sizes.items()}
+
+        def said(tensor: str, size: Sequence[int]) -> Axes | None:
+            return self._said[tensor].of(tensor, size, samples) if tensor in self._said else None
+
+        return AxisTrace(self.scope, self.constants, self.opset, shape_of, starts, said)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the model, weights included, to one `.onnx` file; written whole or not at all.

@@ -1,0 +1,157 @@
+"""The arrangement of a tensor: which of its axes are samples, views, channels and positions, and it set out so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.model.graph.factors import CONSTANT, PARTS, POSITIONS, UNTOLD, Axes, Axis, Branch, Factor, kinds, length
+
+_NOUNS = {"V": "view", "T": "frame", "S": "branch", "D": "slice", "H": "row", "W": "column"}
+
+
+@dataclass(frozen=True)
+class PartAxis:
+    """An axis of views, frames or branches, each of which has a map of its own.
+
+    Attributes:
+        kind: "V" for views, "T" for frames, "S" for tensors that the model stacked.
+        branches: what each is.
+    """
+
+    kind: str
+    branches: tuple[Branch, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """`frame 0`, `frame 1`, …; the inputs' names, where each is one."""
+        noun = _NOUNS[self.kind]
+        named = self.kind == "S" and all(branch.label for branch in self.branches)
+        return tuple(
+            branch.label if named else f"{noun} {branch.label or number}" for number, branch in enumerate(self.branches)
+        )
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How one sample's values of a tensor are set out: (parts…, channels, positions…).
+
+    Attributes:
+        parts: the axes of views, frames and branches.
+        positions: a letter for each axis of positions: "HW", "W", "DHW".
+        extra: how many entries beside the positions are left out, such as a class token.
+    """
+
+    parts: tuple[PartAxis, ...]
+    positions: str
+    extra: int
+    _axes: Axes
+
+    def of(self, array: NDArray[Any], sample: int = 0) -> NDArray[Any]:
+        """The values of one sample, (parts…, C, positions…); C is 1 where the tensor has no channels."""
+        kept: list[Factor] = []
+        for place, axis in enumerate(self._axes):
+            first, inner = _stretch(axis)
+            array = array.take(range(first, first + length(inner)), place)
+            kept.extend(inner)
+        array = array.reshape([factor.size for factor in kept])
+        for place in reversed(range(len(kept))):
+            if kept[place].kind == "N":
+                array = array.take(sample, place)
+                del kept[place]
+        order: list[int] = []
+        shape: list[int] = []
+        groups = [_parts(kept, part.kind) for part in self.parts]
+        listed = {*self.positions, *(part.kind for part in self.parts)}
+        groups += [[place for place, factor in enumerate(kept) if factor.kind not in listed]]
+        groups += [_parts(kept, letter) for letter in self.positions]
+        for group in groups:
+            order += group
+            shape.append(math.prod(kept[place].size for place in group))
+        array = array.transpose(order).reshape(shape)
+        for letter, axis in zip(self.positions, range(len(self.parts) + 1, array.ndim), strict=True):
+            first = kept[_parts(kept, letter)[0]]
+            if first.start and not first.cut:  # rolled
+                array = np.roll(array, first.start, axis)
+        return array
+
+    def rows(self) -> list[int] | None:
+        """Which sample each entry of the first axis belongs to; None where that axis counts no samples."""
+        axis = self._axes[0]
+        if not any(factor.kind == "N" for factor in axis):
+            return None
+        grid = np.indices([factor.size for factor in axis])
+        place = next(place for place, factor in enumerate(axis) if factor.kind == "N")
+        return [int(sample) for sample in grid[place].reshape(-1)]
+
+
+class UntoldAxesError(ValueError):
+    """What a tensor's axes count cannot be told; the text says which."""
+
+
+def arranged(axes: Axes) -> Arrangement:
+    """How a tensor with these axes is set out as maps.
+
+    Raises:
+        UntoldAxesError: one of them is made of what could not be followed, or two count the same.
+    """
+    inner = [_stretch(axis)[1] for axis in axes]
+    extra = sum(length(axis) - length(told) for axis, told in zip(axes, inner, strict=True))
+    factors = [factor for axis in inner for factor in axis]
+    for axis in inner:
+        unclear = [factor for factor in axis if factor.kind in (UNTOLD, CONSTANT) and factor.size > 1]
+        if unclear:
+            raise UntoldAxesError(f"what its axis of {length(axis)} counts")
+    there = {factor.kind for factor in factors}
+    parts = []
+    for kind in dict.fromkeys(factor.kind for factor in factors if factor.kind in PARTS):
+        group = [factors[place] for place in _parts(factors, kind)]
+        size = math.prod(factor.size for factor in group)
+        whole = _one(group, _NOUNS[kind])
+        if size == 1 and whole.cut:
+            continue  # the map of one of several: that one's
+        parts.append(PartAxis(kind, tuple(whole.branch(index) for index in range(size))))
+    for letter in POSITIONS:
+        if letter in there:
+            _one([factors[place] for place in _parts(factors, letter)], _NOUNS[letter])
+    return Arrangement(tuple(parts), "".join(letter for letter in POSITIONS if letter in there), extra, axes)
+
+
+def _stretch(axis: Axis) -> tuple[int, Axis]:
+    """The first index of the piece of an axis that has positions, and what it is made of; else the whole axis."""
+    if len(axis) != 1 or not axis[0].pieces:
+        return 0, axis
+    place, found = 0, []
+    for piece in axis[0].pieces:
+        if set(kinds(piece)) & set(POSITIONS):
+            found.append((place, piece))
+        place += length(piece)
+    return found[0] if len(found) == 1 else (0, axis)
+
+
+def _parts(factors: list[Factor], kind: str) -> list[int]:
+    """The places of the factors of one kind, the outermost first."""
+    places = [place for place, factor in enumerate(factors) if factor.kind == kind]
+    return sorted(places, key=lambda place: (-factors[place].step, factors[place].size))
+
+
+def _one(group: list[Factor], noun: str) -> Factor:
+    """What the factors of one kind are parts of.
+
+    Raises:
+        UntoldAxesError: they are not the parts of one, each once.
+    """
+    large = [factor for factor in group if factor.size > 1] or group[:1]
+    first = large[0]
+    step = 1
+    for factor in reversed(large):
+        if factor.root != first.root or factor.step != step:
+            raise UntoldAxesError(f"which of several axes counts its {noun}s")
+        step *= factor.size
+    if not first.cut and step != first.whole:
+        raise UntoldAxesError(f"which of several axes counts its {noun}s")
+    return replace(first, size=step, step=1)

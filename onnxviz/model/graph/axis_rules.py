@@ -1,0 +1,444 @@
+"""Rules of axes: what the axes of a node's outputs are made of, by operator, given those of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto
+
+from onnxviz.model.graph.factors import (
+    CONSTANT,
+    PARTS,
+    POSITIONS,
+    UNTOLD,
+    Axes,
+    Axis,
+    Branch,
+    axis_of,
+    cut,
+    fresh,
+    in_a_row,
+    joined,
+    kinds,
+    length,
+    merged,
+    regrouped,
+    resized,
+    untold,
+)
+from onnxviz.model.graph.operators import KEEPS_SHAPE, Family, belongs, key_of, settings_inputs
+from onnxviz.model.graph.scopes import attribute
+
+# The letters of positions by their number, and what a convolution's positions may count instead: frames, mostly.
+_LETTERS = {1: "W", 2: "HW", 3: "DHW"}
+_MAY_SLIDE = PARTS + POSITIONS
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What is known of a tensor.
+
+    Attributes:
+        axes: what each of its axes is made of.
+        inputs: the model's inputs that it depends on; none for a constant.
+        picks: (kind, index) of each part that was picked out of an axis on the way.
+    """
+
+    axes: Axes
+    inputs: frozenset[str] = frozenset()
+    picks: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(frozen=True)
+class AxisStep:
+    """One node, with what is known of its inputs.
+
+    Attributes:
+        node: the node.
+        given: its inputs, None for those that are left out, are settings, or of unknown shape.
+        sizes: the shape of each output, None if it is not known.
+        value: the values of a small constant, None if there is none of that name.
+        picked: (kind, index) of what each output picks; a rule adds to it.
+    """
+
+    node: NodeProto
+    given: Sequence[Traced | None]
+    sizes: Sequence[tuple[int, ...] | None]
+    value: Callable[[str], NDArray[Any] | None]
+    picked: dict[int, tuple[str, int]] = field(default_factory=dict)
+
+    @property
+    def x(self) -> Axes:
+        """The axes of the first input."""
+        first = self.given[0]
+        if first is None:
+            raise ValueError("the first input is not known")
+        return first.axes
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The shape of the first output."""
+        first = self.sizes[0]
+        if first is None:
+            raise ValueError("the output's shape is not known")
+        return first
+
+    def along(self, otherwise: int) -> int:
+        """The attribute `axis`, from the front."""
+        given = attribute(self.node, "axis")
+        return int(otherwise if given is None else given) % len(self.x)
+
+    def numbers(self, place: int, name: str = "") -> list[int] | None:
+        """A list of integers that is an input, or was an attribute before."""
+        given = self.node.input[place] if place < len(self.node.input) else ""
+        found = self.value(given) if given else attribute(self.node, name) if name else None
+        return None if found is None else [int(one) for one in np.asarray(found).reshape(-1)]
+
+
+Rule = Callable[[AxisStep], list[Axes]]
+
+
+def traced_outputs(step: AxisStep) -> list[Traced]:
+    """What is known of the outputs; nothing but the sizes where no rule tells, or none fits."""
+    try:
+        found = _rule(step.node)(step)
+    except (ValueError, IndexError, KeyError, TypeError):  # a form that is not treated, or sizes that are not known
+        found = []
+    known = [one for one in step.given if one is not None]
+    inputs = frozenset().union(*(one.inputs for one in known))
+    picks = frozenset().union(*(one.picks for one in known))
+    outputs = []
+    for place, size in enumerate(step.sizes):
+        axes = found[place] if place < len(found) else untold(size or ())
+        if size is not None and tuple(map(length, axes)) != size:
+            axes = untold(size)
+        outputs.append(Traced(axes, inputs, picks | {step.picked[place]} if place in step.picked else picks))
+    return outputs
+
+
+def _rule(node: NodeProto) -> Rule:
+    special = _RULES.get(key_of(node))
+    if special is not None:
+        return special
+    for families, rule in _BY_FAMILY:
+        if belongs(node, families):
+            return rule
+    return _unknown
+
+
+def _unknown(step: AxisStep) -> list[Axes]:
+    raise ValueError(step.node.op_type)
+
+
+def _kept(step: AxisStep) -> list[Axes]:
+    return [step.x]
+
+
+def _with_features(step: AxisStep) -> list[Axes]:
+    """The first input's axes, but that the last are new features: attention in one node."""
+    return [(*step.x[:-1], axis_of("C", step.size[-1]))]
+
+
+def _broadcast(step: AxisStep) -> list[Axes]:
+    settings = set(settings_inputs(step.node))
+    pairs = zip(step.node.input, step.given, strict=True)
+    operands = [one.axes for name, one in pairs if one is not None and name not in settings]
+    return [broadcast(operands)]
+
+
+def broadcast(operands: Sequence[Axes]) -> Axes:
+    """The axes of tensors that are aligned at their ends and stretched to one shape."""
+    rank = max(len(axes) for axes in operands)
+    found: list[Axis] = [()] * rank
+    for axes in operands:
+        for place, axis in enumerate(axes, rank - len(axes)):
+            found[place] = joined(found[place], axis)
+    return tuple(found)
+
+
+def _positions(before: Axes, sizes: Sequence[int]) -> list[Axis]:
+    """The axes that a window slid along: positions, by the letter that they had before or by their place."""
+    found = []
+    for axis, size, letter in zip(before, sizes, _LETTERS[len(sizes)], strict=True):
+        known = kinds(axis)
+        found.append((fresh(known if len(known) == 1 and known in _MAY_SLIDE else letter, size),))
+    return found
+
+
+def _convolved(step: AxisStep) -> list[Axes]:
+    first = resized(step.x[0], step.size[0])
+    return [(first, (fresh("C", step.size[1]),), *_positions(step.x[2:], step.size[2:]))]
+
+
+def _pooled(step: AxisStep) -> list[Axes]:
+    pooled = (*step.x[:2], *_positions(step.x[2:], step.size[2:]))
+    return [pooled for _ in step.sizes]
+
+
+def _sampled(step: AxisStep) -> list[Axes]:
+    """Padded, enlarged or otherwise of other sizes, axis by axis."""
+    return [tuple(resized(axis, size) for axis, size in zip(step.x, step.size, strict=True))]
+
+
+def _shuffled(step: AxisStep) -> list[Axes]:
+    first, channels, *sides = step.size
+    places = [resized(axis, side) for axis, side in zip(step.x[2:], sides, strict=True)]
+    return [(resized(step.x[0], first), axis_of("C", channels), *places)]
+
+
+def _reduced(step: AxisStep) -> list[Axes]:
+    """One number for all along some axes; where none are named, for all."""
+    rank = len(step.x)
+    axes = step.numbers(1, "axes")
+    if axes is None and "axis" in {one.name for one in step.node.attribute}:
+        axes = [step.along(0)]
+    gone = {axis % rank for axis in axes} if axes else set(range(rank))
+    if attribute(step.node, "keepdims") == 0:
+        return [tuple(axis for place, axis in enumerate(step.x) if place not in gone)]
+    return [tuple(() if place in gone else axis for place, axis in enumerate(step.x))]
+
+
+def _reshaped(step: AxisStep) -> list[Axes]:
+    return [regrouped(step.x, step.size)]
+
+
+def _squeezed(step: AxisStep) -> list[Axes]:
+    axes = step.numbers(1, "axes")
+    if axes is None:
+        return _reshaped(step)
+    rank = len(step.x) + (len(axes) if step.node.op_type == "Unsqueeze" else 0)
+    places = {axis % rank for axis in axes}
+    if step.node.op_type == "Squeeze":
+        return [tuple(axis for place, axis in enumerate(step.x) if place not in places)]
+    left = iter(step.x)
+    return [tuple(() if place in places else next(left) for place in range(rank))]
+
+
+def _transposed(step: AxisStep) -> list[Axes]:
+    perm = attribute(step.node, "perm") or reversed(range(len(step.x)))
+    return [tuple(step.x[place] for place in perm)]
+
+
+def _expanded(step: AxisStep) -> list[Axes]:
+    grown = (*[()] * (len(step.size) - len(step.x)), *step.x)
+    return [tuple(_repeated(axis, size) for axis, size in zip(grown, step.size, strict=True))]
+
+
+def _repeated(axis: Axis, size: int) -> Axis:
+    times = size // length(axis)
+    return axis if times == 1 else (fresh(CONSTANT, times), *(one for one in axis if one.size > 1))
+
+
+def _sliced(step: AxisStep) -> list[Axes]:
+    starts = step.numbers(1, "starts")
+    axes, steps = step.numbers(3, "axes"), step.numbers(4)
+    found = list(step.x)
+    for place, size in enumerate(step.size):
+        if axes is None and starts is not None:
+            axes = list(range(len(starts)))
+        order = [axis % len(found) for axis in axes or ()]
+        index = order.index(place) if place in order else None
+        stride = steps[index] if steps is not None and index is not None else 1
+        before = length(found[place])
+        if stride != 1:
+            found[place] = found[place] if before == 1 else _thinned(found[place], size, stride)
+        elif size != before:
+            first = starts[index] if starts is not None and index is not None else None
+            found[place] = _cut(step, found[place], None if first is None else _from_front(first, before), size)
+    return [tuple(found)]
+
+
+def _from_front(index: int, size: int) -> int:
+    return max(index + size, 0) if index < 0 else min(index, size)
+
+
+def _thinned(axis: Axis, size: int, stride: int) -> Axis:
+    """Every so many of an axis; turned round, positions are no longer where they were."""
+    told = kinds(axis)
+    return axis_of(told if told == "C" or (stride > 0 and len(told) == 1) else UNTOLD, size)
+
+
+def _cut(step: AxisStep, axis: Axis, first: int | None, size: int, output: int = 0) -> Axis:
+    """A stretch of an axis; what it picks, where it is one part of several."""
+    if first is None:
+        return axis_of("C" if kinds(axis) == "C" else UNTOLD, size)
+    outer, inner = (axis[0], length(axis[1:])) if axis else (None, 1)
+    if outer is not None and size == inner and outer.size > 1 and outer.kind not in ("N", "C", CONSTANT, UNTOLD):
+        step.picked[output] = outer.kind, (outer.start + outer.step * (first // inner)) % outer.whole
+    return cut(axis, first, size)
+
+
+def _split(step: AxisStep) -> list[Axes]:
+    place, first = step.along(0), 0
+    found = []
+    for output, size in enumerate(step.sizes):
+        if size is None:
+            raise ValueError("sizes are not known")
+        axis = _cut(step, step.x[place], first, size[place], output)
+        found.append((*step.x[:place], axis, *step.x[place + 1 :]))
+        first += size[place]
+    return found
+
+
+def _gathered(step: AxisStep) -> list[Axes]:
+    place = step.along(0)
+    axis, behind = step.x[place], step.x[place + 1 :]
+    added = len(step.size) - len(step.x) + 1
+    indices = step.numbers(1)
+    if added == 0:
+        if indices is None:
+            raise ValueError("which are picked is not known")
+        _cut(step, axis, indices[0] % length(axis), 1)
+        return [(*step.x[:place], *behind)]
+    size = step.size[place : place + added]
+    if indices is None or added > 1:
+        picked: Axes = tuple(axis_of("C" if kinds(axis) == "C" else UNTOLD, one) for one in size)
+        return [(*step.x[:place], *picked, *behind)]
+    order = [index % length(axis) for index in indices]
+    if order == list(range(order[0], order[0] + len(order))):
+        return [(*step.x[:place], _cut(step, axis, order[0], len(order)), *behind)]
+    told = kinds(axis)
+    if len(told) == 1 and told in PARTS:
+        branches = tuple(axis[0].branch(index) for index in order)
+        return [(*step.x[:place], (fresh(told, len(order), branches),), *behind)]
+    return [(*step.x[:place], axis_of("C" if told == "C" else UNTOLD, len(order)), *behind)]
+
+
+def _concatenated(step: AxisStep) -> list[Axes]:
+    settings = set(settings_inputs(step.node))
+    operands = [
+        one
+        for name, one in zip(step.node.input, step.given, strict=True)
+        if name not in settings and one is not None
+    ]
+    place = step.along(0)
+    around = list(broadcast([(*one.axes[:place], (), *one.axes[place + 1 :]) for one in operands]))
+    around[place] = stacked([one.axes[place] for one in operands], operands)
+    return [tuple(around)]
+
+
+def stacked(axes: Sequence[Axis], operands: Sequence[Traced]) -> Axis:
+    """One axis of several, one behind the other: tensors that hold the same kind of thing become branches."""
+    if len(axes) == 1:
+        return axes[0]
+    told = {kinds(axis) for axis in axes}
+    sizes = {length(axis) for axis in axes}
+    small = [tuple(one for one in axis if one.size > 1 or one.kind == "N") for axis in axes]
+    outer = all(one.inputs for one in operands) and len(sizes) == 1 and len(told) == 1
+    kind = kinds(small[0])
+    whole = in_a_row(axes)
+    if not outer or (len(whole) == 1 and not whole[0].pieces and whole[0].kind != CONSTANT) or kind == "C":
+        return whole
+    parts, branches = _branches(operands)
+    return merged((fresh(parts, len(axes), branches), *small[0]))
+
+
+def _branches(operands: Sequence[Traced]) -> tuple[str, tuple[Branch, ...]]:
+    """What tells stacked tensors apart: the inputs that they come from, or what was picked for each."""
+    inputs = [one.inputs for one in operands]
+    if len(set(inputs)) == len(inputs) and all(len(one) == 1 for one in inputs):
+        return "S", tuple(Branch(next(iter(one)), one) for one in inputs)
+    for kind in (*PARTS, *"0123456789"):
+        picks = [[index for own, index in one.picks if own == kind] for one in operands]
+        if all(len(one) == 1 for one in picks) and len({one[0] for one in picks}) == len(picks):
+            order = tuple(Branch(str(one[0]), own) for one, own in zip(picks, inputs, strict=True))
+            return kind, order
+    return "S", tuple(Branch("", own) for own in inputs)
+
+
+def _multiplied(step: AxisStep) -> list[Axes]:
+    settings = set(settings_inputs(step.node))
+    operands = [
+        one for name, one in zip(step.node.input, step.given, strict=True) if name not in settings and one is not None
+    ]
+    first, second = operands[:2]
+    a, b = (axes if len(axes) > 1 else () for axes in (first.axes, second.axes))
+    batch = broadcast([a[:-2], b[:-2]])
+    rows = [_mixed(first, a[-2])] if a else []
+    columns = [_mixed(second, b[-1])] if b else []
+    return [(*batch, *rows, *columns)]
+
+
+def _mixed(operand: Traced, axis: Axis) -> Axis:
+    """What a product leaves of an operand's axis: itself, or features, where the operand is a weight."""
+    return axis if operand.inputs else axis_of("C", length(axis))
+
+
+def _dense(step: AxisStep) -> list[Axes]:
+    rows = step.x[1 if attribute(step.node, "transA") else 0]
+    return [(rows, axis_of("C", step.size[1]))]
+
+
+def _recurrent(step: AxisStep) -> list[Axes]:
+    time, samples = step.x[:2]
+    if attribute(step.node, "layout"):
+        raise ValueError("samples first")
+    found: list[Axes] = []
+    for size in step.sizes:
+        features = axis_of("C", size[-1]) if size else ()
+        directions = axis_of("C", size[-3]) if size and len(size) > 2 else ()
+        found.append((time, directions, samples, features) if size and len(size) == 4 else (directions, samples, features))
+    return found
+
+
+def _einsum(step: AxisStep) -> list[Axes]:
+    equation = (attribute(step.node, "equation") or b"").decode().replace(" ", "")
+    terms, arrow, result = equation.partition("->")
+    if not arrow or "." in equation:
+        raise ValueError(equation)
+    found: dict[str, Axis] = {}
+    for term, operand in zip(terms.split(","), step.given, strict=True):
+        if operand is None:
+            raise ValueError(equation)
+        for letter, axis in zip(term, operand.axes, strict=True):
+            found[letter] = joined(found.get(letter, ()), _mixed(operand, axis))
+    return [tuple(found[letter] for letter in result)]
+
+
+_MICROSOFT = "com.microsoft"
+_RULES: dict[tuple[str, str], Rule] = {
+    ("", "Transpose"): _transposed,
+    ("", "Expand"): _expanded,
+    ("", "Tile"): _expanded,
+    ("", "Slice"): _sliced,
+    ("", "Split"): _split,
+    ("", "Gather"): _gathered,
+    ("", "Concat"): _concatenated,
+    (_MICROSOFT, "QLinearConcat"): _concatenated,
+    ("", "Pad"): _sampled,
+    ("", "Gemm"): _dense,
+    (_MICROSOFT, "FusedGemm"): _dense,
+    (_MICROSOFT, "QGemm"): _dense,
+    ("", "Einsum"): _einsum,
+    ("", "ScatterND"): _kept,
+    ("", "ScatterElements"): _kept,
+    ("", "Attention"): _with_features,
+    (_MICROSOFT, "Attention"): _with_features,
+    (_MICROSOFT, "MultiHeadAttention"): _with_features,
+    (_MICROSOFT, "SkipLayerNormalization"): _kept,
+    ("", "ArgMax"): _reduced,
+    ("", "ArgMin"): _reduced,
+}
+_BY_FAMILY: tuple[tuple[Family, Rule], ...] = (
+    (Family.CONVOLUTION, _convolved),
+    (Family.POOLING | Family.GLOBAL_POOLING, _pooled),
+    (Family.UNIT_AXES, _squeezed),
+    (Family.RESHAPING, _reshaped),
+    (Family.REDUCTION, _reduced),
+    (Family.MATRIX, _multiplied),
+    (Family.RECURRENT, _recurrent),
+    (Family.RESIZING, _sampled),
+    (Family.SHUFFLING, _shuffled),
+    (Family.BROADCASTING, _broadcast),
+    (KEEPS_SHAPE | Family.IDENTITY, _kept),
+)
+
+
+def renamed(traced: Traced, letters: dict[str, str]) -> Traced:
+    """The same with other letters for some kinds."""
+    axes = tuple(tuple(replace(one, kind=letters.get(one.kind, one.kind)) for one in axis) for axis in traced.axes)
+    return replace(traced, axes=axes)
