@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from onnxviz.cli.options import (
+    AxesOption,
     BackgroundOption,
     CmapOption,
     FitOption,
@@ -67,6 +68,7 @@ def explain(
     wrt: Annotated[
         str | None, typer.Option(metavar="NAME", help="The input to explain, of several.", show_default=False)
     ] = None,
+    axes: AxesOption = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
     ] = None,
@@ -114,6 +116,7 @@ def explain(
     from onnxviz.explanations.sanity import explain_sanity
     from onnxviz.explanations.target import read_labels, read_region
     from onnxviz.inputs.samples import ImageOptions
+    from onnxviz.model.said_axes import read_axes
     from onnxviz.output.explanations import ExplanationsWriter
     from onnxviz.plots import known_cmap
     from onnxviz.runtime.session import RunOptions
@@ -136,7 +139,7 @@ def explain(
     )
     chosen = cast("MethodOptions", {name: value for name, value in options.items() if name in asked})
     running = RunOptions(provider, parse_bytes(memory), threads)
-    explainer = Explainer(model, method, score, wrt=wrt, running=running, **chosen)
+    explainer = Explainer(model, method, score, wrt=wrt, axes=read_axes(axes or ()), running=running, **chosen)
     opened = explainer.model
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     fed = explainer.samples(inputs, images)

@@ -10,6 +10,7 @@ import typer
 
 from onnxviz.cli.options import (
     AtOption,
+    AxesOption,
     BackgroundOption,
     CmapOption,
     FitOption,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 
 # What --top-patches has no use for: it takes convolutions, shows photos, and runs them by itself.
-_OF_MAPS = ("ops", "sort", "style", "scale", "cmap", "memory", "verify")
+_OF_MAPS = ("ops", "sort", "style", "scale", "cmap", "axes", "memory", "verify")
 
 
 @app.command(epilog="Example: onnxviz maps model.onnx cat.jpg --layers block-ends -o maps")
@@ -90,6 +91,7 @@ def maps(
         ),
     ] = None,
     cmap: CmapOption = None,
+    axes: AxesOption = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
     fit: FitOption = "stretch",
@@ -108,6 +110,7 @@ def maps(
     from onnxviz.inputs.samples import ImageOptions
     from onnxviz.maps.tapped_run import LayerChoice, TappedRun
     from onnxviz.model.model import load
+    from onnxviz.model.said_axes import read_axes
     from onnxviz.model.selection import numbers as parse_numbers
     from onnxviz.output.maps import Look, MapsWriter
     from onnxviz.plots import known_cmap
@@ -132,7 +135,7 @@ def maps(
         scale=scale,
         cmap=known_cmap(cmap),
     )
-    opened = load(model)
+    opened = load(model).with_axes(read_axes(axes or ()))
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     choice = LayerChoice(layers, parse_operators(ops), at)
     run = TappedRun(opened, inputs, choice, images, RunOptions(provider, parse_bytes(memory)), verify=verify)

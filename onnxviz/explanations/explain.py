@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Unpack
 
@@ -58,6 +58,7 @@ class ExplainOptions(MethodOptions, total=False):
     target: str | None
     region: Region
     wrt: str | None
+    axes: Mapping[str, str] | None
     labels: Sequence[str] | None
     provider: str
     memory: int
@@ -73,6 +74,7 @@ def explain(
     target: str | None = None,
     region: Region = "auto",
     wrt: str | None = None,
+    axes: Mapping[str, str] | None = None,
     labels: Sequence[str] | None = None,
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
@@ -98,6 +100,8 @@ def explain(
         region: where the target is a picture (segmentation), what part of it; see
             `onnxviz.explanations.target.ClassTarget`.
         wrt: the input to explain, where the model has several.
+        axes: what the axes of tensors count, where the graph does not tell, by the name of an input, a layer or a
+            tensor: `{"views": "N,V,C,H,W"}`; see `onnxviz.model.model.Model.with_axes`.
         labels: names of the classes; None for those in the model's metadata.
         preprocess: what is done to images; `auto` asks the model's metadata.
         size: (height, width) of images where the model leaves it open.
@@ -127,7 +131,7 @@ def explain(
         ModelError: the model cannot be run.
     """
     explainer = Explainer(
-        model, method, ScoreChoice(class_, target, region, labels), wrt=wrt,
+        model, method, ScoreChoice(class_, target, region, labels), wrt=wrt, axes=axes,
         running=RunOptions(provider, memory, threads), **options,
     )  # fmt: skip
     images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
@@ -183,11 +187,12 @@ class Explainer:
         score: ScoreChoice = _USUAL_SCORE,
         *,
         wrt: str | None = None,
+        axes: Mapping[str, str] | None = None,
         running: RunOptions = _USUAL_RUN,
         **options: Unpack[MethodOptions],
     ) -> None:
         self.method = choose_method(method, options)
-        self.model = load(model)
+        self.model = load(model).with_axes(axes)
         self.scores = find_scores(self.model, score.target)
         self.names = tuple(score.labels) if score.labels is not None else self.scores.names
         self.probe = Probe(self.model, self.scores.tensor, wrt, running)
@@ -275,6 +280,7 @@ class Explainer:
             what=decided.what,
             layer=found.layer,
             tensor=found.tensor,
+            axes=found.axes or case.axes,
             size=case.spatial,
             gap=found.gap,
             warnings=tuple(dict.fromkeys(warnings)),

@@ -19,7 +19,6 @@ from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.map_similarity import rank_correlation, structural_similarity
 from onnxviz.explanations.probe import Probe
 from onnxviz.inputs.failures import Progress
-from onnxviz.inputs.interpolate import resized
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.model import Model, load
 from onnxviz.model.writing import whole_model
@@ -168,8 +167,8 @@ def _again(explanation: Explanation, case: Case, model: bytes) -> NDArray[Any]:
     """The map of another model for the same sample, score and layer, at the input's size."""
     opened = load(model)
     probe = Probe(opened, explanation.target, case.probe.port.name, case.probe.options)
-    heat = explanation.settings(Case(probe, case.feeds, case.target)).map
-    return resized(heat.astype(np.float32), explanation.size)
+    found = explanation.settings(Case(probe, case.feeds, case.target))
+    return (found.axes or case.axes).over(found.map.astype(np.float32), explanation.size, case.axes)
 
 
 def learnt_layers(model: Model, target: str) -> list[tuple[str, tuple[str, ...]]]:

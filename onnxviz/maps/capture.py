@@ -6,7 +6,7 @@ disk. Memory therefore does not grow with the number of images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from onnxviz.errors import OnnxvizError
@@ -33,6 +33,7 @@ def capture(
     layers: Selection = "all",
     ops: Sequence[str] | None = None,
     at: TapKind = "activation",
+    axes: Mapping[str, str] | None = None,
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
     fit: Fit = "stretch",
@@ -53,6 +54,8 @@ def capture(
         layers: a selection; see `onnxviz.model.selection.select`.
         ops: operators to choose among, such as `["Conv", "MaxPool"]`; None for the convolutions.
         at: "activation" for the layer's output as its source framework has it, "conv" for the operator's own.
+        axes: what the axes of tensors count, where the graph does not tell, by the name of an input, a layer or a
+            tensor: `{"views": "N,V,C,H,W"}`; see `onnxviz.model.model.Model.with_axes`.
         preprocess: what is done to images; `auto` asks the model's metadata.
         size: (height, width) of images where the model leaves it open.
         fit: "stretch" images to the size, or "crop" them.
@@ -72,7 +75,7 @@ def capture(
     Raises:
         OnnxvizError: model, selection or input cannot be used.
     """
-    opened = load(model)
+    opened = load(model).with_axes(axes)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
     options = RunOptions(provider, memory, threads)
     run = TappedRun(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)
@@ -94,6 +97,7 @@ def stream(
     layers: Selection = "all",
     ops: Sequence[str] | None = None,
     at: TapKind = "activation",
+    axes: Mapping[str, str] | None = None,
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
     fit: Fit = "stretch",
@@ -109,7 +113,7 @@ def stream(
 
     Each batch's `failed` lists all inputs that were skipped so far.
     """
-    opened = load(model)
+    opened = load(model).with_axes(axes)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
     options = RunOptions(provider, memory, threads)
     run = TappedRun(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)

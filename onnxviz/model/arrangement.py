@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["PARTS", "Arrangement", "PartAxis", "UntoldAxesError", "arranged", "written"]
+
 from onnxviz.model.graph.factors import CONSTANT, PARTS, POSITIONS, UNTOLD, Axes, Axis, Branch, Factor, kinds, length
 
 _NOUNS = {"V": "view", "T": "frame", "S": "branch", "D": "slice", "H": "row", "W": "column"}
@@ -25,6 +27,11 @@ class PartAxis:
 
     kind: str
     branches: tuple[Branch, ...]
+
+    @classmethod
+    def numbered(cls, kind: str, size: int) -> PartAxis:
+        """Views or frames by their number."""
+        return cls(kind, tuple(Branch(str(number)) for number in range(size)))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -55,8 +62,8 @@ class Arrangement:
         """The values of one sample, (parts…, C, positions…); C is 1 where the tensor has no channels."""
         kept: list[Factor] = []
         for place, axis in enumerate(self._axes):
-            first, inner = _stretch(axis)
-            array = array.take(range(first, first + length(inner)), place)
+            begin, inner = _stretch(axis)
+            array = array.take(range(begin, begin + length(inner)), place)
             kept.extend(inner)
         array = array.reshape([factor.size for factor in kept])
         for place in reversed(range(len(kept))):
@@ -73,10 +80,10 @@ class Arrangement:
             order += group
             shape.append(math.prod(kept[place].size for place in group))
         array = array.transpose(order).reshape(shape)
-        for letter, axis in zip(self.positions, range(len(self.parts) + 1, array.ndim), strict=True):
-            first = kept[_parts(kept, letter)[0]]
-            if first.start and not first.cut:  # rolled
-                array = np.roll(array, first.start, axis)
+        for number, letter in enumerate(self.positions, len(self.parts) + 1):
+            outer = kept[_parts(kept, letter)[0]]
+            if outer.start and not outer.cut:
+                array = np.roll(array, outer.start, number)
         return array
 
     def rows(self) -> list[int] | None:
@@ -155,3 +162,14 @@ def _one(group: list[Factor], noun: str) -> Factor:
     if not first.cut and step != first.whole:
         raise UntoldAxesError(f"which of several axes counts its {noun}s")
     return replace(first, size=step, step=1)
+
+
+def written(axes: Axes) -> str:
+    """What is known of some axes, as `--axes` takes it: `N*V,C,H,W`, `?` for what is not known."""
+    words = []
+    for axis in axes:
+        first, inner = _stretch(axis)
+        after = length(axis) - first - length(inner)
+        text = "*".join(dict.fromkeys(factor.kind or "?" for factor in inner)) or "1"
+        words.append(f"{first}+" * bool(first) + text + f"+{after}" * bool(after))
+    return ",".join(words)

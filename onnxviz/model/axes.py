@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from onnxviz.model.graph.axis_rules import AxisStep, Traced, traced_outputs
+from onnxviz.messages import dims
+from onnxviz.model.arrangement import Arrangement, UntoldAxesError, arranged, written
+from onnxviz.model.graph.axis_rules import traced_outputs
+from onnxviz.model.graph.axis_step import AxisStep, TracedTensor
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.evaluation import evaluated
-from onnxviz.model.graph.factors import CONSTANT, UNTOLD, Axes, axis_of, length, untold
+from onnxviz.model.graph.factors import CONSTANT, Axes, axis_of, length, untold
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import Scope, attribute, outer_reads, subgraphs
 from onnxviz.model.graph.symbolic_sizes import Dim
@@ -52,9 +55,9 @@ class AxisTrace:
     ) -> None:
         self._scope, self._constants, self._opset, self._shape_of = scope, constants, opset, shape_of
         self._said = said
-        self._found = {name: Traced(axes, frozenset([name])) for name, axes in starts.items()}
+        self._found = {name: TracedTensor(axes, frozenset([name])) for name, axes in starts.items()}
         self._values: dict[str, NDArray[Any] | None] = {}
-        self._lost: dict[str, Traced] = {}
+        self._lost: dict[str, TracedTensor] = {}
         self.convolved: list[tuple[NodeProto, Axes]] = []
         for node in scope.graph.node:
             self._follow(node)
@@ -64,9 +67,29 @@ class AxisTrace:
         """The tensors whose shape could not be told; what depends on them is not followed."""
         return list(self._lost)
 
-    def of(self, tensor: str) -> Traced | None:
+    def of(self, tensor: str) -> TracedTensor | None:
         """What is known of a tensor; None if it depends on no input, or its shape is not known."""
         return self._found.get(tensor)
+
+    def picks(self, tensor: str) -> frozenset[tuple[str, int]]:
+        """(letter, index) of each view or frame that was picked out of an axis on the way to a tensor."""
+        found = self._found.get(tensor)
+        return frozenset() if found is None else found.picks
+
+    def arrangement(self, tensor: str) -> Arrangement:
+        """How a tensor is set out as parts, channels and positions.
+
+        Raises:
+            UntoldAxesError: that cannot be told; the text says what is known of it.
+        """
+        found = self._found.get(tensor)
+        if found is None:
+            raise UntoldAxesError("not even their number")
+        try:
+            return arranged(found.axes)
+        except UntoldAxesError as error:
+            sizes = dims([length(axis) for axis in found.axes])
+            raise UntoldAxesError(f"{error} ({sizes} is {written(found.axes)})") from None
 
     def _follow(self, node: NodeProto) -> None:
         read = self._reads(node)
@@ -82,7 +105,7 @@ class AxisTrace:
             sizes[0] = self._asked_for(node)
         if lost or len(known) > sum(name in self._found for name in node.input):  # or read by a subgraph
             inputs = frozenset[str]().union(*(one.inputs for one in (*known, *lost)))
-            outputs = [Traced(untold(size or ()), inputs) for size in sizes]
+            outputs = [TracedTensor(untold(size or ()), inputs) for size in sizes]
         else:
             outputs = traced_outputs(AxisStep(node, given, sizes, self.value))
         for name, traced, size in zip(node.output, outputs, sizes, strict=True):
@@ -95,10 +118,10 @@ class AxisTrace:
     def _reads(self, node: NodeProto) -> list[str]:
         return [*node.input, *(name for _, graph in subgraphs(node) for name in outer_reads(graph))]
 
-    def _given(self, name: str) -> Traced | None:
+    def _given(self, name: str) -> TracedTensor | None:
         found = self._found.get(name)
         sizes = self._sizes(name) if name and found is None and name not in self._lost else None
-        return Traced(tuple(axis_of(CONSTANT, size) for size in sizes)) if sizes is not None else found
+        return TracedTensor(tuple(axis_of(CONSTANT, size) for size in sizes)) if sizes is not None else found
 
     def _sizes(self, name: str) -> tuple[int, ...] | None:
         if name in self._found:
@@ -171,8 +194,9 @@ class AxisTrace:
         return dims is not None and math.prod(dim for dim in dims if isinstance(dim, int)) > _MOST_ELEMENTS
 
 
-def input_axes(letters: str, sizes: Sequence[int]) -> Axes:
-    """The axes of an input, one letter each; nothing is known of the axes of one without letters."""
-    if len(letters) != len(sizes):
-        return untold(sizes)
-    return tuple(axis_of(UNTOLD if letter == "?" else letter, size) for letter, size in zip(letters, sizes, strict=True))
+def input_axes(letters: str, sizes: Sequence[int], *, batched: bool = True) -> Axes:
+    """The axes of an input: one letter each, or nothing known of them but the batch in front, where there is one."""
+    if len(letters) == len(sizes):
+        return tuple(axis_of(letter, size) for letter, size in zip(letters, sizes, strict=True))
+    found = untold(sizes)
+    return (axis_of("N", sizes[0]), *found[1:]) if batched and sizes else found

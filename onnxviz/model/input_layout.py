@@ -33,17 +33,16 @@ def is_unclear(port: Port) -> bool:
     return len(shape) > 4 or (len(shape) > 2 and not {1, 3, 4} & {shape[1], shape[-1]})
 
 
-def followed_layout(port: Port, ports: Sequence[Port], scope: Scope, trace: Trace) -> str | None:
+def followed_layout(port: Port, ports: Sequence[Port], scope: Scope, trace: Trace) -> str:
     """The letters of a port's axes: V or T for views or frames; "" if they cannot be told.
+
+    Where no convolution slides over fewer axes than the input has, it may be what its sizes say, and that stays.
 
     Args:
         port: the input, batch axis in front.
         ports: all inputs.
         scope: the main graph.
         trace: follows axes through it.
-
-    Returns:
-        None where no convolution slides over fewer axes than the input has: it may be what its sizes say.
     """
     sizes = {one.name: stand_ins(one.shape) for one in ports if one.shape is not None}
     rank = len(sizes[port.name])
@@ -63,7 +62,8 @@ def followed_layout(port: Port, ports: Sequence[Port], scope: Scope, trace: Trac
     behind = scope.descendants([port.name])
     below = [len(axes) - 2 for node, axes in found.convolved if behind.intersection(node.input)]
     letters = _letters(port, scope, places, ranks) if ranks else ""
-    return letters or (None if min(below, default=rank) >= rank - 2 else "")
+    stays = rank < 5 or min(below, default=rank) >= rank - 2
+    return letters or (port.layout if stays else "")
 
 
 def _letters(port: Port, scope: Scope, places: dict[int, set[int]], ranks: set[int]) -> str:
@@ -86,7 +86,11 @@ def _letters(port: Port, scope: Scope, places: dict[int, set[int]], ranks: set[i
     if 1 + len(channels) + len(sliding) + len(parts) != rank:
         return ""
     letters = dict(zip((axis for _, axis in sliding), _LETTERS[len(sliding)], strict=True))
-    letters |= {0: "N", channels[0]: "C", **dict(zip(sorted(parts), _part_letters(port, scope, sorted(parts)), strict=True))}
+    letters |= {
+        0: "N",
+        channels[0]: "C",
+        **dict(zip(sorted(parts), _part_letters(port, scope, sorted(parts)), strict=True)),
+    }
     return "".join(letters[axis] for axis in range(rank))
 
 

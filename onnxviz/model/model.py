@@ -17,8 +17,8 @@ from typing import Any
 import onnx
 from onnx import GraphProto
 
-from onnxviz.errors import InputError, ModelError, SelectionError
-from onnxviz.messages import dims, printable
+from onnxviz.errors import ModelError, SelectionError
+from onnxviz.messages import printable
 from onnxviz.model.axes import AxisTrace, ShapeOf, input_axes
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.functions import inline_functions
@@ -33,7 +33,7 @@ from onnxviz.model.input_layout import followed_layout, is_unclear
 from onnxviz.model.layer import Layer
 from onnxviz.model.layers import count_parameters, find_layers, name_nodes
 from onnxviz.model.ports import Port, port_of, read_layout
-from onnxviz.model.said_axes import SaidAxes, parsed
+from onnxviz.model.said_axes import SaidAxes
 from onnxviz.model.selection import select
 from onnxviz.model.skeleton import read_skeleton
 from onnxviz.model.validate import check, sort_nodes
@@ -251,21 +251,15 @@ class Model:
 
     def _layout(self, port: Port, ports: Sequence[Port]) -> str:
         """The letters of an input's axes: as the caller said, as its readers tell, or as the graph goes on."""
-        rank = len(port.shape or ())
         if port.name in self._said:
-            said = self._said[port.name]
-            if port.shape is not None and len(said.axes) != rank or not said.letters or said.letters[0] != "N":
-                shape = dims(port.shape)
-                raise InputError(f"input '{printable(port.name)}' is {shape}, which is not {said.text} with N in front")
-            return said.letters
-        if not is_unclear(port) or read_layout(rank, self.scope, port.name):
+            return self._said[port.name].layout(port.name, port.shape)
+        if not is_unclear(port) or read_layout(len(port.shape or ()), self.scope, port.name):
             return port.layout
 
         def trace(starts: Mapping[str, Axes], sizes: Mapping[str, Sequence[int]]) -> AxisTrace:
             return AxisTrace(self.scope, self.constants, self.opset, self.shapes_at(sizes).of, starts)
 
-        found = followed_layout(port, ports, self.scope, trace)
-        return port.layout if found is None or (not found and rank < 5) else found
+        return followed_layout(port, ports, self.scope, trace)
 
     @cached_property
     def outputs(self) -> tuple[Port, ...]:
@@ -302,18 +296,16 @@ class Model:
             InputError: it cannot be read so, or the input has other axes.
             SelectionError: there is no such tensor.
         """
-        said = parsed(axes)
-        if not said:
+        if not axes:
             return self
         found = Model(self._original, self.file, self.label, self._stamp, self._temporary)
         layers = {layer.name: layer for layer in found.all_layers}
-        inputs = [value.name for value in found.proto.graph.input]
-        for name, one in said.items():
-            if name not in inputs and name not in found.scope.producers and name not in layers:
-                there = ", ".join(printable(known) for known in inputs)
-                raise SelectionError(f"{self.label} has no input, layer or tensor '{printable(name)}'; its inputs: {there}")
-            tensors = layers[name].taps.values() if name in layers else [name]
-            found._said.update({tensor: one for tensor in tensors})
+        for name, text in axes.items():
+            if name not in {*found.scope.inputs, *found.scope.producers, *layers}:
+                there = ", ".join(map(printable, found.scope.inputs))
+                raise SelectionError(f"{self.label} has no input, layer or tensor '{printable(name)}'; inputs: {there}")
+            said = SaidAxes.parse(text)
+            found._said |= dict.fromkeys(layers[name].taps.values() if name in layers else [name], said)
         _ = found.inputs  # refused now where it does not fit
         return found
 
@@ -325,8 +317,12 @@ class Model:
             shape_of: the shape of a tensor for such inputs.
             samples: how many samples they hold.
         """
-        layouts = {port.name: port.layout or ("N?????" if port.name in batch_inputs(self.inputs) else "") for port in self.inputs}
-        starts = {name: input_axes(layouts[name][: len(size)], tuple(size)) for name, size in sizes.items()}
+        batched = batch_inputs(self.inputs)
+        starts = {
+            port.name: input_axes(port.layout, sizes[port.name], batched=port.name in batched)
+            for port in self.inputs
+            if port.name in sizes
+        }
 
         def said(tensor: str, size: Sequence[int]) -> Axes | None:
             return self._said[tensor].of(tensor, size, samples) if tensor in self._said else None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxviz.errors import InputError
 from onnxviz.messages import dims, printable
 from onnxviz.model.graph.factors import CONSTANT, POSITIONS, UNTOLD, Axes, Axis, Factor, axis_of, fresh
+from onnxviz.model.graph.symbolic_sizes import Dim
 
 _LETTERS = "NVTCDHW"
 _TERM = re.compile(rf"(?:(\d{{1,9}})\+)?([{_LETTERS}]\d{{0,9}}(?:\*[{_LETTERS}]\d{{0,9}})*)(?:\+(\d{{1,9}}))?")
@@ -38,7 +39,7 @@ class SaidAxis:
         return "".join(letter for letter, _ in self.factors)
 
     def of(self, size: int, samples: int) -> Axis | None:
-        """What an axis of that size is made of, None if it does not fit; `samples` is what N counts, if written bare."""
+        """What an axis of that size is made of, None if it does not fit; `samples` is what a bare N counts."""
         inner = size - self.before - self.after
         sizes = [samples if letter == "N" and given is None else given for letter, given in self.factors]
         known = math.prod(one for one in sizes if one is not None)
@@ -97,11 +98,19 @@ class SaidAxes:
             raise InputError(f"'{printable(str(text))}' says {twice[0]} of two axes; each letter stands once")
         return cls(str(text), tuple(axes))
 
-    @property
-    def letters(self) -> str | None:
-        """One letter for each axis, None where one is said to be made of several."""
+    def layout(self, name: str, shape: Sequence[Dim] | None) -> str:
+        """One letter for each axis of an input.
+
+        Raises:
+            InputError: it has other axes, or one is said to be made of several, or the batch is not in front.
+        """
+        letters = "".join(axis.letters for axis in self.axes)
         plain = all(len(axis.factors) == 1 and not axis.before and not axis.after for axis in self.axes)
-        return "".join(axis.letters for axis in self.axes) if plain else None
+        if not plain or letters[0] != "N" or (shape is not None and len(shape) != len(letters)):
+            raise InputError(
+                f"input '{printable(name)}' is {dims(shape)}: {self.text} must be one letter for each axis, N in front"
+            )
+        return letters
 
     def of(self, tensor: str, sizes: Sequence[int], samples: int) -> Axes:
         """What the axes of a tensor of that shape are made of.
@@ -116,7 +125,7 @@ class SaidAxes:
         """
         if len(sizes) != len(self.axes):
             raise InputError(
-                f"'{printable(tensor)}' has {len(sizes)} axes ({dims(sizes)}), but {len(self.axes)} were said: {self.text}"
+                f"'{printable(tensor)}' has {len(sizes)} axes ({dims(sizes)}), not {len(self.axes)}: {self.text}"
             )
         found = [axis.of(size, samples) for axis, size in zip(self.axes, sizes, strict=True)]
         if None in found:
@@ -141,8 +150,3 @@ def read_axes(given: Sequence[str]) -> dict[str, str]:
             raise InputError(f"'{printable(one)}' does not say what axes count; write NAME=N,V,C,H,W: {_MEANING}")
         found[name] = text
     return found
-
-
-def parsed(axes: Mapping[str, str] | None) -> dict[str, SaidAxes]:
-    """What `axes` says of each name, read."""
-    return {name: SaidAxes.parse(text) for name, text in (axes or {}).items()}

@@ -1,6 +1,7 @@
 """Class activation maps: a layer's maps, weighted by what they mean for the score.
 
-A are the layer's maps (C, spatial…), G = ∂S/∂A; raw maps, before any scaling, after the ReLU of the papers.
+A are the layer's maps (C, spatial…), G = ∂S/∂A; raw maps, before any scaling, after the ReLU of the papers. Views,
+frames and branches that share a batch, or run one after the other, are pictures of their own: each has its own map.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.case import Case, spatial_sizes
+from onnxviz.explanations.layer_maps import LayerMaps, copies
 from onnxviz.explanations.method import Method, MethodResult, Needs
 from onnxviz.explanations.probe import Probe
-from onnxviz.inputs.interpolate import resized
 from onnxviz.messages import printable
+from onnxviz.model.arrangement import PartAxis
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model
-from onnxviz.model.scores import channel_axis, sample_axis
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,14 @@ class _Cam(Method):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the layer."""
-        name, tensor = choose_layer(case.probe, case, self.layer)
-        return replace(self._mapped(case, tensor), layer=name, tensor=tensor)
+        name, tensors, stacked = choose_tensors(case, self.layer)
+        layer = LayerMaps.of(case, tensors, stacked)
+        found = self._mapped(case, layer)
+        notes = tuple(dict.fromkeys((*found.warnings, *layer.notes)))
+        return replace(found, layer=name, tensor=", ".join(tensors), axes=layer.axes, warnings=notes)
 
-    def _mapped(self, case: Case, tensor: str) -> MethodResult:
-        """The map over the positions of `tensor`."""
+    def _mapped(self, case: Case, layer: LayerMaps) -> MethodResult:
+        """The map over the positions of a layer, of each of its parts."""
         raise NotImplementedError
 
 
@@ -53,14 +57,9 @@ class _GradientCam(_Cam):
 
     needs: ClassVar[Needs] = "layer-gradient"
 
-    def _mapped(self, case: Case, tensor: str) -> MethodResult:
-        maps = _maps(case, tensor)
-        gradients, notes = case.gradients(case.x[None], tensor)
-        return MethodResult(
-            map=self.weigh(maps, _channels_first(case, tensor, gradients[0])),
-            warnings=notes,
-            approximations=case.approximations(tensor),
-        )
+    def _mapped(self, case: Case, layer: LayerMaps) -> MethodResult:
+        slopes, notes = layer.slopes()
+        return MethodResult(map=layer.each(self.weigh, slopes), warnings=notes, approximations=layer.approximations)
 
     def weigh(self, maps: NDArray[Any], slopes: NDArray[Any]) -> NDArray[Any]:
         """The map (spatial…) of maps A and gradients G, (C, spatial…) each."""
@@ -149,31 +148,28 @@ class EigenCam(_Cam):
     source: ClassVar[str] = "Muhammad & Yeasin 2020"
     warning: ClassVar[str] = "eigen-cam does not depend on the class: it shows what the layer responds to most"
 
-    def _mapped(self, case: Case, tensor: str) -> MethodResult:
-        maps = _maps(case, tensor)
-        flat = _over_positions(maps).T
-        flat = flat - flat.mean(axis=0)
-        axes = np.linalg.svd(flat, full_matrices=False)[2]
-        projected = (flat @ axes[0]).reshape(maps.shape[1:])
-        return MethodResult(map=-projected if abs(projected.min()) > abs(projected.max()) else projected)
+    def _mapped(self, case: Case, layer: LayerMaps) -> MethodResult:
+        return MethodResult(map=layer.each(_principal))
 
 
 @dataclass(frozen=True)
 class ScoreCam(_Cam):
     """ReLU(Σₖ wₖ Aₖ), w = softmax of S(x·Mₖ), Mₖ the map enlarged and stretched to 0…1 (Wang et al. 2020, 1910.01279).
 
-    As in pytorch-grad-cam: no score of a blank input is subtracted, and maps are enlarged with aligned corners.
+    As in pytorch-grad-cam: no score of a blank input is subtracted, and maps are enlarged with aligned corners. Views
+    and frames are masked together, each by its own part of the channel.
     """
 
     name: ClassVar[str] = "score-cam"
     source: ClassVar[str] = "Wang et al. 2020"
 
-    def _mapped(self, case: Case, tensor: str) -> MethodResult:
-        maps = _maps(case, tensor)
+    def _mapped(self, case: Case, layer: LayerMaps) -> MethodResult:
+        maps = layer.masks()
         count = len(maps)
         scores = np.empty(count)
         for first in range(0, count, case.batch):
-            mask = resized(maps[first : first + case.batch], case.spatial, corners=True)
+            part = maps[first : first + case.batch]
+            mask = np.stack([layer.axes.over(one, case.spatial, case.axes, corners=True) for one in part])
             flat = _over_positions(mask)
             low, high = (end.reshape(-1, *[1] * (mask.ndim - 1)) for end in (flat.min(axis=1), flat.max(axis=1)))
             mask = (mask - low) / (high - low + 1e-8)
@@ -182,6 +178,16 @@ class ScoreCam(_Cam):
                 case.progress(first + len(mask), count)
         powers = np.exp(scores - scores.max())
         return MethodResult(map=_weighted(maps, powers / powers.sum()))
+
+
+def _principal(maps: NDArray[Any]) -> NDArray[Any]:
+    """Maps (C, spatial…) projected on their first principal component, (spatial…)."""
+    flat = _over_positions(maps).T
+    flat = flat - flat.mean(axis=0)
+    axes = np.linalg.svd(flat, full_matrices=False)[2]
+    projected = (flat @ axes[0]).reshape(maps.shape[1:])
+    found: NDArray[Any] = -projected if abs(projected.min()) > abs(projected.max()) else projected
+    return found
 
 
 def _weighted(maps: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
@@ -194,19 +200,29 @@ def _over_positions(maps: NDArray[Any]) -> NDArray[Any]:
     return maps.reshape(len(maps), -1)
 
 
-def _maps(case: Case, layer: str) -> NDArray[Any]:
-    """The layer's maps on the sample, (C, spatial…) float64."""
-    values = case.values(layer)
-    if values.ndim < 2 or math.prod(values.shape) == 0:
-        raise InputError(f"'{printable(layer)}' has no positions to look at: its shape is {values.shape}")
-    if not np.isfinite(values).all():
-        raise InputError(f"the maps of '{printable(layer)}' on this input are not finite (NaN or infinite)")
-    return _channels_first(case, layer, values)
+def choose_tensors(case: Case, asked: str | int | None) -> tuple[str, tuple[str, ...], PartAxis | None]:
+    """(name, tensors, what tells them apart) of the layer to map: one tensor, or one for each frame, view or branch.
+
+    Args: as for `choose_layer`; what is asked for by name is that alone.
+    """
+    name, tensor = choose_layer(case.probe, case, asked)
+    layers = {layer.name: layer for layer in case.probe.model.layers}
+    if asked is not None or name not in layers:
+        return name, (tensor,), None
+    alike, stacked = copies(case, layers[name], _between(case))
+    if stacked is None:
+        return name, (tensor,), None
+    before = case.probe.model.scope.ancestors([case.probe.target]).tensors
+    return alike[0].name, tuple(_bottleneck(case, layer, before) for layer in alike), stacked
 
 
-def _channels_first(case: Case, layer: str, values: NDArray[Any]) -> NDArray[Any]:
-    axis = sample_axis(channel_axis(case.probe.model, layer), values.ndim)
-    return np.moveaxis(values, axis, 0).astype(np.float64)
+def _between(case: Case) -> list[Layer]:
+    """The convolutions of the main graph between the explained input and the target."""
+    model = case.probe.model
+    before = model.scope.ancestors([case.probe.target]).tensors
+    wanted = model.scope.descendants([case.probe.port.name]) & {*before, case.probe.target}
+    there = [layer for layer in model.layers if not layer.graph_scope.name]
+    return [layer for layer in there if layer.taps["conv"] in wanted]
 
 
 def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str, str]:
@@ -236,10 +252,7 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
             )
         return name, tensor
     before = model.scope.ancestors([probe.target]).tensors
-    wanted = behind & {*before, probe.target}
-    there = [layer for layer in model.layers if not layer.graph_scope.name]
-    there = [layer for layer in there if layer.taps["conv"] in wanted]
-    found = [layer for layer in there if math.prod(_positions(case, layer.taps["conv"])) > 1]
+    found = [layer for layer in _between(case) if math.prod(_positions(case, layer.taps["conv"])) > 1]
     picture = case.base.ndim > 2 and math.prod(case.base.shape) > max(case.base.shape)
     if picture and len(found) > 1:
         found = found[:-1]
@@ -270,6 +283,17 @@ def _positions(case: Case, tensor: str) -> Sequence[int]:
     return sizes if sizes is not None else case.values(tensor).shape[1:]
 
 
+def _alike(case: Case, first: str, second: str) -> bool:
+    """Whether two tensors are set out alike, as far as can be told: of the same axes, positions behind channels."""
+    shapes = case.probe.shapes(case.sizes)
+    ranks = [len(shapes.of(tensor) or ()) for tensor in (first, second)]
+    try:
+        one, other = (case.arrangement(tensor) for tensor in (first, second))
+    except InputError:
+        return ranks[0] == ranks[1]
+    return ranks[0] == ranks[1] and (one.parts, one.positions) == (other.parts, other.positions)
+
+
 def _bottleneck(case: Case, layer: Layer, before: frozenset[str]) -> str:
     """The last tensor of the layer's size that all its ways to the target pass; no other convolution is between."""
     scope, start = case.probe.model.scope, layer.taps["conv"]
@@ -291,5 +315,5 @@ def _bottleneck(case: Case, layer: Layer, before: frozenset[str]) -> str:
         unread.update({name: readers(name) for name in node.output if name in before})
         live = [name for name, waiting in unread.items() if waiting]
         if live == [node.output[0]]:
-            found = live[0] if spatial_sizes(shapes.of(live[0])) == wanted else found
+            found = live[0] if spatial_sizes(shapes.of(live[0])) == wanted and _alike(case, start, live[0]) else found
     return found

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from onnx import NodeProto
 
+from onnxviz.model.graph.axis_step import AxisStep, TracedTensor
 from onnxviz.model.graph.factors import (
     CONSTANT,
     PARTS,
@@ -30,7 +27,7 @@ from onnxviz.model.graph.factors import (
     resized,
     untold,
 )
-from onnxviz.model.graph.operators import KEEPS_SHAPE, Family, belongs, key_of, settings_inputs
+from onnxviz.model.graph.operators import KEEPS_SHAPE, Family, belongs, key_of
 from onnxviz.model.graph.scopes import attribute
 
 # The letters of positions by their number, and what a convolution's positions may count instead: frames, mostly.
@@ -38,71 +35,10 @@ _LETTERS = {1: "W", 2: "HW", 3: "DHW"}
 _MAY_SLIDE = PARTS + POSITIONS
 
 
-@dataclass(frozen=True)
-class Traced:
-    """What is known of a tensor.
-
-    Attributes:
-        axes: what each of its axes is made of.
-        inputs: the model's inputs that it depends on; none for a constant.
-        picks: (kind, index) of each part that was picked out of an axis on the way.
-    """
-
-    axes: Axes
-    inputs: frozenset[str] = frozenset()
-    picks: frozenset[tuple[str, int]] = frozenset()
-
-
-@dataclass(frozen=True)
-class AxisStep:
-    """One node, with what is known of its inputs.
-
-    Attributes:
-        node: the node.
-        given: its inputs, None for those that are left out, are settings, or of unknown shape.
-        sizes: the shape of each output, None if it is not known.
-        value: the values of a small constant, None if there is none of that name.
-        picked: (kind, index) of what each output picks; a rule adds to it.
-    """
-
-    node: NodeProto
-    given: Sequence[Traced | None]
-    sizes: Sequence[tuple[int, ...] | None]
-    value: Callable[[str], NDArray[Any] | None]
-    picked: dict[int, tuple[str, int]] = field(default_factory=dict)
-
-    @property
-    def x(self) -> Axes:
-        """The axes of the first input."""
-        first = self.given[0]
-        if first is None:
-            raise ValueError("the first input is not known")
-        return first.axes
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """The shape of the first output."""
-        first = self.sizes[0]
-        if first is None:
-            raise ValueError("the output's shape is not known")
-        return first
-
-    def along(self, otherwise: int) -> int:
-        """The attribute `axis`, from the front."""
-        given = attribute(self.node, "axis")
-        return int(otherwise if given is None else given) % len(self.x)
-
-    def numbers(self, place: int, name: str = "") -> list[int] | None:
-        """A list of integers that is an input, or was an attribute before."""
-        given = self.node.input[place] if place < len(self.node.input) else ""
-        found = self.value(given) if given else attribute(self.node, name) if name else None
-        return None if found is None else [int(one) for one in np.asarray(found).reshape(-1)]
-
-
 Rule = Callable[[AxisStep], list[Axes]]
 
 
-def traced_outputs(step: AxisStep) -> list[Traced]:
+def traced_outputs(step: AxisStep) -> list[TracedTensor]:
     """What is known of the outputs; nothing but the sizes where no rule tells, or none fits."""
     try:
         found = _rule(step.node)(step)
@@ -116,7 +52,7 @@ def traced_outputs(step: AxisStep) -> list[Traced]:
         axes = found[place] if place < len(found) else untold(size or ())
         if size is not None and tuple(map(length, axes)) != size:
             axes = untold(size)
-        outputs.append(Traced(axes, inputs, picks | {step.picked[place]} if place in step.picked else picks))
+        outputs.append(TracedTensor(axes, inputs, picks | {step.picked[place]} if place in step.picked else picks))
     return outputs
 
 
@@ -144,10 +80,7 @@ def _with_features(step: AxisStep) -> list[Axes]:
 
 
 def _broadcast(step: AxisStep) -> list[Axes]:
-    settings = set(settings_inputs(step.node))
-    pairs = zip(step.node.input, step.given, strict=True)
-    operands = [one.axes for name, one in pairs if one is not None and name not in settings]
-    return [broadcast(operands)]
+    return [broadcast([one.axes for one in step.operands])]
 
 
 def broadcast(operands: Sequence[Axes]) -> Axes:
@@ -162,7 +95,7 @@ def broadcast(operands: Sequence[Axes]) -> Axes:
 
 def _positions(before: Axes, sizes: Sequence[int]) -> list[Axis]:
     """The axes that a window slid along: positions, by the letter that they had before or by their place."""
-    found = []
+    found: list[Axis] = []
     for axis, size, letter in zip(before, sizes, _LETTERS[len(sizes)], strict=True):
         known = kinds(axis)
         found.append((fresh(known if len(known) == 1 and known in _MAY_SLIDE else letter, size),))
@@ -309,19 +242,14 @@ def _gathered(step: AxisStep) -> list[Axes]:
 
 
 def _concatenated(step: AxisStep) -> list[Axes]:
-    settings = set(settings_inputs(step.node))
-    operands = [
-        one
-        for name, one in zip(step.node.input, step.given, strict=True)
-        if name not in settings and one is not None
-    ]
     place = step.along(0)
+    operands = step.operands
     around = list(broadcast([(*one.axes[:place], (), *one.axes[place + 1 :]) for one in operands]))
     around[place] = stacked([one.axes[place] for one in operands], operands)
     return [tuple(around)]
 
 
-def stacked(axes: Sequence[Axis], operands: Sequence[Traced]) -> Axis:
+def stacked(axes: Sequence[Axis], operands: Sequence[TracedTensor]) -> Axis:
     """One axis of several, one behind the other: tensors that hold the same kind of thing become branches."""
     if len(axes) == 1:
         return axes[0]
@@ -337,7 +265,7 @@ def stacked(axes: Sequence[Axis], operands: Sequence[Traced]) -> Axis:
     return merged((fresh(parts, len(axes), branches), *small[0]))
 
 
-def _branches(operands: Sequence[Traced]) -> tuple[str, tuple[Branch, ...]]:
+def _branches(operands: Sequence[TracedTensor]) -> tuple[str, tuple[Branch, ...]]:
     """What tells stacked tensors apart: the inputs that they come from, or what was picked for each."""
     inputs = [one.inputs for one in operands]
     if len(set(inputs)) == len(inputs) and all(len(one) == 1 for one in inputs):
@@ -351,11 +279,7 @@ def _branches(operands: Sequence[Traced]) -> tuple[str, tuple[Branch, ...]]:
 
 
 def _multiplied(step: AxisStep) -> list[Axes]:
-    settings = set(settings_inputs(step.node))
-    operands = [
-        one for name, one in zip(step.node.input, step.given, strict=True) if name not in settings and one is not None
-    ]
-    first, second = operands[:2]
+    first, second = step.operands[:2]
     a, b = (axes if len(axes) > 1 else () for axes in (first.axes, second.axes))
     batch = broadcast([a[:-2], b[:-2]])
     rows = [_mixed(first, a[-2])] if a else []
@@ -363,7 +287,7 @@ def _multiplied(step: AxisStep) -> list[Axes]:
     return [(*batch, *rows, *columns)]
 
 
-def _mixed(operand: Traced, axis: Axis) -> Axis:
+def _mixed(operand: TracedTensor, axis: Axis) -> Axis:
     """What a product leaves of an operand's axis: itself, or features, where the operand is a weight."""
     return axis if operand.inputs else axis_of("C", length(axis))
 
@@ -381,7 +305,9 @@ def _recurrent(step: AxisStep) -> list[Axes]:
     for size in step.sizes:
         features = axis_of("C", size[-1]) if size else ()
         directions = axis_of("C", size[-3]) if size and len(size) > 2 else ()
-        found.append((time, directions, samples, features) if size and len(size) == 4 else (directions, samples, features))
+        found.append(
+            (time, directions, samples, features) if size and len(size) == 4 else (directions, samples, features)
+        )
     return found
 
 
@@ -436,9 +362,3 @@ _BY_FAMILY: tuple[tuple[Family, Rule], ...] = (
     (Family.BROADCASTING, _broadcast),
     (KEEPS_SHAPE | Family.IDENTITY, _kept),
 )
-
-
-def renamed(traced: Traced, letters: dict[str, str]) -> Traced:
-    """The same with other letters for some kinds."""
-    axes = tuple(tuple(replace(one, kind=letters.get(one.kind, one.kind)) for one in axis) for axis in traced.axes)
-    return replace(traced, axes=axes)

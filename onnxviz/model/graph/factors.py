@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-# What a factor counts. N: samples; V, T: the views or frames of a sample; S: branches that the graph stacked; C: channels,
-# features, heads; D, H, W: positions; CONSTANT: of a tensor that no input reaches; UNTOLD: what cannot be followed.
+# What a factor counts. N: samples; V, T: the views or frames of a sample; S: branches that the graph stacked; C:
+# channels, features, heads; D, H, W: positions; CONSTANT: of a tensor that no input reaches; UNTOLD: nobody knows.
 PARTS, POSITIONS = "VTS", "DHW"
 CONSTANT, UNTOLD = "", "?"
 _OPAQUE = ("C", CONSTANT, UNTOLD)
@@ -70,7 +70,7 @@ class Factor:
 
     def stretch(self, first: int, size: int) -> Factor:
         """Those from index `first` on."""
-        if self.kind in _OPAQUE or self.step != 1 or self.size != self.whole and not self.cut:
+        if self.kind in _OPAQUE or self.step != 1 or (self.size != self.whole and not self.cut):
             return fresh(self.kind if self.kind in _OPAQUE else UNTOLD, size)
         start = (self.start + first) % self.whole
         return replace(self, size=size, start=start, cut=self.cut or size < self.whole)
@@ -207,7 +207,9 @@ def _cut_pieces(pieces: tuple[Axis, ...], first: int, size: int) -> Axis:
 
 def in_a_row(pieces: Sequence[Axis]) -> Axis:
     """An axis of several one behind the other: one again where they are stretches of one, in order."""
-    flat = [inner for piece in pieces for inner in (piece[0].pieces if len(piece) == 1 and piece[0].pieces else [piece])]
+    flat = [
+        inner for piece in pieces for inner in (piece[0].pieces if len(piece) == 1 and piece[0].pieces else [piece])
+    ]
     size = sum(length(piece) for piece in flat)
     told = {kinds(piece) for piece in flat} - {CONSTANT}
     if told <= {"C"} or UNTOLD in told:
