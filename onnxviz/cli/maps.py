@@ -145,9 +145,9 @@ def maps(
     skipped = Skipped()
     several = len(run.samples) > 1
     with counting(quiet, "running", len(run.samples)) as bar:
-        for labels, captured in run.batches(on_error=skipped.add if several else None):
-            album.add(labels, captured)
-            bar.advance(len(labels))
+        for batch in run.batches(on_error=skipped.add if several else None):
+            album.add(batch)
+            bar.advance(len(batch.labels))
     written = album.close(skipped.list)
     if images.assumed and run.reads_images:
         note_assumed(quiet, opened.label, images.preprocessing.name)

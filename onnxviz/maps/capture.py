@@ -15,6 +15,7 @@ from onnxviz.inputs.image_files import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.samples import ImageOptions, InputLike
 from onnxviz.maps.feature_maps import FeatureMaps
+from onnxviz.maps.folded import MapsBatch
 from onnxviz.maps.map_store import MapStore
 from onnxviz.maps.tapped_run import LayerChoice, TappedRun
 from onnxviz.messages import one_of
@@ -70,7 +71,8 @@ def capture(
     Returns:
         A mapping from layer name to an array (N, C, spatial…), in graph order. A layer inside a Loop or Scan has a
         leading axis of turns; one inside an If has entries only for the samples whose branch ran
-        (`origin.layers[name].rows` says which).
+        (`origin.layers[name].rows` says which). Where a model folds views, frames or several inputs into the batch,
+        the first axis counts those of all samples: `rows` says whose each is, and `parts` which of them.
 
     Raises:
         OnnxvizError: model, selection or input cannot be used.
@@ -82,12 +84,12 @@ def capture(
     store = MapStore(memory, run.axes)
     failed = _Failed(errors)
     labels: list[str] = []
-    for names, maps in run.batches(on_error=failed.note, progress=progress):
-        store.add(maps, len(labels), len(names))
-        labels.extend(names)
+    for batch in run.batches(on_error=failed.note, progress=progress):
+        store.add(batch.maps, len(labels), len(batch.labels), batch.entries)
+        labels.extend(batch.labels)
     if not labels:
         raise nothing_usable(failed.list)
-    return FeatureMaps(store.arrays(), run.origin(labels, failed.list, store.rows))
+    return FeatureMaps(store.arrays(), run.origin(labels, failed.list, store.rows, store.parts))
 
 
 def stream(
@@ -119,9 +121,15 @@ def stream(
     run = TappedRun(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)
     failed = _Failed(errors)
     return (
-        FeatureMaps(maps, run.origin(labels, failed.list))
-        for labels, maps in run.batches(on_error=failed.note, progress=progress)
+        FeatureMaps(batch.maps, run.origin(batch.labels, failed.list, *_entries(batch)))
+        for batch in run.batches(on_error=failed.note, progress=progress)
     )
+
+
+def _entries(batch: MapsBatch) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[str, ...]]]:
+    """Which sample each entry of a layer belongs to, and which view, frame or branch it is, where there are several."""
+    rows = {name: one.samples for name, one in batch.entries.items()}
+    return rows, {name: one.labels for name, one in batch.entries.items()}
 
 
 class _Failed:

@@ -13,6 +13,7 @@ from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Failed, Progress
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
+from onnxviz.maps.folded import Folded, MapsBatch
 from onnxviz.maps.origin import MapsOrigin, TapOrigin
 from onnxviz.messages import one_of
 from onnxviz.model.graph.constants import dequantize
@@ -106,6 +107,7 @@ class TappedRun:
         self._independent: dict[tuple[tuple[int, ...], ...], bool] = {}
         self._alone = False
         self._largest: tuple[tuple[tuple[int, ...], ...], int] = ((), 0)
+        self._folded = Folded(model, self.batching, options)
         self.observer_effect: dict[str, float] | None = {"max_abs_diff": 0.0, "max_rel_diff": 0.0} if verify else None
 
     @property
@@ -142,9 +144,7 @@ class TappedRun:
                 failure = failure or error
         raise failure or InputError("no input was given")
 
-    def batches(
-        self, on_error: Failed | None = None, progress: Progress | None = None
-    ) -> Iterator[tuple[list[str], dict[str, NDArray[Any]]]]:
+    def batches(self, on_error: Failed | None = None, progress: Progress | None = None) -> Iterator[MapsBatch]:
         """Runs all samples, batch by batch.
 
         Args:
@@ -152,8 +152,9 @@ class TappedRun:
             progress: called with (samples done, samples in all).
 
         Yields:
-            (labels, {layer name: maps}). Along the layer's sample axis (`Plan.axis`) the maps have one entry for each
-            label; or none at all, in a branch that did not run; or any number, where there is one label.
+            Labels and maps. Along the layer's sample axis (`TapPlan.axis`) the maps have one entry for each label; or
+            none at all, in a branch that did not run; or what `MapsBatch.entries` says; or any number, where there is
+            one label.
         """
         pending: list[tuple[str, Feeds]] = []
         form: tuple[tuple[int, ...], ...] = ()
@@ -176,9 +177,9 @@ class TappedRun:
             pending.append((sample.label, feeds))
             if len(pending) >= size or not sample.batchable:
                 last: tuple[int, dict[str, NDArray[Any]]] = 1, {}
-                for labels, maps in self._attempt(pending, on_error):
-                    last = len(labels), maps
-                    yield labels, maps
+                for batch in self._attempt(pending, on_error):
+                    last = len(batch.labels), batch.maps
+                    yield batch
                 done, pending = done + len(pending), []
                 left = len(self.samples) - done
                 size = self._batch_size(feeds, *last) if sample.batchable and left > 1 else 1
@@ -202,9 +203,7 @@ class TappedRun:
         read = {*self.session.inputs, *(self.untapped.inputs if self.untapped else ())}
         return [port for port in self.model.inputs if port.name in read]
 
-    def _attempt(
-        self, batch: list[tuple[str, Feeds]], on_error: Failed | None
-    ) -> Iterator[tuple[list[str], dict[str, NDArray[Any]]]]:
+    def _attempt(self, batch: list[tuple[str, Feeds]], on_error: Failed | None) -> Iterator[MapsBatch]:
         """The batch's maps; where it fails, one sample at a time, so that one bad input does not take others along."""
         try:
             result = self._run(batch)
@@ -222,20 +221,26 @@ class TappedRun:
         for item in batch:
             yield from self._attempt([item], on_error)
 
-    def _run(self, batch: list[tuple[str, Feeds]]) -> tuple[list[str], dict[str, NDArray[Any]]]:
+    def _run(self, batch: list[tuple[str, Feeds]]) -> MapsBatch:
         names = [port.name for port in self._needed]
         feeds = self.batching.joined([{name: feeds[name] for name in names} for _, feeds in batch])
-        rows = self.batching.count(feeds)
-        found = self._maps(self._run_checked(self.batching.padded(feeds)))
+        rows, padded = self.batching.count(feeds), self.batching.padded(feeds)
+        found = self._maps(self._run_checked(padded))
         maps = {plan.layer.name: self.batching.unpadded(found[plan.layer.name], rows, plan.axis) for plan in self.plans}
         labels = [label for label, _ in batch]
-        if len(batch) == 1:
-            if rows > 1 and self._are_rows(maps, rows):
-                labels = [f"{labels[0]}[{row}]" for row in range(rows)]
-            self._alone |= not self._are_rows(maps, rows)
-        elif not self._are_rows(maps, len(batch)):
-            raise _NotRowsError
-        return labels, maps
+        if len(batch) > 1:
+            if not self._are_rows(maps, len(batch)):
+                raise _NotRowsError
+            return MapsBatch(labels, maps, {})
+        tensors = {plan.layer.name: plan.tap.tensor for plan in self.plans if not plan.tap.scope}
+        entries = self._folded.entries({name: (tensor, maps[name]) for name, tensor in tensors.items()}, padded)
+        for name, known in entries.items():  # those of the copies that fill a batch are left out
+            own = [place for place, sample in enumerate(known.samples) if sample < rows]
+            maps[name], entries[name] = maps[name].take(own, 0), known.picked(own)
+        if rows > 1 and self._are_rows({name: maps[name] for name in maps if name not in entries}, rows):
+            labels = [f"{labels[0]}[{row}]" for row in range(rows)]
+        self._alone |= not self._are_rows(maps, rows)
+        return MapsBatch(labels, maps, entries)
 
     def _maps(self, values: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The maps by layer, dequantised where they are quantised; `values` as `outputs`."""
@@ -249,7 +254,7 @@ class TappedRun:
 
     def _are_rows(self, maps: Mapping[str, NDArray[Any]], rows: int) -> bool:
         """Whether each layer's maps have one entry for each of that many samples."""
-        arrays = [(maps[plan.layer.name], plan.axis) for plan in self.plans]
+        arrays = [(maps[plan.layer.name], plan.axis) for plan in self.plans if plan.layer.name in maps]
         return all(not array.size or (array.ndim > axis and array.shape[axis] == rows) for array, axis in arrays)
 
     def _run_checked(self, feeds: Feeds) -> list[NDArray[Any]]:
@@ -326,8 +331,16 @@ class TappedRun:
         labels: Sequence[str],
         failed: Sequence[tuple[str, str]] = (),
         rows: Mapping[str, Sequence[int]] | None = None,
+        parts: Mapping[str, Sequence[str]] | None = None,
     ) -> MapsOrigin:
-        """What made the maps of these samples; `rows` says of each layer's entries which sample each belongs to."""
+        """What made the maps of these samples.
+
+        Args:
+            labels: of the samples.
+            failed: (label, error) of the others.
+            rows: of each layer's entries, which sample each belongs to.
+            parts: of each layer's entries, which view, frame or branch each is, where there are several.
+        """
         in_order = list(range(len(labels)))
         tapped = {}
         for plan in self.plans:
@@ -340,6 +353,7 @@ class TappedRun:
                 conditional=plan.tap in self.conditional,
                 sample_axis=plan.axis,
                 rows=None if mine == in_order else tuple(mine),
+                parts=tuple(parts[plan.layer.name]) if parts and plan.layer.name in parts else None,
             )
         return MapsOrigin(
             provenance=Provenance(self.model, self.session.provider, self.images if self.reads_images else None),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PARTS", "Arrangement", "PartAxis", "UntoldAxesError", "arranged", "written"]
+__all__ = ["PARTS", "Arrangement", "Entries", "PartAxis", "UntoldAxesError", "arranged", "entries_of", "written"]
 
 from onnxviz.model.graph.factors import CONSTANT, PARTS, POSITIONS, UNTOLD, Axes, Axis, Branch, Factor, kinds, length
 
-_NOUNS = {"V": "view", "T": "frame", "S": "branch", "D": "slice", "H": "row", "W": "column"}
+_NOUNS = {"V": "view", "T": "frame", "S": "branch", "N": "sample", "D": "slice", "H": "row", "W": "column"}
 
 
 @dataclass(frozen=True)
@@ -86,14 +87,46 @@ class Arrangement:
                 array = np.roll(array, outer.start, number)
         return array
 
-    def rows(self) -> list[int] | None:
-        """Which sample each entry of the first axis belongs to; None where that axis counts no samples."""
-        axis = self._axes[0]
-        if not any(factor.kind == "N" for factor in axis):
-            return None
-        grid = np.indices([factor.size for factor in axis])
-        place = next(place for place, factor in enumerate(axis) if factor.kind == "N")
-        return [int(sample) for sample in grid[place].reshape(-1)]
+
+@dataclass(frozen=True)
+class Entries:
+    """What the entries of an axis are that counts samples and their views, frames or branches.
+
+    Attributes:
+        noun: what there are several of for each sample: "view", "frame", "branch".
+        samples: which sample each belongs to.
+        labels: which of that sample's each is: `view 0`.
+    """
+
+    noun: str
+    samples: tuple[int, ...]
+    labels: tuple[str, ...]
+
+    @property
+    def plural(self) -> str:
+        """`views`, `frames`, `branches`."""
+        return self.noun + ("es" if self.noun.endswith("ch") else "s")
+
+    def picked(self, places: Sequence[int]) -> Entries:
+        """Those at some places."""
+        return Entries(
+            self.noun, tuple(self.samples[place] for place in places), tuple(self.labels[place] for place in places)
+        )
+
+
+def entries_of(axis: Axis) -> Entries | None:
+    """What the entries of an axis are; None where it counts something else, or samples alone."""
+    large = [factor for factor in axis if factor.size > 1]
+    kinds_there = [factor.kind for factor in large]
+    if not set(kinds_there) & set(PARTS) or not set(kinds_there) <= {"N", *PARTS}:
+        return None
+    parts = [PartAxis(f.kind, tuple(f.branch(i) for i in range(f.size))).labels for f in large]
+    grid = np.indices([factor.size for factor in large]).reshape(len(large), -1).T.tolist()
+    samples = [sum(index for index, kind in zip(row, kinds_there, strict=True) if kind == "N") for row in grid]
+    labels = [
+        ", ".join(parts[place][index] for place, index in enumerate(row) if kinds_there[place] != "N") for row in grid
+    ]
+    return Entries(_NOUNS[next(kind for kind in kinds_there if kind != "N")], tuple(samples), tuple(labels))
 
 
 class UntoldAxesError(ValueError):

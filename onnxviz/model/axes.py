@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from onnxviz.messages import dims
-from onnxviz.model.arrangement import Arrangement, UntoldAxesError, arranged, written
+from onnxviz.model.arrangement import Arrangement, Entries, UntoldAxesError, arranged, entries_of, written
 from onnxviz.model.graph.axis_rules import traced_outputs
 from onnxviz.model.graph.axis_step import AxisStep, TracedTensor
 from onnxviz.model.graph.constants import Constants
@@ -75,6 +75,11 @@ class AxisTrace:
         """(letter, index) of each view or frame that was picked out of an axis on the way to a tensor."""
         found = self._found.get(tensor)
         return frozenset() if found is None else found.picks
+
+    def entries(self, tensor: str) -> Entries | None:
+        """What the entries of a tensor's first axis are, where it counts views, frames or branches beside samples."""
+        found = self._found.get(tensor)
+        return entries_of(found.axes[0]) if found is not None and found.axes else None
 
     def arrangement(self, tensor: str) -> Arrangement:
         """How a tensor is set out as parts, channels and positions.

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.plots.lettering import broken, rounded, shortened, width_of
+from onnxviz.plots.lettering import broken, noun_of, rounded, shortened, width_of
 from onnxviz.plots.mosaic import ValueRange, spread
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write
@@ -119,21 +119,14 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
     if not labels:
         words = _Words(title, facts, ("photo", explanation.method), explanation.warnings)
         return _draw_overlay(photos[0], heat, window, words, cmap=chosen, signed=explanation.signed)
-    facts = [*facts, _counted(len(shown), labels), *(["one scale over all"] if len(labels) > 1 else [])]
+    if len(labels) > 1:
+        of = f"{len(shown)} of " if len(shown) < len(labels) else ""
+        facts = [*facts, f"{of}{len(labels)} {noun_of(labels)}, one scale"]
     words = _Words(title, facts, ("photo", explanation.method), explanation.warnings)
     heats = heat.reshape(-1, *heat.shape[-2:])
     chosen_photos = photos if len(photos) == 1 else [photos[number] for number in shown]
     tiles = _Tiles(chosen_photos, [heats[number] for number in shown], [labels[number] for number in shown])
     return _draw_strip(tiles, grid, window, words, cmap=chosen, signed=explanation.signed)
-
-
-def _counted(shown: int, labels: Sequence[str]) -> str:
-    """`5 frames`, `24 of 64 frames`, `before, after`."""
-    nouns = {label.rpartition(" ")[0] for label in labels}
-    noun = nouns.pop() if len(nouns) == 1 else ""
-    plural = "es" if noun.endswith("ch") else "s"
-    what = f"{len(labels)} {noun or 'map'}{plural if len(labels) > 1 else ''}"
-    return what if shown == len(labels) else f"{shown} of {what} shown"
 
 
 @dataclass(frozen=True)
