@@ -120,6 +120,10 @@ class Case:
         notes = (*session.gradient.warnings, *self._doubts(session, fixed), *found.warnings)
         return [_finite(found, name) for name in tensors], tuple(dict.fromkeys(notes))
 
+    def class_axis(self, tensor: str) -> int | None:
+        """Which axis of a tensor counts classes, from the end, where others count views or frames; None elsewhere."""
+        return self.probe.axes(self._padded(self.x[None]), tensor).class_axis(tensor)
+
     def picks(self, tensor: str) -> frozenset[tuple[str, int]]:
         """(letter, index) of each view or frame that was picked on the way to a tensor."""
         return self.probe.axes(self._padded(self.x[None]), tensor).picks(tensor)

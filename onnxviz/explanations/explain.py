@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -235,7 +235,9 @@ class Explainer:
     def case(self, feeds: Feeds, progress: Progress | None = None) -> tuple[Case, Target]:
         """One sample, and what of it is scored."""
         bare = Case(self.probe, feeds, None, progress)
-        decided = self._choose(self.scores, bare.base)
+        axis = bare.class_axis(self.scores.tensor) if bare.base.ndim > 1 else None
+        scores = self.scores if axis is None else replace(self.scores, axis=axis)
+        decided = self._choose(scores, bare.base)
         if decided.weights.shape != bare.base.shape:
             raise InputError(
                 f"the target weighs values of shape {dims(decided.weights.shape)}, but "

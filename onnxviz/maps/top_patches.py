@@ -248,6 +248,11 @@ class Search:
                 self._sizes[number] = last = sizes if sizes != last else last
                 for place, layer in enumerate(self.layers):
                     peaks, places, shape = values[3 * place : 3 * place + 3]
+                    if len(peaks) != self.batching.count(feeds):
+                        raise InputError(
+                            f"layer '{layer.name}' has {len(peaks)} entries for a sample, as the model puts views, "
+                            "frames or several inputs into one batch: patches are cut from one picture; draw maps"
+                        )
                     best[layer.name] = self._merged(best.get(layer.name), number, peaks, places, shape, layer.name)
                 done += 1
             except OnnxvizError as error:

@@ -17,7 +17,7 @@ from onnxviz.model.graph.axis_rules import traced_outputs
 from onnxviz.model.graph.axis_step import AxisStep, TracedTensor
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.evaluation import evaluated
-from onnxviz.model.graph.factors import CONSTANT, Axes, axis_of, length, untold
+from onnxviz.model.graph.factors import CONSTANT, PARTS, Axes, axis_of, kinds, length, untold
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import Scope, attribute, outer_reads, subgraphs
 from onnxviz.model.graph.symbolic_sizes import Dim
@@ -75,6 +75,14 @@ class AxisTrace:
         """(letter, index) of each view or frame that was picked out of an axis on the way to a tensor."""
         found = self._found.get(tensor)
         return frozenset() if found is None else found.picks
+
+    def class_axis(self, tensor: str) -> int | None:
+        """Which axis of a tensor counts classes, from the end, where others count views or frames; None elsewhere."""
+        found = self._found.get(tensor)
+        told = [kinds(axis) for axis in found.axes] if found is not None else []
+        if not set("".join(told)) & set(PARTS) or told.count("C") != 1:
+            return None
+        return told.index("C") - len(told)
 
     def entries(self, tensor: str) -> Entries | None:
         """What the entries of a tensor's first axis are, where it counts views, frames or branches beside samples."""
