@@ -69,7 +69,7 @@ class Arrangement:
         array = array.reshape([factor.size for factor in kept])
         for place in reversed(range(len(kept))):
             if kept[place].kind == "N":
-                array = array.take(sample, place)
+                array = array.take((sample - kept[place].start) % kept[place].whole, place)
                 del kept[place]
         order: list[int] = []
         shape: list[int] = []

@@ -15,6 +15,7 @@ from onnxviz.model.graph.factors import Axes, kinds
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.symbolic_sizes import Dim
+from onnxviz.model.graph.windows import kernel_of
 from onnxviz.model.ports import Port
 
 # Words that say that an axis, or an input's pictures, follow one another in time.
@@ -59,11 +60,20 @@ def followed_layout(port: Port, ports: Sequence[Port], scope: Scope, trace: Trac
             places[axis].add(place)
         if of_input:
             ranks.add(len(axes) - 2)
-    behind = scope.descendants([port.name])
-    below = [len(axes) - 2 for node, axes in found.convolved if behind.intersection(node.input)]
     letters = _letters(port, scope, places, ranks) if ranks else ""
-    stays = rank < 5 or min(below, default=rank) >= rank - 2
+    stays = rank < 5 or min(_sliding(scope, port.name), default=rank) >= rank - 2
     return letters or (port.layout if stays else "")
+
+
+def _sliding(scope: Scope, tensor: str) -> list[int]:
+    """Over how many axes each convolution slides that depends on a tensor, as its weight tells."""
+    behind = scope.descendants([tensor])
+    there = [node for node in scope.graph.node if belongs(node, Family.CONVOLUTION) and behind.intersection(node.input)]
+
+    def stored(name: str) -> tuple[int, ...] | None:
+        return tuple(scope.initializers[name].dims) if name in scope.initializers else None
+
+    return [len(kernel) for node in there if (kernel := kernel_of(node, stored)) is not None]
 
 
 def _letters(port: Port, scope: Scope, places: dict[int, set[int]], ranks: set[int]) -> str:

@@ -78,7 +78,7 @@ class Factor:
     def branch(self, index: int) -> Branch:
         """What stands at an index: the branch that was stacked, or the index itself as its label."""
         place = (self.start + self.step * index) % self.whole
-        return self.branches[place] if self.branches else Branch(str(place))
+        return self.branches[place] if self.branches else Branch("" if self.kind == "S" else str(place))
 
 
 Axis = tuple[Factor, ...]
