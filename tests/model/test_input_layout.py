@@ -66,7 +66,8 @@ def test_what_cannot_be_told_is_asked_for_and_can_be_said() -> None:
     text = (
         "g (float[1,4,3,8,8] x) => (float[1,4] z) <int64[4] s = {4, 3, 8, 8}, int64[1] one = {1}> "
         "{ q = Unique (x) t = ReduceMean <keepdims=0> (q) v = Where (b, x, t) c = Compress (v, k) "
-        "r = Reshape (c, s) y = Conv (r, w) p = GlobalAveragePool (y) f = Flatten (p) z = ReduceSum <keepdims=1> (f, o) }"
+        "r = Reshape (c, s) y = Conv (r, w) p = GlobalAveragePool (y) f = Flatten (p) "
+        "z = ReduceSum <keepdims=1> (f, o) }"
     )
     proto = parsed(text, b=normal(1, 4, 3, 8, 8) > 0, k=normal(768) < 9, o=normal(1).astype("int64") * 0, **FLAT)
     assert load(proto).inputs[0].layout == ""
