@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxviz.errors import InputError
 from onnxviz.inputs.interpolate import resized
+from onnxviz.messages import dims
 from onnxviz.model.arrangement import PartAxis
 
 
@@ -50,7 +52,14 @@ class MapAxes:
             size: of the other: (parts…, positions…).
             other: its axes.
             corners: how positions are interpolated; see `onnxviz.inputs.interpolate.resized`.
+
+        Raises:
+            InputError: there are more positions than the map has axes of.
         """
+        if heat.ndim - len(self.parts) < len(size) - len(other.parts):
+            raise InputError(
+                f"a map of {dims(heat.shape)} ({self.letters}) cannot be laid on {dims(size)} ({other.letters})"
+            )
         kinds = [part.kind for part in other.parts]
         for axis in reversed(range(len(self.parts))):
             if self.parts[axis].kind not in kinds:

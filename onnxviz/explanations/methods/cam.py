@@ -253,6 +253,8 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
         return name, tensor
     before = model.scope.ancestors([probe.target]).tensors
     found = [layer for layer in _between(case) if math.prod(_positions(case, layer.taps["conv"])) > 1]
+    if case.axes.parts:  # of views or frames, those with pictures: a convolution over time has none
+        found = [layer for layer in found if _is_pictured(case, layer)] or found
     picture = case.base.ndim > 2 and math.prod(case.base.shape) > max(case.base.shape)
     if picture and len(found) > 1:
         found = found[:-1]
@@ -262,6 +264,14 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
             "name a tensor with --layer, or use occlusion, rise or a method of the input"
         )
     return found[-1].name, _bottleneck(case, found[-1], before)
+
+
+def _is_pictured(case: Case, layer: Layer) -> bool:
+    """Whether a layer has the positions that the input's pictures have."""
+    try:
+        return case.arrangement(layer.taps["conv"]).positions == case.axes.positions
+    except InputError:
+        return False
 
 
 def _named_layer(model: Model, asked: str | int) -> tuple[str, str]:

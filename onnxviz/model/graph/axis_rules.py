@@ -30,9 +30,8 @@ from onnxviz.model.graph.factors import (
 from onnxviz.model.graph.operators import KEEPS_SHAPE, Family, belongs, key_of
 from onnxviz.model.graph.scopes import attribute
 
-# The letters of positions by their number, and what a convolution's positions may count instead: frames, mostly.
+# The letters of positions by their number.
 _LETTERS = {1: "W", 2: "HW", 3: "DHW"}
-_MAY_SLIDE = PARTS + POSITIONS
 
 
 Rule = Callable[[AxisStep], list[Axes]]
@@ -94,21 +93,26 @@ def broadcast(operands: Sequence[Axes]) -> Axes:
 
 
 def _positions(before: Axes, sizes: Sequence[int]) -> list[Axis]:
-    """The axes that a window slid along: positions, by the letter that they had before or by their place."""
+    """The axes that a window slid along: positions, by the letter that they had before or by their place.
+
+    Frames stay frames where the positions of their pictures are in another axis; alone, they are the positions.
+    """
     found: list[Axis] = []
-    for axis, size, letter in zip(before, sizes, _LETTERS[len(sizes)], strict=True):
+    pictures = bool(set().union(*map(kinds, before)) & set(POSITIONS))
+    for axis, size, letter in zip(before[2:], sizes, _LETTERS[len(sizes)], strict=True):
         known = kinds(axis)
-        found.append((fresh(known if len(known) == 1 and known in _MAY_SLIDE else letter, size),))
+        stays = len(known) == 1 and known in (PARTS + POSITIONS if pictures else POSITIONS)
+        found.append((fresh(known if stays else letter, size),))
     return found
 
 
 def _convolved(step: AxisStep) -> list[Axes]:
     first = resized(step.x[0], step.size[0])
-    return [(first, (fresh("C", step.size[1]),), *_positions(step.x[2:], step.size[2:]))]
+    return [(first, (fresh("C", step.size[1]),), *_positions(step.x, step.size[2:]))]
 
 
 def _pooled(step: AxisStep) -> list[Axes]:
-    pooled = (*step.x[:2], *_positions(step.x[2:], step.size[2:]))
+    pooled = (*step.x[:2], *_positions(step.x, step.size[2:]))
     return [pooled for _ in step.sizes]
 
 
