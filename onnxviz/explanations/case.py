@@ -122,11 +122,11 @@ class Case:
 
     def class_axis(self, tensor: str) -> int | None:
         """Which axis of a tensor counts classes, from the end, where others count views or frames; None elsewhere."""
-        return self.probe.axes(self._padded(self.x[None]), tensor).class_axis(tensor)
+        return self.probe.axes(self._padded(self.x[None])).class_axis(tensor)
 
     def picks(self, tensor: str) -> frozenset[tuple[str, int]]:
         """(letter, index) of each view or frame that was picked on the way to a tensor."""
-        return self.probe.axes(self._padded(self.x[None]), tensor).picks(tensor)
+        return self.probe.axes(self._padded(self.x[None])).picks(tensor)
 
     def arrangement(self, tensor: str) -> Arrangement:
         """How a tensor in the form of `whole` is set out as parts, channels and positions.
@@ -134,7 +134,7 @@ class Case:
         Raises:
             InputError: that cannot be told from the graph; the message says how to say it.
         """
-        trace = self.probe.axes(self._padded(self.x[None]), tensor)
+        trace = self.probe.axes(self._padded(self.x[None]))
         try:
             return trace.arrangement(tensor)
         except UntoldAxesError as error:

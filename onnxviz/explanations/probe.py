@@ -78,16 +78,14 @@ class Probe:
             self._shapes[key] = self.model.shapes_at(sizes)
         return self._shapes[key]
 
-    def axes(self, feeds: Feeds, tensor: str) -> AxisTrace:
-        """What the axes of a tensor, and of those before it, count on such inputs."""
+    def axes(self, feeds: Feeds) -> AxisTrace:
+        """What the axes of the target, and of the tensors before it, count on such inputs."""
         sizes = {name: array.shape for name, array in feeds.items()}
         key = tuple(sorted(sizes.items()))
-        found = self._axes.get(key)
-        if found is None or found.of(tensor) is None:
+        if key not in self._axes:
             samples = self.batching.count(feeds)
-            found = axes_on(self.model, feeds, self.shapes(sizes), samples, [tensor], self.options)
-            self._axes[key] = found
-        return found
+            self._axes[key] = axes_on(self.model, feeds, self.shapes(sizes), samples, [self.target], self.options)
+        return self._axes[key]
 
     def slope(
         self, sizes: Mapping[str, tuple[int, ...]], wrt: str | tuple[str, ...], mode: Mode

@@ -30,7 +30,7 @@ class MapsBatch(NamedTuple):
     entries: dict[str, Entries]
 
 
-class Folded:
+class FoldedBatches:
     """What the first axes of a model's tensors count, asked where it is not the samples alone.
 
     Args:

@@ -13,7 +13,7 @@ from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Failed, Progress
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
-from onnxviz.maps.folded import Folded, MapsBatch
+from onnxviz.maps.folded import FoldedBatches, MapsBatch
 from onnxviz.maps.origin import MapsOrigin, TapOrigin
 from onnxviz.messages import one_of
 from onnxviz.model.graph.constants import dequantize
@@ -107,7 +107,7 @@ class TappedRun:
         self._independent: dict[tuple[tuple[int, ...], ...], bool] = {}
         self._alone = False
         self._largest: tuple[tuple[tuple[int, ...], ...], int] = ((), 0)
-        self._folded = Folded(model, self.batching, options)
+        self._folded = FoldedBatches(model, self.batching, options)
         self.observer_effect: dict[str, float] | None = {"max_abs_diff": 0.0, "max_rel_diff": 0.0} if verify else None
 
     @property

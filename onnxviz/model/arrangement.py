@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 
 __all__ = ["PARTS", "Arrangement", "Entries", "PartAxis", "UntoldAxesError", "arranged", "entries_of", "written"]
 
-from onnxviz.model.graph.factors import CONSTANT, PARTS, POSITIONS, UNTOLD, Axes, Axis, Branch, Factor, kinds, length
+from onnxviz.model.graph.factors import (
+    CONSTANT,
+    PARTS,
+    POSITIONS,
+    UNTOLD,
+    Axes,
+    Axis,
+    Branch,
+    Factor,
+    fresh,
+    kinds,
+    length,
+)
 
 _NOUNS = {"V": "view", "T": "frame", "S": "branch", "N": "sample", "D": "slice", "H": "row", "W": "column"}
 
@@ -139,6 +151,7 @@ def arranged(axes: Axes) -> Arrangement:
     Raises:
         UntoldAxesError: one of them is made of what could not be followed, or two count the same.
     """
+    axes = _shuffled(axes)
     inner = [_stretch(axis)[1] for axis in axes]
     extra = sum(length(axis) - length(told) for axis, told in zip(axes, inner, strict=True))
     factors = [factor for axis in inner for factor in axis]
@@ -159,6 +172,17 @@ def arranged(axes: Axes) -> Arrangement:
         if letter in there:
             _one([factors[place] for place in _parts(factors, letter)], _NOUNS[letter])
     return Arrangement(tuple(parts), "".join(letter for letter in POSITIONS if letter in there), extra, axes)
+
+
+def _shuffled(axes: Axes) -> Axes:
+    """Positions into which channels were put, as in sub-pixel convolution, are that many more positions."""
+    told = [kinds(axis) for axis in axes]
+    if "C" not in told:
+        return axes
+    return tuple(
+        (fresh(kind[0], length(axis)),) if len(kind) == 2 and kind[0] in POSITIONS and kind[1] == "C" else axis
+        for axis, kind in zip(axes, told, strict=True)
+    )
 
 
 def _stretch(axis: Axis) -> tuple[int, Axis]:

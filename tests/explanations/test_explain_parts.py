@@ -281,3 +281,32 @@ def test_shifted_windows_are_put_together(exporter: str, tmp_path: Any) -> None:
     found = onnxviz.explain(path, x.numpy(), layer=layer, class_=CLASS)
     assert found.axes.letters == "HW"
     assert relative(found.map, expected[0]) < 1e-4
+
+
+class Shifted(Net):
+    """Temporal shift: of each frame, some channels of the one before and the one behind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second = nn.Conv2d(4, 6, 3, padding=1)
+
+    def forward(self, clip: Any) -> Any:
+        batch, frames = clip.shape[:2]
+        maps = nn.functional.silu(self.first(clip.flatten(0, 1)))
+        maps = maps.reshape(batch, frames, *maps.shape[1:])
+        none = torch.zeros_like(maps[:, :1, :1])
+        behind = torch.cat([maps[:, 1:, :1], none], 1)
+        before = torch.cat([none, maps[:, :-1, 1:2]], 1)
+        maps = torch.cat([behind, before, maps[:, :, 2:]], 2).flatten(0, 1)
+        maps = self.keep(nn.functional.silu(self.second(maps)))
+        return self.head(maps.mean((2, 3))).reshape(batch, frames, -1).mean(1)
+
+
+@pytest.mark.parametrize("exporter", EXPORTERS)
+def test_frames_that_see_their_neighbours_stay_frames(exporter: str, tmp_path: Any) -> None:
+    net, clip = made(Shifted), drawn(1, 4, 3, 12, 16)
+    path = exported(net, {"clip": clip}, tmp_path / "net.onnx", exporter)
+    expected, _ = truth(net, {"clip": clip}, grad_cam)
+    found = onnxviz.explain(path, clip.numpy(), class_=CLASS)
+    assert found.axes.letters == "THW"
+    assert relative(found.map, expected) < 1e-4

@@ -268,10 +268,11 @@ def choose_layer(probe: Probe, case: Case, asked: str | int | None) -> tuple[str
 
 def _is_pictured(case: Case, layer: Layer) -> bool:
     """Whether a layer has the positions that the input's pictures have."""
+    tensor = layer.taps["conv"]
     try:
-        return case.arrangement(layer.taps["conv"]).positions == case.axes.positions
+        return case.arrangement(tensor).positions == case.axes.positions
     except InputError:
-        return False
+        return len(_positions(case, tensor)) == len(case.axes.positions)
 
 
 def _named_layer(model: Model, asked: str | int) -> tuple[str, str]:
@@ -298,9 +299,13 @@ def _alike(case: Case, first: str, second: str) -> bool:
     shapes = case.probe.shapes(case.sizes)
     ranks = [len(shapes.of(tensor) or ()) for tensor in (first, second)]
     try:
-        one, other = (case.arrangement(tensor) for tensor in (first, second))
+        one = case.arrangement(first)
     except InputError:
         return ranks[0] == ranks[1]
+    try:
+        other = case.arrangement(second)
+    except InputError:
+        return False
     return ranks[0] == ranks[1] and (one.parts, one.positions) == (other.parts, other.positions)
 
 

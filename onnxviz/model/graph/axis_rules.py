@@ -73,6 +73,14 @@ def _kept(step: AxisStep) -> list[Axes]:
     return [step.x]
 
 
+def _scattered(step: AxisStep) -> list[Axes]:
+    """Written into a tensor; into a constant, what is written tells its axes."""
+    data, updates = step.given[0], step.given[2]
+    if (data is not None and data.inputs) or updates is None or len(updates.axes) != len(step.size):
+        return _kept(step)
+    return [tuple(resized(axis, size) for axis, size in zip(updates.axes, step.size, strict=True))]
+
+
 def _with_features(step: AxisStep) -> list[Axes]:
     """The first input's axes, but that the last are new features: attention in one node."""
     return [(*step.x[:-1], axis_of("C", step.size[-1]))]
@@ -344,8 +352,8 @@ _RULES: dict[tuple[str, str], Rule] = {
     (_MICROSOFT, "FusedGemm"): _dense,
     (_MICROSOFT, "QGemm"): _dense,
     ("", "Einsum"): _einsum,
-    ("", "ScatterND"): _kept,
-    ("", "ScatterElements"): _kept,
+    ("", "ScatterND"): _scattered,
+    ("", "ScatterElements"): _scattered,
     ("", "Attention"): _with_features,
     (_MICROSOFT, "Attention"): _with_features,
     (_MICROSOFT, "MultiHeadAttention"): _with_features,

@@ -206,7 +206,10 @@ def _cut_pieces(pieces: tuple[Axis, ...], first: int, size: int) -> Axis:
 
 
 def in_a_row(pieces: Sequence[Axis]) -> Axis:
-    """An axis of several one behind the other: one again where they are stretches of one, in order."""
+    """An axis of several one behind the other: one again where they are stretches of one, in order.
+
+    A stretch that constants fill up to the size of the whole is the whole, moved: frames that see the one before.
+    """
     flat = [
         inner for piece in pieces for inner in (piece[0].pieces if len(piece) == 1 and piece[0].pieces else [piece])
     ]
@@ -216,8 +219,11 @@ def in_a_row(pieces: Sequence[Axis]) -> Axis:
         return axis_of(min(told, default=CONSTANT), size)
     first = flat[0][0] if len(flat[0]) == 1 else None
     if first is not None and all(len(piece) == 1 and _follows(flat, first, place) for place, piece in enumerate(flat)):
-        whole = size == first.whole
-        return (replace(first, size=size, cut=not whole),)
+        return (replace(first, size=size, cut=size != first.whole),)
+    roots = {(piece[0].kind, piece[0].whole, piece[0].branches) for piece in flat if len(piece) == 1}
+    if len(roots) == 1 and all(len(piece) == 1 for piece in flat if kinds(piece)) and size == next(iter(roots))[1]:
+        kind, whole, branches = next(iter(roots))
+        return (fresh(kind, whole, branches),)
     return (Factor(UNTOLD, size, size, pieces=tuple(flat)),)
 
 
