@@ -180,6 +180,7 @@ class Explanation:
         """What was explained, as JSON types, without the arrays."""
         return {
             "input": self.sample,
+            "wrt": self.case.probe.port.name,
             "method": self.method,
             "class": self.class_,
             "class_name": self.class_name or None,

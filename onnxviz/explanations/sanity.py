@@ -165,7 +165,7 @@ def explain_sanity(
 
 def _again(explanation: Explanation, case: Case, model: bytes) -> NDArray[Any]:
     """The map of another model for the same sample, score and layer, at the input's size."""
-    opened = load(model)
+    opened = load(model).with_axes(case.probe.model.said_axes)
     probe = Probe(opened, explanation.target, case.probe.port.name, case.probe.options)
     found = explanation.settings(Case(probe, case.feeds, case.target))
     return (found.axes or case.axes).over(found.map.astype(np.float32), explanation.size, case.axes)

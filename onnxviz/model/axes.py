@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from onnxviz.errors import ModelError
 from onnxviz.messages import dims
 from onnxviz.model.arrangement import Arrangement, Entries, UntoldAxesError, arranged, entries_of, written
 from onnxviz.model.graph.axis_rules import traced_outputs
@@ -24,6 +26,7 @@ from onnxviz.model.graph.symbolic_sizes import Dim
 
 # Longer tensors are no shapes, positions or permutations of channels.
 _MOST_ELEMENTS = 4096
+_DEEPEST = 64
 
 ShapeOf = Callable[[str], Sequence[Dim] | None]
 Said = Callable[[str, Sequence[int]], Axes | None]
@@ -114,8 +117,9 @@ class AxisTrace:
         if belongs(node, Family.CONVOLUTION) and given[0] is not None:
             self.convolved.append((node, given[0].axes))
         sizes = [self._sizes(name) for name in node.output]
-        if sizes[0] is None and not lost:
-            sizes[0] = self._asked_for(node)
+        if sizes and sizes[0] is None and not lost:
+            with contextlib.suppress(ValueError, LookupError, TypeError, ArithmeticError):  # a form that is not treated
+                sizes[0] = self._asked_for(node)
         if lost or len(known) > sum(name in self._found for name in node.input):  # or read by a subgraph
             inputs = frozenset[str]().union(*(one.inputs for one in (*known, *lost)))
             outputs = [TracedTensor(untold(size or ()), inputs) for size in sizes]
@@ -173,19 +177,22 @@ class AxisTrace:
             return None
         return tuple(math.prod(before) // max(rest, 1) if size < 0 else size for size in wanted)
 
-    def value(self, name: str) -> NDArray[Any] | None:
+    def value(self, name: str, depth: int = 0) -> NDArray[Any] | None:
         """The values of a small tensor that depends on constants and shapes alone, None if it is none."""
         if name not in self._values:
             self._values[name] = None  # a graph that contradicts itself ends here
-            self._values[name] = self._value(name)
+            try:
+                self._values[name] = self._value(name, depth)
+            except (ModelError, ValueError, LookupError, TypeError, ArithmeticError):  # refused where it is run
+                return None
         return self._values[name]
 
-    def _value(self, name: str) -> NDArray[Any] | None:
+    def _value(self, name: str, depth: int) -> NDArray[Any] | None:
         found = self._constants.find(self._scope, name)
         if found is not None:
             return found.array if math.prod(found.shape) <= _MOST_ELEMENTS else None
         node = self._scope.producers.get(name)
-        if node is None or name in self._found or len(node.output) != 1:
+        if node is None or name in self._found or len(node.output) != 1 or depth > _DEEPEST:
             return None
         if belongs(node, Family.MEASURING):
             sizes = self._sizes(node.input[0])
@@ -196,7 +203,7 @@ class AxisTrace:
             return np.array(math.prod(sizes), np.int64)
         if belongs(node, Family.RANDOM) or self._is_large(name):
             return None
-        operands = [self.value(one) if one else None for one in node.input]
+        operands = [self.value(one, depth + 1) if one else None for one in node.input]
         if any(one and operand is None for one, operand in zip(node.input, operands, strict=True)):
             return None
         values = evaluated(node, operands, self._opset)

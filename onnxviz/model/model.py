@@ -282,19 +282,20 @@ class Model:
 
     def with_metadata(self, entries: dict[str, str]) -> Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""
-        return Model(_annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
+        found = Model(_annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
+        found._said = self._said
+        return found
 
     def with_axes(self, axes: Mapping[str, str] | None) -> Model:
         """A model like this one of whose tensors it is said what their axes count; this one is unchanged.
 
         Args:
-            axes: by the name of an input, a layer or a tensor, such as `{"views": "N,V,C,H,W"}`. N samples, V views, T
-                frames, C channels, D, H and W positions; `N*V` where several were flattened into one axis, `1+H*W` (or
-                `1+H14*W10`) where a class token stands before those of a picture.
+            axes: by the name of an input, a layer or a tensor, such as `{"views": "N,V,C,H,W"}`: N samples, V views, T
+                frames, C channels, D, H, W positions; `N*V` where several are one axis, `1+H*W` (or `1+H14*W10`) where
+                a class token stands before a picture's.
 
         Raises:
-            InputError: it cannot be read so, or the input has other axes.
-            SelectionError: there is no such tensor.
+            OnnxvizError: it cannot be read so, the input has other axes, or there is no such tensor.
         """
         if not axes:
             return self
@@ -309,6 +310,11 @@ class Model:
         _ = found.inputs  # refused now where it does not fit
         return found
 
+    @property
+    def said_axes(self) -> dict[str, str]:
+        """What `with_axes` was told, by tensor."""
+        return {tensor: said.text for tensor, said in self._said.items()}
+
     def axes_at(self, sizes: Mapping[str, Sequence[int]], shape_of: ShapeOf, samples: int) -> AxisTrace:
         """What the axes of all tensors count for inputs of these sizes.
 
@@ -317,12 +323,8 @@ class Model:
             shape_of: the shape of a tensor for such inputs.
             samples: how many samples they hold.
         """
-        batched = batch_inputs(self.inputs)
-        starts = {
-            port.name: input_axes(port.layout, sizes[port.name], batched=port.name in batched)
-            for port in self.inputs
-            if port.name in sizes
-        }
+        batched, fed = batch_inputs(self.inputs), [port for port in self.inputs if port.name in sizes]
+        starts = {port.name: input_axes(port.layout, sizes[port.name], batched=port.name in batched) for port in fed}
 
         def said(tensor: str, size: Sequence[int]) -> Axes | None:
             return self._said[tensor].of(tensor, size, samples) if tensor in self._said else None

@@ -212,8 +212,13 @@ def choose_tensors(case: Case, asked: str | int | None) -> tuple[str, tuple[str,
     alike, stacked = copies(case, layers[name], _between(case))
     if stacked is None:
         return name, (tensor,), None
-    before = case.probe.model.scope.ancestors([case.probe.target]).tensors
-    return alike[0].name, tuple(_bottleneck(case, layer, before) for layer in alike), stacked
+    scope = case.probe.model.scope
+    before = scope.ancestors([case.probe.target]).tensors
+    tensors = []
+    for layer in alike:  # each before it meets another
+        others = scope.descendants([other.taps["conv"] for other in alike if other is not layer])
+        tensors.append(_bottleneck(case, layer, before, others))
+    return alike[0].name, tuple(tensors), stacked
 
 
 def _between(case: Case) -> list[Layer]:
@@ -309,8 +314,15 @@ def _alike(case: Case, first: str, second: str) -> bool:
     return ranks[0] == ranks[1] and (one.parts, one.positions) == (other.parts, other.positions)
 
 
-def _bottleneck(case: Case, layer: Layer, before: frozenset[str]) -> str:
-    """The last tensor of the layer's size that all its ways to the target pass; no other convolution is between."""
+def _bottleneck(case: Case, layer: Layer, before: frozenset[str], beyond: frozenset[str] = frozenset()) -> str:
+    """The last tensor of the layer's size that all its ways to the target pass; no other convolution is between.
+
+    Args:
+        case: a sample.
+        layer: the layer.
+        before: what the target depends on.
+        beyond: tensors that are not taken.
+    """
     scope, start = case.probe.model.scope, layer.taps["conv"]
     shapes, wanted = case.probe.shapes(case.sizes), tuple(_positions(case, start))
     wayside = {*before, case.probe.target}
@@ -329,6 +341,6 @@ def _bottleneck(case: Case, layer: Layer, before: frozenset[str]) -> str:
             break  # the head of a picture
         unread.update({name: readers(name) for name in node.output if name in before})
         live = [name for name, waiting in unread.items() if waiting]
-        if live == [node.output[0]]:
+        if live == [node.output[0]] and live[0] not in beyond:
             found = live[0] if spatial_sizes(shapes.of(live[0])) == wanted and _alike(case, start, live[0]) else found
     return found

@@ -41,7 +41,12 @@ def traced_outputs(step: AxisStep) -> list[TracedTensor]:
     """What is known of the outputs; nothing but the sizes where no rule tells, or none fits."""
     try:
         found = _rule(step.node)(step)
-    except (ValueError, IndexError, KeyError, TypeError):  # a form that is not treated, or sizes that are not known
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+    ):  # not treated, or sizes that are not known
         found = []
     known = [one for one in step.given if one is not None]
     inputs = frozenset().union(*(one.inputs for one in known))
