@@ -23,6 +23,7 @@ from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import printable
 from onnxviz.model.arrangement import PARTS, Arrangement, PartAxis, UntoldAxesError
+from onnxviz.model.axes import AxisTrace
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.runtime.batching import pad_rows
 
@@ -120,13 +121,18 @@ class Case:
         notes = (*session.gradient.warnings, *self._doubts(session, fixed), *found.warnings)
         return [_finite(found, name) for name in tensors], tuple(dict.fromkeys(notes))
 
+    @cached_property
+    def _trace(self) -> AxisTrace:
+        """What the axes of tensors in the form of `whole` count."""
+        return self.probe.axes(self._padded(self.x[None]))
+
     def class_axis(self, tensor: str) -> int | None:
         """Which axis of a tensor counts classes, from the end, where others count views or frames; None elsewhere."""
-        return self.probe.axes(self._padded(self.x[None])).class_axis(tensor)
+        return self._trace.class_axis(tensor)
 
     def picks(self, tensor: str) -> frozenset[tuple[str, int]]:
         """(letter, index) of each view or frame that was picked on the way to a tensor."""
-        return self.probe.axes(self._padded(self.x[None])).picks(tensor)
+        return self._trace.picks(tensor)
 
     def arrangement(self, tensor: str) -> Arrangement:
         """How a tensor in the form of `whole` is set out as parts, channels and positions.
@@ -134,9 +140,8 @@ class Case:
         Raises:
             InputError: that cannot be told from the graph; the message says how to say it.
         """
-        trace = self.probe.axes(self._padded(self.x[None]))
         try:
-            return trace.arrangement(tensor)
+            return self._trace.arrangement(tensor)
         except UntoldAxesError as error:
             name = printable(tensor)
             raise InputError(

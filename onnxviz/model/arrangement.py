@@ -94,9 +94,9 @@ class Arrangement:
             shape.append(math.prod(kept[place].size for place in group))
         array = array.transpose(order).reshape(shape)
         for number, letter in enumerate(self.positions, len(self.parts) + 1):
-            outer = kept[_parts(kept, letter)[0]]
-            if outer.start and not outer.cut:
-                array = np.roll(array, outer.start, number)
+            whole = _one([kept[place] for place in _parts(kept, letter)], _NOUNS[letter])
+            if whole.start and not whole.cut:
+                array = np.roll(array, whole.start // whole.step, number)
         return array
 
 
@@ -203,22 +203,22 @@ def _parts(factors: list[Factor], kind: str) -> list[int]:
     return sorted(places, key=lambda place: (-factors[place].step, factors[place].size))
 
 
-def _one(group: list[Factor], noun: str) -> Factor:
-    """What the factors of one kind are parts of.
+def _one(group: Sequence[Factor], noun: str) -> Factor:
+    """What the factors of one kind, the outermost first, are parts of: a whole, or a grid of its cells.
 
     Raises:
-        UntoldAxesError: they are not the parts of one, each once.
+        UntoldAxesError: they are not the parts of one, each once, down to some cell.
     """
     large = [factor for factor in group if factor.size > 1] or group[:1]
     first = large[0]
-    step = 1
-    for factor in reversed(large):
-        if factor.root != first.root or factor.step != step:
+    reached = first.step * first.size if first.cut else first.whole
+    for factor in large:
+        if factor.root != first.root or factor.step * factor.size != reached:
             raise UntoldAxesError(f"which of several axes counts its {noun}s")
-        step *= factor.size
-    if not first.cut and step != first.whole:
-        raise UntoldAxesError(f"which of several axes counts its {noun}s")
-    return replace(first, size=step, step=1)
+        reached = factor.step
+    if first.start % reached:  # rolled by less than a cell
+        raise UntoldAxesError(f"where its {noun}s lie")
+    return replace(first, size=math.prod(factor.size for factor in large), step=reached)
 
 
 def written(axes: Axes) -> str:

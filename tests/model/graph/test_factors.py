@@ -99,6 +99,28 @@ def test_positions_split_into_windows_come_together_again():
     assert np.array_equal(arranged(tokens).of(array), source[0].transpose(2, 0, 1))
 
 
+def test_cells_whose_inside_was_mixed_are_a_coarse_grid_but_a_place_in_every_window_is_none():
+    """As in a vision transformer that cuts the picture by a reshape and multiplies each patch by one matrix."""
+    cells = regrouped(input_axes("NCHW", (1, 3, 8, 12)), (1, 3, 2, 4, 3, 4))
+    patches = regrouped(tuple(cells[place] for place in (0, 2, 4, 3, 5, 1)), (1, 6, 48))
+    mixed = (patches[0], patches[1], axis_of("C", 5))
+    array = np.arange(30).reshape(1, 6, 5)
+    assert arranged(mixed).positions == "HW"
+    assert np.array_equal(arranged(mixed).of(array), array[0].T.reshape(5, 2, 3))
+    with pytest.raises(ValueError, match="which of several axes counts its rows"):
+        arranged((patches[0], cells[3], axis_of("C", 5)))
+
+
+def test_channels_put_into_positions_are_more_positions():
+    """As `PixelShuffle` is written by a reshape; flattened channels and positions, alone, are those that they were."""
+    shuffled = regrouped(input_axes("NCHW", (1, 8, 3, 5)), (1, 2, 2, 2, 3, 5))
+    shuffled = regrouped(tuple(shuffled[place] for place in (0, 1, 4, 2, 5, 3)), (1, 2, 6, 10))
+    array = np.arange(120).reshape(1, 2, 6, 10)
+    assert np.array_equal(arranged(shuffled).of(array), array[0])
+    flat = regrouped(input_axes("NHWC", (1, 3, 5, 2)), (1, 30))
+    assert np.array_equal(arranged(flat).of(np.arange(30)[None]), np.arange(30).reshape(3, 5, 2).transpose(2, 0, 1))
+
+
 def test_a_class_token_is_left_out_and_counted():
     picture = regrouped(input_axes("NCHW", (1, 5, 2, 3)), (1, 5, 6))
     tokens = (picture[0], in_a_row([axis_of(CONSTANT, 1), picture[2]]), picture[1])
