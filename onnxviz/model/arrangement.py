@@ -197,28 +197,57 @@ def _stretch(axis: Axis) -> tuple[int, Axis]:
     return found[0] if len(found) == 1 else (0, axis)
 
 
-def _parts(factors: list[Factor], kind: str) -> list[int]:
-    """The places of the factors of one kind, the outermost first."""
+def _parts(factors: Sequence[Factor], kind: str) -> list[int]:
+    """The places of the factors of one kind, the outermost first: those of cells, then those inside a cell."""
     places = [place for place, factor in enumerate(factors) if factor.kind == kind]
-    return sorted(places, key=lambda place: (-factors[place].step, factors[place].size))
+    inside: dict[object, int] = {}
+    for factor in (factors[place] for place in places if factors[place].size > 1):
+        inside[factor.root] = min(factor.step, inside.get(factor.root, factor.step))
+
+    def outermost(place: int) -> tuple[bool, int, int]:
+        factor = factors[place]
+        return inside.get(factor.root, 1) == 1, -factor.step, factor.size
+
+    return sorted(places, key=outermost)
 
 
 def _one(group: Sequence[Factor], noun: str) -> Factor:
     """What the factors of one kind, the outermost first, are parts of: a whole, or a grid of its cells.
+
+    Cells may each have positions of their own, where a network ran on tiles of the picture: those of another whole.
 
     Raises:
         UntoldAxesError: they are not the parts of one, each once, down to some cell.
     """
     large = [factor for factor in group if factor.size > 1] or group[:1]
     first = large[0]
+    size = math.prod(factor.size for factor in large)
+    tiles = [factor for factor in large if factor.root == first.root]
+    step = _cell(tiles, noun)
+    if len(tiles) < len(large):
+        inside = large[len(tiles) :]
+        starts = first.start or inside[0].start
+        if first.kind not in POSITIONS or step == 1 or starts or _cell(inside, noun) != 1:
+            raise UntoldAxesError(f"which of several axes counts its {noun}s")
+        return replace(first, size=size, whole=size, step=1)
+    if first.start % step:  # rolled by less than a cell
+        raise UntoldAxesError(f"where its {noun}s lie")
+    return replace(first, size=size, step=step)
+
+
+def _cell(factors: Sequence[Factor], noun: str) -> int:
+    """Of how many of the whole the innermost of some factors makes a cell; they are the parts of one, outermost first.
+
+    Raises:
+        UntoldAxesError: they are not.
+    """
+    first = factors[0]
     reached = first.step * first.size if first.cut else first.whole
-    for factor in large:
+    for factor in factors:
         if factor.root != first.root or factor.step * factor.size != reached:
             raise UntoldAxesError(f"which of several axes counts its {noun}s")
         reached = factor.step
-    if first.start % reached:  # rolled by less than a cell
-        raise UntoldAxesError(f"where its {noun}s lie")
-    return replace(first, size=math.prod(factor.size for factor in large), step=reached)
+    return reached
 
 
 def written(axes: Axes) -> str:

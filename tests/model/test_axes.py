@@ -82,6 +82,38 @@ def test_stacked_inputs_are_branches_by_name() -> None:
         assert entries.labels == ("before",) * samples + ("after",) * samples
 
 
+@pytest.mark.parametrize("samples", [1, 2])
+def test_tiles_in_the_batch_are_laid_side_by_side_again(samples: int) -> None:
+    """A network that runs on both halves of a photo, or on its tiles, has the positions of the whole."""
+    halves = (
+        "g (float[n,3,4,6] x) => (float[m,4,4,3] y) <int64[1] o = {0}, int64[1] h = {3}, int64[1] e = {6}, "
+        "int64[1] a = {3}> { l = Slice (x, o, h, a) r = Slice (x, h, e, a) s = Concat <axis=0> (l, r) y = Conv (s, w) }"
+    )
+    tiles = (
+        "g (float[n,3,4,6] x) => (float[m,4,2,3] y) <int64[6] f = {-1,3,2,2,2,3}, int64[4] t = {-1,3,2,3}> "
+        "{ c = Reshape (x, f) p = Transpose <perm=[0,2,4,1,3,5]> (c) s = Reshape (p, t) y = Conv (s, w) }"
+    )
+    x = normal(samples, 3, 4, 6)
+    for text in (halves, tiles):
+        proto = parsed(text, w=normal(4, 3, 1, 1))
+        found = traced(proto, {"x": x}).arrangement("y")
+        value = oracles.untouched(proto, ["y"], {"x": x})["y"]
+        assert (found.parts, found.positions) == ((), "HW")
+        for sample in range(samples):
+            assert np.allclose(found.of(value, sample), conv(x)[sample], atol=1e-6)
+
+
+def test_overlapping_crops_are_untold() -> None:
+    proto = parsed(
+        "g (float[n,3,4,6] x) => (float[m,4,4,4] y) <int64[1] o = {0}, int64[1] h = {4}, int64[1] i = {2}, "
+        "int64[1] e = {6}, int64[1] a = {3}> { l = Slice (x, o, h, a) r = Slice (x, i, e, a) "
+        "s = Concat <axis=0> (l, r) y = Conv (s, w) }",
+        w=normal(4, 3, 1, 1),
+    )
+    with pytest.raises(UntoldAxesError, match=r"axis of 2 counts .2x4x4x4 is \?\*N,C,H,W."):
+        traced(proto, {"x": normal(1, 3, 4, 6)}).arrangement("y")
+
+
 def test_a_chunk_of_a_stack_is_one_inputs() -> None:
     """As `torch.cat(…, 0).chunk(2)` is exported: half of the size, worked out in the graph."""
     proto = parsed(

@@ -14,21 +14,19 @@ from onnxviz.model.graph.factors import (
     UNTOLD,
     Axes,
     Axis,
-    Branch,
     axis_of,
     cut,
     fresh,
-    in_a_row,
     joined,
     kinds,
     length,
-    merged,
     regrouped,
     resized,
     untold,
 )
 from onnxviz.model.graph.operators import KEEPS_SHAPE, Family, belongs, key_of
 from onnxviz.model.graph.scopes import attribute
+from onnxviz.model.graph.stacking import broadcast, stacked
 
 # The letters of positions by their number.
 _LETTERS = {1: "W", 2: "HW", 3: "DHW"}
@@ -93,16 +91,6 @@ def _with_features(step: AxisStep) -> list[Axes]:
 
 def _broadcast(step: AxisStep) -> list[Axes]:
     return [broadcast([one.axes for one in step.operands])]
-
-
-def broadcast(operands: Sequence[Axes]) -> Axes:
-    """The axes of tensors that are aligned at their ends and stretched to one shape."""
-    rank = max(len(axes) for axes in operands)
-    found: list[Axis] = [()] * rank
-    for axes in operands:
-        for place, axis in enumerate(axes, rank - len(axes)):
-            found[place] = joined(found[place], axis)
-    return tuple(found)
 
 
 def _positions(before: Axes, sizes: Sequence[int]) -> list[Axis]:
@@ -259,40 +247,7 @@ def _gathered(step: AxisStep) -> list[Axes]:
 
 
 def _concatenated(step: AxisStep) -> list[Axes]:
-    place = step.along(0)
-    operands = step.operands
-    around = list(broadcast([(*one.axes[:place], (), *one.axes[place + 1 :]) for one in operands]))
-    around[place] = stacked([one.axes[place] for one in operands], operands)
-    return [tuple(around)]
-
-
-def stacked(axes: Sequence[Axis], operands: Sequence[TracedTensor]) -> Axis:
-    """One axis of several, one behind the other: tensors that hold the same kind of thing become branches."""
-    if len(axes) == 1:
-        return axes[0]
-    told = {kinds(axis) for axis in axes}
-    sizes = {length(axis) for axis in axes}
-    small = [tuple(one for one in axis if one.size > 1 or one.kind == "N") for axis in axes]
-    outer = all(one.inputs for one in operands) and len(sizes) == 1 and len(told) == 1
-    kind = kinds(small[0])
-    whole = in_a_row(axes)
-    if not outer or (len(whole) == 1 and not whole[0].pieces and whole[0].kind != CONSTANT) or kind == "C":
-        return whole
-    parts, branches = _branches(operands)
-    return merged((fresh(parts, len(axes), branches), *small[0]))
-
-
-def _branches(operands: Sequence[TracedTensor]) -> tuple[str, tuple[Branch, ...]]:
-    """What tells stacked tensors apart: the inputs that they come from, or what was picked for each."""
-    inputs = [one.inputs for one in operands]
-    if len(set(inputs)) == len(inputs) and all(len(one) == 1 for one in inputs):
-        return "S", tuple(Branch(next(iter(one)), one) for one in inputs)
-    for kind in (*PARTS, *"0123456789"):
-        picks = [[index for own, index in one.picks if own == kind] for one in operands]
-        if all(len(one) == 1 for one in picks) and len({one[0] for one in picks}) == len(picks):
-            order = tuple(Branch(str(one[0]), own) for one, own in zip(picks, inputs, strict=True))
-            return kind, order
-    return "S", tuple(Branch("", own) for own in inputs)
+    return [stacked(step.operands, step.along(0))]
 
 
 def _multiplied(step: AxisStep) -> list[Axes]:
