@@ -124,11 +124,13 @@ def _no_positions(tensor: str, array: NDArray[Any]) -> InputError:
 
 
 def _kept(part: PartAxis, explained: str) -> tuple[int, ...] | int:
-    """Which of the parts depend on the input that is explained; a number where only one of several does."""
-    own = tuple(
-        number for number, branch in enumerate(part.branches) if explained in branch.inputs or not branch.inputs
-    )
-    return own[0] if len(own) == 1 and len(part.branches) > 1 else own
+    """Which of the parts depend on the input that is explained; a number where only one of several does.
+
+    All, where what was stacked does not depend on it: it came in later.
+    """
+    every = tuple(range(len(part.branches)))
+    own = tuple(number for number in every if explained in part.branches[number].inputs)
+    return own[0] if len(own) == 1 and len(every) > 1 else own or every
 
 
 def copies(case: Case, layer: Layer, among: Collection[Layer]) -> tuple[tuple[Layer, ...], PartAxis | None]:

@@ -41,10 +41,10 @@ def width_of(words: str, size: float, *, bold: bool = False) -> int:
 
 
 def noun_of(labels: Sequence[str]) -> str:
-    """What numbered labels number, in the plural: `frames` of `frame 0`, `frame 1`; `maps` where they have no noun."""
+    """What numbered labels number, in the plural: `frames` of `frame 0`, `frame 1`; `branches` where they are names."""
     nouns = {label.rpartition(" ")[0] for label in labels}
     noun = nouns.pop() if len(nouns) == 1 else ""
-    return (noun or "map") + ("es" if noun.endswith("ch") else "s")
+    return f"{noun}s" if noun and not noun.endswith("ch") else f"{noun or 'branch'}es"
 
 
 def shortened(words: str, size: float, room: int, *, bold: bool = False) -> str:

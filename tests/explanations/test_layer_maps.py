@@ -125,3 +125,19 @@ def test_the_command_draws_a_row_and_says_what_the_axes_are(run_command, tmp_pat
     assert views.document["explanations"][0]["maps"][0] == "view 0"
     wrong = run_command("explain", "clip.onnx", "x.npy", "--axes", "clip=N,C,H,W", "-o", "w.png")
     assert "one letter for each axis" in error_of(wrong)
+
+
+def test_an_input_that_comes_in_behind_the_stack_has_the_maps_of_all_branches() -> None:
+    proto = parsed(
+        "g (float[n,3,6,8] a, float[n,3,6,8] b, float[n,5] gate) => (float[n,2] z) <int64[3] s = {2,-1,5}, "
+        "int64[1] o = {0}, int64[2] u = {2,3}> { s1 = Concat <axis=0> (a, b) c = Conv (s1, w) g1 = Unsqueeze (gate, u) "
+        "g2 = Concat <axis=0> (g1, g1) h = Mul (c, g2) y = Sigmoid (h) v = Conv (y, w2) t = Sigmoid (v) "
+        "p = GlobalAveragePool (t) q = Reshape (p, s) m = ReduceSum <keepdims=0> (q, o) z = MatMul (m, d) }",
+        w=normal(5, 3, 1, 1),
+        w2=normal(5, 5, 1, 1),
+        d=normal(5, 2),
+    )
+    feeds = {"a": normal(1, 3, 6, 8), "b": normal(1, 3, 6, 8, seed=4), "gate": normal(1, 5)}
+    found = [explain(proto, feeds, class_=0, wrt=wrt, layer="v").map for wrt in ("a", "b", "gate")]
+    assert [heat.shape for heat in found] == [(6, 8), (6, 8), (2, 6, 8)]
+    assert np.array_equal(found[2], np.stack(found[:2]))
