@@ -107,6 +107,7 @@ class Explanation:
             facts.append(self.what)
         facts.append(f"score {self.score:.4g}".replace("-", "−"))
         facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
+        facts += self.axes.picked_labels
         positions = self.map.shape[len(self.axes.parts) :]
         if self.layer and positions != self.size[len(self.case.axes.parts) :]:
             facts.append(f"{'×'.join(map(str, positions))} positions")

@@ -35,6 +35,11 @@ class MapAxes:
         return "".join(part.kind for part in self.parts) + self.positions
 
     @property
+    def picked_labels(self) -> tuple[str, ...]:
+        """`frame 1`, where the map is that of one frame of several."""
+        return tuple(PartAxis.numbered(letter, index + 1).labels[index] for letter, index in sorted(self.picked))
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """A label for each map, in row-major order of the parts: `frame 0`, `frame 1`, …; none for a single map."""
         if not self.parts:

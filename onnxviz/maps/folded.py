@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from onnxviz.inputs.samples import Feeds
-from onnxviz.model.arrangement import Entries
+from onnxviz.model.arrangement import PARTS, Entries
 from onnxviz.model.axes import AxisTrace
 from onnxviz.model.model import Model
 from onnxviz.runtime.batching import Batching
@@ -46,12 +46,16 @@ class FoldedBatches:
     def entries(self, given: Mapping[str, tuple[str, NDArray[Any]]], feeds: Feeds) -> dict[str, Entries]:
         """What the entries of the first axis are, of each tensor that has not one for each sample; where it is told.
 
+        Of a model that takes views or frames, also of those that have: which view or frame a tensor is of.
+
         Args:
             given: (tensor, its values) by layer name.
             feeds: what was fed.
         """
         rows = self._batching.count(feeds)
-        there = {name: tensor for name, (tensor, array) in given.items() if array.shape[:1] not in ((), (0,), (rows,))}
+        parted = any(letter in PARTS for port in self._model.inputs for letter in port.layout)
+        usual = ((), (0,)) if parted else ((), (0,), (rows,))
+        there = {name: tensor for name, (tensor, array) in given.items() if array.shape[:1] not in usual}
         if not there:
             return {}
         key = tuple(sorted((name, array.shape) for name, array in feeds.items()))
@@ -59,5 +63,11 @@ class FoldedBatches:
             shapes = self._model.shapes_at({name: array.shape for name, array in feeds.items()})
             wanted = list(there.values())
             self._traces[key] = axes_on(self._model, feeds, shapes, rows, wanted, self._options)
-        found = {name: self._traces[key].entries(tensor) for name, tensor in there.items()}
-        return {name: one for name, one in found.items() if one is not None and len(one.samples) == len(given[name][1])}
+        found = {}
+        for name, tensor in there.items():
+            known, count = self._traces[key].entries(tensor), len(given[name][1])
+            if known is not None and known.samples[:count] == tuple(range(count)):
+                known = known.picked(range(count))  # without the copies that fill a batch
+            if known is not None and len(known.samples) == count:
+                found[name] = known
+        return found

@@ -228,16 +228,15 @@ class TappedRun:
         found = self._maps(self._run_checked(padded))
         maps = {plan.layer.name: self.batching.unpadded(found[plan.layer.name], rows, plan.axis) for plan in self.plans}
         labels = [label for label, _ in batch]
-        if len(batch) > 1:
-            if not self._are_rows(maps, len(batch)):
-                raise _NotRowsError
-            return MapsBatch(labels, maps, {})
+        if len(batch) > 1 and not self._are_rows(maps, len(batch)):
+            raise _NotRowsError
         tensors = {plan.layer.name: plan.tap.tensor for plan in self.plans if not plan.tap.scope}
         entries = self._folded.entries({name: (tensor, maps[name]) for name, tensor in tensors.items()}, padded)
         for name, known in entries.items():  # those of the copies that fill a batch are left out
             own = [place for place, sample in enumerate(known.samples) if sample < rows]
             maps[name], entries[name] = maps[name].take(own, 0), known.picked(own)
-        if rows > 1 and self._are_rows({name: maps[name] for name in maps if name not in entries}, rows):
+        others = {name: array for name, array in maps.items() if name not in entries}
+        if len(batch) == 1 and rows > 1 and self._are_rows(others, rows):
             labels = [f"{labels[0]}[{row}]" for row in range(rows)]
         self._alone |= not self._are_rows(maps, rows)
         return MapsBatch(labels, maps, entries)

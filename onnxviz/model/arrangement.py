@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PARTS", "Arrangement", "Entries", "PartAxis", "UntoldAxesError", "arranged", "entries_of", "written"]
-
 from onnxviz.model.graph.factors import (
     CONSTANT,
     PARTS,
@@ -26,6 +24,17 @@ from onnxviz.model.graph.factors import (
     length,
 )
 
+__all__ = [
+    "PARTS",
+    "Arrangement",
+    "Entries",
+    "PartAxis",
+    "UntoldAxesError",
+    "arranged",
+    "entries_of",
+    "picked_entries",
+    "written",
+]
 _NOUNS = {"V": "view", "T": "frame", "S": "branch", "N": "sample", "D": "slice", "H": "row", "W": "column"}
 
 
@@ -139,6 +148,11 @@ def entries_of(axis: Axis) -> Entries | None:
         ", ".join(parts[place][index] for place, index in enumerate(row) if kinds_there[place] != "N") for row in grid
     ]
     return Entries(_NOUNS[next(kind for kind in kinds_there if kind != "N")], tuple(samples), tuple(labels))
+
+
+def picked_entries(kind: str, index: int, samples: int) -> Entries:
+    """Of each sample one view or frame."""
+    return Entries(_NOUNS[kind], tuple(range(samples)), (f"{_NOUNS[kind]} {index}",) * samples)
 
 
 class UntoldAxesError(ValueError):

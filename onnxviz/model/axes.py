@@ -14,7 +14,15 @@ from onnx import NodeProto
 
 from onnxviz.errors import ModelError
 from onnxviz.messages import dims
-from onnxviz.model.arrangement import Arrangement, Entries, UntoldAxesError, arranged, entries_of, written
+from onnxviz.model.arrangement import (
+    Arrangement,
+    Entries,
+    UntoldAxesError,
+    arranged,
+    entries_of,
+    picked_entries,
+    written,
+)
 from onnxviz.model.graph.axis_rules import traced_outputs
 from onnxviz.model.graph.axis_step import AxisStep, TracedTensor
 from onnxviz.model.graph.constants import Constants
@@ -88,9 +96,17 @@ class AxisTrace:
         return told.index("C") - len(told)
 
     def entries(self, tensor: str) -> Entries | None:
-        """What the entries of a tensor's first axis are, where it counts views, frames or branches beside samples."""
+        """What the entries of a tensor's first axis are, where it counts views, frames or branches beside samples.
+
+        Where it counts samples alone, of each the one view or frame that was picked on the way.
+        """
         found = self._found.get(tensor)
-        return entries_of(found.axes[0]) if found is not None and found.axes else None
+        if found is None or not found.axes:
+            return None
+        picks = [pick for pick in found.picks if pick[0] in PARTS]
+        if len(picks) == 1 and kinds(found.axes[0]) in ("N", ""):
+            return picked_entries(*picks[0], length(found.axes[0]))
+        return entries_of(found.axes[0])
 
     def arrangement(self, tensor: str) -> Arrangement:
         """How a tensor is set out as parts, channels and positions.

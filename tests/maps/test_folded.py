@@ -99,3 +99,19 @@ def test_pictures_show_the_first_and_a_row_of_all(run_command, tmp_path: Path) -
     for wrong in ("views", "=N,C", "nothing=N,C,H,W", "views=N,V,C"):
         assert error_of(run_command("maps", "views.onnx", "x.npy", "--axes", wrong, "-o", "e"))
     assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize("batch", ["n", "2"])
+def test_a_layer_that_runs_once_a_frame_says_which_frame_it_is_of(batch: str) -> None:
+    proto = parsed(
+        f"g (float[{batch},2,3,6,8] clip) => (float[k] z) <int64 i = {{0}}, int64 j = {{1}}> {{ a = Gather <axis=1> "
+        "(clip, i) b = Gather <axis=1> (clip, j) c = Conv <pads=[1,1,1,1]> (a, w) e = Conv <pads=[1,1,1,1]> (b, w) "
+        "s = Add (c, e) z = GlobalMaxPool (s) }",
+        w=normal(5, 3, 3, 3),
+    )
+    x = normal(3, 2, 3, 6, 8)
+    found = capture(proto, x)
+    for number, layer in enumerate(found):
+        assert np.allclose(found[layer], each(x[:, number]), atol=1e-6)
+        assert found.origin.layers[layer].parts == (f"frame {number}",) * 3
+        assert found.origin.layers[layer].rows is None
