@@ -10,6 +10,7 @@ import typer
 
 from onnxviz.cli.heeding import ALWAYS, DRAWN, IN_FOLDER
 from onnxviz.cli.options import (
+    AxesOption,
     BackgroundOption,
     CmapOption,
     FitOption,
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
 
 
 _HEEDS = {
-    ALWAYS: "model inputs class_ method layer target region wrt labels samples window stride baseline noise cells keep "
-    "sanity seed preprocess size fit background provider memory threads output save as_json quiet",
+    ALWAYS: "model inputs class_ method layer target region box wrt axes labels samples window stride baseline noise "
+    "cells keep sanity seed preprocess size fit background provider memory threads output save as_json quiet",
     DRAWN: "cmap picture",
     IN_FOLDER: "picture",
 }  # a method refuses the options that it has not
@@ -77,6 +78,7 @@ def explain(
     wrt: Annotated[
         str | None, typer.Option(metavar="NAME", help="The input to explain, of several.", show_default=False)
     ] = None,
+    axes: AxesOption = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
     ] = None,
@@ -135,6 +137,7 @@ def explain(
     from onnxviz.explanations.sanity import explain_sanity
     from onnxviz.explanations.target import read_labels, read_region
     from onnxviz.inputs.samples import ImageOptions
+    from onnxviz.model.said_axes import read_axes
     from onnxviz.output.explanations import ExplanationsWriter
     from onnxviz.plots import known_cmap
     from onnxviz.runtime.session import RunOptions
@@ -156,7 +159,8 @@ def explain(
         box,
     )
     running = RunOptions(provider, parse_bytes(memory), threads)
-    explainer = Explainer(model, method, score, wrt=wrt, running=running, **cast("MethodOptions", options))
+    choice = cast("MethodOptions", options)
+    explainer = Explainer(model, method, score, wrt=wrt, axes=read_axes(axes or ()), running=running, **choice)
     opened = explainer.model
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     fed = explainer.samples(inputs, images)

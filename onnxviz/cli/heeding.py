@@ -1,4 +1,4 @@
-"""What commands heed: each mode of a command declares its options; one that no mode in force heeds is refused."""
+"""Heeding of options: each mode of a command declares its options; one that no mode in force heeds is refused."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import typer
 from onnxviz.cli.heeding import ALWAYS, DRAWN, Mode
 from onnxviz.cli.options import (
     AtOption,
+    AxesOption,
     BackgroundOption,
     CmapOption,
     FitOption,
@@ -51,7 +52,7 @@ _CHOSEN = Mode(
 )
 _HEEDS = {
     ALWAYS: "model inputs layers at patches preprocess size fit background provider output save as_json quiet",
-    _MAPS: "ops sort style scale cmap memory verify",
+    _MAPS: "ops sort style scale cmap axes memory verify",
     _SHOWN: "first channels",
     DRAWN: "sort style scale cmap picture",
     _CHOSEN: "first",
@@ -101,6 +102,7 @@ def maps(
         ),
     ] = None,
     cmap: CmapOption = None,
+    axes: AxesOption = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
     fit: FitOption = None,
@@ -118,8 +120,10 @@ def maps(
     from onnxviz.cli.progress import counting
     from onnxviz.inputs.samples import ImageOptions
     from onnxviz.maps.finite import words
-    from onnxviz.maps.tapped_run import LayerChoice, TappedRun
+    from onnxviz.maps.tapped_model import LayerChoice
+    from onnxviz.maps.tapped_run import TappedRun
     from onnxviz.model.model import load
+    from onnxviz.model.said_axes import read_axes
     from onnxviz.model.selection import numbers as parse_numbers
     from onnxviz.output.maps import Look, MapsWriter
     from onnxviz.plots import known_cmap
@@ -143,7 +147,7 @@ def maps(
         scale=scale,
         cmap=known_cmap(cmap),
     )
-    opened = load(model)
+    opened = load(model).with_axes(read_axes(axes or ()))
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     choice = LayerChoice(layers, parse_operators(ops), at)
     run = TappedRun(opened, inputs, choice, images, RunOptions(provider, parse_bytes(memory)), verify=verify)
@@ -153,9 +157,9 @@ def maps(
     skipped = Skipped()
     several = len(run.samples) > 1
     with counting(quiet, "running", len(run.samples)) as bar:
-        for labels, captured in run.batches(on_error=skipped.add if several else None):
-            album.add(labels, captured)
-            bar.advance(len(labels))
+        for batch in run.batches(on_error=skipped.add if several else None):
+            album.add(batch)
+            bar.advance(len(batch.labels))
     written = album.close(skipped.list)
     if run.reads_images and (said := images.expected.words(opened.label)):
         note(quiet, said)

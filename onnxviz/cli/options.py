@@ -52,6 +52,15 @@ BackgroundOption = Annotated[
 ProviderOption = Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")]
 ThreadsOption = Annotated[int, typer.Option(metavar="N", help="Of onnxruntime.", min=0, show_default="its own choice")]
 MemoryOption = Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")]
+AxesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=N,V,C,H,W",
+        help="What each axis of an input, layer or tensor counts, where the graph does not tell: N samples, V views, "
+        "T frames, C channels, D H W positions; N*V in one axis; 1+H*W behind a class token.",
+        show_default=False,
+    ),
+]
 SeedOption = Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)]
 
 

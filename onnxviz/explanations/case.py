@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from onnxviz.errors import InputError
+from onnxviz.explanations.map_axes import MapAxes
 from onnxviz.explanations.probe import Probe
 from onnxviz.explanations.target import Target
 from onnxviz.gradients.gradient import Differentiated, GradientSession
@@ -21,6 +22,8 @@ from onnxviz.gradients.step import Mode
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import printable
+from onnxviz.model.arrangement import PARTS, Arrangement, PartAxis, UntoldAxesError
+from onnxviz.model.axes import AxisTrace
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.runtime.batching import pad_rows
 
@@ -64,9 +67,28 @@ class Case:
         return self.probe.port.channel_axis
 
     @property
+    def axes(self) -> MapAxes:
+        """What the axes of a map of the input count: views or frames, then positions; none where that is not told."""
+        letters = self.probe.port.layout[1:]
+        parts = [letter for letter in letters if letter in PARTS]
+        sizes = dict(zip(letters, self.x.shape, strict=False))
+        counted = tuple(PartAxis.numbered(letter, sizes[letter]) for letter in parts)
+        return MapAxes(counted, "".join(letter for letter in letters if letter not in (*parts, "C")))
+
+    @property
+    def _order(self) -> tuple[int, ...]:
+        """The axes of `x` in the order channels, parts, positions."""
+        if self.channel_axis is None:
+            return tuple(range(self.x.ndim))
+        letters = self.probe.port.layout[1:]
+        parts = [axis for axis, letter in enumerate(letters) if letter in PARTS]
+        rest = [axis for axis in range(self.x.ndim) if axis not in (self.channel_axis, *parts)]
+        return (self.channel_axis, *parts, *rest)
+
+    @property
     def spatial(self) -> tuple[int, ...]:
-        """The sizes of the other axes of `x`."""
-        return tuple(size for axis, size in enumerate(self.x.shape) if axis != self.channel_axis)
+        """The sizes of the axes of a map of the input: those of `x` but for the channels, parts first."""
+        return tuple(self.x.shape[axis] for axis in self._order if axis != self.channel_axis)
 
     @property
     def sizes(self) -> dict[str, tuple[int, ...]]:
@@ -74,14 +96,59 @@ class Case:
         return {name: array.shape for name, array in self.feeds.items()}
 
     def channels_first(self, array: NDArray[Any]) -> NDArray[Any]:
-        """An array like `x` with its channels in front, or as it is where there are none."""
-        found: NDArray[Any] = array if self.channel_axis is None else np.moveaxis(array, self.channel_axis, 0)
-        return found
+        """An array like `x` with its channels in front, then its parts; as it is where there are no channels."""
+        return array.transpose(self._order)
+
+    def as_fed(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array (C, parts…, positions…) with its axes as those of `x` are."""
+        return array.transpose(np.argsort(self._order))
 
     def over_channels(self, mask: NDArray[Any]) -> NDArray[Any]:
         """Masks (n, spatial…) as arrays that multiply variants of `x`, (n, …)."""
-        found: NDArray[Any] = mask if self.channel_axis is None else np.expand_dims(mask, self.channel_axis + 1)
-        return found
+        if self.channel_axis is None:
+            return mask
+        return mask[:, None].transpose(0, *(1 + np.argsort(self._order)))
+
+    def whole(self, tensors: tuple[str, ...]) -> list[NDArray[Any]]:
+        """The tensors' values as the model makes them of the sample, batch axis and copies of the sample included."""
+        return self._raw(tensors, self.x[None])
+
+    def whole_gradients(self, tensors: tuple[str, ...]) -> tuple[list[NDArray[Any]], tuple[str, ...]]:
+        """∂score/∂tensor of each tensor, in the form of `whole`, and what there is to say; errors as `gradients`."""
+        session, fixed = self.probe.slope(self.sizes, tensors, "plain")
+        padded = pad_rows(self._scored.weights[None], fixed, zero=True)
+        found = session.run(self._feed(pad_rows(self.x[None], fixed)), padded.reshape(self._seed_shape(len(padded))))
+        notes = (*session.gradient.warnings, *self._doubts(session, fixed), *found.warnings)
+        return [_finite(found, name) for name in tensors], tuple(dict.fromkeys(notes))
+
+    @cached_property
+    def _trace(self) -> AxisTrace:
+        """What the axes of tensors in the form of `whole` count."""
+        return self.probe.axes(self._padded(self.x[None]))
+
+    def class_axis(self, tensor: str) -> int | None:
+        """Which axis of a tensor counts classes, from the end, where others count views or frames; None elsewhere."""
+        return self._trace.class_axis(tensor)
+
+    def picks(self, tensor: str) -> frozenset[tuple[str, int]]:
+        """(letter, index) of each view or frame that was picked on the way to a tensor."""
+        return self._trace.picks(tensor)
+
+    def arrangement(self, tensor: str) -> Arrangement:
+        """How a tensor in the form of `whole` is set out as parts, channels and positions.
+
+        Raises:
+            InputError: that cannot be told from the graph; the message says how to say it.
+        """
+        try:
+            return self._trace.arrangement(tensor)
+        except UntoldAxesError as error:
+            name = printable(tensor)
+            raise InputError(
+                f"what the axes of '{name}' count cannot be told from the graph, {error}: say it, with letters, "
+                f"--axes {name}=N,C,H,W (axes={{'{name}': 'N,C,H,W'}}): N samples, V views, T frames, C channels, D, H "
+                "and W positions, 1+H*W for tokens behind a class token"
+            ) from None
 
     def values(self, tensor: str) -> NDArray[Any]:
         """A tensor's values on the sample, without the batch axis."""
@@ -194,7 +261,7 @@ class Case:
         found = self_check_warning(session, self._feed(rows), weights.reshape(self._seed_shape(len(rows))), run)
         return [found] if found else []
 
-    def approximations(self, wrt: str | None = None, mode: Mode = "plain") -> tuple[str, ...]:
+    def approximations(self, wrt: str | tuple[str, ...] | None = None, mode: Mode = "plain") -> tuple[str, ...]:
         """Where the gradient is not that of what the model computes."""
         return self.probe.slope(self.sizes, wrt or self.probe.port.name, mode)[0].gradient.approximations
 
@@ -222,16 +289,21 @@ class Case:
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
     def _outputs(self, tensors: tuple[str, ...], rows: NDArray[Any]) -> list[NDArray[Any]]:
+        found = self._raw(tensors, rows)
+        return [self.probe.batching.unpadded(array, len(rows)) for array in found] if self._rows else found
+
+    def _raw(self, tensors: tuple[str, ...], rows: NDArray[Any]) -> list[NDArray[Any]]:
         session = self.probe.session(tensors)
         missing = [name for name in session.inputs if name not in self.feeds]
         if missing:
             raise InputError(
                 f"{self.probe.model.label} also needs {', '.join(map(printable, missing))}: give NAME=PATH"
             )
-        batching = self.probe.batching
-        feeds = batching.padded(self._feed(rows)) if self._rows else self._feed(rows)
-        found = session.run(tensors, {name: feeds[name] for name in session.inputs})
-        return [batching.unpadded(array, len(rows)) for array in found] if self._rows else found
+        feeds = self._padded(rows)
+        return session.run(tensors, {name: feeds[name] for name in session.inputs})
+
+    def _padded(self, rows: NDArray[Any]) -> Feeds:
+        return self.probe.batching.padded(self._feed(rows)) if self._rows else self._feed(rows)
 
     def _feed(self, rows: NDArray[Any]) -> Feeds:
         """All inputs for these rows of the one that is explained; the others are the sample's own."""

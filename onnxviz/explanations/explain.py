@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Unpack
 
 import numpy as np
@@ -63,6 +63,7 @@ class ExplainOptions(MethodOptions, total=False):
     region: Region
     box: int | None
     wrt: str | None
+    axes: Mapping[str, str] | None
     labels: Sequence[str] | None
     provider: str
     memory: int
@@ -79,6 +80,7 @@ def explain(
     region: Region = "auto",
     box: int | None = None,
     wrt: str | None = None,
+    axes: Mapping[str, str] | None = None,
     labels: Sequence[str] | None = None,
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
@@ -107,6 +109,8 @@ def explain(
             for the best box whose centre lies there, or "all" for the sum over all boxes.
         box: of a detector, the number of a box in its output; None for the best box of the class.
         wrt: the input to explain, where the model has several.
+        axes: what the axes of tensors count, where the graph does not tell, by the name of an input, a layer or a
+            tensor: `{"views": "N,V,C,H,W"}`; see `onnxviz.model.model.Model.with_axes`.
         labels: names of the classes; None for those in the model's metadata.
         preprocess: what is done to images; `auto` asks the model's metadata, then its graph.
         size: (height, width) of images where the model leaves it open.
@@ -118,7 +122,7 @@ def explain(
         progress: called with (variants run, variants in all) by methods that run many.
         **options: of the method; None for its own default, and refused by a method that does not use it:
             layer: the CAM methods: a layer's name or position, or a tensor's name; by default the last convolution
-                with positions before the target (`onnxviz.explanations.methods.cam.choose_layer`).
+                with positions before the target (`onnxviz.explanations.layer_choice.choose_layer`).
             samples: integrated-gradients: points on the path (50); smooth-grad: noisy copies (50); rise: masks (1000).
             noise: smooth-grad: standard deviation, as a share of the input's range (0.15).
             baseline: integrated-gradients, occlusion: the value of the model's input that stands for "nothing" (0).
@@ -136,7 +140,7 @@ def explain(
         ModelError: the model cannot be run.
     """
     explainer = Explainer(
-        model, method, ScoreChoice(class_, target, region, labels, box), wrt=wrt,
+        model, method, ScoreChoice(class_, target, region, labels, box), wrt=wrt, axes=axes,
         running=RunOptions(provider, memory, threads), **options,
     )  # fmt: skip
     images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
@@ -192,11 +196,12 @@ class Explainer:
         score: ScoreChoice = _USUAL_SCORE,
         *,
         wrt: str | None = None,
+        axes: Mapping[str, str] | None = None,
         running: RunOptions = _USUAL_RUN,
         **options: Unpack[MethodOptions],
     ) -> None:
         self.method = choose_method(method, options)
-        self.model = load(model)
+        self.model = load(model).with_axes(axes)
         self.scores = find_scores(self.model, score.target)
         if score.labels is not None:
             _check_labels(score.labels, self.scores.count(self.model.shapes.of(self.scores.tensor)), self.scores.tensor)
@@ -253,7 +258,11 @@ class Explainer:
     def case(self, feeds: Feeds, progress: Progress | None = None) -> tuple[Case, Target]:
         """One sample, and what of it is scored."""
         bare = Case(self.probe, feeds, None, progress)
-        decided = self._boxes(bare) if self._choose is None else self._choose(self.scores, bare.base)
+        if self._choose is None:
+            decided: Target = self._boxes(bare)
+        else:
+            axis = bare.class_axis(self.scores.tensor) if bare.base.ndim > 1 else None
+            decided = self._choose(self.scores if axis is None else replace(self.scores, axis=axis), bare.base)
         if decided.weights.shape != bare.base.shape:
             raise InputError(
                 f"the target weighs values of shape {dims(decided.weights.shape)}, but "
@@ -300,6 +309,7 @@ class Explainer:
             what=decided.what,
             layer=found.layer,
             tensor=found.tensor,
+            axes=found.axes or case.axes,
             size=case.spatial,
             gap=found.gap,
             warnings=tuple(dict.fromkeys(warnings)),

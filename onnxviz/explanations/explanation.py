@@ -7,9 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.explanations.case import Case
+from onnxviz.explanations.map_axes import MapAxes
 from onnxviz.explanations.method import Method
 from onnxviz.files import save_arrays
 from onnxviz.inputs.interpolate import resized
@@ -27,8 +29,9 @@ class Explanation:
     """Where a model looks on one sample.
 
     Attributes:
-        map: the raw map, before any display scaling, (H, W) of the input or of the layer; float32, read-only.
-        attribution: what the map was reduced from, (C, H, W), signed; None for methods that have no more.
+        map: the raw map, before any display scaling, (H, W) of the input or of the layer; (V, H, W) or (T, H, W) of
+            several views or frames, each with a map of its own: `axes` says what its axes count; float32, read-only.
+        attribution: what the map was reduced from, (C, H, W) or (C, V, H, W), signed; None where there is no more.
         method: its name.
         signed: whether negative values of the map count against the class.
         class_: the class or channel, None where the target has none.
@@ -40,8 +43,9 @@ class Explanation:
         output: the model's output that is explained, or the tensor that was asked for.
         what: what the score is, in words.
         layer: the layer that the map is of, "" for maps of the input.
-        tensor: its tensor.
-        size: (H, W) of the input.
+        tensor: its tensor; several, with commas between, where it stands in the graph once for each frame.
+        axes: what the axes of the map count.
+        size: (H, W) of the input; (V, H, W) or (T, H, W) of several views or frames.
         gap: for integrated gradients, Σ attribution − (S(x) − S(x₀)); None for the others.
         warnings: what to keep in mind.
         approximations: where the gradient is not that of what the model computes.
@@ -71,6 +75,7 @@ class Explanation:
     what: str
     layer: str
     tensor: str
+    axes: MapAxes
     size: tuple[int, ...]
     gap: float | None
     warnings: tuple[str, ...]
@@ -116,12 +121,19 @@ class Explanation:
             facts.append(f"of {printable(self.output, 40)}")
         facts.append(f"score {self.score:.4g}".replace("-", "−"))
         facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
-        if self.layer and self.map.shape != self.size:
-            facts.append(f"{'×'.join(map(str, self.map.shape))} positions")
+        facts += self.axes.picked_labels
+        positions = self.map.shape[len(self.axes.parts) :]
+        if self.layer and positions != self.size[len(self.case.axes.parts) :]:
+            facts.append(f"{'×'.join(map(str, positions))} positions")
         images = self.provenance.images
         if self.path and images is not None and images.assumed:
             facts.append(images.expected.mark)
         return facts
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each map along the axes of views, frames or branches is of: `frame 0`, …; none for a single map."""
+        return self.axes.labels
 
     @property
     def outlines(self) -> list[tuple[tuple[float, float, float, float], str]]:
@@ -145,17 +157,43 @@ class Explanation:
         """Whether the map is one of single pixels, as gradients of the input are: spiky, so drawn to a percentile."""
         return self.attribution is not None
 
-    def photo(self) -> NDArray[Any]:
-        """The picture behind the map as it is drawn, (H, W, 3) uint8.
+    def photos(self, longest: int = _LONGEST) -> list[NDArray[Any]]:
+        """The picture behind each map as it is drawn, (H, W, 3) uint8; one, where all maps are of one picture.
 
         An image file that was stretched to the model's size has its own proportions again; an array is stretched to
-        0…255, since nobody knows what its values were.
+        0…255, all of its views or frames alike, since nobody knows what its values were.
+
+        Args:
+            longest: pixels along the longer side.
         """
-        return sample_picture(self.input, self.channel_axis, self.path, self.provenance.images, _LONGEST)
+        parts = self.case.axes.parts
+        if not parts or self.channel_axis is None:
+            return [sample_picture(self.input, self.channel_axis, self.path, self.provenance.images, longest)]
+        first = self.case.channels_first(self.input)
+        counts = first.shape[1 : 1 + len(parts)]
+        pictures = first.reshape(first.shape[0], -1, *first.shape[1 + len(parts) :])
+        low, high = _range(pictures)
+        own = [part.kind for part in self.axes.parts]
+        shown = np.arange(pictures.shape[1]).reshape(counts)
+        for axis in reversed(range(len(parts))):
+            if parts[axis].kind not in own:
+                index = next((index for letter, index in self.axes.picked if letter == parts[axis].kind), 0)
+                shown = shown.take([index], axis)
+        return [
+            sample_picture(pictures[:, place], 0, longest=longest, bounds=(low, high)) for place in shown.reshape(-1)
+        ]
+
+    def photo(self) -> NDArray[Any]:
+        """The picture behind the map, (H, W, 3) uint8; that of the first of several; see `photos`."""
+        return self.photos()[0]
 
     def upsampled(self, size: tuple[int, ...] | None = None) -> NDArray[Any]:
-        """The map at the input's size, or another: interpolated linearly between the centres of its cells."""
-        return resized(self.map, size or self.size)
+        """The map at the input's size, (H, W) or (V, H, W), interpolated linearly between the centres of its cells.
+
+        Args:
+            size: of the positions, in place of the input's; views, frames and branches are then as in `map`.
+        """
+        return self.axes.over(self.map, self.size, self.case.axes) if size is None else resized(self.map, size)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes `map`, and `attribution` if there is one, to `path` (`.npz`), and `NAME.manifest.json` beside it.
@@ -177,6 +215,7 @@ class Explanation:
         """What was explained, as JSON types, without the arrays."""
         return {
             "input": self.sample,
+            "wrt": self.case.probe.port.name,
             "method": self.method,
             "class": self.class_,
             "class_name": self.class_name or None,
@@ -189,6 +228,8 @@ class Explanation:
             "layer": self.layer or None,
             "tensor": self.tensor or None,
             "map_shape": list(self.map.shape),
+            "map_axes": list(self.axes.letters),
+            "maps": list(self.labels) or None,
             "input_size": list(self.size),
             "completeness_gap": self.gap,
             "warnings": list(self.warnings),
@@ -206,6 +247,12 @@ class Explanation:
     def manifest(self) -> dict[str, Any]:
         """All of it as JSON types; reads the whole model file once for its hash."""
         return {**self.provenance.as_dict(), **self.as_dict(), "settings": self.options}
+
+
+def _range(values: NDArray[Any]) -> tuple[float, float]:
+    """The least and the greatest finite value; 0 where there is none."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
 
 
 def _percent(share: float) -> str:

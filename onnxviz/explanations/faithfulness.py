@@ -131,11 +131,9 @@ def faithfulness(
     shuffled = np.random.default_rng(seed).permutation(heat.size)
     chance = case.probabilities(case.x[None]).shape == (1,) and case.target is not None and bool(case.target.link)
     empty = np.full_like(case.x, baseline, np.float64)
-    sigma = max(_BLUR * max(case.spatial), 0.5)
+    sigma = max(_BLUR * max(case.spatial[len(case.axes.parts) :]), 0.5)
     soft = case.channels_first(case.x).astype(np.float64)
-    soft = blurred(soft, sigma, len(case.spatial))
-    if case.channel_axis is not None:
-        soft = np.moveaxis(soft, 0, case.channel_axis)
+    soft = case.as_fed(blurred(soft, sigma, len(case.spatial) - len(case.axes.parts)))
     curves = [
         _curve(case, start, end, ranks, steps)
         for ranks in (order, shuffled)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
 from onnxviz.explanations.case import Case
+from onnxviz.explanations.map_axes import MapAxes
 
 # What a method looks at: the gradient of the input, that of an inner layer, a layer's values, or the scores alone.
 Needs = Literal["gradient", "layer-gradient", "layer", "nothing"]
@@ -26,7 +27,8 @@ class MethodResult:
         warnings: what the user should hear.
         approximations: where a gradient is not that of what the model computes.
         layer: the layer that the map is of, "" for maps of the input.
-        tensor: its tensor.
+        tensor: its tensor; several, with commas between, where it stands in the graph once for each frame.
+        axes: what the axes of the map count; None for those of the input.
     """
 
     map: NDArray[Any]
@@ -36,6 +38,7 @@ class MethodResult:
     approximations: tuple[str, ...] = ()
     layer: str = ""
     tensor: str = ""
+    axes: MapAxes | None = None
 
 
 class Method:

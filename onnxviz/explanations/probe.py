@@ -8,12 +8,15 @@ from onnxviz.errors import InputError, SelectionError, UnsupportedGradientError
 from onnxviz.gradients.add_gradient import add_gradient
 from onnxviz.gradients.gradient import GradientSession
 from onnxviz.gradients.step import Mode
+from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import dims, printable
+from onnxviz.model.axes import AxisTrace
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
 from onnxviz.runtime.batching import MAX_GRADIENT_BATCH, Batching
+from onnxviz.runtime.measured_axes import axes_on
 from onnxviz.runtime.session import RunOptions, Session
 
 _DEFAULT_OPTIONS = RunOptions()
@@ -48,12 +51,19 @@ class Probe:
                 f"input '{printable(self.port.name)}' of {model.label} is {dims(self.port.shape)}, without a batch "
                 "axis in front; explanations run many variants of a sample: export the model with one (n x …)"
             )
+        if self.port.shape is not None and len(self.port.shape) == 5 and not self.port.layout:
+            name = printable(self.port.name)
+            raise InputError(
+                f"what the axes of input '{name}' ({dims(self.port.shape)}) count cannot be told from the graph: say "
+                f"it, --axes {name}=N,V,C,H,W (axes={{'{name}': 'N,V,C,H,W'}}) for views, N,C,D,H,W for volumes"
+            )
         self.batching = Batching.of(model, options.memory, limit=MAX_GRADIENT_BATCH)
         self.options = options
         self._sessions: dict[tuple[str, ...], Session] = {}
         self._slopes: dict[object, tuple[GradientSession, int]] = {}
         self.checked: set[GradientSession] = set()
         self._shapes: dict[object, Shapes] = {}
+        self._axes: dict[object, AxisTrace] = {}
 
     def session(self, tensors: tuple[str, ...]) -> Session:
         """A session that gives these tensors."""
@@ -68,7 +78,18 @@ class Probe:
             self._shapes[key] = self.model.shapes_at(sizes)
         return self._shapes[key]
 
-    def slope(self, sizes: Mapping[str, tuple[int, ...]], wrt: str, mode: Mode) -> tuple[GradientSession, int]:
+    def axes(self, feeds: Feeds) -> AxisTrace:
+        """What the axes of the target, and of the tensors before it, count on such inputs."""
+        sizes = {name: array.shape for name, array in feeds.items()}
+        key = tuple(sorted(sizes.items()))
+        if key not in self._axes:
+            samples = self.batching.count(feeds)
+            self._axes[key] = axes_on(self.model, feeds, self.shapes(sizes), samples, [self.target], self.options)
+        return self._axes[key]
+
+    def slope(
+        self, sizes: Mapping[str, tuple[int, ...]], wrt: str | tuple[str, ...], mode: Mode
+    ) -> tuple[GradientSession, int]:
         """A session that gives ∂⟨seed, target⟩/∂wrt, and the batch that it takes, 0 for any.
 
         Raises:

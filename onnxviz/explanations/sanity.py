@@ -21,7 +21,6 @@ from onnxviz.explanations.faithfulness import Faithfulness, explain_faithfulness
 from onnxviz.explanations.map_similarity import rank_correlation, structural_similarity
 from onnxviz.explanations.probe import Probe
 from onnxviz.inputs.failures import Progress
-from onnxviz.inputs.interpolate import resized
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.model import Model, load
 from onnxviz.model.writing import whole_model
@@ -204,10 +203,10 @@ def explain_sanity(
 
 def _again(explanation: Explanation, case: Case, model: bytes) -> NDArray[Any]:
     """The map of another model for the same sample, score and layer, at the input's size."""
-    opened = load(model)
+    opened = load(model).with_axes(case.probe.model.said_axes)
     probe = Probe(opened, case.probe.target, case.probe.port.name, case.probe.options)
-    heat = explanation.settings(Case(probe, case.feeds, case.target)).map
-    return resized(heat.astype(np.float32), explanation.size)
+    found = explanation.settings(Case(probe, case.feeds, case.target))
+    return (found.axes or case.axes).over(found.map.astype(np.float32), explanation.size, case.axes)
 
 
 def learnt_layers(model: Model, target: str) -> list[tuple[str, tuple[str, ...]]]:

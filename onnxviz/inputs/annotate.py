@@ -7,7 +7,8 @@ from pathlib import Path
 
 from onnxviz.errors import InputError
 from onnxviz.inputs.preprocessing import Preprocessing
-from onnxviz.model.model import PREPROCESSING_KEY, Source, load
+from onnxviz.model.model import Source, load
+from onnxviz.model.preprocessing_note import PREPROCESSING_KEY
 
 
 def annotate(model: Source, preprocess: str | Preprocessing, output: str | PathLike[str]) -> Path:

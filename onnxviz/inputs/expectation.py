@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
-from onnxviz.model.model import PREPROCESSING_KEY, Model
+from onnxviz.model.model import Model
+from onnxviz.model.preprocessing_note import PREPROCESSING_KEY
 
 Teller = Literal["option", "metadata", "graph", "assumption"]
 

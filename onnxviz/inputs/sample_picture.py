@@ -15,7 +15,12 @@ from onnxviz.inputs.samples import ImageOptions
 
 
 def sample_picture(
-    array: NDArray[Any], channel_axis: int | None, path: str = "", images: ImageOptions | None = None, longest: int = 0
+    array: NDArray[Any],
+    channel_axis: int | None,
+    path: str = "",
+    images: ImageOptions | None = None,
+    longest: int = 0,
+    bounds: tuple[float, float] | None = None,
 ) -> NDArray[Any]:
     """The picture behind an input, (H, W, 3) uint8.
 
@@ -27,6 +32,7 @@ def sample_picture(
         images: how it was read.
         longest: pixels along the longer side, in the proportions of the file (of the input, where it was cropped); 0
             for the size that was fed, pixel by pixel.
+        bounds: the values that are drawn black and white; None for the array's least and greatest.
 
     Raises:
         InputError: the input is not a picture, or the file is gone.
@@ -38,7 +44,7 @@ def sample_picture(
         return _of_file(path, planes.shape, images, longest)
     shown = planes[:3] if planes.shape[0] in (3, 4) else planes[:1]
     finite = np.where(np.isfinite(shown), shown, 0).astype(np.float64)
-    low, high = float(finite.min()), float(finite.max())
+    low, high = bounds if bounds is not None else (float(finite.min()), float(finite.max()))
     scaled = (finite - low) / (high - low) * 255 if high > low else np.full(finite.shape, 128.0)
     if longest:
         # Late: that package draws explanations on these pictures.

@@ -6,7 +6,7 @@ disk. Memory therefore does not grow with the number of images.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from onnxviz.errors import OnnxvizError
@@ -15,8 +15,10 @@ from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.samples import ImageOptions, InputLike
 from onnxviz.maps.feature_maps import FeatureMaps
+from onnxviz.maps.folded import MapsBatch
 from onnxviz.maps.map_store import MapStore
-from onnxviz.maps.tapped_run import LayerChoice, TappedRun
+from onnxviz.maps.tapped_model import LayerChoice
+from onnxviz.maps.tapped_run import TappedRun
 from onnxviz.messages import one_of
 from onnxviz.model.layer import TapKind
 from onnxviz.model.model import Source, load
@@ -33,6 +35,7 @@ def capture(
     layers: Selection = "all",
     ops: Sequence[str] | None = None,
     at: TapKind = "activation",
+    axes: Mapping[str, str] | None = None,
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
     fit: Fit | None = None,
@@ -53,6 +56,8 @@ def capture(
         layers: a selection; see `onnxviz.model.selection.select`.
         ops: operators to choose among, such as `["Conv", "MaxPool"]`; None for the convolutions.
         at: "activation" for the layer's output as its source framework has it, "conv" for the operator's own.
+        axes: what the axes of tensors count, where the graph does not tell, by the name of an input, a layer or a
+            tensor: `{"views": "N,V,C,H,W"}`; see `onnxviz.model.model.Model.with_axes`.
         preprocess: what is done to images; `auto` asks the model's metadata, then its graph.
         size: (height, width) of images where the model leaves it open.
         fit: "stretch" images to the size (None), or "crop" them.
@@ -67,24 +72,25 @@ def capture(
     Returns:
         A mapping from layer name to an array (N, C, spatial…), in graph order. A layer inside a Loop or Scan has a
         leading axis of turns; one inside an If has entries only for the samples whose branch ran
-        (`origin.layers[name].rows` says which).
+        (`origin.layers[name].rows` says which). Where a model folds views, frames or several inputs into the batch,
+        the first axis counts those of all samples: `rows` says whose each is, and `parts` which of them.
 
     Raises:
         OnnxvizError: model, selection or input cannot be used, or an option of images was given for arrays.
     """
-    opened = load(model)
+    opened = load(model).with_axes(axes)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
     options = RunOptions(provider, memory, threads)
     run = TappedRun(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)
     store = MapStore(memory, run.axes)
     failed = _Failed(errors)
     labels: list[str] = []
-    for names, maps in run.batches(on_error=failed.note, progress=progress):
-        store.add(maps, len(labels), len(names))
-        labels.extend(names)
+    for batch in run.batches(on_error=failed.note, progress=progress):
+        store.add(batch.maps, len(labels), len(batch.labels), batch.entries)
+        labels.extend(batch.labels)
     if not labels:
         raise nothing_usable(failed.list)
-    return FeatureMaps(store.arrays(), run.origin(labels, failed.list, store.rows))
+    return FeatureMaps(store.arrays(), run.origin(labels, failed.list, store.rows, store.parts))
 
 
 def stream(
@@ -94,6 +100,7 @@ def stream(
     layers: Selection = "all",
     ops: Sequence[str] | None = None,
     at: TapKind = "activation",
+    axes: Mapping[str, str] | None = None,
     preprocess: str | Preprocessing = "auto",
     size: tuple[int, int] | None = None,
     fit: Fit | None = None,
@@ -109,15 +116,21 @@ def stream(
 
     Each batch's `failed` lists all inputs that were skipped so far.
     """
-    opened = load(model)
+    opened = load(model).with_axes(axes)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
     options = RunOptions(provider, memory, threads)
     run = TappedRun(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)
     failed = _Failed(errors)
     return (
-        FeatureMaps(maps, run.origin(labels, failed.list))
-        for labels, maps in run.batches(on_error=failed.note, progress=progress)
+        FeatureMaps(batch.maps, run.origin(batch.labels, failed.list, *_entries(batch)))
+        for batch in run.batches(on_error=failed.note, progress=progress)
     )
+
+
+def _entries(batch: MapsBatch) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[str, ...]]]:
+    """Which sample each entry of a layer belongs to, and which view, frame or branch it is, where there are several."""
+    rows = {name: one.samples for name, one in batch.entries.items()}
+    return rows, {name: one.labels for name, one in batch.entries.items()}
 
 
 class _Failed:

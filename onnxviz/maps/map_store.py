@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.model.arrangement import Entries
 
 # Maps of several batches are kept in memory up to this; beyond, a file costs little and memory stays flat.
 KEPT_BYTES = 64 * 2**20
@@ -27,19 +29,27 @@ class MapStore:
         self.budget = min(memory // 4, KEPT_BYTES)
         self.axes = axes
         self.rows: dict[str, list[int]] = {}
+        self.parts: dict[str, list[str]] = {}
         self._parts: dict[str, list[NDArray[Any]]] = {}
         self._files: dict[str, IO[bytes]] = {}
         self._forms: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
         self._lengths: dict[str, int] = {}
         self._held = 0
 
-    def add(self, maps: Mapping[str, NDArray[Any]], first: int, samples: int) -> None:
+    def add(
+        self,
+        maps: Mapping[str, NDArray[Any]],
+        first: int,
+        samples: int,
+        entries: Mapping[str, Entries] = MappingProxyType({}),
+    ) -> None:
         """Appends a batch along the layers' sample axes.
 
         Args:
             maps: the batch's arrays.
             first: number of its first sample.
             samples: how many samples it has.
+            entries: what the entries of some layers are, if not one for each sample.
 
         Raises:
             InputError: its maps have another size than those before.
@@ -54,7 +64,12 @@ class MapStore:
             if array.size == 0 and name in self._forms:
                 continue  # a branch that this sample did not take
             count = array.shape[0] if array.size else 0
-            mine.extend(range(first, first + samples) if count == samples else [first] * count)
+            known = entries.get(name)
+            if known is not None:
+                mine.extend(first + sample for sample in known.samples)
+                self.parts.setdefault(name, []).extend(known.labels)
+            else:
+                mine.extend(range(first, first + samples) if count == samples else [first] * count)
             form = (array.shape[1:], array.dtype)
             if self._lengths.get(name) == 0:
                 self._forms[name] = form

@@ -23,6 +23,7 @@ class TapOrigin:
         sometimes: whether it is in a branch that need not run; its maps are then empty.
         sample_axis: which axis of the maps counts samples: 0, or 1 for each Loop or Scan around it.
         rows: which sample each entry of that axis belongs to; None where they are the samples in order.
+        parts: which view, frame or branch of its sample each is, `view 0`; None where there is one of each.
     """
 
     tensor: str
@@ -33,6 +34,7 @@ class TapOrigin:
     conditional: bool
     sample_axis: int = 0
     rows: tuple[int, ...] | None = None
+    parts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

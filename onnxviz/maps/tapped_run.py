@@ -3,65 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, OnnxvizError, SelectionError
+from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.inputs.failures import Failed, Progress
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike
 from onnxviz.maps.finite import FiniteWatch, NotFinite
+from onnxviz.maps.folded import FoldedBatches, MapsBatch
 from onnxviz.maps.origin import MapsOrigin, TapOrigin
-from onnxviz.messages import one_of
+from onnxviz.maps.tapped_model import LayerChoice, TappedModel
+from onnxviz.model.arrangement import Entries
 from onnxviz.model.graph.constants import dequantize
-from onnxviz.model.graph.operators import Family, belongs
-from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model
-from onnxviz.model.ports import Port
-from onnxviz.model.selection import select
-from onnxviz.model.taps import quantization
-from onnxviz.passes.expose import Tap, expose
-from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.difference import difference
 from onnxviz.runtime.session import RunOptions, Session
 
 
-@dataclass(frozen=True)
-class TapPlan:
-    """What one layer's tensor goes through after the run.
-
-    Attributes:
-        axis: which axis counts the samples: 0, or 1 for each Loop or Scan around the layer, whose turns come first.
-        scale, zero_point: how quantised values are read; None where they are not quantised.
-    """
-
-    layer: Layer
-    tap: Tap
-    output: str
-    axis: int
-    scale: NDArray[Any] | None
-    zero_point: NDArray[Any] | None
-
-
-@dataclass(frozen=True)
-class LayerChoice:
-    """Which layers are looked at, and at which of their tensors.
-
-    Attributes:
-        layers: a selection; see `onnxviz.model.selection.select`.
-        ops: operators to choose among; None for the convolutions.
-        at: "activation" for the layer's output as its source framework has it, "conv" for the operator's own.
-    """
-
-    layers: str | int | Sequence[str | int] = "all"
-    ops: Sequence[str] | None = None
-    at: TapKind = "activation"
-
-
-class TappedRun:
+class TappedRun(TappedModel):
     """One model, one set of taps, many samples.
 
     Args:
@@ -83,71 +44,18 @@ class TappedRun:
         *,
         verify: bool = False,
     ) -> None:
-        one_of("tap", choice.at, ("activation", "conv"))
-        if options.memory < 2**20:
-            raise InputError(f"a memory budget of {options.memory:,} bytes is too small; give 1 MiB or more")
-        self.model = model
-        self.images = images
-        self.at: TapKind = choice.at
-        self.memory = options.memory
-        self.samples = samples(model, x, images)
-        images.check_heeded(model, self.samples)
-        self.layers = self._select(choice.layers, choice.ops)
-        taps = [Tap(layer.taps[choice.at], layer.graph_scope.name) for layer in self.layers]
-        exposed = expose(model, taps, keep_outputs=verify)
-        self.plans = [
-            _plan(layer, tap, output) for layer, tap, output in zip(self.layers, taps, exposed.outputs, strict=True)
-        ]
-        self.conditional = exposed.conditional
-        self.outputs = list(dict.fromkeys(exposed.outputs))
-        self.session = Session.of(model, exposed.proto, options)
+        super().__init__(model, x, choice, images, options, keep_outputs=verify)
+        self.session = Session.of(model, self.proto, options)
         self.untapped = Session.of(model, options=options) if verify else None
-        self.batching = Batching.of(model, options.memory, needed={port.name for port in self._needed})
-        self._proto = exposed.proto
         # By the form of a sample: whether it gives the same in a batch as alone.
         self._independent: dict[tuple[tuple[int, ...], ...], bool] = {}
         self._alone = False
         self.watch = FiniteWatch()
         self._largest: tuple[tuple[tuple[int, ...], ...], int] = ((), 0)
+        self._folded = FoldedBatches(model, self.batching, options)
         self.observer_effect: dict[str, float] | None = {"max_abs_diff": 0.0, "max_rel_diff": 0.0} if verify else None
 
-    @property
-    def reads_images(self) -> bool:
-        """Whether any sample is an image file, to which preprocessing applies."""
-        return any(sample.path for sample in self.samples)
-
-    def _select(self, selection: str | int | Sequence[str | int], ops: Sequence[str] | None) -> tuple[Layer, ...]:
-        model = self.model
-        there = model.layers if ops is None else model.layers_of(ops)
-        asked = [selection] if isinstance(selection, str | int) else list(selection)
-        parts = [part.strip() for item in asked for part in str(item).split(",")]
-        if "block-ends" in parts:
-            # Sizes that the model leaves open are those of the first sample that can be read.
-            there = model.layers_of(ops, model.shapes_at(self._first_sizes()))
-        try:
-            return select(selection, there, model.label)
-        except SelectionError:
-            named = {layer.name: layer for layer in model.all_layers}
-            other = next((named[part] for part in parts if part in named), None)
-            if other is None or other in there:
-                raise
-            raise SelectionError(
-                f"'{other.name}' of {model.label} is a {other.op}, not among the operators chosen: "
-                f"give --ops {other.op} (several: --ops Conv,{other.op})"
-            ) from None
-
-    def _first_sizes(self) -> dict[str, tuple[int, ...]]:
-        failure: OnnxvizError | None = None
-        for sample in self.samples:
-            try:
-                return {name: array.shape for name, array in sample.read().items()}
-            except OnnxvizError as error:
-                failure = failure or error
-        raise failure or InputError("no input was given")
-
-    def batches(
-        self, on_error: Failed | None = None, progress: Progress | None = None
-    ) -> Iterator[tuple[list[str], dict[str, NDArray[Any]]]]:
+    def batches(self, on_error: Failed | None = None, progress: Progress | None = None) -> Iterator[MapsBatch]:
         """Runs all samples, batch by batch.
 
         Args:
@@ -155,8 +63,9 @@ class TappedRun:
             progress: called with (samples done, samples in all).
 
         Yields:
-            (labels, {layer name: maps}). Along the layer's sample axis (`Plan.axis`) the maps have one entry for each
-            label; or none at all, in a branch that did not run; or any number, where there is one label.
+            Labels and maps. Along the layer's sample axis (`TapPlan.axis`) the maps have one entry for each label; or
+            none at all, in a branch that did not run; or what `MapsBatch.entries` says; or any number, where there is
+            one label.
         """
         pending: list[tuple[str, Feeds]] = []
         form: tuple[tuple[int, ...], ...] = ()
@@ -164,7 +73,7 @@ class TappedRun:
         for sample in self.samples:
             try:
                 feeds = sample.read()
-                self._check_inputs(feeds)
+                self.check_inputs(feeds)
             except OnnxvizError as error:
                 if on_error is None:
                     raise
@@ -179,9 +88,9 @@ class TappedRun:
             pending.append((sample.label, feeds))
             if len(pending) >= size or not sample.batchable:
                 last: tuple[int, dict[str, NDArray[Any]]] = 1, {}
-                for labels, maps in self._attempt(pending, on_error):
-                    last = len(labels), maps
-                    yield labels, maps
+                for batch in self._attempt(pending, on_error):
+                    last = len(batch.labels), batch.maps
+                    yield batch
                 done, pending = done + len(pending), []
                 left = len(self.samples) - done
                 size = self._batch_size(feeds, *last) if sample.batchable and left > 1 else 1
@@ -192,22 +101,7 @@ class TappedRun:
         if progress is not None:
             progress(len(self.samples), len(self.samples))
 
-    def _check_inputs(self, feeds: Feeds) -> None:
-        missing = [port.name for port in self._needed if port.name not in feeds]
-        if missing:
-            raise InputError(
-                f"{self.model.label} also needs {', '.join(missing)} for these layers: give each as NAME=PATH"
-            )
-
-    @cached_property
-    def _needed(self) -> list[Port]:
-        """The inputs that what is run reads."""
-        read = {*self.session.inputs, *(self.untapped.inputs if self.untapped else ())}
-        return [port for port in self.model.inputs if port.name in read]
-
-    def _attempt(
-        self, batch: list[tuple[str, Feeds]], on_error: Failed | None
-    ) -> Iterator[tuple[list[str], dict[str, NDArray[Any]]]]:
+    def _attempt(self, batch: list[tuple[str, Feeds]], on_error: Failed | None) -> Iterator[MapsBatch]:
         """The batch's maps; where it fails, one sample at a time, so that one bad input does not take others along."""
         try:
             result = self._run(batch)
@@ -225,28 +119,42 @@ class TappedRun:
         for item in batch:
             yield from self._attempt([item], on_error)
 
-    def _run(self, batch: list[tuple[str, Feeds]]) -> tuple[list[str], dict[str, NDArray[Any]]]:
-        names = [port.name for port in self._needed]
+    def _run(self, batch: list[tuple[str, Feeds]]) -> MapsBatch:
+        names = [port.name for port in self.needed]
         feeds = self.batching.joined([{name: feeds[name] for name in names} for _, feeds in batch])
-        rows = self.batching.count(feeds)
-        found = self._maps(self._run_checked(self.batching.padded(feeds)))
+        rows, padded = self.batching.count(feeds), self.batching.padded(feeds)
+        found = self._maps(self._run_checked(padded))
         maps = {plan.layer.name: self.batching.unpadded(found[plan.layer.name], rows, plan.axis) for plan in self.plans}
         labels = [label for label, _ in batch]
-        if len(batch) == 1:
-            if rows > 1 and self._are_rows(maps, rows):
-                labels = [f"{labels[0]}[{row}]" for row in range(rows)]
-            self._alone |= not self._are_rows(maps, rows)
-        elif not self._are_rows(maps, len(batch)):
+        if len(batch) > 1 and not self._are_rows(maps, len(batch)):
             raise _NotRowsError
-        self._look(feeds, maps, labels)
-        return labels, maps
+        tensors = {plan.layer.name: plan.tap.tensor for plan in self.plans if not plan.tap.scope}
+        entries = self._folded.entries({name: (tensor, maps[name]) for name, tensor in tensors.items()}, padded)
+        for name, known in entries.items():  # those of the copies that fill a batch are left out
+            own = [place for place, sample in enumerate(known.samples) if sample < rows]
+            maps[name], entries[name] = maps[name].take(own, 0), known.picked(own)
+        others = {name: array for name, array in maps.items() if name not in entries}
+        if len(batch) == 1 and rows > 1 and self._are_rows(others, rows):
+            labels = [f"{labels[0]}[{row}]" for row in range(rows)]
+        self._alone |= not self._are_rows(maps, rows)
+        self._look(feeds, maps, labels, entries)
+        return MapsBatch(labels, maps, entries)
 
-    def _look(self, feeds: Feeds, maps: Mapping[str, NDArray[Any]], labels: Sequence[str]) -> None:
+    def _look(
+        self, feeds: Feeds, maps: Mapping[str, NDArray[Any]], labels: Sequence[str], entries: Mapping[str, Entries]
+    ) -> None:
         """Notes where values are not finite."""
         for name, array in feeds.items():
             self.watch.see("input", name, array, labels)
         for plan in self.plans:
-            self.watch.see("layer", plan.layer.name, maps[plan.layer.name], labels, plan.axis)
+            name = plan.layer.name
+            if name not in entries:
+                self.watch.see("layer", name, maps[name], labels, plan.axis)
+                continue
+            whose = entries[name].samples
+            for sample, label in enumerate(labels):
+                own = [place for place, one in enumerate(whose) if one == sample]
+                self.watch.see("layer", name, maps[name][own], [label])
 
     @property
     def not_finite(self) -> tuple[NotFinite, ...]:
@@ -265,7 +173,7 @@ class TappedRun:
 
     def _are_rows(self, maps: Mapping[str, NDArray[Any]], rows: int) -> bool:
         """Whether each layer's maps have one entry for each of that many samples."""
-        arrays = [(maps[plan.layer.name], plan.axis) for plan in self.plans]
+        arrays = [(maps[plan.layer.name], plan.axis) for plan in self.plans if plan.layer.name in maps]
         return all(not array.size or (array.ndim > axis and array.shape[axis] == rows) for array, axis in arrays)
 
     def _run_checked(self, feeds: Feeds) -> list[NDArray[Any]]:
@@ -289,7 +197,7 @@ class TappedRun:
         try:
             return self.session.run(self.outputs, feeds)
         except InputError as error:
-            one_size = all(isinstance(dim, int) for port in self._needed for dim in (port.shape or ())[1:])
+            one_size = all(isinstance(dim, int) for port in self.needed for dim in (port.shape or ())[1:])
             if not self.reads_images or one_size:
                 raise
             hint = "images may need sides that the model's strides divide: try --size HxW"
@@ -322,7 +230,7 @@ class TappedRun:
                 found = self._maps(self.session.run(self.outputs, pair))
                 return [found[plan.layer.name] for plan in self.plans]
 
-            self._independent[form] = self.batching.independent(self._proto, read, alone, run)
+            self._independent[form] = self.batching.independent(self.proto, read, alone, run)
         return self._independent[form]
 
     def _form(self, feeds: Feeds) -> tuple[tuple[int, ...], ...]:
@@ -342,8 +250,16 @@ class TappedRun:
         labels: Sequence[str],
         failed: Sequence[tuple[str, str]] = (),
         rows: Mapping[str, Sequence[int]] | None = None,
+        parts: Mapping[str, Sequence[str]] | None = None,
     ) -> MapsOrigin:
-        """What made the maps of these samples; `rows` says of each layer's entries which sample each belongs to."""
+        """What made the maps of these samples.
+
+        Args:
+            labels: of the samples.
+            failed: (label, error) of the others.
+            rows: of each layer's entries, which sample each belongs to.
+            parts: of each layer's entries, which view, frame or branch each is, where there are several.
+        """
         in_order = list(range(len(labels)))
         tapped = {}
         for plan in self.plans:
@@ -357,6 +273,7 @@ class TappedRun:
                 conditional=plan.tap in self.conditional,
                 sample_axis=plan.axis,
                 rows=None if mine == in_order else tuple(mine),
+                parts=tuple(parts[plan.layer.name]) if parts and plan.layer.name in parts else None,
             )
         return MapsOrigin(
             provenance=Provenance(self.model, self.session.provider, self.images if self.reads_images else None),
@@ -376,16 +293,3 @@ class TappedRun:
 
 class _NotRowsError(Exception):
     """A batch's maps do not have one entry for each of its samples."""
-
-
-def _plan(layer: Layer, tap: Tap, output: str) -> TapPlan:
-    found = quantization(layer.graph_scope, tap.tensor)
-    scale = zero = None
-    if found is not None:
-        scale = layer.constant(found.scale)
-        zero = layer.constant(found.zero_point)
-    axis, scope = 0, layer.graph_scope
-    while scope.owner is not None and scope.parent is not None:
-        axis += belongs(scope.owner[0], Family.LOOPING)
-        scope = scope.parent
-    return TapPlan(layer, tap, output, axis, scale, zero)

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
 from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnheededOptionError
 from onnxviz.inputs.failures import Progress, nothing_usable
@@ -26,10 +24,9 @@ from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, sampl
 from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.receptive.field import ReceptiveField
 from onnxviz.messages import printable
-from onnxviz.model.graph.scopes import plain_domain
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
-from onnxviz.passes.expose import Tap, expose
+from onnxviz.passes.peaks import with_peaks
 from onnxviz.runtime.batching import DEFAULT_MEMORY, Batching
 from onnxviz.runtime.session import RunOptions, Session
 
@@ -234,7 +231,7 @@ class Search:
         self.failed: list[tuple[str, str]] = []
         self.watch = FiniteWatch()
         self._tensors = [layer.taps[at] for layer in layers]
-        proto, self._outputs = _with_peaks(model, self._tensors)
+        proto, self._outputs = with_peaks(model, self._tensors)
         self._session = Session.of(model, proto, options)
         self.batching = Batching.of(model, options.memory, needed=self._session.inputs)
         self._sizes: dict[int, dict[str, tuple[int, ...]]] = {}
@@ -253,6 +250,11 @@ class Search:
                 self._sizes[number] = last = sizes if sizes != last else last
                 for place, layer in enumerate(self.layers):
                     peaks, places, shape, marks = values[4 * place : 4 * place + 4]
+                    if len(peaks) != self.batching.count(feeds):
+                        raise InputError(
+                            f"layer '{layer.name}' has {len(peaks)} entries for a sample, as the model puts views, "
+                            "frames or several inputs into one batch: patches are cut from one picture; draw maps"
+                        )
                     self.watch.see("layer", layer.name, marks, [sample.label])
                     # The largest of NaN and other values is whatever comes of the order in which they are compared.
                     peaks = np.where(np.isnan(marks), np.nan, peaks)
@@ -357,44 +359,3 @@ def _cut(picture: NDArray[Any], box: Sequence[tuple[int, int]], canvas: NDArray[
         own.append(slice(start, stop))
         there.append(slice(start - first, stop - first))
     canvas[tuple(there)] = picture[tuple(own)]
-
-
-def _with_peaks(model: Model, tensors: Sequence[str]) -> tuple[onnx.ModelProto, list[str]]:
-    """A model that gives, for each tensor, the largest value of each channel, its flat position, the shape, and marks.
-
-    The marks, one a channel, are NaN or ±infinity where any value of the channel is, else finite.
-    """
-    exposed = expose(model, [Tap(name) for name in tensors])
-    proto = exposed.proto
-    opset = max((entry.version for entry in proto.opset_import if not plain_domain(entry.domain)), default=0)
-    if opset < 5:
-        raise InputError(f"{model.label} is of opset {opset}; patches need 5 or later: convert it first")
-    graph = proto.graph
-    del graph.output[:]
-    flat = "onnxviz/flat_shape"
-    small = "onnxviz/small"  # no sum of finite values overflows
-    graph.initializer.append(numpy_helper.from_array(np.array([0, 0, -1], np.int64), flat))
-    graph.initializer.append(numpy_helper.from_array(np.array(1e-30, np.float32), small))
-    outputs: list[str] = []
-    for number, tensor in enumerate(tensors):
-        parts = ("float", "flat", "peak", "max", "place", "shape", "small", "mean", "mark")
-        names = {part: f"onnxviz/{part}_{number}" for part in parts}
-        graph.node.extend(
-            [
-                helper.make_node("Shape", [tensor], [names["shape"]]),
-                helper.make_node("Cast", [tensor], [names["float"]], to=TensorProto.FLOAT),
-                helper.make_node("Reshape", [names["float"], flat], [names["flat"]]),
-                helper.make_node("GlobalMaxPool", [names["flat"]], [names["peak"]]),
-                helper.make_node("Flatten", [names["peak"]], [names["max"]], axis=1),
-                helper.make_node("ArgMax", [names["flat"]], [names["place"]], axis=2, keepdims=0),
-                helper.make_node("Mul", [names["flat"], small], [names["small"]]),
-                helper.make_node("GlobalAveragePool", [names["small"]], [names["mean"]]),
-                helper.make_node("Flatten", [names["mean"]], [names["mark"]], axis=1),
-            ]
-        )
-        graph.output.append(helper.make_tensor_value_info(names["max"], TensorProto.FLOAT, None))
-        graph.output.append(helper.make_tensor_value_info(names["place"], TensorProto.INT64, None))
-        graph.output.append(helper.make_tensor_value_info(names["shape"], TensorProto.INT64, None))
-        graph.output.append(helper.make_tensor_value_info(names["mark"], TensorProto.FLOAT, None))
-        outputs += [names["max"], names["place"], names["shape"], names["mark"]]
-    return proto, outputs

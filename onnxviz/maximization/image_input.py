@@ -49,21 +49,22 @@ class ImageInput:
 
     def model_shape(self, count: int) -> tuple[int, ...]:
         """The model's input for `count` pictures."""
-        return (count, *self.size, self.channels) if self._channels_last else (count, *self.shape)
+        return (count, *self.size[: self._channels - 1], self.channels, *self.size[self._channels - 1 :])
 
     @property
-    def _channels_last(self) -> bool:
-        return self.port.layout.endswith("C")
+    def _channels(self) -> int:
+        """Which axis of the model's input counts channels."""
+        return self.port.layout.index("C")
 
     def feed(self, images: NDArray[Any]) -> NDArray[Any]:
         """The model's input for pictures (N, C, spatial…), 0…1."""
         values = self.preprocessing.apply(np.moveaxis(images, 1, -1) * np.float32(255))
-        return values if self._channels_last else np.ascontiguousarray(np.moveaxis(values, -1, 1))
+        return np.ascontiguousarray(np.moveaxis(values, -1, self._channels))
 
     def pull(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """The adjoint of `feed`: the gradient with respect to the pictures, from that with respect to the input."""
         preprocessing = self.preprocessing
-        last = gradient if self._channels_last else np.moveaxis(gradient, 1, -1)
+        last = np.moveaxis(gradient, self._channels, -1)
         last = last * (np.float32(255 * preprocessing.scale) / np.asarray(preprocessing.std, np.float32))
         if preprocessing.order == "BGR" and self.channels >= 3:
             last = np.concatenate([last[..., 2::-1], last[..., 3:]], axis=-1)

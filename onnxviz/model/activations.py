@@ -10,10 +10,10 @@ import numpy as np
 from onnx import NodeProto
 
 from onnxviz.messages import printable
-from onnxviz.model.graph.arrangement import known
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.islands import Island, Islands
 from onnxviz.model.graph.operators import Family, belongs
+from onnxviz.model.graph.reordering import known
 from onnxviz.model.graph.scopes import Scope, attribute, operator
 from onnxviz.model.graph.settled import Settled
 

@@ -18,7 +18,7 @@ from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.input_arithmetic import InputArithmetic
-from onnxviz.model.pixel import Kind, Reading
+from onnxviz.model.pixel import Reading, ReadingKind
 from onnxviz.model.ports import Port
 
 Numbers = tuple[float, ...]
@@ -227,7 +227,7 @@ def _votes(reading: Reading, channels: range, number: int, dtype: str) -> Iterab
     pixel, mask = reading.pixel, _is_of(reading, channels, number)
     slope, offset = pixel.slope[mask], pixel.offset[mask]
     source = pixel.source[mask] - channels.start
-    if reading.kind is Kind.ARITHMETIC and np.all(np.abs(slope) == 1) and not offset.any():
+    if reading.kind is ReadingKind.ARITHMETIC and np.all(np.abs(slope) == 1) and not offset.any():
         return  # the input as it came
     everyone = bool(np.any(pixel.source[mask] < 0))
     covered = frozenset(range(len(channels))) if everyone else frozenset(int(one) for one in source)
@@ -253,7 +253,9 @@ def _candidates(dtype: str, channels: int) -> Mapping[str, tuple[float, Numbers,
     return {n: r for n, r in NAMED_RANGES.items() if channels == 3 or len(r[1]) == 1}
 
 
-def _fit(name: str, low: NDArray[Any], high: NDArray[Any], channel: NDArray[Any] | None, kind: Kind) -> tuple[int, str]:
+def _fit(
+    name: str, low: NDArray[Any], high: NDArray[Any], channel: NDArray[Any] | None, kind: ReadingKind
+) -> tuple[int, str]:
     """How well values fit a range that networks are trained on, if the input has range `name`: (0…2, channel order).
 
     Args:
@@ -268,10 +270,10 @@ def _fit(name: str, low: NDArray[Any], high: NDArray[Any], channel: NDArray[Any]
         near = 0.01 * abs(end - start)
         return bool(np.all(np.abs(low - start) <= near) and np.all(np.abs(high - end) <= near))
 
-    if kind is Kind.BOUNDS:  # what is cut off lies just outside
+    if kind is ReadingKind.BOUNDS:  # what is cut off lies just outside
         return (2, "") if spans(0, 255) else (0, "")
     of_pixels = name in ("raw", "unit", "centred")
-    if kind is Kind.ARITHMETIC:
+    if kind is ReadingKind.ARITHMETIC:
         # Its own range is no news, and a small shift is near it.
         known: list[tuple[float, float]] = [
             ends for own, ends in (("unit", (0, 1)), ("signed", (-1, 1)), ("raw", (0, 255))) if own != name
@@ -288,14 +290,14 @@ def _fit(name: str, low: NDArray[Any], high: NDArray[Any], channel: NDArray[Any]
         return 2, order
     if not of_pixels:
         return 0, ""
-    if kind is Kind.ARITHMETIC:
+    if kind is ReadingKind.ARITHMETIC:
         if any(np.all(abs(mean / m - 1) < 0.02) and np.all(abs(deviation / d - 1) < 0.02) for m, d in _GREY):
             return 2, ""
         whole = 1.0 if name != "unit" else 255.0  # a mean is taken out, and nothing more
         if np.all(np.abs(deviation / whole - 1) < 0.01) and _within(mean, 60, 180):
             return 1, ""
     if name == "unit":  # not far off, lest it be −1…1 or 0…1 of something else
-        strict = kind is Kind.BATCH_NORM
+        strict = kind is ReadingKind.BATCH_NORM
         plausible = _within(mean, *((90, 150) if strict else (64, 192)))
         return int(plausible and _within(deviation, *((45, 90) if strict else (40, 95)))), ""
     return int(_within(mean, 15, 240) and _within(deviation, 15, 140)), ""
@@ -327,12 +329,12 @@ def _order(mean: NDArray[Any], deviation: NDArray[Any], channel: NDArray[Any], *
 
 def _in_words(reading: Reading, channels: range, number: int, *, reversed_: bool) -> str:
     """What the model does to its input, as a clause."""
-    if reading.kind is Kind.BOUNDS:
+    if reading.kind is ReadingKind.BOUNDS:
         return "the model cuts off what lies outside it"
     pixel, mask = reading.pixel, _is_of(reading, channels, number)
     place = np.unique(pixel.source[mask], return_index=True)[1]  # each channel once, in the input's order
     slope, offset = pixel.slope[mask][place], pixel.offset[mask][place]
-    if reading.kind is Kind.BATCH_NORM:
+    if reading.kind is ReadingKind.BATCH_NORM:
         return f"its first batch normalisation has the mean {_listed(-offset / slope)}"
     one = np.ptp(slope) < 1e-6 and np.ptp(offset) < 1e-6
     mean = -offset / slope

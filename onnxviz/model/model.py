@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -15,24 +14,27 @@ import onnx
 from onnx import NodeProto, TensorProto
 
 from onnxviz.errors import ModelError, SelectionError
-from onnxviz.messages import printable
 from onnxviz.model.activation_layout import lay_axes
+from onnxviz.model.axes import AxisTrace, ShapeOf, input_axes
+from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.constants import Constants
+from onnxviz.model.graph.factors import Axes
 from onnxviz.model.graph.operators import LAYERS, names_anywhere
 from onnxviz.model.graph.scopes import Scope, plain_domain, walk
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.tensors import Stamp, TensorFile, file_stamp
-from onnxviz.model.input_range import InputRange, common_range, input_ranges, picture_inputs, range_name, range_words
+from onnxviz.model.input_layout import followed_layout, is_unclear
+from onnxviz.model.input_range import InputRange, common_range, input_ranges, picture_inputs
 from onnxviz.model.layer import Layer
 from onnxviz.model.layers import count_parameters, find_layers, name_nodes
 from onnxviz.model.normal_form import Scratch, annotated, follow_links, normalised
-from onnxviz.model.ports import Port, port_of
+from onnxviz.model.ports import Port, port_of, read_layout
+from onnxviz.model.preprocessing_note import PREPROCESSING_KEY, conflict, read_note
+from onnxviz.model.said_axes import SaidAxes, read_said
 from onnxviz.model.selection import select
 from onnxviz.model.skeleton import read_skeleton
 from onnxviz.model.validate import check
 from onnxviz.model.writing import write_model
-
-PREPROCESSING_KEY = "onnxviz.preprocessing"
 
 
 def load(source: Source) -> Model:
@@ -112,6 +114,7 @@ class Model:
         self.proto = normalised(original, label)
         lay_axes(self.proto, self.constants)
         self.metadata = {str(entry.key): str(entry.value) for entry in self.proto.metadata_props}
+        self._said: dict[str, SaidAxes] = {}
 
     def __repr__(self) -> str:
         return f"Model({self.label!r}, {len(self.proto.graph.node)} nodes)"
@@ -214,17 +217,9 @@ class Model:
 
         None if neither says anything that can be read.
         """
-        try:
-            note = json.loads(self.metadata.get(PREPROCESSING_KEY, "null"), parse_constant=float)
-        except (ValueError, RecursionError):
-            return None
-        if isinstance(note, dict):
-            with suppress(ValueError, TypeError, KeyError, OverflowError):
-                note["name"] = range_name(note)
-            return note
-        if PREPROCESSING_KEY in self.metadata or self.expected_range is None:
-            return None
-        return self.expected_range.as_dict()
+        if PREPROCESSING_KEY in self.metadata:
+            return read_note(self.metadata[PREPROCESSING_KEY])
+        return self.expected_range.as_dict() if self.expected_range is not None else None
 
     @property
     def first_layer_order(self) -> str:
@@ -244,17 +239,8 @@ class Model:
     @cached_property
     def preprocessing_conflict(self) -> str:
         """That metadata and graph say different things of how images are prepared; "" where they do not."""
-        expected = self.expected_range
-        if expected is None or PREPROCESSING_KEY not in self.metadata:
-            return ""
-        with suppress(ValueError, TypeError, KeyError, OverflowError):
-            note = self.preprocessing or {}
-            if not expected.agrees(note):
-                return (
-                    f"the metadata say '{printable(range_words(note))}', but '{expected.words}' is what the graph "
-                    f"expects, since {expected.why}: the metadata win (--preprocess {expected.words} follows the graph)"
-                )
-        return ""
+        note = self.metadata.get(PREPROCESSING_KEY)
+        return conflict(note, self.expected_range) if note is not None and self.expected_range is not None else ""
 
     @cached_property
     def expected_range(self) -> InputRange | None:
@@ -298,7 +284,20 @@ class Model:
         """What must be fed; initializers that are listed as inputs too (IR < 4) are not among them."""
         stored = {*self.scope.initializers, *self.scope.sparse_initializers}
         fed = [value for value in self.proto.graph.input if value.name not in stored]
-        return tuple(port_of(value, self.scope, value.name) for value in fed)
+        ports = [port_of(value, self.scope, value.name) for value in fed]
+        return tuple(replace(port, layout=self._layout(port, ports)) for port in ports)
+
+    def _layout(self, port: Port, ports: Sequence[Port]) -> str:
+        """The letters of an input's axes: as the caller said, as its readers tell, or as the graph goes on."""
+        if port.name in self._said:
+            return self._said[port.name].layout(port.name, port.shape)
+        if not is_unclear(port) or read_layout(len(port.shape or ()), self.scope, port.name):
+            return port.layout
+
+        def trace(starts: Mapping[str, Axes], sizes: Mapping[str, Sequence[int]]) -> AxisTrace:
+            return AxisTrace(self.scope, self.constants, self.opset, self.shapes_at(sizes).of, starts)
+
+        return followed_layout(port, ports, self.scope, trace)
 
     @cached_property
     def outputs(self) -> tuple[Port, ...]:
@@ -321,7 +320,9 @@ class Model:
 
     def with_metadata(self, entries: dict[str, str]) -> Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""
-        return Model(annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
+        found = Model(annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
+        found._said = self._said
+        return found
 
     def with_nodes(self, nodes: Iterable[NodeProto], weights: Iterable[TensorProto]) -> Model:
         """A model like this one, functions inlined, with further nodes and stored tensors; this one is unchanged."""
@@ -329,7 +330,49 @@ class Model:
         proto.CopyFrom(self.proto)
         proto.graph.node.extend(nodes)
         proto.graph.initializer.extend(weights)
-        return Model(proto, self.file, self.label, self._stamp, self._temporary)
+        found = Model(proto, self.file, self.label, self._stamp, self._temporary)
+        found._said = self._said
+        return found
+
+    def with_axes(self, axes: Mapping[str, str] | None) -> Model:
+        """A model like this one of whose tensors it is said what their axes count; this one is unchanged.
+
+        Args:
+            axes: by the name of an input, a layer or a tensor, such as `{"views": "N,V,C,H,W"}`: N samples, V views, T
+                frames, C channels, D, H, W positions; `N*V` where several are one axis, `1+H*W` (or `1+H14*W10`) where
+                a class token stands before a picture's.
+
+        Raises:
+            OnnxvizError: it cannot be read so, the input has other axes, or there is no such tensor.
+        """
+        if not axes:
+            return self
+        found = Model(self._original, self.file, self.label, self._stamp, self._temporary)
+        taps = {layer.name: tuple(layer.taps.values()) for layer in found.all_layers}
+        found._said |= read_said(axes, found.scope, taps, self.label)
+        _ = found.inputs  # refused now where it does not fit
+        return found
+
+    @property
+    def said_axes(self) -> dict[str, str]:
+        """What `with_axes` was told, by tensor."""
+        return {tensor: said.text for tensor, said in self._said.items()}
+
+    def axes_at(self, sizes: Mapping[str, Sequence[int]], shape_of: ShapeOf, samples: int) -> AxisTrace:
+        """What the axes of all tensors count for inputs of these sizes.
+
+        Args:
+            sizes: of every input, by name.
+            shape_of: the shape of a tensor for such inputs.
+            samples: how many samples they hold.
+        """
+        batched, fed = batch_inputs(self.inputs), [port for port in self.inputs if port.name in sizes]
+        starts = {port.name: input_axes(port.layout, sizes[port.name], batched=port.name in batched) for port in fed}
+
+        def said(tensor: str, size: Sequence[int]) -> Axes | None:
+            return self._said[tensor].of(tensor, size, samples) if tensor in self._said else None
+
+        return AxisTrace(self.scope, self.constants, self.opset, shape_of, starts, said)
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the model, weights included, to one `.onnx` file; written whole or not at all.

@@ -69,7 +69,7 @@ class Pixel:
         return Pixel(np.broadcast_to(self.source, slope.shape), slope, offset, self.axis)
 
 
-class Kind(Enum):
+class ReadingKind(Enum):
     """What a reading tells."""
 
     ARITHMETIC = "arithmetic"
@@ -90,7 +90,7 @@ class Reading:
     """
 
     pixel: Pixel
-    kind: Kind = Kind.ARITHMETIC
+    kind: ReadingKind = ReadingKind.ARITHMETIC
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ class PixelStep:
         """The number of the input that a channel belongs to."""
         return -1 - channel if channel < 0 else next(i for i, own in enumerate(self.channels) if channel in own)
 
-    def note(self, pixel: Pixel | None, kind: Kind) -> None:
+    def note(self, pixel: Pixel | None, kind: ReadingKind) -> None:
         """Keeps a reading of another kind than a tensor's values."""
         if pixel is not None:
             self.readings.append(Reading(pixel, kind))

@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto
 
 from onnxviz.model.graph.evaluation import REARRANGING
 from onnxviz.model.graph.operators import Family, belongs, convolution_form
-from onnxviz.model.pixel import MOST_VALUES, Kind, Pixel, PixelStep, aligned, sliced_range
+from onnxviz.model.pixel import MOST_VALUES, Pixel, PixelStep, ReadingKind, aligned, sliced_range
 
 Pixels = Sequence[Pixel | None]
 
@@ -90,7 +90,7 @@ def _cut(step: PixelStep, pixel: Pixel, low: float | None, high: float | None) -
         return pixel
     bounds = (pixel.bounds[0] if low is None else low, pixel.bounds[1] if high is None else high)
     if bounds in ((0.0, 1.0), (0.0, 255.0)) and bounds != pixel.bounds:
-        step.note(pixel.affine(255.0 / (bounds[1] or 1.0), 0.0), Kind.BOUNDS)
+        step.note(pixel.affine(255.0 / (bounds[1] or 1.0), 0.0), ReadingKind.BOUNDS)
     return replace(pixel, bounds=bounds)
 
 
@@ -109,7 +109,7 @@ def _batch_norm(step: PixelStep) -> Pixels:
     normed = pixel.affine(factor, -mean * factor)
     if np.allclose(scale, 1) and np.allclose(bias, 0):
         return [normed]
-    step.note(normed, Kind.BATCH_NORM)
+    step.note(normed, ReadingKind.BATCH_NORM)
     return []
 
 
@@ -143,7 +143,7 @@ def _quantized(step: PixelStep) -> Pixels:
         least = np.iinfo(zero.dtype).min
         one_sided = int(zero.reshape(-1)[0]) == least
         if made is not None and one_sided and step.pixel.is_untouched:
-            step.note(made.affine(1.0, -float(least)), Kind.BOUNDS)
+            step.note(made.affine(1.0, -float(least)), ReadingKind.BOUNDS)
     return [made]
 
 

@@ -22,7 +22,8 @@ class Port:
         name: the tensor's name.
         dtype: numpy's name of the element type, "" if it is not declared.
         shape: a size, the name of a symbolic dimension, or None, per axis; None if it is not declared.
-        layout: "NCHW", "NHWC", "NCW", "NCDHW", … for images and signals, "" where it cannot be told.
+        layout: "NCHW", "NHWC", "NCW", "NCDHW", … for images and signals, "NVCHW" for several views of each sample,
+            "NTHWC" for the frames of a clip; "" where it cannot be told.
     """
 
     name: str
@@ -58,7 +59,17 @@ def _image_layout(shape: tuple[Dim, ...] | None, scope: Scope, tensor: str) -> s
     """The order of an input's axes: what its first readers do with it, else which axis could be channels."""
     if shape is None or len(shape) not in _LAYOUTS:
         return ""
-    rank = len(shape)
+    first, last = _LAYOUTS[len(shape)]
+    told = read_layout(len(shape), scope, tensor)
+    if told or shape[1] in (1, 3, 4):
+        return told or first
+    return last if shape[-1] in (1, 3, 4) else first
+
+
+def read_layout(rank: int, scope: Scope, tensor: str) -> str:
+    """The order of an input's axes that its first readers tell: those of a convolution, or of what makes it so."""
+    if rank not in _LAYOUTS:
+        return ""
     first, last = _LAYOUTS[rank]
     for _ in range(8):  # rescaling layers may stand before the first operator that tells
         readers = scope.consumers.get(tensor, [])
@@ -71,6 +82,4 @@ def _image_layout(shape: tuple[Dim, ...] | None, scope: Scope, tensor: str) -> s
         if len(readers) != 1 or not (belongs(readers[0], _RESCALING) or readers[0].op_type == "Pad"):
             break
         tensor = readers[0].output[0]
-    if shape[1] in (1, 3, 4):
-        return first
-    return last if shape[-1] in (1, 3, 4) else first
+    return ""

@@ -9,10 +9,10 @@ from onnx import NodeProto
 
 from onnxviz.messages import printable
 from onnxviz.model.activations import Passage, Steps, label
-from onnxviz.model.graph.arrangement import Arrangements
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.islands import Island, Shore
 from onnxviz.model.graph.operators import Family, belongs, convolution_form, output_scale
+from onnxviz.model.graph.reordering import Arrangements
 from onnxviz.model.graph.scopes import Scope, attribute
 from onnxviz.model.graph.settled import Settled
 

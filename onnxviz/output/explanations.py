@@ -106,11 +106,14 @@ class ExplanationsWriter:
 def figure_of(explanation: Explanation, cmap: str | None = None) -> Any:
     """The overlay, or, where the input is no picture, the map alone."""
     channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
-    if explanation.map.ndim == 2 and len(explanation.size) == 2 and channels >= 1:
+    parts = len(explanation.axes.parts)
+    positions = explanation.map.ndim - parts
+    if positions == 2 and len(explanation.size) - len(explanation.case.axes.parts) == 2 and channels >= 1:
         return plot_explanation(explanation, cmap=cmap)
     return plot_maps(
-        explanation.map[None],
-        spatial=explanation.map.ndim,
+        explanation.map.reshape(-1, *explanation.map.shape[parts:]),
+        spatial=positions,
+        first=None,
         scale="symmetric" if explanation.signed else "layer",
         cmap=cmap,
         title=explanation.title,

@@ -14,12 +14,13 @@ from onnxviz.errors import InputError
 from onnxviz.files import make_folder, safe_name, write_json
 from onnxviz.inputs.failures import nothing_usable
 from onnxviz.maps.feature_maps import FeatureMaps
+from onnxviz.maps.folded import MapsBatch
 from onnxviz.maps.map_store import MapStore
 from onnxviz.maps.tapped_run import TappedRun
 from onnxviz.messages import refuse_unheeded
+from onnxviz.model.arrangement import Entries
 from onnxviz.model.layer import Layer
-from onnxviz.plots import plot_maps, save_figure
-from onnxviz.plots.maps import NO_LOOK, are_bars
+from onnxviz.plots import NO_LOOK, are_bars, plot_maps, save_figure
 
 
 @dataclass(frozen=True)
@@ -53,21 +54,28 @@ class MapsWriter:
         self.look = look
         self.suffix = suffix
         self.save = save
-        self.store = MapStore(run.memory, run.axes) if save is not None else None
+        self.store = MapStore(run.options.memory, run.axes) if save is not None else None
         self.labels: list[str] = []
         self.pictures: list[dict[str, Any]] = []
+        self._rows: dict[str, list[int]] = {}
+        self._parts: dict[str, list[str]] = {}
 
-    def add(self, labels: Sequence[str], maps: Mapping[str, NDArray[Any]]) -> None:
+    def add(self, batch: MapsBatch) -> None:
         """Draws one batch, and keeps its arrays if they are to be saved."""
         if self.store is not None:
-            self.store.add(maps, len(self.labels), len(labels))
+            self.store.add(batch.maps, len(self.labels), len(batch.labels), batch.entries)
+        for name, entries in batch.entries.items():
+            self._rows.setdefault(name, []).extend(len(self.labels) + sample for sample in entries.samples)
+            self._parts.setdefault(name, []).extend(entries.labels)
         if not self.labels and self.folder is not None:
-            self._refuse_look(maps)
-        for position, label in enumerate(labels):
+            self._refuse_look(batch.maps)
+        several = len(self.run.samples) > 1
+        for position, label in enumerate(batch.labels):
             number = len(self.labels)
             self.labels.append(label)
             if self.folder is not None:
-                self._draw(number, label, position, len(labels), maps)
+                folder = self.folder / safe_name(number, label) if several else self.folder
+                self._draw(label, position, batch, folder)
 
     def _refuse_look(self, maps: Mapping[str, NDArray[Any]]) -> None:
         """Refuses options that would change no picture, before there is one: those of maps where all are numbers."""
@@ -77,35 +85,53 @@ class MapsWriter:
             look = self.look
             refuse_unheeded({"style": look.style, "scale": look.scale, "cmap": look.cmap}, NO_LOOK)
 
-    def _draw(self, number: int, label: str, row: int, samples: int, maps: Mapping[str, NDArray[Any]]) -> None:
-        assert self.folder is not None
-        several = len(self.run.samples) > 1
-        folder = self.folder / safe_name(number, label) if several else self.folder
+    def _draw(self, label: str, row: int, batch: MapsBatch, folder: Path) -> None:
         for layer in self.run.layers:
-            array = maps[layer.name]
-            entry: dict[str, Any] = {"layer": layer.name, "index": layer.index, "input": label}
+            array = batch.maps[layer.name]
+            stem = safe_name(layer.index, layer.name)
             if array.size == 0:
+                entry = {"layer": layer.name, "index": layer.index, "input": label}
                 self.pictures.append({**entry, "file": None, "why": "its branch of the model did not run"})
                 continue
-            shown, note = _one_row(array, row, self.run.axes[layer.name], several_rows=samples == 1)
-            mark = self.run.images.expected.mark if self.run.reads_images else ""
-            path = folder / f"{safe_name(layer.index, layer.name)}.{self.suffix}"
-            bars = are_bars(shown)  # beside other layers' maps, whose look it is
-            figure = plot_maps(
-                shown,
-                spatial=shown.ndim - 1,
-                first=self.look.first,
-                channels=self._channels(layer, shown),
-                sort=None if self.look.sort == "weight-norm" else self.look.sort,  # type: ignore[arg-type]
-                style=None if bars else self.look.style,  # type: ignore[arg-type]
-                scale=None if bars else self.look.scale,  # type: ignore[arg-type]
-                cmap=None if bars else self.look.cmap,
-                title=layer.name,
-                subtitle=" · ".join(filter(None, (f"{label}, {note}" if note else label, mark))),
-            )
-            make_folder(folder)  # not before something can be drawn
-            save_figure(figure, path)
-            self.pictures.append({**entry, "file": path.relative_to(self.folder).as_posix()})
+            entries = batch.entries.get(layer.name)
+            if entries is None:
+                shown, note = _one_row(array, row, self.run.axes[layer.name], several_rows=len(batch.labels) == 1)
+                self._save(layer, label, folder / f"{stem}.{self.suffix}", shown, note)
+                continue
+            own = entries.picked([place for place, sample in enumerate(entries.samples) if sample == row])
+            parts = array[[place for place, sample in enumerate(entries.samples) if sample == row]]
+            note = f"{own.labels[0]}, first of {len(own.labels)}" if len(own.labels) > 1 else own.labels[0]
+            self._save(layer, label, folder / f"{stem}.{self.suffix}", parts[0], note)
+            if len(own.labels) > 1 and parts.ndim < 5:
+                path = folder / f"{stem}-{own.plural}.{self.suffix}"
+                rows = np.moveaxis(parts, 0, 1)
+                rows = rows.reshape(rows.shape[:2]) if parts[0].size == len(parts[0]) else rows
+                self._save(layer, label, path, rows, f"all {own.plural}", own)
+
+    def _save(
+        self, layer: Layer, label: str, path: Path, shown: NDArray[Any], note: str, parts: Entries | None = None
+    ) -> None:
+        """Draws maps (C, spatial…) or, of several views, frames or branches, (C, parts, spatial…)."""
+        assert self.folder is not None
+        mark = self.run.images.expected.mark if self.run.reads_images else ""
+        bars = are_bars(shown)  # beside other layers' maps, whose look it is
+        figure = plot_maps(
+            shown,
+            spatial=shown.ndim - 1,
+            first=self.look.first,
+            channels=self._channels(layer, shown),
+            sort=None if self.look.sort == "weight-norm" else self.look.sort,  # type: ignore[arg-type]
+            style=None if bars else "grid" if parts else self.look.style,  # type: ignore[arg-type]
+            scale=None if bars else self.look.scale,  # type: ignore[arg-type]
+            cmap=None if bars else self.look.cmap,
+            parts=parts.labels if parts else None,
+            title=layer.name,
+            subtitle=" · ".join(filter(None, (f"{label}, {note}" if note else label, mark))),
+        )
+        make_folder(path.parent)  # not before something can be drawn
+        save_figure(figure, path)
+        file = path.relative_to(self.folder).as_posix()
+        self.pictures.append({"layer": layer.name, "index": layer.index, "input": label, "file": file})
 
     def _channels(self, layer: Layer, maps: NDArray[Any]) -> Sequence[int] | None:
         """The maps that were asked for, by number or by the Euclidean norm of their filters."""
@@ -123,7 +149,8 @@ class MapsWriter:
         if not self.labels:
             raise nothing_usable(failed)
         written = []
-        origin = self.run.origin(self.labels, failed, self.store.rows if self.store is not None else None)
+        rows = self.store.rows if self.store is not None else self._rows
+        origin = self.run.origin(self.labels, failed, rows, self._parts)
         if self.folder is not None:
             written = [self.folder / entry["file"] for entry in self.pictures if entry["file"]]
             manifest = {**origin.manifest(), "look": asdict(self.look), "pictures": self.pictures}

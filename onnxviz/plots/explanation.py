@@ -1,5 +1,6 @@
-"""A plot of an explanation: a heat map on a photo."""
+"""A plot of an explanation: a heat map on a photo, or a row of them for views and frames."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,12 +12,17 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.plots.lettering import broken, rounded, width_of
-from onnxviz.plots.mosaic import ValueRange
+from onnxviz.plots.lettering import broken, noun_of, rounded, shortened, width_of
+from onnxviz.plots.mosaic import ValueRange, spread
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write
 
 _GAP = 16
+# Several maps: pixels along the longer side of a single one, across all of them, and between; the most in a row and
+# in all.
+_LONGEST, _ROOM, _LEAST_ROOM = 448, 912, 320
+_NARROW, _BETWEEN = 6, 30
+_COLUMNS, _MOST = 6, 24
 _HEAT = "inferno"
 # Single pixels stand out so far that the rest would be black.
 _PERCENTILE = 99
@@ -30,7 +36,11 @@ class HasMap(Protocol):
 
     @property
     def map(self) -> NDArray[Any]:
-        """(H, W)."""
+        """(H, W), or (parts…, H, W) of several pictures."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each of several maps is of; none for a single one."""
 
     @property
     def signed(self) -> bool:
@@ -63,32 +73,34 @@ class HasMap(Protocol):
     def upsampled(self, size: tuple[int, ...] | None = None) -> NDArray[Any]:
         """The map at another size."""
 
-    def photo(self) -> NDArray[Any]:
-        """(H, W, 3) uint8."""
+    def photos(self, longest: int = ...) -> list[NDArray[Any]]:
+        """The picture behind each map, or the one behind all, (H, W, 3) uint8."""
 
 
 def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str | None = None) -> Figure:
     """Returns a figure of an explanation: the photo, and the map laid on it, with a colour bar.
 
+    Views, frames or branches stand in a row, each map below its photo, on one scale; up to 24 of them, evenly spaced.
     Only here is the map scaled: unsigned ones from zero (or their least value, where that is more than half the
     greatest) to the greatest; signed ones about zero. Maps of single pixels are cut at the 99th percentile.
 
     Args:
-        explanation: What `onnxviz.explain` gives, with a map of two axes.
+        explanation: What `onnxviz.explain` gives, with a map of two axes for each photo.
         cmap: matplotlib colour map; None: "inferno", for signed maps "RdBu_r".
         title: First line; None: the class.
 
     Returns:
-        Figure: `figure.axes[0].images` are the photo, the map on the photo, and the colour bar.
+        Figure: `figure.axes[0].images` are the photo, the map on the photo, and the colour bar; of several maps, all
+        photos, all maps, and the bar.
 
     Raises:
         InputError: The map does not have two axes, or the colour map does not exist.
     """
     known_cmap(cmap)
-    if explanation.map.ndim != 2:
+    labels = explanation.labels
+    if explanation.map.ndim != 2 and math.prod(explanation.map.shape[:-2]) != len(labels):
         raise InputError(f"a map of shape {explanation.map.shape} cannot be laid on a photo; draw it with plot_maps")
     chosen = cmap or (DIVERGING if explanation.signed else _HEAT)
-    photo = explanation.photo()
     values = explanation.map.astype(np.float64)
     facts = explanation.facts
     if explanation.signed:
@@ -100,15 +112,63 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
         window = ValueRange(least if least > high / 2 else 0.0, max(high, 0.0))
     if explanation.of_pixels:
         facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
-    heat = np.clip(explanation.upsampled(photo.shape[:2]).astype(np.float64), window.low, window.high)
+    shown = spread(len(labels), _MOST)
+    grid = _Strip.of(len(shown), one_photo=len(labels) > 1 and len(explanation.photos(1)) == 1)
+    photos = explanation.photos(grid.longest)
+    heat = explanation.upsampled(photos[0].shape[:2]).astype(np.float64)
+    heat = np.clip(heat, window.low, window.high)
     if window.low == window.high:  # nothing stands out: nothing is coloured
         window = ValueRange(window.low, window.low + 1)
         heat = np.full_like(heat, window.low)
-    words = _Words(title or explanation.title, facts, ("photo", explanation.method), explanation.warnings)
-    figure = _draw_overlay(photo, heat, window, words, cmap=chosen, signed=explanation.signed)
-    for corners, label in explanation.outlines:
-        _outline(figure, photo.shape[:2], corners, label)
-    return figure
+    title = title or explanation.title
+    if not labels:
+        words = _Words(title, facts, ("photo", explanation.method), explanation.warnings)
+        figure = _draw_overlay(photos[0], heat, window, words, cmap=chosen, signed=explanation.signed)
+        for corners, label in explanation.outlines:
+            _outline(figure, photos[0].shape[:2], corners, label)
+        return figure
+    if len(labels) > 1:
+        of = f"{len(shown)} of " if len(shown) < len(labels) else ""
+        facts = [*facts, f"{of}{len(labels)} {noun_of(labels)}, one scale"]
+    words = _Words(title, facts, ("photo", explanation.method), explanation.warnings)
+    heats = heat.reshape(-1, *heat.shape[-2:])
+    chosen_photos = photos if len(photos) == 1 else [photos[number] for number in shown]
+    tiles = _Tiles(chosen_photos, [heats[number] for number in shown], [labels[number] for number in shown])
+    return _draw_strip(tiles, grid, window, words, cmap=chosen, signed=explanation.signed)
+
+
+@dataclass(frozen=True)
+class _Strip:
+    """How several maps are laid out.
+
+    Attributes:
+        columns: in a row.
+        longest: pixels along the longer side of a picture.
+        one_photo: whether one photo stands before all maps, in the place of one above each.
+    """
+
+    columns: int
+    longest: int
+    one_photo: bool
+
+    @classmethod
+    def of(cls, count: int, *, one_photo: bool) -> "_Strip":
+        """A layout of `count` maps, 0 for a single one of full size."""
+        if count == 0:
+            return cls(1, _LONGEST, False)
+        count += one_photo
+        rows = -(-count // _COLUMNS)
+        columns = -(-count // rows)
+        return cls(columns, min((_ROOM - _NARROW * (columns - 1)) // max(columns, 2), _LONGEST), one_photo)
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """Photos (H, W, 3) uint8, one or as many as maps; maps (H, W); labels of the maps."""
+
+    photos: Sequence[NDArray[Any]]
+    heats: Sequence[NDArray[Any]]
+    labels: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -178,6 +238,54 @@ def _outline(figure: Figure, size: Sequence[int], corners: tuple[float, float, f
     above = top - 15 if top >= 15 else top
     axes.add_patch(Rectangle((start, above), room, 15, facecolor="black", edgecolor="none", alpha=0.75))
     write(axes, start + 4, above + 11, label, 8, "white")
+
+
+def _draw_strip(tiles: _Tiles, grid: _Strip, window: ValueRange, words: _Words, *, cmap: str, signed: bool) -> Figure:
+    """Returns a figure: photos in rows, below each its map, and one colour bar; or one photo and the maps beside it."""
+    height, width = tiles.photos[0].shape[:2]
+    count = len(tiles.heats) + grid.one_photo
+    rows = -(-count // grid.columns)
+    band = height if grid.one_photo else 2 * height + _NARROW
+    pitch = band + _BETWEEN
+    whole = (rows * pitch - _BETWEEN, grid.columns * (width + _NARROW) - _NARROW)
+    room = max(whole[1], _LEAST_ROOM)
+    said = [line for note in words.notes for line in broken(f"Note: {note}", room)]
+    names = [] if grid.one_photo else [*words.labels]
+    left = MARGIN + (max(width_of(name, 8) for name in names) + 8 if names else 0)
+    figure, axes = page(
+        whole, words.title, list(words.facts), left=left, above=14, below=34 + 15 * len(said), right=MARGIN
+    )
+
+    def place(number: int, down: int) -> tuple[int, int]:
+        row, column = divmod(number, grid.columns)
+        return row * pitch + down, column * (width + _NARROW)
+
+    def add(picture: NDArray[Any], corner: tuple[int, int]) -> None:
+        top, across = corner
+        extent = (across, across + width, top + height, top)
+        image = PixelImage(axes, extent=extent, interpolation="none", origin="upper")
+        image.set(data=picture)
+        axes.add_image(image)
+
+    for number, photo in enumerate(tiles.photos):
+        add(photo / 255, place(number, 0))
+    for number, heat in enumerate(tiles.heats):
+        photo = tiles.photos[0 if grid.one_photo else number]
+        placed = window.place(heat).filled(0.5 if signed else 0)
+        colours = _blended(_grey(photo), placed, cmap, signed)
+        add(colours, place(number + grid.one_photo, 0 if grid.one_photo else height + _NARROW))
+    for number, label in enumerate([words.labels[0], *tiles.labels] if grid.one_photo else tiles.labels):
+        top, across = place(number, 0)
+        write(axes, across, top - 5, shortened(label, 8, width), 8, INK)
+    for row in range(rows):
+        for below, name in enumerate(names):
+            middle = row * pitch + below * (height + _NARROW) + height / 2
+            write(axes, -8, middle, name, 8, ha="right", va="center_baseline")
+    bar = min(whole[1], _LONGEST)
+    _bar(figure, whole[1] - bar, bar, whole[0], window, cmap, signed)
+    for number, line in enumerate(said):
+        write(axes, 0, whole[0] + 44 + 15 * number, line, 8)
+    return figure
 
 
 def _grey(photo: NDArray[Any]) -> NDArray[Any]:

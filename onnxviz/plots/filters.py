@@ -140,7 +140,7 @@ def plot_filters(
         marks = [flaw(means[o]) for o in chosen]
         scaled = (place(means[o]) for o, place in scalings(means, chosen, scale, window))
         if weight.ndim == 5:
-            sheet = slices(scaled, means.shape[1], means.shape[2:], marks, labels, "filters")
+            sheet = slices(scaled, means.shape[1:], marks, labels, "filters")
         else:
             sheet = Sheet(
                 pictures=scaled,

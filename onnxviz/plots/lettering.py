@@ -2,6 +2,7 @@
 
 import unicodedata
 from bisect import bisect
+from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -37,6 +38,13 @@ def width_of(words: str, size: float, *, bold: bool = False) -> int:
     font.set_size(size, DPI)
     font.set_text(words)
     return -(-int(font.get_width_height()[0]) // 64)
+
+
+def noun_of(labels: Sequence[str]) -> str:
+    """What numbered labels number, in the plural: `frames` of `frame 0`, `frame 1`; `branches` where they are names."""
+    nouns = {label.rpartition(" ")[0] for label in labels}
+    noun = nouns.pop() if len(nouns) == 1 else ""
+    return f"{noun}s" if noun and not noun.endswith("ch") else f"{noun or 'branch'}es"
 
 
 def shortened(words: str, size: float, room: int, *, bold: bool = False) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.plots.bars import draw_bars
+from onnxviz.plots.lettering import noun_of
 from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings, sort_channels
 from onnxviz.plots.options import chosen_numbers
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
@@ -33,6 +34,7 @@ def plot_maps(
     columns: int | None = None,
     scale: Literal["map", "layer", "symmetric", "standardize"] | None = None,
     cmap: str | None = None,
+    parts: Sequence[str] | None = None,
     title: str | None = None,
     subtitle: str | None = None,
 ) -> Figure:
@@ -57,6 +59,7 @@ def plot_maps(
             None: "map" for a grid, "standardize" for a strip, "layer" for heat maps of one spatial axis.
         cmap: matplotlib colour map, not for "lines"; None: "gray" for a grid, "viridis" for strips and heat maps,
             "RdBu_r" with "symmetric".
+        parts: What the first spatial axis counts, one label each: `frame 0`, `frame 1`, … of a clip. None: positions.
         title: First line; None: "Feature maps".
         subtitle: Words put before the facts that the second line states.
 
@@ -88,7 +91,9 @@ def plot_maps(
     if are_bars(values):
         refuse_unheeded({"style": style, "scale": scale, "cmap": cmap, "columns": columns}, NO_LOOK)
         return draw_bars(values.reshape(-1), chosen, title, facts)
-    facts.append("×".join(map(str, values.shape[1:])) + (" positions" if values.ndim == 2 else ""))
+    sizes = values.shape[1:] if parts is None else values.shape[2:]
+    if sizes:
+        facts.append("×".join(map(str, sizes)) + (" positions" if values.ndim == 2 else ""))
     if style == "lines" and values.ndim != 2:
         raise InputError(f"lines need maps with one spatial axis, not of shape {values.shape}")
     if style == "lines":
@@ -108,7 +113,7 @@ def plot_maps(
     scaled = (place(values[c]) for c, place in scalings(values, chosen, scale, window))
 
     if values.ndim == 4:
-        sheet = slices(scaled, values.shape[1], values.shape[2:], marks, labels, "channels")
+        sheet = slices(scaled, values.shape[1:], marks, labels, "channels", parts)
     elif heat:
         # Cells of a few positions are made wide: square ones would give a ribbon.
         wide = max(1, _HEAT_WIDTH // (_HEAT_CELL * values.shape[2]))
@@ -121,7 +126,7 @@ def plot_maps(
             largest=(_HEAT_CELL, 1200),
             gap=0,
             positions=values.shape[2],
-            facts=["channels down, positions across"],
+            facts=[f"channels down, {'positions' if parts is None else noun_of(parts)} across"],
         )
     else:
         width = len(chosen) if style == "strip" else min(columns or grid_columns(len(chosen)), len(chosen))
@@ -136,6 +141,7 @@ def plot_maps(
             tile_labels=[] if in_order else labels,
             largest=(300, 300) if style != "lines" else (64, 160),
             lines=style == "lines",
+            facts=[] if parts is None else [f"{noun_of(parts)} down, positions across"],
         )
     words = {"map": "each on its own scale", "layer": "one scale over the layer", "standardize": "each standardized"}
     facts += [*sheet.facts, words.get(scale, "one scale about zero")]

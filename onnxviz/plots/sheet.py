@@ -1,6 +1,6 @@
 """Sheets: pictures as tiles of a single image, with words around them; what most figures are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from onnxviz.plots.lettering import rounded, width_of
+from onnxviz.plots.lettering import noun_of, rounded, width_of
 from onnxviz.plots.mosaic import Grid, Picture, ValueRange, count_flaws, label_step, spread
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import BROKEN, GREY, LINE, MARGIN, PixelImage, page, write
@@ -65,20 +65,37 @@ class Sheet:
 
 
 def slices(
-    volumes: Iterable[Picture], depth: int, shape: tuple[int, int], marks: list[str], labels: list[str], noun: str
+    volumes: Iterable[Picture],
+    shape: tuple[int, ...],
+    marks: list[str],
+    labels: list[str],
+    noun: str,
+    parts: Sequence[str] | None = None,
 ) -> Sheet:
-    """Returns a sheet with a row for each volume (D, H, W)."""
+    """Returns a sheet with a row for each volume of that shape (D, H, W), and a column for each of up to 8 slices.
+
+    Args:
+        volumes: one for each row.
+        shape: of each.
+        marks: what is wrong with each.
+        labels: of the rows.
+        noun: what the rows are.
+        parts: what the slices are, one label each; None: positions along the first axis.
+    """
+    depth = shape[0]
     shown = spread(depth, 8)
+    of = f"{len(shown)} of "
+    across = "slices along the first axis" if parts is None else noun_of(parts)
     return Sheet(
         pictures=(volume[position] for volume in volumes for position in shown),
-        shape=shape,
+        shape=(shape[1], shape[2]),
         columns=len(shown),
         marks=marks,
         tiles_a_mark=len(shown),
         row_labels=labels,
-        column_labels=[str(position) for position in shown],
+        column_labels=[str(position) if parts is None else parts[position] for position in shown],
         largest=(140, 140),
-        facts=[f"rows: {noun}", f"columns: {len(shown)} of {depth} slices along the first axis"],
+        facts=[f"rows: {noun}", f"columns: {of if parts is None or len(shown) < depth else ''}{depth} {across}"],
     )
 
 

@@ -13,13 +13,13 @@ from samples import CLASSIFIER, DOG
 from onnxviz import explain, load
 from onnxviz.errors import SelectionError
 from onnxviz.explanations.explain import Explainer
-from onnxviz.explanations.methods.cam import choose_layer
+from onnxviz.explanations.layer_choice import choose_layer
 
 
 def chosen(proto: onnx.ModelProto, x: np.ndarray) -> tuple[str, str]:
     explainer = Explainer(proto)
     case, _ = explainer.case({"x": x[None]})
-    return choose_layer(explainer.probe, case, None)
+    return choose_layer(case, None)
 
 
 def test_the_last_tensor_before_positions_are_lost():

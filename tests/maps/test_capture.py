@@ -251,7 +251,7 @@ def test_verify_compares_with_the_untapped_model(monkeypatch: pytest.MonkeyPatch
     assert maps.observer_effect is not None
     assert maps.observer_effect["max_rel_diff"] < 1e-5
     # A tapped graph that computes something else must show.
-    room = sys.modules["onnxviz.maps.tapped_run"]
+    room = sys.modules["onnxviz.maps.tapped_model"]
     original = room.expose
 
     def broken(model, taps, *, keep_outputs=False):

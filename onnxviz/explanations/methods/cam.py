@@ -1,28 +1,24 @@
 """Class activation maps: a layer's maps, weighted by what they mean for the score.
 
-A are the layer's maps (C, spatial…), G = ∂S/∂A; raw maps, before any scaling, after the ReLU of the papers.
+A are the layer's maps (C, spatial…), G = ∂S/∂A; raw maps, before any scaling, after the ReLU of the papers. Views,
+frames and branches that share a batch, or run one after the other, are pictures of their own: each has its own map.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, SelectionError
-from onnxviz.explanations.case import Case, spatial_sizes
+from onnxviz.explanations.case import Case
+from onnxviz.explanations.layer_choice import choose_layer, choose_tensors
+from onnxviz.explanations.layer_maps import LayerMaps
 from onnxviz.explanations.method import Method, MethodResult, Needs
-from onnxviz.explanations.probe import Probe
 from onnxviz.inputs.interpolate import resized
-from onnxviz.messages import printable
-from onnxviz.model.graph.operators import Family, belongs
-from onnxviz.model.layer import Layer
-from onnxviz.model.model import Model
-from onnxviz.model.scores import channel_axis, sample_axis
+from onnxviz.model.arrangement import PartAxis
 
 
 @dataclass(frozen=True)
@@ -31,7 +27,7 @@ class _Cam(Method):
 
     Attributes:
         layer: a layer's name or position, or a tensor's name; None for the last convolution with positions before the
-            target, see `choose_layer`.
+            target, see `onnxviz.explanations.layer_choice.choose_layer`.
     """
 
     needs: ClassVar[Needs] = "layer"
@@ -40,13 +36,21 @@ class _Cam(Method):
     def __call__(self, case: Case) -> MethodResult:
         """The map of the layer."""
         strides = case.target.through if case.target is not None and self.layer is None else ()
-        chosen = [choose_layer(case.probe, case, self.layer, goals) for goals in strides or ((),)]
-        chosen = list(dict.fromkeys(chosen))
-        found = [replace(self._mapped(case, tensor), layer=name, tensor=tensor) for name, tensor in chosen]
+        if not strides:
+            return self._of_layer(case, *choose_tensors(case, self.layer))
+        chosen = dict.fromkeys(choose_layer(case, None, goals) for goals in strides)
+        found = [self._of_layer(case, name, (tensor,), None) for name, tensor in chosen]
         return found[0] if len(found) == 1 else _summed(found)
 
-    def _mapped(self, case: Case, tensor: str) -> MethodResult:
-        """The map over the positions of `tensor`."""
+    def _of_layer(self, case: Case, name: str, tensors: tuple[str, ...], stacked: PartAxis | None) -> MethodResult:
+        """The map of one layer, which may stand in the graph several times."""
+        layer = LayerMaps.of(case, tensors, stacked)
+        found = self._mapped(case, layer)
+        notes = tuple(dict.fromkeys((*found.warnings, *layer.notes)))
+        return replace(found, layer=name, tensor=", ".join(tensors), axes=layer.axes, warnings=notes)
+
+    def _mapped(self, case: Case, layer: LayerMaps) -> MethodResult:
+        """The map over the positions of a layer, of each of its parts."""
         raise NotImplementedError
 
 
@@ -56,14 +60,9 @@ class _GradientCam(_Cam):
 
     needs: ClassVar[Needs] = "layer-gradient"
 
-    def _mapped(self, case: Case, tensor: str) -> MethodResult:
-        maps = _maps(case, tensor)
-        gradients, notes = case.gradients(case.x[None], tensor)
-        return MethodResult(
-            map=self.weigh(maps, _channels_first(case, tensor, gradients[0])),
-            warnings=notes,
-            approximations=case.approximations(tensor),
-        )
+    def _mapped(self, case: Case, layer: LayerMaps) -> MethodResult:
+        slopes, notes = layer.slopes()
+        return MethodResult(map=layer.each(self.weigh, slopes), warnings=notes, approximations=layer.approximations)
 
     def weigh(self, maps: NDArray[Any], slopes: NDArray[Any]) -> NDArray[Any]:
         """The map (spatial…) of maps A and gradients G, (C, spatial…) each."""
@@ -152,31 +151,28 @@ class EigenCam(_Cam):
     source: ClassVar[str] = "Muhammad & Yeasin 2020"
     warning: ClassVar[str] = "eigen-cam does not depend on the class: it shows what the layer responds to most"
 
-    def _mapped(self, case: Case, tensor: str) -> MethodResult:
-        maps = _maps(case, tensor)
-        flat = _over_positions(maps).T
-        flat = flat - flat.mean(axis=0)
-        axes = np.linalg.svd(flat, full_matrices=False)[2]
-        projected = (flat @ axes[0]).reshape(maps.shape[1:])
-        return MethodResult(map=-projected if abs(projected.min()) > abs(projected.max()) else projected)
+    def _mapped(self, case: Case, layer: LayerMaps) -> MethodResult:
+        return MethodResult(map=layer.each(_principal))
 
 
 @dataclass(frozen=True)
 class ScoreCam(_Cam):
     """ReLU(Σₖ wₖ Aₖ), w = softmax of S(x·Mₖ), Mₖ the map enlarged and stretched to 0…1 (Wang et al. 2020, 1910.01279).
 
-    As in pytorch-grad-cam: no score of a blank input is subtracted, and maps are enlarged with aligned corners.
+    As in pytorch-grad-cam: no score of a blank input is subtracted, and maps are enlarged with aligned corners. Views
+    and frames are masked together, each by its own part of the channel.
     """
 
     name: ClassVar[str] = "score-cam"
     source: ClassVar[str] = "Wang et al. 2020"
 
-    def _mapped(self, case: Case, tensor: str) -> MethodResult:
-        maps = _maps(case, tensor)
+    def _mapped(self, case: Case, layer: LayerMaps) -> MethodResult:
+        maps = layer.masks()
         count = len(maps)
         scores = np.empty(count)
         for first in range(0, count, case.batch):
-            mask = resized(maps[first : first + case.batch], case.spatial, corners=True)
+            part = maps[first : first + case.batch]
+            mask = np.stack([layer.axes.over(one, case.spatial, case.axes, corners=True) for one in part])
             flat = _over_positions(mask)
             low, high = (end.reshape(-1, *[1] * (mask.ndim - 1)) for end in (flat.min(axis=1), flat.max(axis=1)))
             mask = (mask - low) / (high - low + 1e-8)
@@ -189,15 +185,26 @@ class ScoreCam(_Cam):
 
 def _summed(found: list[MethodResult]) -> MethodResult:
     """The maps of several layers, added at the size of the finest."""
-    finest = max((one.map.shape for one in found), key=math.prod)
-    total = np.sum([resized(one.map, finest) for one in found], axis=0)
+    finest = max(found, key=lambda one: math.prod(one.map.shape))
+    total = np.sum([resized(one.map, finest.map.shape) for one in found], axis=0)
     return MethodResult(
         map=total,
         warnings=tuple(text for one in found for text in one.warnings),
         approximations=tuple(dict.fromkeys(text for one in found for text in one.approximations)),
         layer=", ".join(one.layer for one in found),
         tensor=", ".join(one.tensor for one in found),
+        axes=finest.axes,
     )
+
+
+def _principal(maps: NDArray[Any]) -> NDArray[Any]:
+    """Maps (C, spatial…) projected on their first principal component, (spatial…)."""
+    flat = _over_positions(maps).T
+    flat = flat - flat.mean(axis=0)
+    axes = np.linalg.svd(flat, full_matrices=False)[2]
+    projected = (flat @ axes[0]).reshape(maps.shape[1:])
+    found: NDArray[Any] = -projected if abs(projected.min()) > abs(projected.max()) else projected
+    return found
 
 
 def _weighted(maps: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
@@ -208,133 +215,3 @@ def _weighted(maps: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
 def _over_positions(maps: NDArray[Any]) -> NDArray[Any]:
     """(C, spatial…) as (C, positions)."""
     return maps.reshape(len(maps), -1)
-
-
-def _maps(case: Case, layer: str) -> NDArray[Any]:
-    """The layer's maps on the sample, (C, spatial…) float64."""
-    values = case.values(layer)
-    if values.ndim < 2 or math.prod(values.shape) == 0:
-        raise InputError(f"'{printable(layer)}' has no positions to look at: its shape is {values.shape}")
-    if not np.isfinite(values).all():
-        raise InputError(f"the maps of '{printable(layer)}' on this input are not finite (NaN or infinite)")
-    return _channels_first(case, layer, values)
-
-
-def _channels_first(case: Case, layer: str, values: NDArray[Any]) -> NDArray[Any]:
-    axis = sample_axis(channel_axis(case.probe.model, layer), values.ndim)
-    return np.moveaxis(values, axis, 0).astype(np.float64)
-
-
-def choose_layer(probe: Probe, case: Case, asked: str | int | None, goals: tuple[str, ...] = ()) -> tuple[str, str]:
-    """(name, tensor) of the layer to map.
-
-    Args:
-        probe: the model and the target.
-        case: a sample, for the sizes that the model leaves open.
-        asked: a layer's name or position, or a tensor's name; None for the last convolution with positions before
-            the target, followed to the last tensor of its size that all its ways to the target pass: behind its
-            activation and a residual sum, before the pooling. Before a target that is a picture itself, the last
-            convolution is its head, and the one before is taken. A convolution whose weights are not trained is none.
-        goals: tensors in place of the target: what the convolutions at the end of a detector's stride give. All of
-            them depend on the layer, and the convolutions at the end are its head.
-
-    Raises:
-        SelectionError: there is no such layer, or none between the explained input and the target.
-    """
-    model = probe.model
-    behind = model.scope.descendants([probe.port.name])
-    if asked is not None:
-        name, tensor = _named_layer(model, asked)
-        if tensor != probe.target and tensor not in model.scope.ancestors([probe.target]).tensors:
-            raise SelectionError(f"'{printable(probe.target)}' does not depend on layer '{name}'; choose another")
-        if tensor not in behind:
-            raise SelectionError(
-                f"layer '{name}' does not depend on input '{printable(probe.port.name)}', which is explained; "
-                "choose another layer, or another input (--wrt NAME, wrt=…)"
-            )
-        return name, tensor
-    ends = goals or (probe.target,)
-    ways = [model.scope.ancestors([end]).tensors for end in ends]
-    before = frozenset[str]().union(*ways)
-    wanted = behind & frozenset.intersection(*ways) | (behind & {probe.target} if not goals else set())
-    there = [layer for layer in model.layers if not layer.graph_scope.name and not _fixed(layer)]
-    there = [layer for layer in there if layer.taps["conv"] in wanted]
-    found = [layer for layer in there if math.prod(_positions(case, layer.taps["conv"])) > 1]
-    picture = case.base.ndim > 2 and math.prod(case.base.shape) > max(case.base.shape)
-    if goals:
-        makers = {tensor for end in goals for tensor in _moved_only(model, end)}
-        found = [layer for layer in found if layer.taps["conv"] not in makers] or found
-    elif picture and len(found) > 1:
-        found = found[:-1]
-    if not found:
-        raise SelectionError(
-            f"{model.label} has no convolution with positions before '{printable(probe.target)}': "
-            "name a tensor with --layer, or use occlusion, rise or a method of the input"
-        )
-    return found[-1].name, _bottleneck(case, found[-1], before, ends)
-
-
-def _fixed(layer: Layer) -> bool:
-    """Whether a convolution has weights that nobody trained: one filter 0, 1, 2, …, which takes a distribution's mean.
-
-    (Li et al. 2020, Generalized Focal Loss, arXiv 2006.04388: the distances to a box's sides.)
-    """
-    shape = layer.weight_shape
-    if shape is None or shape[0] != 1 or math.prod(shape) != shape[1] or shape[1] < 3 or layer.source is None:
-        return False
-    return bool(np.array_equal(layer.weight.reshape(-1), np.arange(shape[1])))
-
-
-def _moved_only(model: Model, tensor: str) -> set[str]:
-    """The tensors that a tensor is, but for moves."""
-    found, waiting = {tensor}, [tensor]
-    while waiting:
-        node = model.scope.producers.get(waiting.pop())
-        if node is not None and node.input and belongs(node, Family.ARRANGING | Family.IDENTITY):
-            waiting.append(node.input[0])
-            found.add(node.input[0])
-    return found
-
-
-def _named_layer(model: Model, asked: str | int) -> tuple[str, str]:
-    named = {layer.name: layer for layer in reversed(model.all_layers)}
-    if isinstance(asked, str) and asked in named:
-        layer = named[asked]
-    elif isinstance(asked, str) and asked in model.scope.producers:
-        return asked, asked
-    else:
-        layer = model.layer(asked)
-    if layer.graph_scope.name:
-        raise SelectionError(f"layer '{layer.name}' is inside {layer.graph_scope.name}; choose one of the main graph")
-    return layer.name, layer.taps["activation"]
-
-
-def _positions(case: Case, tensor: str) -> Sequence[int]:
-    """The spatial sizes of a convolution's output, measured where inference does not tell."""
-    sizes = spatial_sizes(case.probe.shapes(case.sizes).of(tensor))
-    return sizes if sizes is not None else case.values(tensor).shape[1:]
-
-
-def _bottleneck(case: Case, layer: Layer, before: frozenset[str], ends: tuple[str, ...]) -> str:
-    """The last tensor of the layer's size that all its ways to the ends pass; no other convolution is between."""
-    scope, start = case.probe.model.scope, layer.taps["conv"]
-    shapes, wanted = case.probe.shapes(case.sizes), tuple(_positions(case, start))
-    wayside = {*before, *ends}
-
-    def readers(tensor: str) -> set[str]:
-        nodes = scope.consumers.get(tensor, [])
-        return {node.output[0] for node in nodes if wayside.intersection(node.output)}
-
-    found, unread = start, {start: readers(start)}
-    for node in scope.graph.node:
-        if not any(node.output[0] in waiting for waiting in unread.values()):
-            continue
-        for waiting in unread.values():
-            waiting.discard(node.output[0])
-        if belongs(node, Family.CONVOLUTION) and math.prod(_positions(case, node.output[0])) > 1:
-            break  # the head of a picture
-        unread.update({name: readers(name) for name in node.output if name in before})
-        live = [name for name, waiting in unread.items() if waiting]
-        if live == [node.output[0]]:
-            found = live[0] if spatial_sizes(shapes.of(live[0])) == wanted else found
-    return found

@@ -25,7 +25,7 @@ class Occlusion(Method):
     """By how much the score falls where a square is covered (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2).
 
     A position's value is the mean fall over the squares that cover it, as in captum. Squares start every `stride`
-    pixels until one reaches the far side; the last is cut off there.
+    pixels until one reaches the far side; the last is cut off there. Of several views or frames each is covered alone.
 
     Attributes:
         window: side of the square in pixels; None for an eighth of the shorter side.
@@ -47,14 +47,15 @@ class Occlusion(Method):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the input."""
-        spatial = case.spatial
-        if not spatial:
+        spatial, parts = case.spatial, len(case.axes.parts)
+        if not spatial[parts:]:
             raise InputError(f"input '{case.probe.port.name}' has no positions to cover")
-        window = self.window or max(1, round(min(spatial) / _WINDOWS))
+        window = self.window or max(1, round(min(spatial[parts:]) / _WINDOWS))
         stride = self.stride or max(1, window // 2)
         if stride > window:
             raise InputError(f"with a stride of {stride}, squares of {window} would leave gaps; take {window} or less")
-        squares = list(_squares(spatial, window, stride))
+        views = product(*(range(size) for size in spatial[:parts]))
+        squares = [(*view, *square) for view, square in product(views, list(_squares(spatial[parts:], window, stride)))]
         falls, covered = np.zeros(spatial), np.zeros(spatial)
         for first in range(0, len(squares), case.batch):
             part = squares[first : first + case.batch]
@@ -75,7 +76,7 @@ class Rise(Method):
     """E[P(x·M)·M] / keep over random masks M (Petsiuk et al. 2018, RISE, arXiv 1806.07421, equation 6).
 
     P is the class's probability where the target is a classifier's, else the score. Masks are `cells`² random bits,
-    enlarged linearly and shifted by a random part of a cell, as in the authors' code.
+    enlarged linearly and shifted by a random part of a cell, as in the authors' code. Each view or frame has its own.
 
     Attributes:
         samples: number of masks.
@@ -100,14 +101,16 @@ class Rise(Method):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the input."""
-        spatial = case.spatial
-        if not spatial:
+        spatial, parts = case.spatial, len(case.axes.parts)
+        if not spatial[parts:]:
             raise InputError(f"input '{case.probe.port.name}' has no positions to mask")
+        views = math.prod(spatial[:parts])
         rng = np.random.default_rng(self.seed)
         total = np.zeros(spatial)
         for first in range(0, self.samples, case.batch):
             rows = min(case.batch, self.samples - first)
-            masks = np.stack([random_mask(rng, spatial, self.cells, self.keep) for _ in range(rows)])
+            drawn = [random_mask(rng, spatial[parts:], self.cells, self.keep) for _ in range(rows * views)]
+            masks = np.stack(drawn).reshape(rows, *spatial)
             scores = case.probabilities(case.x * case.over_channels(masks))
             total += np.tensordot(scores, masks.astype(np.float64), 1)
             if case.progress is not None:

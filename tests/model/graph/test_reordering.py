@@ -8,7 +8,7 @@ import onnx.parser
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from onnxviz.model.graph.arrangement import Arrangement, Arrangements
+from onnxviz.model.graph.reordering import Arrangements, Reordering
 from onnxviz.model.model import load
 
 SIZES = (2, 3, 5, 1, 7)  # N, C and three spatial axes
@@ -24,7 +24,7 @@ def graph(body: str, inits: str = "") -> onnx.ModelProto:
     """)
 
 
-def arrangement(proto: onnx.ModelProto, channels: int | None = 3) -> Arrangement | None:
+def arrangement(proto: onnx.ModelProto, channels: int | None = 3) -> Reordering | None:
     model = load(proto)
     axes = Arrangements(model.scope, model.constants, "x", len(SIZES), channels)
     axes.pass_through(list(model.scope.graph.node))

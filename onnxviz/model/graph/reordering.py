@@ -1,4 +1,4 @@
-"""Arrangement of a tensor's axes: where they went, node by node, since a tensor whose axes are known.
+"""Reordering of a tensor's axes: where they went, node by node, since a tensor whose axes are known.
 
 Only what can be told from the graph itself; shapes are not inferred for it.
 """
@@ -21,7 +21,7 @@ _SUMMARISING = Family.REDUCTION | Family.GLOBAL_POOLING | Family.CUMULATIVE
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class Reordering:
     """How a tensor's elements lie, compared with those of the tensor that it was made of.
 
     Attributes:
@@ -48,7 +48,7 @@ class Arrangement:
         return self.channel_axis == 1 and there == sorted(there)
 
 
-_STATISTIC = Arrangement(statistic=True)
+_STATISTIC = Reordering(statistic=True)
 
 
 def known(node: NodeProto) -> bool:
@@ -78,9 +78,9 @@ class Arrangements:
         self._constants = constants
         self._rank = rank
         self._channels = channels
-        self._of: dict[str, Arrangement] = {tensor: Arrangement()}
+        self._of: dict[str, Reordering] = {tensor: Reordering()}
 
-    def of(self, tensor: str) -> Arrangement | None:
+    def of(self, tensor: str) -> Reordering | None:
         """The arrangement of a tensor that was reached; None where it cannot be told."""
         return self._of.get(tensor)
 
@@ -90,7 +90,7 @@ class Arrangements:
         axis, order = found.channel_axis, self._order(found)
         return () if axis is None else (axis,) if order is None else (axis, axis - len(order))
 
-    def place(self, tensor: str, arrangement: Arrangement) -> None:
+    def place(self, tensor: str, arrangement: Reordering) -> None:
         """States the arrangement of a tensor."""
         self._of[tensor] = arrangement
 
@@ -108,12 +108,12 @@ class Arrangements:
             if found is not None:
                 self._of.update((name, found) for name in node.output if name)
 
-    def _together(self, node: NodeProto, given: Sequence[Arrangement]) -> Arrangement | None:
+    def _together(self, node: NodeProto, given: Sequence[Reordering]) -> Reordering | None:
         """Several tensors, place by place: those that have an element for each element must lie alike."""
         elements = {one for one in given if not one.statistic}
         return (elements.pop() if len(elements) == 1 else None) if elements else _STATISTIC
 
-    def _transposed(self, node: NodeProto, given: Sequence[Arrangement]) -> Arrangement | None:
+    def _transposed(self, node: NodeProto, given: Sequence[Reordering]) -> Reordering | None:
         before = given[0] if given else None
         if before is None or before.statistic:
             return before
@@ -124,7 +124,7 @@ class Arrangements:
             return None
         return self._in_order(tuple(moves) if order is None else tuple(order[axis] for axis in moves))
 
-    def _reshaped(self, node: NodeProto, given: Sequence[Arrangement]) -> Arrangement | None:
+    def _reshaped(self, node: NodeProto, given: Sequence[Reordering]) -> Reordering | None:
         before = given[0] if given else None
         if before is None or before.statistic:
             return before
@@ -144,14 +144,14 @@ class Arrangements:
                 return replace(before, reshaped=False)
         return replace(before, reshaped=True)
 
-    def _order(self, before: Arrangement) -> tuple[int, ...] | None:
+    def _order(self, before: Reordering) -> tuple[int, ...] | None:
         if before.order is None and self._rank is not None:
             return tuple(range(self._rank))
         return before.order
 
-    def _in_order(self, order: tuple[int, ...]) -> Arrangement:
+    def _in_order(self, order: tuple[int, ...]) -> Reordering:
         same = order == tuple(range(len(order))) and self._rank in (None, len(order))
-        return Arrangement(None if same else order)
+        return Reordering(None if same else order)
 
     def _axes(self, node: NodeProto) -> tuple[int, ...] | None:
         axes = attribute(node, "axes")
@@ -186,17 +186,17 @@ class Arrangements:
         # A size picked from a shape, made a vector of one.
         return [None] if node.op_type == "Unsqueeze" else None
 
-    def _as_given(self, node: NodeProto, given: Sequence[Arrangement]) -> Arrangement | None:
+    def _as_given(self, node: NodeProto, given: Sequence[Reordering]) -> Reordering | None:
         return given[0] if given else None
 
-    def _of_statistics(self, node: NodeProto, given: Sequence[Arrangement]) -> Arrangement | None:
+    def _of_statistics(self, node: NodeProto, given: Sequence[Reordering]) -> Reordering | None:
         return _STATISTIC if given and all(one.statistic for one in given) else None
 
-    def _statistic(self, node: NodeProto, given: Sequence[Arrangement]) -> Arrangement | None:
+    def _statistic(self, node: NodeProto, given: Sequence[Reordering]) -> Reordering | None:
         return _STATISTIC
 
 
-_Rule = Callable[[Arrangements, NodeProto, Sequence[Arrangement]], Arrangement | None]
+_Rule = Callable[[Arrangements, NodeProto, Sequence[Reordering]], Reordering | None]
 _RULES: Mapping[str, _Rule] = {
     "Transpose": Arrangements._transposed,
     "Flatten": Arrangements._reshaped,

@@ -1,0 +1,87 @@
+"""The axes of a map: views, frames or branches, each with a map of its own, then positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.errors import InputError
+from onnxviz.inputs.interpolate import resized
+from onnxviz.messages import dims
+from onnxviz.model.arrangement import PartAxis
+
+
+@dataclass(frozen=True)
+class MapAxes:
+    """What the axes of a map count.
+
+    Attributes:
+        parts: those in front, of which each entry is a map of its own.
+        positions: a letter for each of the others, "HW", "W", "DHW"; "" where that is not told.
+        picked: (letter, index) where the map is that of one view or frame of several.
+    """
+
+    parts: tuple[PartAxis, ...] = ()
+    positions: str = ""
+    picked: frozenset[tuple[str, int]] = frozenset()
+
+    @property
+    def letters(self) -> str:
+        """A letter for each axis: "THW"."""
+        return "".join(part.kind for part in self.parts) + self.positions
+
+    @property
+    def picked_labels(self) -> tuple[str, ...]:
+        """`frame 1`, where the map is that of one frame of several."""
+        return tuple(PartAxis.numbered(letter, index + 1).labels[index] for letter, index in sorted(self.picked))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A label for each map, in row-major order of the parts: `frame 0`, `frame 1`, …; none for a single map."""
+        if not self.parts:
+            return ()
+        return tuple(", ".join(labels) for labels in product(*(part.labels for part in self.parts)))
+
+    def over(self, heat: NDArray[Any], size: tuple[int, ...], other: MapAxes, *, corners: bool = False) -> NDArray[Any]:
+        """A map spread over those of another tensor, each interpolated linearly to the size of that one's positions.
+
+        Views and frames that both have stay. A map without them goes with each of the other's, or with the one that it
+        is the map of; those that only this map has are added up.
+
+        Args:
+            heat: (parts…, positions…).
+            size: of the other: (parts…, positions…).
+            other: its axes.
+            corners: how positions are interpolated; see `onnxviz.inputs.interpolate.resized`.
+
+        Raises:
+            InputError: there are more positions than the map has axes of.
+        """
+        if heat.ndim - len(self.parts) < len(size) - len(other.parts):
+            raise InputError(
+                f"a map of {dims(heat.shape)} ({self.letters}) cannot be laid on {dims(size)} ({other.letters})"
+            )
+        kinds = [part.kind for part in other.parts]
+        for axis in reversed(range(len(self.parts))):
+            if self.parts[axis].kind not in kinds:
+                heat = heat.sum(axis=axis)
+        mine = [part.kind for part in self.parts if part.kind in kinds]
+        order = [mine.index(kind) for kind in kinds if kind in mine]
+        heat = heat.transpose(*order, *range(len(mine), heat.ndim))
+        lacking = [place for place, kind in enumerate(kinds) if kind not in mine]
+        for place in lacking:
+            heat = np.expand_dims(heat, place)
+        parts = tuple(own if place in lacking else size[place] for place, own in enumerate(heat.shape[: len(kinds)]))
+        heat = resized(heat, (*parts, *size[len(kinds) :]), corners=corners)
+        if heat.ndim != len(size):
+            return heat
+        found = np.broadcast_to(heat, size)
+        for letter, index in self.picked:
+            if letter in kinds and kinds.index(letter) in lacking:
+                only = np.arange(size[kinds.index(letter)]) == index
+                found = found * only.reshape([-1 if place == kinds.index(letter) else 1 for place in range(found.ndim)])
+        return np.ascontiguousarray(found)

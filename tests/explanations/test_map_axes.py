@@ -1,0 +1,49 @@
+"""Axes of maps: how a map is spread over those of the input, and what its parts are called."""
+
+from __future__ import annotations
+
+import numpy as np
+from protos import normal
+
+from onnxviz.explanations.map_axes import MapAxes
+from onnxviz.inputs.interpolate import resized
+from onnxviz.model.arrangement import PartAxis
+
+FRAMES, VIEWS = PartAxis.numbered("T", 3), PartAxis.numbered("V", 2)
+CLIP = MapAxes((FRAMES,), "HW")
+
+
+def test_a_map_without_parts_is_interpolated_alone():
+    heat = normal(4, 5)
+    assert np.array_equal(MapAxes((), "HW").over(heat, (8, 9), MapAxes((), "HW")), resized(heat, (8, 9)))
+
+
+def test_parts_that_both_have_stay_those_of_the_map_alone_are_added_and_others_get_it_each():
+    heat = normal(3, 4, 5)
+    assert np.array_equal(CLIP.over(heat, (3, 8, 9), CLIP), resized(heat, (8, 9)))
+    assert np.allclose(CLIP.over(heat, (8, 9), MapAxes((), "HW")), resized(heat.sum(0), (8, 9)), atol=1e-6)
+    spread = MapAxes((), "HW").over(heat[0], (3, 8, 9), CLIP)
+    assert all(np.array_equal(one, resized(heat[0], (8, 9))) for one in spread)
+    both = MapAxes((VIEWS, FRAMES), "HW")
+    assert np.array_equal(CLIP.over(heat, (2, 3, 4, 5), both), np.stack([heat, heat]))
+    swapped = MapAxes((FRAMES, VIEWS), "HW").over(normal(3, 2, 4, 5), (2, 3, 4, 5), both)
+    assert np.array_equal(swapped, normal(3, 2, 4, 5).transpose(1, 0, 2, 3))
+
+
+def test_the_map_of_one_frame_lies_on_that_frame():
+    heat = np.abs(normal(4, 5)) + 1
+    spread = MapAxes((), "HW", frozenset([("T", 2)])).over(heat, (3, 8, 9), CLIP)
+    assert not spread[:2].any()
+    assert np.array_equal(spread[2], resized(heat, (8, 9)))
+
+
+def test_labels_count_from_0_in_order():
+    assert MapAxes((), "HW").labels == ()
+    assert CLIP.labels == ("frame 0", "frame 1", "frame 2")
+    assert MapAxes((VIEWS, FRAMES), "HW").labels[:4] == (
+        "view 0, frame 0",
+        "view 0, frame 1",
+        "view 0, frame 2",
+        "view 1, frame 0",
+    )
+    assert (CLIP.letters, MapAxes((), "DHW").letters) == ("THW", "DHW")

@@ -1,0 +1,56 @@
+"""What a caller says of a tensor's axes: read, fitted to its sizes, refused where it does not fit."""
+
+from __future__ import annotations
+
+import pytest
+
+from onnxviz.errors import InputError
+from onnxviz.model.arrangement import arranged, written
+from onnxviz.model.said_axes import SaidAxes, read_axes
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes", "samples", "told", "extra"),
+    [
+        ("N,V,C,H,W", (1, 4, 3, 8, 8), 1, "N,V,C,H,W", 0),
+        ("N*V,C,H,W", (6, 3, 8, 8), 2, "N*V,C,H,W", 0),
+        ("V*N, C, H, W", (6, 3, 8, 8), 2, "V*N,C,H,W", 0),
+        ("N,1+H*W,C", (2, 17, 5), 2, "N,1+H*W,C", 1),
+        ("N,1+H2*W8,C", (1, 17, 5), 1, "N,1+H*W,C", 1),
+        ("N,H2*W+3,C", (1, 13, 5), 1, "N,H*W+3,C", 3),
+        ("C,D,H,W", (3, 4, 5, 6), 1, "C,D,H,W", 0),
+    ],
+)
+def test_letters_are_fitted_to_sizes(text: str, sizes: tuple[int, ...], samples: int, told: str, extra: int) -> None:
+    axes = SaidAxes.parse(text).of("t", sizes, samples)
+    assert written(axes) == told
+    assert arranged(axes).extra == extra
+
+
+@pytest.mark.parametrize(
+    "text", ["", "N,,C", "N,X", "n,c,h,w", "N C H W", "N,C-1", "N,H*", "1+,C", "N,V,V", "NC,H", "²,C"]
+)
+def test_what_cannot_be_read_is_refused_with_the_way_to_write_it(text: str) -> None:
+    with pytest.raises(InputError, match=r"write N,V,C,H,W|stands once"):
+        SaidAxes.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes", "samples"),
+    [
+        ("N,1+H*W,C", (1, 16, 5), 1),
+        ("N*V,C,H,W", (5, 3, 8, 8), 2),
+        ("N,C,H4,W", (1, 3, 5, 5), 1),
+        ("N,9+H,C", (1, 9, 2), 1),
+    ],
+)
+def test_sizes_that_cannot_be_so_are_refused(text: str, sizes: tuple[int, ...], samples: int) -> None:
+    with pytest.raises(InputError, match=r"cannot be what was said of it"):
+        SaidAxes.parse(text).of("t", sizes, samples)
+
+
+def test_options_name_what_they_are_of() -> None:
+    assert read_axes(["a=b=N,C", "x=N,H"]) == {"a=b": "N,C", "x": "N,H"}
+    for wrong in ("N,C,H,W", "=N,C"):
+        with pytest.raises(InputError, match=r"write NAME=N,V,C,H,W"):
+            read_axes([wrong])

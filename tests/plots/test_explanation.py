@@ -1,0 +1,97 @@
+"""Explanations of several pictures: a row of photos, below each its map, on one scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from figures import facts, rendered, words
+from protos import normal
+
+from onnxviz import plot_explanation
+from onnxviz.errors import InputError
+from onnxviz.inputs.interpolate import resized
+
+
+@dataclass
+class Shown:
+    """What is drawn."""
+
+    map: np.ndarray
+    labels: tuple[str, ...]
+    one_photo: bool = False
+    signed: bool = False
+    of_pixels: bool = False
+    title: str = "cat"
+    method: str = "grad-cam"
+    warnings: tuple[str, ...] = ()
+    outlines: tuple = ()
+
+    @property
+    def facts(self):
+        return ["clip.npy"]
+
+    def upsampled(self, size=None):
+        return resized(self.map, size)
+
+    def photos(self, longest=448):
+        height = round(longest * 3 / 4)
+        one = np.full((height, longest, 3), 90, np.uint8)
+        return [one] * (1 if self.one_photo or not self.labels else len(self.labels))
+
+
+def clip(count, **options):
+    labels = tuple(f"frame {number}" for number in range(count))
+    return Shown(np.abs(normal(count, 6, 8)), labels, **options)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 7, 16, 24])
+def test_each_frame_has_its_photo_and_its_map(count):
+    figure = plot_explanation(clip(count))
+    images = figure.axes[0].images
+    assert len(images) == 2 * count + 1
+    assert {f"frame {number}" for number in range(count)} | {"photo", "grad-cam"} <= set(words(figure))
+    assert rendered(figure).shape[1] < 1100
+    for photo, heat in zip(images[:count], images[count : 2 * count], strict=True):
+        left, right, bottom, top = photo.get_extent()
+        assert tuple(heat.get_extent()[:2]) == (left, right)
+        assert heat.get_extent()[3] == bottom + 6
+        assert (right - left, bottom - top) == (photo.get_array().shape[1], photo.get_array().shape[0])
+    spans = sorted((image.get_extent() for image in images[:-1]), key=lambda span: (span[3], span[0]))
+    for one, other in pairwise(spans):
+        assert one[1] < other[0] or one[2] < other[3], "two pictures overlap"
+
+
+def test_all_maps_are_on_one_scale():
+    shown = clip(3)
+    shown.map[1] *= 0.01
+    figure = plot_explanation(shown)
+    grey, faint, strong = (figure.axes[0].images[place].get_array() for place in (0, 4, 3))
+    assert np.ptp(faint, axis=2).max() < 0.05 < np.ptp(strong, axis=2).max()
+    assert grey.shape == faint.shape
+    assert "3 frames, one scale" in facts(figure)
+
+
+def test_of_very_many_some_are_shown_and_that_is_said():
+    figure = plot_explanation(clip(64))
+    assert len(figure.axes[0].images) == 49
+    assert "24 of 64 frames, one scale" in facts(figure)
+    assert {"frame 0", "frame 63"} <= set(words(figure))
+
+
+def test_one_photo_stands_before_all_maps():
+    figure = plot_explanation(Shown(normal(2, 6, 8), ("before", "after"), one_photo=True, signed=True))
+    images = figure.axes[0].images
+    assert len(images) == 4
+    assert [image.get_extent()[3] for image in images[:3]] == [0, 0, 0]
+    assert {"photo", "before", "after"} <= set(words(figure))
+    rendered(figure)
+
+
+def test_a_single_map_is_drawn_as_ever_and_a_volume_is_refused():
+    figure = plot_explanation(Shown(np.abs(normal(6, 8)), ()))
+    assert [image.get_array().shape[:2] for image in figure.axes[0].images[:2]] == [(336, 448)] * 2
+    with pytest.raises(InputError, match="cannot be laid on a photo"):
+        plot_explanation(Shown(normal(3, 6, 8), ()))
