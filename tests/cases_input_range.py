@@ -307,6 +307,12 @@ SILENT = {
         "e = Expand (a, s) m = Max (e, e) r = ReduceMax <keepdims=1> (m) z = Div (x, r)",
         {"a": 255.0, "s": np.array([1, 2**20, 2**20, 4])},
     ),
+    "quantised with a scale of zero": (
+        "q = QuantizeLinear (x, s, o) z = DequantizeLinear (q, s, o)", {"s": 0.0, "o": np.uint8(0)},
+    ),
+    "a negative variance": (
+        "z = BatchNormalization (x, g, b, m, v)", {**LEARNT, "m": np.full(3, 120.0), "v": np.full(3, -9.0)},
+    ),
     "divided by zero": ("z = Div (x, a)", {"a": 0.0}),
     "divided by NaN": ("z = Div (x, a)", {"a": float("nan")}),
     "a constant that contradicts itself": (

@@ -81,7 +81,8 @@ class InputArithmetic:
         channels = [*self.channels.values()]
         step = PixelStep(node, self._pixels, channels, self._constant, lambda n: self._shapes().of(n), self.readings)
         try:
-            found = rule(step)
+            with np.errstate(all="ignore"):  # what is not finite is left out
+                found = rule(step)
         except (ModelError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError):
             return  # a node that contradicts itself tells nothing
         for name, pixel in zip(node.output, found, strict=False):

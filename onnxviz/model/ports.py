@@ -79,7 +79,8 @@ def read_layout(rank: int, scope: Scope, tensor: str) -> str:
                 return last
             if belongs(node, Family.CONVOLUTION | Family.POOLING):
                 return first
-        if len(readers) != 1 or not (belongs(readers[0], _RESCALING) or readers[0].op_type == "Pad"):
+        passing = len(readers) == 1 and (belongs(readers[0], _RESCALING) or readers[0].op_type == "Pad")
+        if not passing or not readers[0].output:
             break
         tensor = readers[0].output[0]
     return ""

@@ -80,6 +80,7 @@ def test_a_dense_network_on_flattened_pictures():
     assert (found.words, found.why) == ("raw", "the model divides by 255 itself")
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("case", SILENT)
 def test_what_tells_nothing_is_not_guessed_from(case):
     text, options = SILENT[case]
@@ -297,6 +298,12 @@ def test_channels_that_double_forty_times_cost_nothing():
 def test_a_chain_of_a_thousand_operators():
     steps = ["t0 = Div (x, a)", *(f"t{i} = Mul (t{i - 1}, b)" for i in range(1, 1000)), "z = Identity (t999)"]
     assert load(graph(" ".join(steps), a=255.0, b=1.0)).expected_range is not None
+
+
+def test_a_node_without_outputs():
+    proto = graph("z = Identity (c)", a=255.0, c=np.ones((1, 3, 8, 6)))
+    proto.graph.node.insert(0, helper.make_node("Div", ["x", "a"], []))
+    assert load(proto).input_ranges == {}
 
 
 def test_an_operator_of_a_strangers_is_not_onnx_own():
