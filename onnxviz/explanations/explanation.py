@@ -126,7 +126,7 @@ class Explanation:
         if self.layer and positions != self.size[len(self.case.axes.parts) :]:
             facts.append(f"{'×'.join(map(str, positions))} positions")
         images = self.provenance.images
-        if self.path and images is not None and images.assumed:
+        if self.path and images is not None and images.expected.mark:
             facts.append(images.expected.mark)
         return facts
 

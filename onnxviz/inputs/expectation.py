@@ -74,7 +74,9 @@ class Expectation:
 
     @property
     def mark(self) -> str:
-        """What a figure says where nobody tells how images are prepared; "" where somebody does."""
+        """What a figure says where nobody tells how images are prepared, or two do; "" where one does."""
+        if self.conflict:
+            return f"preprocessing {self.preprocessing.words}, which the graph contradicts"
         return f"preprocessing assumed: {self.preprocessing.words}" if self.assumed else ""
 
     def of_input(self, name: str) -> Preprocessing:

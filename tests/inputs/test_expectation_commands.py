@@ -94,10 +94,11 @@ def test_what_is_assumed_is_in_the_picture_and_settled_by_what_is_named(run_comm
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_contradiction_between_metadata_and_graph_is_said(run_command, rescaling, command):
+def test_a_contradiction_between_metadata_and_graph_is_said(run_command, rescaling, figures, command):
     assert run_command("annotate", "m.onnx", "--preprocess", "unit", "-o", "m.onnx").code == 0
     ran = run_command(*COMMANDS[command][0], "--json")
     assert "the metadata say 'unit', but 'raw' is what the graph expects" in ran.err
+    assert any("preprocessing unit, which the graph contradicts" in facts(figure) for figure in figures)
     holds(ran.document["preprocessing"], {"name": "unit", "assumed": False, "source": "metadata"})
     assert WHY in ran.document["preprocessing"]["remark"]
 
