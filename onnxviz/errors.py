@@ -5,8 +5,6 @@ The command line prints the message of an `OnnxvizError` without a traceback and
 anything else that is raised is a bug and keeps its traceback.
 """
 
-import re
-
 
 class OnnxvizError(Exception):
     """Family of all errors that are the input's or the request's fault, not a bug of onnxviz."""
@@ -29,18 +27,15 @@ class InputError(OnnxvizError):
 class UnheededOptionError(SelectionError, InputError):
     """Options were given that nothing would heed in what was asked for.
 
-    Args:
-        message: what is printed, but that options in it, written `{name}`, are spelt as its reader has them.
+    Made by `onnxviz.messages.unheeded`.
+
+    Attributes:
+        on_command_line: the message with options as flags, `--name`; `str` has them as arguments.
     """
 
-    def __init__(self, message: str) -> None:
-        self._message = message
-        super().__init__(re.sub(r"\{(\w+)\}", r"\1", message))
-
-    @property
-    def on_command_line(self) -> str:
-        """The message with options as flags: `--name`."""
-        return re.sub(r"\{(\w+)\}", lambda found: "--" + found[1].rstrip("_").replace("_", "-"), self._message)
+    def __init__(self, message: str, on_command_line: str) -> None:
+        super().__init__(message)
+        self.on_command_line = on_command_line
 
 
 class ProviderError(OnnxvizError):

@@ -1,5 +1,6 @@
 """Parts of messages: strangers' text made printable, shapes in words, choices that do not exist."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
@@ -37,6 +38,12 @@ def one_of(what: str, given: object, choices: Iterable[str], error: type[Onnxviz
         raise error(f"there is no {what} '{printable(str(given))}'; there are {', '.join(known)}")
 
 
+def unheeded(message: str) -> UnheededOptionError:
+    """The error that says why options were given in vain; `{name}` in it is an option, spelt as its reader has it."""
+    flags = re.sub(r"\{(\w+)\}", lambda found: "--" + found[1].rstrip("_").replace("_", "-"), message)
+    return UnheededOptionError(re.sub(r"\{(\w+)\}", r"\1", message), flags)
+
+
 def refuse_unheeded(options: Mapping[str, object], why: str) -> None:
     """Refuses options that nothing would heed, where any of them is given.
 
@@ -49,4 +56,4 @@ def refuse_unheeded(options: Mapping[str, object], why: str) -> None:
     """
     given = [f"{{{name}}}" for name, value in options.items() if value is not None]
     if given:
-        raise UnheededOptionError(f"{why}: leave out {', '.join(given)}")
+        raise unheeded(f"{why}: leave out {', '.join(given)}")

@@ -1,4 +1,4 @@
-"""Heeding of options: each mode of a command declares its options; one that no mode in force heeds is refused."""
+"""Heeding: each mode of a command declares the options it heeds; one that no mode in force heeds is refused."""
 
 from __future__ import annotations
 

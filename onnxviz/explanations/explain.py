@@ -25,7 +25,7 @@ from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, printable, unheeded
 from onnxviz.model.box_scores import with_box_scores
 from onnxviz.model.model import Source, load
 from onnxviz.model.scores import find_scores, name_of, names_fit
@@ -351,7 +351,7 @@ def _chooser(class_: ClassChoice | ChooseTarget, region: Region, names: tuple[st
     if not callable(class_):
         return ClassTarget(class_, region, names)
     if not (isinstance(region, str) and region == "auto"):
-        raise UnheededOptionError("a target of your own chooses its positions itself: leave out {region}")
+        raise unheeded("a target of your own chooses its positions itself: leave out {region}")
     return class_
 
 

@@ -11,9 +11,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, SelectionError, UnheededOptionError
+from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.masks import checked_mask, read_mask
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, printable, unheeded
 from onnxviz.model.columns import Link
 from onnxviz.model.scores import Scores, name_of, sample_axis
 
@@ -148,7 +148,7 @@ class ClassTarget:
         """Weights, words, class and link for one score a class."""
         if not isinstance(self.region, str) or self.region != "auto":
             tensor = printable(scores.tensor)
-            raise UnheededOptionError(f"'{tensor}' has one number a class and no positions: leave out {{region}}")
+            raise unheeded(f"'{tensor}' has one number a class and no positions: leave out {{region}}")
         flat = channels.reshape(-1)
         chosen, sign = _decided(self.class_, flat, scores)
         name = worded(chosen, self.names, len(flat))

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnheededOptionError
+from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
@@ -23,7 +23,7 @@ from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.receptive.field import ReceptiveField
-from onnxviz.messages import printable
+from onnxviz.messages import printable, unheeded
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
 from onnxviz.passes.peaks import with_peaks
@@ -214,7 +214,7 @@ class Search:
         if count < 1:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
         if not any(len(port.layout) == 4 for port in model.inputs):
-            raise UnheededOptionError(
+            raise unheeded(
                 f"{model.label} takes no pictures, and {{top_patches}} cuts patches from pictures; draw maps instead"
             )
         for layer in layers:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, UnheededOptionError
+from onnxviz.errors import InputError
 from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_files import MAX_PIXELS
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, printable, unheeded
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
 
@@ -115,7 +115,7 @@ def _input(model: Model, fixed: Collection[str]) -> Port:
     given = [port for port in model.inputs if port.layout and port.name in fixed]
     if given and not found:
         made = printable(given[0].name)
-        raise UnheededOptionError(f"input '{made}' is the one that is made: leave it out of {{fixed}}")
+        raise unheeded(f"input '{made}' is the one that is made: leave it out of {{fixed}}")
     pictures = [port for port in found if len(port.layout) == 4]
     if len(found) > 1 and len(pictures) == 1:
         found = pictures

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, SelectionError, UnheededOptionError
+from onnxviz.errors import InputError, SelectionError
 from onnxviz.gradients.leaky_relu import cut_of
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
@@ -27,7 +27,7 @@ from onnxviz.maximization.objectives import Class, Filter, Objective, parts
 from onnxviz.maximization.parametrisation import DECAY, Fourier, Parametrisation, Pixels
 from onnxviz.maximization.synthetic import PictureTarget, SyntheticInputs, SyntheticSettings
 from onnxviz.maximization.transforms import Jitter, Transform, margin, standard, usual_jitter
-from onnxviz.messages import dims, one_of, refuse_unheeded
+from onnxviz.messages import dims, one_of, refuse_unheeded, unheeded
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
 from onnxviz.model.scores import find_scores, with_scores
@@ -197,7 +197,7 @@ def _parametrisation(param: str, shape: tuple[int, ...], decay: float | None) ->
     if param == "fourier":
         return Fourier(shape, DECAY if decay is None else decay)
     if decay is not None:
-        raise UnheededOptionError(f"a decay of {decay:g} is one of frequencies, pixels have none: leave out {{decay}}")
+        raise unheeded(f"a decay of {decay:g} is one of frequencies, pixels have none: leave out {{decay}}")
     return Pixels(shape)
 
 
@@ -213,7 +213,7 @@ def _targets(
     if not names:
         refuse_unheeded({"filters": filters, "random": random, "at": at}, "only layers have filters, and none is named")
     if filters is not None and random is not None:
-        raise UnheededOptionError("filters are either named ({filters}) or drawn ({random}): leave one of them out")
+        raise unheeded("filters are either named ({filters}) or drawn ({random}): leave one of them out")
     found = [_of_objective(model, objective) for objective in objectives]
     for one in _layers(model, names) if names else ():
         numbers = _drawn(one, _DRAWN if random is None else random, seed) if filters is None else _list(filters)
@@ -313,7 +313,7 @@ def _each(target: PictureTarget, count: int) -> list[PictureTarget]:
 
 def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) -> tuple[Transform, ...]:
     if jitter is not None and (transforms == "none" or not isinstance(transforms, str)):
-        raise UnheededOptionError(
+        raise unheeded(
             f"a jitter of {jitter} pixels is one of {{transforms}} 'standard' and 'jitter' only: leave out {{jitter}}"
         )
     pixels = usual_jitter(size) if jitter is None else jitter

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from onnxviz.errors import UnheededOptionError
-from onnxviz.messages import one_of
+from onnxviz.messages import one_of, unheeded
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model, Source, load
@@ -44,7 +43,7 @@ def chosen_layers(model: Model, all_layers: bool, operators: Sequence[str] | Non
         UnheededOptionError: every one and some operators' at once.
     """
     if all_layers and operators is not None:
-        raise UnheededOptionError("{all} lists every layer, {ops} those of some operators: leave one of them out")
+        raise unheeded("{all} lists every layer, {ops} those of some operators: leave one of them out")
     if operators is not None:
         return model.layers_of(operators)
     return model.all_layers if all_layers else model.layers

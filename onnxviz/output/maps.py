@@ -17,10 +17,9 @@ from onnxviz.maps.feature_maps import FeatureMaps
 from onnxviz.maps.folded import MapsBatch
 from onnxviz.maps.map_store import MapStore
 from onnxviz.maps.tapped_run import TappedRun
-from onnxviz.messages import refuse_unheeded
 from onnxviz.model.arrangement import Entries
 from onnxviz.model.layer import Layer
-from onnxviz.plots import NO_LOOK, are_bars, plot_maps, save_figure
+from onnxviz.plots import are_bars, plot_maps, refuse_look_of_bars, save_figure
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,7 @@ class MapsWriter:
         axes = self.run.axes
         shown = [_one_row(maps[name], 0, axes[name], several_rows=False)[0] for name in axes if maps[name].size]
         if shown and all(map(are_bars, shown)):
-            look = self.look
-            refuse_unheeded({"style": look.style, "scale": look.scale, "cmap": look.cmap}, NO_LOOK)
+            refuse_look_of_bars(style=self.look.style, scale=self.look.scale, cmap=self.look.cmap)
 
     def _draw(self, label: str, row: int, batch: MapsBatch, folder: Path) -> None:
         for layer in self.run.layers:

@@ -7,7 +7,7 @@ image, `page` puts the words around it. Numbers, pictures and words come from ou
 from onnxviz.plots.explanation import plot_explanation
 from onnxviz.plots.faithfulness import plot_faithfulness
 from onnxviz.plots.filters import plot_filters
-from onnxviz.plots.maps import NO_LOOK, are_bars, plot_maps
+from onnxviz.plots.maps import are_bars, plot_maps, refuse_look_of_bars
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.patches import plot_patches
 from onnxviz.plots.sanity import plot_sanity
@@ -15,7 +15,6 @@ from onnxviz.plots.saving import save_figure, save_picture
 from onnxviz.plots.synthetic import plot_synthetic
 
 __all__ = [
-    "NO_LOOK",
     "are_bars",
     "known_cmap",
     "plot_explanation",
@@ -25,6 +24,7 @@ __all__ = [
     "plot_patches",
     "plot_sanity",
     "plot_synthetic",
+    "refuse_look_of_bars",
     "save_figure",
     "save_picture",
 ]

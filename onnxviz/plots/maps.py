@@ -18,8 +18,6 @@ from onnxviz.plots.sheet import Sheet, draw, slices
 
 _HEAT_CELL, _HEAT_WIDTH = 18, 540
 _STRIP = "viridis"
-# Why options are refused where each map is one number.
-NO_LOOK = "each of these maps is one number, drawn as a bar"
 
 
 def plot_maps(
@@ -89,7 +87,7 @@ def plot_maps(
     if sort is not None:
         facts.append(f"largest {sort} first")
     if are_bars(values):
-        refuse_unheeded({"style": style, "scale": scale, "cmap": cmap, "columns": columns}, NO_LOOK)
+        refuse_look_of_bars(style=style, scale=scale, cmap=cmap, columns=columns)
         return draw_bars(values.reshape(-1), chosen, title, facts)
     sizes = values.shape[1:] if parts is None else values.shape[2:]
     if sizes:
@@ -152,6 +150,15 @@ def plot_maps(
 def are_bars(maps: NDArray[Any]) -> bool:
     """Whether these maps of one input, (C, spatial...), are one number each, which is drawn as a bar."""
     return maps.size == len(maps)
+
+
+def refuse_look_of_bars(**look: object) -> None:
+    """Refuses options that bars do not heed, where any of them is given, that is, is not None.
+
+    Raises:
+        UnheededOptionError: one is.
+    """
+    refuse_unheeded(look, "each of these maps is one number, drawn as a bar")
 
 
 def _one_sample(values: NDArray[Any], sample: int, spatial: int | None) -> tuple[NDArray[Any], int]:

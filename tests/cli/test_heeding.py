@@ -58,7 +58,7 @@ MODES = {
     "filters lines": ["filters", "in/signal.onnx", "--style", "lines"],
     "filters, signals": ["filters", "in/signal.onnx"],
     "maps": MAPS,
-    "maps, photos": ["maps", "in/m.onnx", "in/photos", "--layers", "0,2"],
+    "maps, photos": ["maps", "in/m.onnx", "in/photos", "--layers", "last"],
     "maps, a sized model's sizes": ["maps", "in/open.onnx", "in/photos/a.png", "--layers", "last", "--size", "12x10"],
     "maps, each photo's size": ["maps", "in/open.onnx", "in/photos/a.png", "--layers", "last"],
     "maps, saved": [*MAPS, "--save", "m.npz"],
@@ -85,9 +85,9 @@ MODES = {
     "explain, photos": ["explain", "in/m.onnx", "in/photos", "--save", "e.npz"],
     "explain, drawn and saved": [*EXPLAIN, "-o", "e"],
     "explain a class": [*EXPLAIN, "--class", "1"],
-    "explain --sanity": ["explain", "in/m.onnx", "in/photos/a.png", "--save", "e.npz", "--sanity"],
+    "explain --sanity": ["explain", "in/signal.onnx", "in/s.npy", "--save", "e.npz", "--sanity"],
     "explain --sanity rise": [
-        "explain", "in/m.onnx", "in/photos/a.png", "--save", "e.npz", "--sanity", "--method", "rise", "--samples", "2",
+        "explain", "in/signal.onnx", "in/s.npy", "--save", "e.npz", "--sanity", "--method", "rise", "--samples", "9",
     ],
     "explain a tensor": [*EXPLAIN, "--target", "r1"],
     "explain a segmentation": ["explain", "in/seg.onnx", "in/photos/a.png", "--save", "e.npz"],
@@ -131,11 +131,12 @@ FLAG_VALUES = {
 # Where the mode has other layers, classes or sizes than most.
 MODE_VALUES = {
     ("filters rgb", "channels"): "2,1,0", ("explain occlusion", "stride"): "2",
-    ("maps, photos", "ops"): "MaxPool,Conv",
     **{(mode, "ops"): "Relu" for mode in ("maps, signals", "maps lines", "maps, arrays by name")},
     ("explain a tensor", "labels"): "in/six.txt", ("explain a tensor", "class_"): "1",
     ("explain a segmentation", "labels"): "in/three.txt", ("explain signals", "labels"): "in/three.txt",
-    ("explain signals", "target"): "f", ("explain signals", "wrt"): "other",
+    **{(f"explain --sanity{rise}", "labels"): "in/three.txt" for rise in ("", " rise")},
+    **{(f"explain --sanity{rise}", "target"): "f" for rise in ("", " rise")},
+    ("explain --sanity", "layer"): "r", ("explain signals", "target"): "f", ("explain signals", "wrt"): "other",
     ("maximize, two inputs", "class_"): "1", ("maximize signals", "fixed"): "x=in/s.npy",
     ("maximize signals", "size"): "19x1",
 }  # fmt: skip

@@ -118,8 +118,9 @@ def test_top_patches_refuse_all_of_it_at_once(run_command, classifier, photos):
         "maps", classifier, photos, "--top-patches", "2", "--verify", "--sort", "mean", "--ops", "MaxPool"
     )
     assert "leave out --ops, --sort, --verify" in " ".join(ran.err.split())
-    options = ["--first", "2", "--channels", "0,1", "--layers", "first", "--at", "conv", "--format", "svg", "-o", "out"]
-    assert run_command("maps", classifier, photos, "--top-patches", "2", *options).code == 0
+    options = ["--layers", "first", "--at", "conv", "--format", "svg", "-o", "out"]
+    for which in (["--first", "2"], ["--channels", "0,1"]):
+        assert run_command("maps", classifier, photos, "--top-patches", "2", *options, *which).code == 0
 
 
 def test_quiet_and_notes(run_command, classifier, photo):

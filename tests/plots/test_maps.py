@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.collections import LineCollection
 
-from onnxviz.errors import InputError, SelectionError
+from onnxviz.errors import InputError, SelectionError, UnheededOptionError
 from onnxviz.plots import plot_filters, plot_maps
 from onnxviz.plots.mosaic import Grid, ValueRange, sort_channels, standardize
 
@@ -189,7 +189,12 @@ def test_nothing_given_is_changed():
 def test_any_shape_draws_at_a_bounded_size(channels, spatial, style, scale, seed):
     values = np.random.default_rng(seed).normal(size=(channels, *spatial))
     values.flat[seed % values.size] = (np.nan, np.inf, 1e308, 0)[seed % 4]
-    height, width = rendered(plot_maps(values, style=style, scale=scale)).shape[:2]
+    look = {"style": style, "scale": scale}
+    if values.size == channels:  # bars, which have no look
+        with pytest.raises(UnheededOptionError, match="one number, drawn as a bar: leave out style, scale"):
+            plot_maps(values, **look)
+        look = {}
+    height, width = rendered(plot_maps(values, **look)).shape[:2]
     assert 100 <= height < 4800
     assert 450 <= width < 4800
 
@@ -260,3 +265,25 @@ def test_what_is_not_finite_is_seen_in_colour():
     pixels = rendered(plot_maps(maps)).astype(int)
     pink = (pixels[..., 0] > 180) & (pixels[..., 1] < 60) & (pixels[..., 2] > 90)
     assert pink.sum() > 1000
+
+
+# What would change nothing is refused
+
+
+@pytest.mark.parametrize(
+    ("maps", "options", "words"),
+    [
+        (MAPS[0], {"style": "lines", "cmap": "magma"}, None),
+        (np.ones((3, 9)), {"style": "lines", "cmap": "magma"}, "lines has one colour: leave out cmap"),
+        (np.ones((3, 9)), {"columns": 2}, "these maps have no grid: leave out columns"),
+        (np.ones((3, 4, 5)), {"style": "strip", "columns": 2}, "these maps have no grid: leave out columns"),
+        (np.ones((3, 1, 1)), {"cmap": "magma", "columns": 2}, "one number, drawn as a bar: leave out cmap, columns"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(maps, options, words):
+    with pytest.raises(InputError) as error:
+        plot_maps(maps, **options)
+    assert words is None or words in str(error.value)
+    assert (
+        words is None or f"leave out --{words.rpartition('leave out ')[2].split(',')[0]}" in error.value.on_command_line
+    )

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypedDict
 
-from onnxviz.errors import SelectionError, UnheededOptionError
+from onnxviz.errors import SelectionError
 from onnxviz.explanations.method import Method
 from onnxviz.explanations.methods.cam import EigenCam, GradCam, GradCamPlusPlus, HiResCam, LayerCam, ScoreCam, XGradCam
 from onnxviz.explanations.methods.perturbation import Occlusion, Rise
 from onnxviz.explanations.methods.saliency import Guided, InputXGradient, IntegratedGradients, Saliency, SmoothGrad
-from onnxviz.messages import one_of
+from onnxviz.messages import one_of, unheeded
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -65,5 +65,5 @@ def choose_method(method: str | Method, options: Mapping[str, Any]) -> Method:
         if name not in method.options and name in given:
             refused.append(f"no {{{name}}} ({', '.join(users)} {'does' if len(users) == 1 else 'do'})")
     if refused:
-        raise UnheededOptionError(f"{method.name} takes {', '.join(refused)}")
+        raise unheeded(f"{method.name} takes {', '.join(refused)}")
     return replace(method, **given) if given else method  # type: ignore[type-var]  # it has options: a dataclass
