@@ -137,7 +137,7 @@ def explain(
     from onnxviz.explanations.sanity import explain_sanity
     from onnxviz.explanations.target import read_labels, read_region
     from onnxviz.inputs.samples import ImageOptions
-    from onnxviz.model.said_axes import read_axes
+    from onnxviz.model.axes.said_axes import read_axes
     from onnxviz.output.explanations import ExplanationsWriter
     from onnxviz.plots import known_cmap
     from onnxviz.runtime.session import RunOptions

@@ -122,8 +122,8 @@ def maps(
     from onnxviz.maps.finite import words
     from onnxviz.maps.tapped_model import LayerChoice
     from onnxviz.maps.tapped_run import TappedRun
+    from onnxviz.model.axes.said_axes import read_axes
     from onnxviz.model.model import load
-    from onnxviz.model.said_axes import read_axes
     from onnxviz.model.selection import numbers as parse_numbers
     from onnxviz.output.maps import Look, MapsWriter
     from onnxviz.plots import known_cmap

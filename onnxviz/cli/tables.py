@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxviz.messages import dims, printable
-from onnxviz.model.input_range import range_words
 from onnxviz.model.layer import Layer
 from onnxviz.model.listing import Layout, output_shape, weight_shape
 from onnxviz.model.model import Model
+from onnxviz.model.pixels.input_range import range_words
 
 if TYPE_CHECKING:
     from onnxviz.conversion.convert import Conversion

@@ -32,10 +32,10 @@ from onnxviz.model.graph.operators import convolution_form
 from onnxviz.model.graph.scopes import Scope, plain_domain
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.tensors import TensorFile
-from onnxviz.model.input_range import common_range, input_ranges, picture_inputs
 from onnxviz.model.model import Model, load, load_scratch
 from onnxviz.model.naming import LAYER_KEY, source_path
 from onnxviz.model.normal_form import Scratch
+from onnxviz.model.pixels.input_range import common_range, input_ranges, picture_inputs
 from onnxviz.model.ports import port_of
 from onnxviz.model.preprocessing_note import PREPROCESSING_KEY
 from onnxviz.model.writing import write_files

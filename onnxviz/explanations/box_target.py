@@ -13,10 +13,10 @@ from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.target import ClassChoice, Region, Target, worded
 from onnxviz.messages import printable
-from onnxviz.model.box_scores import BOX_PROBABILITIES, BOX_SCORES
-from onnxviz.model.boxes import LEAST_SCORE, Boxes, Detection, picked_box
-from onnxviz.model.columns import Part, Piece
-from onnxviz.model.heads import Head
+from onnxviz.model.detection.box_scores import BOX_PROBABILITIES, BOX_SCORES
+from onnxviz.model.detection.boxes import LEAST_SCORE, Boxes, Detection, picked_box
+from onnxviz.model.detection.columns import Part, Piece
+from onnxviz.model.detection.heads import Head
 
 _REGIONS = "boxes have the regions all and (top, left, bottom, right), in the input's pixels"
 

@@ -22,8 +22,8 @@ from onnxviz.gradients.step import Mode
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import printable
-from onnxviz.model.arrangement import PARTS, Arrangement, PartAxis, UntoldAxesError
-from onnxviz.model.axes import AxisTrace
+from onnxviz.model.axes.arrangement import PARTS, Arrangement, PartAxis, UntoldAxesError
+from onnxviz.model.axes.axis_trace import AxisTrace
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.runtime.batching import pad_rows
 

@@ -26,7 +26,7 @@ from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.messages import dims, printable, unheeded
-from onnxviz.model.box_scores import with_box_scores
+from onnxviz.model.detection.box_scores import with_box_scores
 from onnxviz.model.model import Source, load
 from onnxviz.model.scores import find_scores, name_of, names_fit
 from onnxviz.runtime.batching import DEFAULT_MEMORY

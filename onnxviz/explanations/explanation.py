@@ -18,7 +18,7 @@ from onnxviz.inputs.interpolate import resized
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.messages import printable
-from onnxviz.model.boxes import Detection
+from onnxviz.model.detection.boxes import Detection
 
 # Pixels along the longer side of a photo that is drawn.
 _LONGEST = 448

@@ -11,7 +11,7 @@ from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.case import Case, spatial_sizes
 from onnxviz.explanations.layer_maps import copies
 from onnxviz.messages import printable
-from onnxviz.model.arrangement import PartAxis
+from onnxviz.model.axes.arrangement import PartAxis
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model

@@ -13,7 +13,7 @@ from onnxviz.errors import InputError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.map_axes import MapAxes
 from onnxviz.messages import printable
-from onnxviz.model.arrangement import PARTS, Arrangement, PartAxis
+from onnxviz.model.axes.arrangement import PARTS, Arrangement, PartAxis
 from onnxviz.model.layer import Layer
 
 

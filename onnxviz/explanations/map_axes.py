@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.inputs.interpolate import resized
 from onnxviz.messages import dims
-from onnxviz.model.arrangement import PartAxis
+from onnxviz.model.axes.arrangement import PartAxis
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from onnxviz.gradients.gradient import GradientSession
 from onnxviz.gradients.step import Mode
 from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import dims, printable
-from onnxviz.model.axes import AxisTrace
+from onnxviz.model.axes.axis_trace import AxisTrace
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.model import Model

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.masks import checked_mask, read_mask
 from onnxviz.messages import dims, printable, unheeded
-from onnxviz.model.columns import Link
+from onnxviz.model.detection.columns import Link
 from onnxviz.model.scores import Scores, name_of, sample_axis
 
 # A class number, or the one the model decides for.

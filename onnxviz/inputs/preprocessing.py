@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
 from onnxviz.messages import printable
-from onnxviz.model.input_range import NAMED_RANGES, InputRange, range_name, range_words
+from onnxviz.model.pixels.input_range import NAMED_RANGES, InputRange, range_name, range_words
 
 # Beyond these a model's arithmetic has no room left in float32.
 _LARGEST, _SMALLEST = 1e12, 1e-12

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from onnxviz.inputs.samples import Feeds
-from onnxviz.model.arrangement import PARTS, Entries
-from onnxviz.model.axes import AxisTrace
+from onnxviz.model.axes.arrangement import PARTS, Entries
+from onnxviz.model.axes.axis_trace import AxisTrace
 from onnxviz.model.model import Model
 from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.measured_axes import axes_on

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.model.arrangement import Entries
+from onnxviz.model.axes.arrangement import Entries
 
 # Maps of several batches are kept in memory up to this; beyond, a file costs little and memory stays flat.
 KEPT_BYTES = 64 * 2**20

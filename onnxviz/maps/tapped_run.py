@@ -15,7 +15,7 @@ from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.folded import FoldedBatches, MapsBatch
 from onnxviz.maps.origin import MapsOrigin, TapOrigin
 from onnxviz.maps.tapped_model import LayerChoice, TappedModel
-from onnxviz.model.arrangement import Entries
+from onnxviz.model.axes.arrangement import Entries
 from onnxviz.model.graph.constants import dequantize
 from onnxviz.model.model import Model
 from onnxviz.runtime.difference import difference

@@ -15,22 +15,22 @@ from onnx import NodeProto, TensorProto
 
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.model.activation_layout import lay_axes
-from onnxviz.model.axes import AxisTrace, ShapeOf, input_axes
+from onnxviz.model.axes.axis_trace import AxisTrace, ShapeOf, input_axes
+from onnxviz.model.axes.factors import Axes
+from onnxviz.model.axes.input_layout import followed_layout, is_unclear
+from onnxviz.model.axes.said_axes import SaidAxes, read_said
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.constants import Constants
-from onnxviz.model.graph.factors import Axes
 from onnxviz.model.graph.operators import LAYERS, names_anywhere
 from onnxviz.model.graph.scopes import Scope, plain_domain, walk
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.tensors import Stamp, TensorFile, file_stamp
-from onnxviz.model.input_layout import followed_layout, is_unclear
-from onnxviz.model.input_range import InputRange, common_range, input_ranges, picture_inputs
 from onnxviz.model.layer import Layer
 from onnxviz.model.layers import count_parameters, find_layers, name_nodes
 from onnxviz.model.normal_form import Scratch, annotated, follow_links, normalised
+from onnxviz.model.pixels.input_range import InputRange, common_range, input_ranges, picture_inputs
 from onnxviz.model.ports import Port, port_of, read_layout
 from onnxviz.model.preprocessing_note import PREPROCESSING_KEY, conflict, read_note
-from onnxviz.model.said_axes import SaidAxes, read_said
 from onnxviz.model.selection import select
 from onnxviz.model.skeleton import read_skeleton
 from onnxviz.model.validate import check

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from onnxviz.messages import printable
-from onnxviz.model.input_range import InputRange, range_name, range_words
+from onnxviz.model.pixels.input_range import InputRange, range_name, range_words
 
 PREPROCESSING_KEY = "onnxviz.preprocessing"
 """Of the metadata."""

@@ -12,11 +12,11 @@ from onnx import NodeProto
 from onnxviz.errors import SelectionError
 from onnxviz.messages import dims, printable
 from onnxviz.model.answer import Ending, askable, choose_output
-from onnxviz.model.box_scores import BOX_SCORES, with_box_scores
-from onnxviz.model.columns import Link
+from onnxviz.model.detection.box_scores import BOX_SCORES, with_box_scores
+from onnxviz.model.detection.columns import Link
+from onnxviz.model.detection.heads import Head, detects, find_head
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import node_attributes, plain_domain
-from onnxviz.model.heads import Head, detects, find_head
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
 
@@ -44,7 +44,7 @@ class Scores:
             output: `name` looks whether they fit.
         inner: whether `output` is a tensor inside the model.
         head: of a detector, whose scores are those of boxes; `tensor` is then the one that
-            `onnxviz.model.box_scores.with_box_scores` adds, and `output` names all outputs that are read.
+            `onnxviz.model.detection.box_scores.with_box_scores` adds, and `output` names all outputs that are read.
     """
 
     tensor: str

@@ -17,7 +17,7 @@ from onnxviz.maps.feature_maps import FeatureMaps
 from onnxviz.maps.folded import MapsBatch
 from onnxviz.maps.map_store import MapStore
 from onnxviz.maps.tapped_run import TappedRun
-from onnxviz.model.arrangement import Entries
+from onnxviz.model.axes.arrangement import Entries
 from onnxviz.model.layer import Layer
 from onnxviz.plots import are_bars, plot_maps, refuse_look_of_bars, save_figure
 

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from onnxviz.errors import OnnxvizError
-from onnxviz.model.axes import AxisTrace
+from onnxviz.model.axes.axis_trace import AxisTrace
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.model import Model

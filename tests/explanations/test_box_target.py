@@ -12,7 +12,7 @@ from oracles import relative
 import onnxviz
 from onnxviz import explain, explain_faithfulness, explain_sanity
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.model.boxes import LEAST_SCORE
+from onnxviz.model.detection.boxes import LEAST_SCORE
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.framework

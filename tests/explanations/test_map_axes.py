@@ -7,7 +7,7 @@ from protos import normal
 
 from onnxviz.explanations.map_axes import MapAxes
 from onnxviz.inputs.interpolate import resized
-from onnxviz.model.arrangement import PartAxis
+from onnxviz.model.axes.arrangement import PartAxis
 
 FRAMES, VIEWS = PartAxis.numbered("T", 3), PartAxis.numbered("V", 2)
 CLIP = MapAxes((FRAMES,), "HW")

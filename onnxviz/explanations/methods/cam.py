@@ -18,7 +18,7 @@ from onnxviz.explanations.layer_choice import choose_layer, choose_tensors
 from onnxviz.explanations.layer_maps import LayerMaps
 from onnxviz.explanations.method import Method, MethodResult, Needs
 from onnxviz.inputs.interpolate import resized
-from onnxviz.model.arrangement import PartAxis
+from onnxviz.model.axes.arrangement import PartAxis
 
 
 @dataclass(frozen=True)

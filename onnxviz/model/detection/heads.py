@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from onnx import NodeProto
 
-from onnxviz.model.box_form import Form, box_form
-from onnxviz.model.columns import Link, Part, Piece, columns, known_shape
+from onnxviz.model.detection.box_form import Form, box_form
+from onnxviz.model.detection.columns import Link, Part, Piece, columns, known_shape
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import operator, walk
 from onnxviz.model.graph.symbolic_sizes import Dim

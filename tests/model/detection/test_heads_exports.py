@@ -7,9 +7,9 @@ import pytest
 from detectors import SIZE, detectors
 
 import onnxviz
-from onnxviz.model.box_scores import with_box_scores
-from onnxviz.model.boxes import Boxes
-from onnxviz.model.heads import find_head
+from onnxviz.model.detection.box_scores import with_box_scores
+from onnxviz.model.detection.boxes import Boxes
+from onnxviz.model.detection.heads import find_head
 from onnxviz.model.scores import class_names
 from onnxviz.runtime.session import Session
 

@@ -7,13 +7,13 @@ from typing import Literal
 
 from onnx import NodeProto
 
-from onnxviz.model.columns import Piece
+from onnxviz.model.detection.columns import Piece
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import operator
 from onnxviz.model.model import Model
 
 Form = Literal["xyxy", "cxcywh", "grid", "distances", "cells", ""]
-"""How columns say where a box is; see `onnxviz.model.heads.BoxColumns`."""
+"""How columns say where a box is; see `onnxviz.model.detection.heads.BoxColumns`."""
 
 # Steps back from a box to the arithmetic that tells its form.
 _REACH = 12

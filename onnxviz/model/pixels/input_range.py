@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.shapes import Shapes
-from onnxviz.model.input_arithmetic import InputArithmetic
-from onnxviz.model.pixel import Reading, ReadingKind
+from onnxviz.model.pixels.input_arithmetic import InputArithmetic
+from onnxviz.model.pixels.pixel import Reading, ReadingKind
 from onnxviz.model.ports import Port
 
 Numbers = tuple[float, ...]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from onnxviz.model.columns import Link, Part, Piece, known_shape
-from onnxviz.model.heads import Head
+from onnxviz.model.detection.columns import Link, Part, Piece, known_shape
+from onnxviz.model.detection.heads import Head
 from onnxviz.model.model import Model
 
 BOX_SCORES = "onnxviz/box_scores"

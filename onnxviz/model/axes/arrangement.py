@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.model.graph.factors import (
+from onnxviz.model.axes.factors import (
     CONSTANT,
     PARTS,
     POSITIONS,

@@ -10,9 +10,9 @@ from protos import normal, parsed
 
 from onnxviz import load
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.model.arrangement import UntoldAxesError
-from onnxviz.model.axes import AxisTrace
-from onnxviz.model.graph.factors import kinds
+from onnxviz.model.axes.arrangement import UntoldAxesError
+from onnxviz.model.axes.axis_trace import AxisTrace
+from onnxviz.model.axes.factors import kinds
 
 
 def traced(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], axes: dict[str, str] | None = None) -> AxisTrace:

@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto
 
 from onnxviz.model.graph.evaluation import REARRANGING
 from onnxviz.model.graph.operators import Family, belongs, convolution_form
-from onnxviz.model.pixel import MOST_VALUES, Pixel, PixelStep, ReadingKind, aligned, sliced_range
+from onnxviz.model.pixels.pixel import MOST_VALUES, Pixel, PixelStep, ReadingKind, aligned, sliced_range
 
 Pixels = Sequence[Pixel | None]
 

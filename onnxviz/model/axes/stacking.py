@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from onnxviz.model.graph.axis_step import TracedTensor
-from onnxviz.model.graph.factors import (
+from onnxviz.model.axes.axis_step import TracedTensor
+from onnxviz.model.axes.factors import (
     CONSTANT,
     PARTS,
     POSITIONS,

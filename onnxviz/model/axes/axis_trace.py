@@ -14,7 +14,7 @@ from onnx import NodeProto
 
 from onnxviz.errors import ModelError
 from onnxviz.messages import dims
-from onnxviz.model.arrangement import (
+from onnxviz.model.axes.arrangement import (
     Arrangement,
     Entries,
     UntoldAxesError,
@@ -23,11 +23,11 @@ from onnxviz.model.arrangement import (
     picked_entries,
     written,
 )
-from onnxviz.model.graph.axis_rules import traced_outputs
-from onnxviz.model.graph.axis_step import AxisStep, TracedTensor
+from onnxviz.model.axes.axis_rules import traced_outputs
+from onnxviz.model.axes.axis_step import AxisStep, TracedTensor
+from onnxviz.model.axes.factors import CONSTANT, PARTS, Axes, axis_of, kinds, length, untold
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.evaluation import evaluated
-from onnxviz.model.graph.factors import CONSTANT, PARTS, Axes, axis_of, kinds, length, untold
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import Scope, attribute, outer_reads, subgraphs
 from onnxviz.model.graph.symbolic_sizes import Dim

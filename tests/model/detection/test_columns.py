@@ -8,7 +8,7 @@ from oracles import untouched
 from protos import normal, parsed
 
 from onnxviz import load
-from onnxviz.model.columns import Part, columns
+from onnxviz.model.detection.columns import Part, columns
 
 X = normal(3, 8, 8)
 

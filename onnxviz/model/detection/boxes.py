@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.model.box_scores import BOX_PROBABILITIES
-from onnxviz.model.columns import Part
-from onnxviz.model.heads import BoxColumns, Head
+from onnxviz.model.detection.box_scores import BOX_PROBABILITIES
+from onnxviz.model.detection.columns import Part
+from onnxviz.model.detection.heads import BoxColumns, Head
 
 # What detectors' own scripts keep by default (Ultralytics).
 LEAST_SCORE, MOST_OVERLAP = 0.25, 0.45
@@ -50,7 +50,7 @@ class Boxes:
 
     Attributes:
         head: where it says so.
-        scores: (boxes, classes): what boxes are ranked by, see `onnxviz.model.box_scores.BOX_PROBABILITIES`.
+        scores: (boxes, classes): what boxes are ranked by, see `onnxviz.model.detection.box_scores.BOX_PROBABILITIES`.
         corners: (boxes, 4): left, top, right, bottom in pixels of the input; None where nothing tells.
         counts: how many boxes there are of each stride, in order.
         outputs: where the model picks boxes itself, its outputs on the sample.

@@ -20,7 +20,7 @@ from oracles import untouched
 
 from onnxviz import load
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
-from onnxviz.model.input_range import NAMED_RANGES, InputRange, range_words
+from onnxviz.model.pixels.input_range import NAMED_RANGES, InputRange, range_words
 
 SAMPLES = sorted((Path(__file__).resolve().parents[2] / "models").glob("*.onnx"))
 

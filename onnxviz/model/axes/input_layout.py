@@ -10,8 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from onnxviz.model.axes import AxisTrace, input_axes
-from onnxviz.model.graph.factors import Axes, kinds
+from onnxviz.model.axes.axis_trace import AxisTrace, input_axes
+from onnxviz.model.axes.factors import Axes, kinds
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.symbolic_sizes import Dim

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onnxviz.model.boxes import kept_boxes, picked_box, read_corners
-from onnxviz.model.columns import Part, Piece
-from onnxviz.model.heads import BoxColumns, Head
+from onnxviz.model.detection.boxes import kept_boxes, picked_box, read_corners
+from onnxviz.model.detection.columns import Part, Piece
+from onnxviz.model.detection.heads import BoxColumns, Head
 
 RNG = np.random.default_rng(1)
 CLASSES = Piece((Part("s", 2, 0, 3),), "sigmoid")

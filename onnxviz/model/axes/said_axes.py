@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import dims, printable
-from onnxviz.model.graph.factors import CONSTANT, POSITIONS, UNTOLD, Axes, Axis, Factor, axis_of, fresh
+from onnxviz.model.axes.factors import CONSTANT, POSITIONS, UNTOLD, Axes, Axis, Factor, axis_of, fresh
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.symbolic_sizes import Dim
 

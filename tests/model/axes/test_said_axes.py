@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from onnxviz.errors import InputError
-from onnxviz.model.arrangement import arranged, written
-from onnxviz.model.said_axes import SaidAxes, read_axes
+from onnxviz.model.axes.arrangement import arranged, written
+from onnxviz.model.axes.said_axes import SaidAxes, read_axes
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from onnx import NodeProto
 
-from onnxviz.model.graph.axis_step import AxisStep, TracedTensor
-from onnxviz.model.graph.factors import (
+from onnxviz.model.axes.axis_step import AxisStep, TracedTensor
+from onnxviz.model.axes.factors import (
     CONSTANT,
     PARTS,
     POSITIONS,
@@ -24,9 +24,9 @@ from onnxviz.model.graph.factors import (
     resized,
     untold,
 )
+from onnxviz.model.axes.stacking import broadcast, stacked
 from onnxviz.model.graph.operators import KEEPS_SHAPE, Family, belongs, key_of
 from onnxviz.model.graph.scopes import attribute
-from onnxviz.model.graph.stacking import broadcast, stacked
 
 # The letters of positions by their number.
 _LETTERS = {1: "W", 2: "HW", 3: "DHW"}

@@ -11,8 +11,8 @@ from small_detector import small_detector
 
 from onnxviz import explain, load
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.model.box_scores import BOX_PROBABILITIES, BOX_SCORES
-from onnxviz.model.heads import find_head
+from onnxviz.model.detection.box_scores import BOX_PROBABILITIES, BOX_SCORES
+from onnxviz.model.detection.heads import find_head
 from onnxviz.model.scores import find_scores, with_scores
 
 X = normal(3, 16, 16)

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from onnxviz.model.arrangement import arranged, entries_of, written
-from onnxviz.model.axes import input_axes
-from onnxviz.model.graph.factors import (
+from onnxviz.model.axes.arrangement import arranged, entries_of, written
+from onnxviz.model.axes.axis_trace import input_axes
+from onnxviz.model.axes.factors import (
     CONSTANT,
     UNTOLD,
     axis_of,

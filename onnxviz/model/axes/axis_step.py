@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto
 
-from onnxviz.model.graph.factors import Axes
+from onnxviz.model.axes.factors import Axes
 from onnxviz.model.graph.operators import settings_inputs
 from onnxviz.model.graph.scopes import attribute
 

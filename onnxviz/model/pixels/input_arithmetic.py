@@ -20,8 +20,8 @@ from onnxviz.model.graph.evaluation import evaluated
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.shapes import Shapes
-from onnxviz.model.pixel import MOST_VALUES, Pixel, PixelStep, Reading
-from onnxviz.model.pixel_rules import rule_of
+from onnxviz.model.pixels.pixel import MOST_VALUES, Pixel, PixelStep, Reading
+from onnxviz.model.pixels.pixel_rules import rule_of
 from onnxviz.model.ports import Port
 
 # Elements of a constant that is read, such as a mean image, and of one that is computed from others.

@@ -1,0 +1,1 @@
+"""Axes: what each axis of a model's tensors counts, followed from the inputs."""

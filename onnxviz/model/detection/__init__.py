@@ -1,0 +1,1 @@
+"""Detectors: where a model's outputs hold boxes and their scores."""
