@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         OnnxvizError,
         ProviderError,
         SelectionError,
+        UnheededOptionError,
         UnsupportedGradientError,
     )
     from onnxviz.explanations.explain import explain, explain_each
@@ -66,6 +67,7 @@ _HOMES = {
     "SelectionError": "errors",
     "SyntheticInputs": "maximization.synthetic",
     "TopPatches": "maps.top_patches",
+    "UnheededOptionError": "errors",
     "UnsupportedGradientError": "errors",
     "add_gradient": "gradients.add_gradient",
     "annotate": "inputs.annotate",
@@ -108,6 +110,7 @@ __all__ = [
     "SelectionError",
     "SyntheticInputs",
     "TopPatches",
+    "UnheededOptionError",
     "UnsupportedGradientError",
     "add_gradient",
     "annotate",

@@ -126,7 +126,7 @@ def maximize(
     _check(steps, variants, rate, leak or 0.0, seed)
     frame = image_input(opened, size, preprocess, tuple(fixed or ()))
     targets = _targets(opened, layer, filters, random, class_, at, seed)
-    if leak is not None and not any(_is_cut(opened, target.objective) for target in targets):
+    if leak and not any(_is_cut(opened, target.objective) for target in targets):
         refuse_unheeded({"leak": leak}, "no Relu or Clip ends what is climbed, and nothing else leaks")
     climbing = AscentSettings(
         steps, rate, _LEAK if leak is None else leak, _moves(transforms, jitter, frame.size), seed

@@ -5,26 +5,29 @@ import re
 import shutil
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import UnionType
-from typing import Literal, Union, get_args, get_origin, get_type_hints
+from typing import ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import onnx
 import pytest
 import typer
+from modes import FLAG_VALUES, MODE_VALUES, MODES, VALUES
 from PIL import Image
 from protos import classifier_proto, normal, parsed
 from toy_framework import MODULE, ToyConverter
 
+import onnxviz
 from onnxviz import plots
+from onnxviz.cli.heeding import ALWAYS, check_heeded
 from onnxviz.cli.program import load_commands, run
 from onnxviz.conversion import sources
 from onnxviz.explanations import explanation
-from onnxviz.explanations.methods import METHODS
 from onnxviz.runtime.batching import Batching
-from onnxviz.runtime.session import Session
+from onnxviz.runtime.session import RunOptions, Session
 
 APP = load_commands()
 PROGRAM = typer.main.get_command(APP)
@@ -38,108 +41,6 @@ OPTIONS = {
 HINTS = {
     command.name or command.callback.__name__: get_type_hints(command.callback) for command in APP.registered_commands
 }
-MAPS = ["maps", "in/m.onnx", "in/photos/a.png", "--layers", "last"]
-EXPLAIN = ["explain", "in/m.onnx", "in/photos/a.png", "--save", "e.npz"]
-MAXIMIZE = ["maximize", "in/m.onnx", "block1_conv1", "--steps", "1", "--filters", "0"]
-
-# Each way in which a command works, by what one types for it. What its options are is not said here.
-MODES = {
-    "layers": ["layers", "in/m.onnx"],
-    "layers --all": ["layers", "in/m.onnx", "--all"],
-    "layers --ops": ["layers", "in/m.onnx", "--ops", "MaxPool,Conv"],
-    "layers --json": ["layers", "in/m.onnx", "--json"],
-    "filters": ["filters", "in/m.onnx"],
-    "filters, a file": ["filters", "in/m.onnx", "-o", "f.png"],
-    "filters, saved": ["filters", "in/m.onnx", "--save", "f.npz"],
-    "filters, drawn and saved": ["filters", "in/m.onnx", "--save", "f.npz", "-o", "f"],
-    "filters by number": ["filters", "in/m.onnx", "--filters", "1,2"],
-    "filters grid": ["filters", "in/m.onnx", "--style", "grid"],
-    "filters rgb": ["filters", "in/m.onnx", "--style", "rgb"],
-    "filters lines": ["filters", "in/signal.onnx", "--style", "lines"],
-    "filters, signals": ["filters", "in/signal.onnx"],
-    "maps": MAPS,
-    "maps, photos": ["maps", "in/m.onnx", "in/photos", "--layers", "last"],
-    "maps, a sized model's sizes": ["maps", "in/open.onnx", "in/photos/a.png", "--layers", "last", "--size", "12x10"],
-    "maps, each photo's size": ["maps", "in/open.onnx", "in/photos/a.png", "--layers", "last"],
-    "maps, saved": [*MAPS, "--save", "m.npz"],
-    "maps, drawn and saved": [*MAPS, "--save", "m.npz", "-o", "m"],
-    "maps, arrays": ["maps", "in/m.onnx", "in/x.npy", "--layers", "last"],
-    "maps, arrays by name": ["maps", "in/two.onnx", "left=in/l.npy", "right=in/l.npy"],
-    "maps strip": [*MAPS, "--style", "strip"],
-    "maps by number": [*MAPS, "--channels", "1,0,2"],
-    "maps sorted": [*MAPS, "--sort", "mean"],
-    "maps, signals": ["maps", "in/signal.onnx", "in/s.npy"],
-    "maps lines": ["maps", "in/signal.onnx", "in/s.npy", "--style", "lines"],
-    "maps, numbers": ["maps", "in/m.onnx", "in/x.npy", "--ops", "MatMul"],
-    "top patches": [*MAPS, "--top-patches", "2"],
-    "top patches by number": [*MAPS, "--top-patches", "2", "--channels", "1,2"],
-    "top patches, saved": [*MAPS, "--top-patches", "2", "--save", "p.npz"],
-    "top patches, each photo's size": ["maps", "in/open.onnx", "in/photos", "--layers", "0,2", "--top-patches", "2"],
-    "top patches, arrays": ["maps", "in/m.onnx", "in/x.npy", "--layers", "last", "--top-patches", "2"],
-    **{f"explain {name}": [*EXPLAIN, "--method", name] for name in METHODS},
-    "explain integrated-gradients": [*EXPLAIN, "--method", "integrated-gradients", "--samples", "4"],
-    "explain smooth-grad": [*EXPLAIN, "--method", "smooth-grad", "--samples", "2"],
-    "explain rise": [*EXPLAIN, "--method", "rise", "--samples", "4"],
-    "explain, a file": ["explain", "in/m.onnx", "in/photos/a.png", "-o", "e.png"],
-    "explain, drawn": ["explain", "in/m.onnx", "in/photos/a.png"],
-    "explain, photos": ["explain", "in/m.onnx", "in/photos", "--save", "e.npz"],
-    "explain, drawn and saved": [*EXPLAIN, "-o", "e"],
-    "explain a class": [*EXPLAIN, "--class", "1"],
-    "explain --sanity": ["explain", "in/signal.onnx", "in/s.npy", "--save", "e.npz", "--sanity"],
-    "explain --sanity rise": [
-        "explain", "in/signal.onnx", "in/s.npy", "--save", "e.npz", "--sanity", "--method", "rise", "--samples", "9",
-    ],
-    "explain a tensor": [*EXPLAIN, "--target", "r1"],
-    "explain a segmentation": ["explain", "in/seg.onnx", "in/photos/a.png", "--save", "e.npz"],
-    "explain each photo's size": ["explain", "in/open.onnx", "in/photos/a.png", "--save", "e.npz"],
-    "explain arrays": ["explain", "in/m.onnx", "in/x.npy", "--save", "e.npz"],
-    "explain signals": ["explain", "in/signal.onnx", "in/s.npy", "--method", "saliency"],
-    "maximize": MAXIMIZE,
-    "maximize, saved": [*MAXIMIZE, "--save", "s.npz"],
-    "maximize, drawn and saved": [*MAXIMIZE, "--save", "s.npz", "-o", "s"],
-    "maximize, drawn filters": ["maximize", "in/m.onnx", "block1_conv1", "--steps", "1", "--save", "s.npz"],
-    "maximize a class": ["maximize", "in/m.onnx", "--class", "1", "--steps", "1", "--save", "s.npz"],
-    "maximize both": [*MAXIMIZE, "--class", "1", "--save", "s.npz"],
-    "maximize --at conv": [*MAXIMIZE, "--at", "conv", "--save", "s.npz"],
-    "maximize pixels": [*MAXIMIZE, "--param", "pixel", "--save", "s.npz"],
-    "maximize unmoved": [*MAXIMIZE, "--transforms", "none", "--save", "s.npz"],
-    "maximize jitter": [*MAXIMIZE, "--transforms", "jitter", "--save", "s.npz"],
-    "maximize, open size": ["maximize", "in/open.onnx", "0", *MAXIMIZE[3:], "--size", "10x8", "--save", "s.npz"],
-    "maximize, two inputs": [
-        "maximize", "in/two.onnx", "0", "--filters", "0", "--steps", "1", "--fixed", "right=in/l.npy",
-        "--save", "s.npz",
-    ],
-    "maximize signals": ["maximize", "in/signal.onnx", "front", *MAXIMIZE[3:]],
-    "annotate": ["annotate", "in/m.onnx", "--preprocess", "raw", "-o", "out.onnx"],
-    "convert": ["convert", "toys:factory", "-o", "out.onnx"],
-    "convert, unverified": ["convert", "toys:factory", "-o", "out.onnx", "--no-verify"],
-}  # fmt: skip
-
-# Values that are not the usual ones, where the option's type does not give one. An option that is not here fails.
-VALUES = {
-    "output": "elsewhere", "save": "saved.npz", "ops": "MaxPool", "layers": "block1_conv2", "channels": "0",
-    "numbers": "1", "first": "2", "cmap": "magma", "preprocess": "torch", "size": "14x10", "background": "black",
-    "memory": "2MiB",
-    "class_": "2", "method": "layer-cam", "layer": "block1_conv2",
-    "target": "r2", "region": "0,0,2,2", "wrt": "other", "labels": "in/names.txt", "plus": "norm=-0.5",
-    "fixed": "image=in/x.npy", "input_shape": "1x3x8x9", "weights": "in/m.onnx", "opset": "17",
-}  # fmt: skip
-FLAG_VALUES = {
-    ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9",
-    ("filters", "scale"): "symmetric", ("maps", "scale"): "symmetric", ("maps", "sort"): "variance",
-}  # fmt: skip
-# Where the mode has other layers, classes or sizes than most.
-MODE_VALUES = {
-    ("filters rgb", "channels"): "2,1,0", ("explain occlusion", "stride"): "2",
-    **{(mode, "ops"): "Relu" for mode in ("maps, signals", "maps lines", "maps, arrays by name")},
-    ("explain a tensor", "labels"): "in/six.txt", ("explain a tensor", "class_"): "1",
-    ("explain a segmentation", "labels"): "in/three.txt", ("explain signals", "labels"): "in/three.txt",
-    **{(f"explain --sanity{rise}", "labels"): "in/three.txt" for rise in ("", " rise")},
-    **{(f"explain --sanity{rise}", "target"): "f" for rise in ("", " rise")},
-    ("explain --sanity", "layer"): "r", ("explain signals", "target"): "f", ("explain signals", "wrt"): "other",
-    ("maximize, two inputs", "class_"): "1", ("maximize signals", "fixed"): "x=in/s.npy",
-    ("maximize signals", "size"): "19x1",
-}  # fmt: skip
 # What gives the same result by contract: it says where the model runs, or what may be said or done. `tried` looks at
 # what the option governs: the session, the batches, stderr.
 PERMISSIONS = {("convert", "allow_code_execution")}
@@ -335,9 +236,9 @@ def sweep(place, capsys, monkeypatch):
     started, batches = Session.__init__, Batching.of.__func__
 
     def session(self, proto, folder, label, options=None, **more):
-        if options is not None:
-            found.used.append(("threads", options.threads))
-        started(self, proto, folder, label, *([options] if options is not None else []), **more)
+        options = options or RunOptions()
+        found.used.append(("threads", options.threads))
+        started(self, proto, folder, label, replace(options, threads=1), **more)  # others would wait in vain
 
     def of(cls, model, memory=None, **more):
         found.used.append(("memory", memory))
@@ -364,3 +265,71 @@ def test_no_option_is_silent(sweep, mode):
     found = {name: sweep.tried(mode, name) for name in names}
     bad = {name: (what, said) for name, (what, said) in found.items() if what not in ("effect", "refused")}
     assert not bad, "\n".join(f"{mode}, {name}: {what}: {said}" for name, (what, said) in bad.items())
+
+
+# ---------------------------------------------------------------- the mechanism, and Python
+
+
+@pytest.mark.parametrize("declared", ["model", "model layers more"])
+def test_a_parameter_that_no_mode_declares_is_a_bug(declared):
+    class Context:
+        params: ClassVar = {"model": "m.onnx", "layers": "all"}
+        command = COMMANDS["layers"]
+
+    with pytest.raises(TypeError, match=r"layers does not say in which mode it heeds (layers|more): see"):
+        check_heeded(Context(), {ALWAYS: declared})
+
+
+CLASSIFIER = classifier_proto()
+ARRAY, PIXELS = normal(1, 3, 16, 12), {"fit": "crop", "background": "black", "size": (9, 9), "preprocess": "torch"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "words"),
+    [
+        (lambda **o: onnxviz.filters(CLASSIFIER, save="f.npz", **o), {"cmap": "gray"}, "save alone draws nothing"),
+        (lambda **o: onnxviz.filters(CLASSIFIER, save="f.npz", **o), {"first": 2, "format": "png"}, "first, format"),
+        (lambda **o: onnxviz.filters(CLASSIFIER, output="f.png", **o), {"format": "svg"}, "in output says its format"),
+        (lambda **o: onnxviz.filters(CLASSIFIER, filters=[1], **o), {"first": 2}, "filters says which are shown"),
+        (
+            lambda **o: onnxviz.plot_filters(normal(4, 3, 3, 3), style="rgb", **o),
+            {"cmap": "gray"},
+            "colours of its own",
+        ),
+        *(
+            (lambda verb=verb, **o: verb(CLASSIFIER, ARRAY, **o), {name: value}, "arrays are fed as they are")
+            for verb in (onnxviz.capture, onnxviz.stream, onnxviz.top_patches, onnxviz.explain, onnxviz.explain_each)
+            for name, value in PIXELS.items()
+        ),
+        (lambda **o: onnxviz.explain(CLASSIFIER, ARRAY, **o), {"region": "all"}, "no positions"),
+        (lambda **o: onnxviz.explain(CLASSIFIER, ARRAY, **o), {"samples": 3}, "grad-cam takes no samples"),
+        (lambda **o: onnxviz.layers(CLASSIFIER, all=True, **o), {"ops": ["Conv"]}, "leave one of them out"),
+    ],
+)
+def test_python_refuses_likewise(verb, options, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(onnxviz.UnheededOptionError) as error:
+        verb(**options)
+    said = str(error.value)
+    assert words in said
+    assert "--" not in said
+    assert "{" not in said
+    flags = error.value.on_command_line
+    assert all(re.search(rf"\b{name}\b", said) and f"--{name}" in flags for name in options)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_python_heeds_them_where_they_mean_something(tmp_path):
+    prepare(tmp_path)
+    photo, model = tmp_path / "in" / "photos" / "a.png", tmp_path / "in" / "open.onnx"
+    with pytest.raises(
+        onnxviz.UnheededOptionError, match="each image keeps its own size, size sets one: leave out fit"
+    ):
+        onnxviz.capture(model, photo, fit="crop")
+    stretched, cropped = (
+        onnxviz.capture(model, photo, layers="first", size=(8, 8), fit=fit)["block1_conv1"] for fit in (None, "crop")
+    )
+    assert not np.array_equal(stretched, cropped)
+    with pytest.raises(onnxviz.UnheededOptionError, match="takes images of 16x12, not of 8x8: leave out size"):
+        onnxviz.capture(tmp_path / "in" / "m.onnx", photo, size=(8, 8))
+    onnxviz.capture(tmp_path / "in" / "m.onnx", photo, size=(16, 12))

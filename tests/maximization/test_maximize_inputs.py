@@ -87,5 +87,5 @@ def test_other_inputs_are_fixed(tmp_path):
         maximize(proto, class_=[0, 1], steps=1)
     found = maximize(proto, class_=[0, 1], steps=4, fixed={"right": array[0, 0, :1, :2]})
     assert (found.after > found.before).all()
-    with pytest.raises(InputError, match=r"'left'.*cannot be fixed"):
+    with pytest.raises(InputError, match=r"'left'.*leave it out of fixed"):
         maximize(proto, class_=0, fixed={"left": array})
