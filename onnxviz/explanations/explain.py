@@ -212,7 +212,7 @@ class Explainer:
         if self.scores.head is not None:
             self.model, self.names = with_box_scores(self.model, self.scores.head), self._names_of_boxes()
         elif score.box is not None:
-            raise InputError(f"the answer of {self.model.label} is not one of boxes: leave the box out")
+            raise unheeded(f"the answer of {self.model.label} is not one of boxes: leave out {{box}}")
         if self.scores.head is None or callable(score.class_):
             self._choose = _chooser(score.class_, score.region, self.names)
         else:

@@ -349,7 +349,7 @@ class Model:
             return self
         found = Model(self._original, self.file, self.label, self._stamp, self._temporary)
         taps = {layer.name: tuple(layer.taps.values()) for layer in found.all_layers}
-        found._said |= read_said(axes, found.scope, taps, self.label)
+        found._said |= read_said(axes, found.scope, taps, {port.name: port.layout for port in self.inputs})
         _ = found.inputs  # refused now where it does not fit
         return found
 

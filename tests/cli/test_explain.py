@@ -155,4 +155,4 @@ def test_an_output_that_is_no_scores_and_a_box_that_is_none(tmp_path, capsys):
     assert "does not look like scores of classes" in capsys.readouterr().err
     assert run(["explain", *files, "--target", "cc", "-o", str(tmp_path / "a.png")]) == 0
     assert run(["explain", str(CLASSIFIER), str(DOG), "--box", "1", "-o", str(tmp_path / "b.png")]) == 2
-    assert "is not one of boxes: leave the box out" in capsys.readouterr().err
+    assert "is not one of boxes: leave out --box" in capsys.readouterr().err

@@ -18,6 +18,7 @@ import typer
 from modes import FLAG_VALUES, MODE_VALUES, MODES, VALUES
 from PIL import Image
 from protos import classifier_proto, normal, parsed
+from small_detector import small_detector
 from toy_framework import MODULE, ToyConverter
 
 import onnxviz
@@ -107,6 +108,7 @@ def prepare(folder):
         l=-np.abs(normal(4, 3, 1, 1)), r=normal(4, 3, 1, 1, seed=2),
     )  # fmt: skip
     onnx.save(two, place / "two.onnx")
+    onnx.save(small_detector(), place / "boxes.onnx")
     rng = np.random.default_rng(2)
     for name in "ab":
         pixels = rng.integers(0, 256, (24, 15, 4), np.uint8)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, printable, unheeded
 from onnxviz.model.axes.factors import CONSTANT, POSITIONS, UNTOLD, Axes, Axis, Factor, axis_of, fresh
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.symbolic_sizes import Dim
@@ -154,7 +154,7 @@ def read_axes(given: Sequence[str]) -> dict[str, str]:
 
 
 def read_said(
-    axes: Mapping[str, str], scope: Scope, taps: Mapping[str, Sequence[str]], label: str
+    axes: Mapping[str, str], scope: Scope, taps: Mapping[str, Sequence[str]], told: Mapping[str, str]
 ) -> dict[str, SaidAxes]:
     """What is said, by tensor.
 
@@ -162,16 +162,18 @@ def read_said(
         axes: what is said, by the name of an input, a layer or a tensor.
         scope: the main graph.
         taps: the tensors of each layer, by its name.
-        label: how messages call the model.
+        told: the letters of the axes of each input, as the graph tells them; "" where it does not.
 
     Raises:
         SelectionError: there is no such tensor.
-        InputError: it cannot be read.
+        InputError: it cannot be read, or is what the graph tells.
     """
     found: dict[str, SaidAxes] = {}
     for name, text in axes.items():
         if name not in {*scope.inputs, *scope.producers, *taps}:
             there = ", ".join(map(printable, scope.inputs))
-            raise SelectionError(f"{label} has no input, layer or tensor '{printable(name)}'; inputs: {there}")
+            raise SelectionError(f"there is no input, layer or tensor '{printable(name)}'; inputs: {there}")
+        if told.get(name) and told[name] == "".join(text.split()).replace(",", ""):
+            raise unheeded(f"the graph tells that input '{printable(name)}' is {told[name]}: leave out {{axes}}")
         found |= dict.fromkeys(taps.get(name, (name,)), SaidAxes.parse(text))
     return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from protos import normal, parsed
 
-from onnxviz.errors import InputError
+from onnxviz import load
+from onnxviz.errors import InputError, UnheededOptionError
 from onnxviz.model.axes.arrangement import arranged, written
 from onnxviz.model.axes.said_axes import SaidAxes, read_axes
 
@@ -54,3 +56,9 @@ def test_options_name_what_they_are_of() -> None:
     for wrong in ("N,C,H,W", "=N,C"):
         with pytest.raises(InputError, match=r"write NAME=N,V,C,H,W"):
             read_axes([wrong])
+
+
+def test_what_the_graph_tells_need_not_be_said():
+    made = parsed("g (float[n,3,8,8] x) => (float[n,2,8,8] y) { y = Conv (x, w) }", w=normal(2, 3, 1, 1))
+    with pytest.raises(UnheededOptionError, match="the graph tells that input 'x' is NCHW: leave out axes"):
+        load(made).with_axes({"x": "N, C, H, W"})
