@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from onnxviz.inputs.annotate import annotate
     from onnxviz.inputs.preprocessing import Preprocessing
     from onnxviz.maps.capture import capture, stream
+    from onnxviz.maps.channel_statistics import Statistics
     from onnxviz.maps.feature_maps import FeatureMaps
     from onnxviz.maps.receptive.field import ReceptiveField
+    from onnxviz.maps.statistics import statistics
     from onnxviz.maps.top_patches import TopPatches, top_patches
     from onnxviz.maximization.maximize import maximize
     from onnxviz.maximization.synthetic import SyntheticInputs
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         plot_maps,
         plot_patches,
         plot_sanity,
+        plot_statistics,
         plot_synthetic,
         save_figure,
     )
@@ -65,6 +68,7 @@ _HOMES = {
     "ProviderError": "errors",
     "ReceptiveField": "maps.receptive.field",
     "SelectionError": "errors",
+    "Statistics": "maps.channel_statistics",
     "SyntheticInputs": "maximization.synthetic",
     "TopPatches": "maps.top_patches",
     "UnheededOptionError": "errors",
@@ -88,8 +92,10 @@ _HOMES = {
     "plot_maps": "plots",
     "plot_patches": "plots",
     "plot_sanity": "plots",
+    "plot_statistics": "plots",
     "plot_synthetic": "plots",
     "save_figure": "plots",
+    "statistics": "maps.statistics",
     "stream": "maps.capture",
     "top_patches": "maps.top_patches",
 }
@@ -108,6 +114,7 @@ __all__ = [
     "ProviderError",
     "ReceptiveField",
     "SelectionError",
+    "Statistics",
     "SyntheticInputs",
     "TopPatches",
     "UnheededOptionError",
@@ -131,8 +138,10 @@ __all__ = [
     "plot_maps",
     "plot_patches",
     "plot_sanity",
+    "plot_statistics",
     "plot_synthetic",
     "save_figure",
+    "statistics",
     "stream",
     "top_patches",
 ]

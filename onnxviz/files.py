@@ -168,7 +168,8 @@ def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path, manifest: Mappin
     with replacing(path) as temporary, replacing(beside) as note:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, array in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same arrays make the same bytes
+                with archive.open(entry, "w", force_zip64=True) as file:
                     _write_npy(file, array)
         note.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     return [path, beside]

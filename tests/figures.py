@@ -70,3 +70,23 @@ def flawed():
     maps[3, 2, 3] = -np.inf
     maps[4] = np.nan
     return maps
+
+
+def drawn(figure):
+    """The figure, after it was drawn once: texts have their extents then."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure).draw()
+    return figure
+
+
+def inside(figure):
+    """Whether all words are within the figure."""
+    renderer = figure.canvas.get_renderer()
+    width, height = figure.get_size_inches() * figure.dpi
+    for axes in figure.axes:
+        for text in axes.texts:
+            box = text.get_window_extent(renderer)
+            if not (box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width + 1 and box.y1 <= height + 1):
+                return False
+    return True

@@ -20,6 +20,7 @@ from onnxviz.model.pixels.input_range import range_words
 
 if TYPE_CHECKING:
     from onnxviz.conversion.convert import Conversion
+    from onnxviz.maps.channel_statistics import Statistics
 
 
 def conversion_table(done: Conversion) -> RenderableType:
@@ -132,6 +133,33 @@ def _activation(layer: Layer) -> str:
     """What lies behind the operator and is counted to the layer, or why nothing is."""
     found = layer.activation
     return ", ".join(found.through) or (f"none: {found.ends}" if found.ends else "")
+
+
+def statistics_table(statistics: Statistics) -> RenderableType:
+    """A heading with the model and the number of images, and a row per layer."""
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    counted = any(layer.zeros is not None for layer in statistics.values())
+    still = any(layer.constant.any() for layer in statistics.values())
+    broken = any(layer.nonfinite.any() for layer in statistics.values())
+    headings = ["layer", "channels", "mean", "deviation", "lowest", "highest", *(["zeros"] if counted else []),
+                *(["of one value"] if still else []), *(["NaN, infinite"] if broken else [])]  # fmt: skip
+    for heading in headings:
+        left = heading == "layer"
+        table.add_column(
+            heading, justify="left" if left else "right", style="bold" if left else "",
+            no_wrap=not left, overflow="fold" if left else "ellipsis",
+        )  # fmt: skip
+    for name, layer in statistics.items():
+        one = layer.whole
+        zeros = "" if layer.zeros is None else f"{layer.zeros.sum() / max(1, layer.count.sum()):.1%}"
+        constant = int(layer.constant.sum())
+        cells = [printable(name), f"{len(layer.count):,}", f"{one['mean']:.4g}", f"{one['deviation']:.4g}",
+                 f"{one['lowest']:.4g}", f"{one['highest']:.4g}", *([zeros] if counted else []),
+                 *([f"{constant:,}" if constant else ""] if still else []),
+                 *([f"{layer.nonfinite.sum():,}"] if broken else [])]  # fmt: skip
+        table.add_row(*(Text(cell) for cell in cells))
+    images = _counted(statistics.images, "image")
+    return Group(Text.assemble((printable(statistics.head["model"]["path"]), "bold"), f"\n{images}\n"), table)
 
 
 def _stored(layer: Layer) -> str:

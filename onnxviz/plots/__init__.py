@@ -12,6 +12,7 @@ from onnxviz.plots.options import known_cmap
 from onnxviz.plots.patches import plot_patches
 from onnxviz.plots.sanity import plot_sanity
 from onnxviz.plots.saving import save_figure, save_picture
+from onnxviz.plots.statistics import plot_statistics
 from onnxviz.plots.synthetic import plot_synthetic
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "plot_maps",
     "plot_patches",
     "plot_sanity",
+    "plot_statistics",
     "plot_synthetic",
     "refuse_look_of_bars",
     "save_figure",

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_commands_of_this_release():
-    assert sorted(COMMANDS) == ["annotate", "convert", "explain", "filters", "layers", "maps", "maximize"]
+    assert sorted(COMMANDS) == ["annotate", "convert", "explain", "filters", "layers", "maps", "maximize", "stats"]
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,10 @@ EXAMPLES = {
         {"maps/manifest.json", "maps/001-block1_conv2.png", "maps/002-block2_conv1.png"},
         lambda told: told["layers"] == ["block1_conv2", "block2_conv1"],
     ),
+    "stats": (
+        {"stats.npz", "stats.npz.manifest.json"},
+        lambda told: told["images"] == 1 and len(told["layers"][0]["mean"]) == 6,
+    ),
     "explain": (
         {"cat.png"},
         lambda told: [(one["input"], one["method"]) for one in told["explanations"]] == [("cat.jpg", "grad-cam")],
@@ -79,6 +83,8 @@ def test_the_example_in_the_help_does_what_it_shows(run_command, classifier, pho
     example = re.search(rf"Example: onnxviz ({name} .*)", text)[1].strip(" │╰─╯").split()
     shutil.copy(classifier, "model.onnx")
     shutil.copy(photo, "cat.jpg")
+    Path("photos").mkdir()
+    shutil.copy(photo, "photos/cat.jpg")
     before = {*files_in(tmp_path)}
     ran = run_command(*example, "--json")
     assert ran.code == 0, ran

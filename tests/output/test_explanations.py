@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cross_finder import finder, scene
+from figures import drawn, inside
 from protos import normal, parsed
 from samples import CAT, CLASSIFIER, DOG, UNET
 
@@ -12,25 +13,6 @@ from onnxviz import explain, explain_faithfulness, explain_sanity, plot_explanat
 from onnxviz.errors import InputError
 from onnxviz.output.explanations import figure_of
 from onnxviz.plots import plot_faithfulness, plot_sanity, save_figure
-
-
-def inside(figure):
-    """Whether all words are within the figure."""
-    renderer = figure.canvas.get_renderer()
-    width, height = figure.get_size_inches() * figure.dpi
-    for axes in figure.axes:
-        for text in axes.texts:
-            box = text.get_window_extent(renderer)
-            if not (box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width + 1 and box.y1 <= height + 1):
-                return False
-    return True
-
-
-def drawn(figure):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    FigureCanvasAgg(figure).draw()
-    return figure
 
 
 @pytest.mark.parametrize("method", ["grad-cam", "guided", "occlusion", "integrated-gradients", "eigen-cam"])

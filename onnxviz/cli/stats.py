@@ -1,0 +1,99 @@
+"""`onnxviz stats`: minima, maxima, means, variances and zeros of each channel over a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onnxviz.cli.heeding import ALWAYS, Mode
+from onnxviz.cli.options import (
+    AtOption,
+    BackgroundOption,
+    FitOption,
+    FormatOption,
+    InputsArgument,
+    JsonOption,
+    ModelArgument,
+    OpsOption,
+    PreprocessOption,
+    ProviderOption,
+    QuietOption,
+    SaveOption,
+    SizeOption,
+    parse_operators,
+    parse_size,
+    where_to,
+)
+from onnxviz.cli.program import command
+from onnxviz.cli.terminal import Skipped, note, print_json, say, stdout
+
+_DRAWN = Mode(lambda given: given["output"] is not None, "nothing is drawn without {output}")
+_HEEDS = {
+    ALWAYS: "model inputs layers ops at complete histogram preprocess size fit background provider threads output save "
+    "as_json quiet",
+    _DRAWN: "picture",
+}
+
+
+@command(_HEEDS, epilog="Example: onnxviz stats model.onnx photos --save stats.npz")
+def stats(
+    model: ModelArgument,
+    inputs: InputsArgument,
+    layers: Annotated[
+        str, typer.Option(metavar="SELECTION", help="Names, globs, 0,4,11, 0-3, all, first, last, block-ends, every:4.")
+    ] = "all",
+    ops: OpsOption = None,
+    at: AtOption = "activation",
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Also zeros of linear layers, and minima of rectified ones; slower.")
+    ] = False,
+    histogram: Annotated[
+        bool, typer.Option("--histogram", help="Also count values in fixed logarithmic bins; several times slower.")
+    ] = False,
+    preprocess: PreprocessOption = "auto",
+    size: SizeOption = None,
+    fit: FitOption = None,
+    background: BackgroundOption = None,
+    provider: ProviderOption = "cpu",
+    threads: Annotated[
+        int, typer.Option(metavar="N", help="Images that run side by side.", min=0, show_default="a core each")
+    ] = 0,
+    output: Annotated[Path | None, where_to("DIR", "nowhere, a table is printed")] = None,
+    picture: FormatOption = "png",
+    save: SaveOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Gather statistics of each channel over images: ranges, means, spreads, zeros, NaN."""
+    from onnxviz.cli.progress import reporting
+    from onnxviz.cli.tables import statistics_table
+    from onnxviz.inputs.samples import ImageOptions
+    from onnxviz.maps.statistics import statistics
+    from onnxviz.model.model import load
+    from onnxviz.output.statistics import check_targets, write_statistics
+
+    check_targets(output, save)
+    opened = load(model)
+    skipped = Skipped()
+    with reporting(quiet, "gathering") as progress:
+        found = statistics(
+            opened, inputs, layers=layers, ops=parse_operators(ops), at=at, complete=complete, histogram=histogram,
+            preprocess=preprocess, size=parse_size(size), fit=fit, background=background, provider=provider,
+            threads=threads, errors="skip", progress=progress,
+        )  # fmt: skip
+    for label, error in found.failed:
+        skipped.add(label, error)
+    written = write_statistics(found, output, save, picture)
+    images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
+    if found.head["preprocessing"] is not None and (said := images.expected.words(opened.label)):
+        note(quiet, said)
+    if as_json:
+        print_json({**found.as_dict(), "files": [str(path) for path in written]})
+    else:
+        console = stdout()
+        console.print(statistics_table(found))
+        for path in written:
+            say(str(path), 10_000)
+    skipped.end(found.tried)

@@ -1,0 +1,46 @@
+"""Statistics on disk: a picture of all layers, a manifest, and the arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onnxviz.errors import InputError
+from onnxviz.files import PICTURES, make_folder, write_json
+from onnxviz.maps.channel_statistics import Statistics
+from onnxviz.plots import plot_statistics, save_figure
+
+
+def check_targets(folder: Path | None, save: Path | None) -> None:
+    """Refuses names that do not fit, before hours are spent.
+
+    Raises:
+        InputError: `folder` is called like a picture, or `save` not like an archive.
+    """
+    if folder is not None and folder.suffix.lower() in PICTURES:
+        raise InputError(f"statistics are drawn into a folder: {folder} looks like a file")
+    if save is not None and save.suffix.lower() != ".npz":
+        raise InputError(f"statistics are saved as .npz, not as {save.name}")
+
+
+def write_statistics(statistics: Statistics, folder: Path | None, save: Path | None, suffix: str = "png") -> list[Path]:
+    """Writes what is asked for, which `check_targets` has let pass; gives the paths of all files.
+
+    Args:
+        statistics: what was gathered.
+        folder: for `statistics.png` and `manifest.json`, made if need be; None to draw nothing.
+        save: an `.npz` that `Statistics.load` reads; None for none.
+        suffix: of the picture: "png", "svg" or "pdf".
+
+    Raises:
+        OnnxvizError: a file cannot be written.
+    """
+    written: list[Path] = []
+    if folder is not None:
+        images = "1 image" if statistics.images == 1 else f"{statistics.images:,} images"
+        subtitle = f"{Path(statistics.head['model']['path']).name}, {images}"
+        figure = plot_statistics(statistics, subtitle=subtitle)
+        written.append(save_figure(figure, make_folder(folder) / f"statistics.{suffix}"))
+        written.append(write_json(folder / "manifest.json", {**statistics.head, **statistics.as_dict()}))
+    if save is not None:
+        written.extend(statistics.write(save))
+    return written
