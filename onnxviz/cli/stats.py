@@ -30,10 +30,15 @@ from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, print_json, say, stdout
 
 _DRAWN = Mode(lambda given: given["output"] is not None, "nothing is drawn without {output}")
+_KEPT = Mode(
+    lambda given: given["as_json"] or given["save"] is not None or given["output"] is not None,
+    "the table shows no histogram, {save}, {json} and {output} keep it",
+)
 _HEEDS = {
-    ALWAYS: "model inputs layers ops at complete histogram preprocess size fit background provider threads output save "
+    ALWAYS: "model inputs layers ops at complete preprocess size fit background provider threads output save "
     "as_json quiet",
     _DRAWN: "picture",
+    _KEPT: "histogram",
 }
 
 

@@ -165,10 +165,11 @@ class ReducedRun:
     def _own(self, values: NDArray[Any], rows: int, plan: TapPlan) -> NDArray[Any]:
         """Values without those of the copies that fill a fixed batch."""
         fixed = self.tapped.batching.fixed
-        if fixed is not None and rows < fixed and values.shape[plan.axis : plan.axis + 1] != (fixed,):
+        count = values.shape[plan.axis : plan.axis + 1]
+        if fixed is not None and rows < fixed and count != (fixed,):
             raise InputError(
-                f"'{plan.layer.name}' has {dims(values.shape[plan.axis : plan.axis + 1])} entries for a batch of {fixed}, "
-                "which copies of one sample fill: they cannot be told apart; leave it out of layers"
+                f"'{plan.layer.name}' has {dims(count)} entries for a batch of {fixed}, which copies of one sample "
+                "fill: they cannot be told apart; leave it out of layers"
             )
         return self.tapped.batching.unpadded(values, rows, plan.axis)
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
@@ -27,6 +28,7 @@ from onnxviz.cli.heeding import ALWAYS, check_heeded
 from onnxviz.cli.program import load_commands, run
 from onnxviz.conversion import sources
 from onnxviz.explanations import explanation
+from onnxviz.maps import statistics as statistics_
 from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.session import RunOptions, Session
 
@@ -248,9 +250,19 @@ def sweep(place, capsys, monkeypatch):
 
     for home in (
         plots,
-        *(import_module(f"onnxviz.output.{name}") for name in ("explanations", "maps", "patches", "synthetic")),
+        *(
+            import_module(f"onnxviz.output.{name}")
+            for name in ("explanations", "maps", "patches", "statistics", "synthetic")
+        ),
     ):
         monkeypatch.setattr(home, "save_figure", held)
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, count, name):
+            found.used.append(("threads", count))
+            super().__init__(1, name)
+
+    monkeypatch.setattr(statistics_, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(explanation, "_LONGEST", 24)  # pixels of a photo that is not looked at
     monkeypatch.setattr(Session, "__init__", session)
     monkeypatch.setattr(Batching, "of", classmethod(of))
