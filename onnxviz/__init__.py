@@ -51,6 +51,8 @@ if TYPE_CHECKING:
         plot_synthetic,
         save_figure,
     )
+    from onnxviz.predictions.predict import predict
+    from onnxviz.predictions.prediction import Prediction, Predictions
 
 __version__ = "0.1.0"
 
@@ -64,6 +66,8 @@ _HOMES = {
     "Model": "model.model",
     "ModelError": "errors",
     "OnnxvizError": "errors",
+    "Prediction": "predictions.prediction",
+    "Predictions": "predictions.prediction",
     "Preprocessing": "inputs.preprocessing",
     "ProviderError": "errors",
     "ReceptiveField": "maps.receptive.field",
@@ -94,6 +98,7 @@ _HOMES = {
     "plot_sanity": "plots",
     "plot_statistics": "plots",
     "plot_synthetic": "plots",
+    "predict": "predictions.predict",
     "save_figure": "plots",
     "statistics": "maps.statistics",
     "stream": "maps.capture",
@@ -110,6 +115,8 @@ __all__ = [
     "Model",
     "ModelError",
     "OnnxvizError",
+    "Prediction",
+    "Predictions",
     "Preprocessing",
     "ProviderError",
     "ReceptiveField",
@@ -140,6 +147,7 @@ __all__ = [
     "plot_sanity",
     "plot_statistics",
     "plot_synthetic",
+    "predict",
     "save_figure",
     "statistics",
     "stream",

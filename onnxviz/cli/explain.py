@@ -135,7 +135,8 @@ def explain(
     from onnxviz.explanations.explain import Explainer, ScoreChoice
     from onnxviz.explanations.methods import METHODS
     from onnxviz.explanations.sanity import explain_sanity
-    from onnxviz.explanations.target import read_labels, read_region
+    from onnxviz.explanations.target import read_region
+    from onnxviz.inputs.labels import read_labels
     from onnxviz.inputs.samples import ImageOptions
     from onnxviz.model.axes.said_axes import read_axes
     from onnxviz.output.explanations import ExplanationsWriter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from onnxviz.model.pixels.input_range import range_words
 if TYPE_CHECKING:
     from onnxviz.conversion.convert import Conversion
     from onnxviz.maps.channel_statistics import Statistics
+    from onnxviz.predictions.prediction import OutputPrediction, Prediction, Predictions
 
 
 def conversion_table(done: Conversion) -> RenderableType:
@@ -133,6 +135,64 @@ def _activation(layer: Layer) -> str:
     """What lies behind the operator and is counted to the layer, or why nothing is."""
     found = layer.activation
     return ", ".join(found.through) or (f"none: {found.ends}" if found.ends else "")
+
+
+def predictions_table(predictions: Predictions) -> RenderableType:
+    """What a model says: of one input each output in full, of several a row an input."""
+    head = Text(printable(predictions.provenance.model.label), style="bold")
+    if len(predictions) == 1:
+        return Group(head, *_prediction(predictions[0]))
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("input", style="bold", overflow="fold")
+    table.add_column("answer", overflow="fold")
+    table.add_column("next", style="dim", overflow="fold")
+    for one in predictions:
+        said = [line.partition("  score")[0] for line in _said(one.answer)]
+        table.add_row(*(Text(cell) for cell in (printable(one.input), said[0], ", ".join(said[1:]))))
+    return Group(head, table)
+
+
+def _prediction(one: Prediction) -> list[RenderableType]:
+    """One input's outputs."""
+    parts: list[RenderableType] = []
+    for output in one.outputs:
+        facts = [printable(one.input), f"{printable(output.name)} {dims(output.shape, '×')}".rstrip()]
+        facts += [printable(output.remark)] if output.remark and output.top + output.boxes else []
+        lines = "\n".join(f"  {line}" for line in _said(output))
+        parts.append(Text.assemble((" · ".join(facts), "dim"), f"\n{lines}"))
+    return parts
+
+
+def _said(output: OutputPrediction) -> list[str]:
+    """What an output says, a line a class, box or number."""
+    if output.kind == "numbers":
+        numbers = output.numbers
+        listed = ", ".join(f"{value:.4g}" for value in numbers.get("first", []))
+        if not listed:
+            return [output.remark]
+        return [listed if "min" not in numbers else f"{listed}{' …' if math.prod(output.shape) > 8 else ''}"]
+    if output.kind == "boxes":
+        return [
+            f"{_called(box.class_, name)} {box.score:.3f}"
+            + ("" if box.corners is None else f" at {', '.join(f'{side:.0f}' for side in box.corners)}")
+            for box, name in output.boxes
+        ] or ["no box"]
+    return [
+        f"{_called(one.number, one.name)}  "
+        + (f"score {one.score:.4g}" if one.share is None else f"{_percent(one.share)}  score {one.score:.4g}")
+        for one in output.top
+    ]
+
+
+def _called(number: int, name: str) -> str:
+    return f"{printable(name, 60)} ({number})" if name else f"class {number}"
+
+
+def _percent(share: float) -> str:
+    """`99.2 %`; never a round 0 or 100 that is not quite."""
+    if share not in (0, 1) and f"{share:.1%}" in ("0.0%", "100.0%"):
+        return "below 0.1 %" if share < 0.5 else "above 99.9 %"
+    return f"{share * 100:.1f} %"
 
 
 def statistics_table(statistics: Statistics) -> RenderableType:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -24,7 +23,6 @@ Box = tuple[int, int, int, int]
 Region = Literal["auto", "all", "argmax"] | Box | NDArray[Any]
 
 _MOST_LISTED = 5
-_MOST_BYTES = 10**7
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,23 +245,6 @@ def worded(class_: int, names: Sequence[str], scores: int) -> str:
     """`dog (class 4)`, or `class 4` where the class has no name, or the names are not of so many scores."""
     name = name_of(class_, names, scores)
     return f"{printable(name, 60)} (class {class_})" if name else f"class {class_}"
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """The names in a text file, one a line; lines behind the last name are left out.
-
-    Raises:
-        InputError: it cannot be read, or has no names.
-    """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as names of classes, one a line: {printable(str(error))}") from None
-    names = [line.strip() for line in text.rstrip().splitlines()]
-    if not names:
-        raise InputError(f"{path} has no names of classes; write one a line")
-    return tuple(names)
 
 
 def read_region(text: str) -> Region:

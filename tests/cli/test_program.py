@@ -18,7 +18,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_commands_of_this_release():
-    assert sorted(COMMANDS) == ["annotate", "convert", "explain", "filters", "layers", "maps", "maximize", "stats"]
+    assert sorted(COMMANDS) == [
+        "annotate",
+        "convert",
+        "explain",
+        "filters",
+        "layers",
+        "maps",
+        "maximize",
+        "predict",
+        "stats",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -60,6 +70,7 @@ EXAMPLES = {
         {"maps/manifest.json", "maps/001-block1_conv2.png", "maps/002-block2_conv1.png"},
         lambda told: told["layers"] == ["block1_conv2", "block2_conv1"],
     ),
+    "predict": (set(), lambda told: len(told["inputs"][0]["outputs"][0]["top"]) == 5),
     "stats": (
         {"stats.npz", "stats.npz.manifest.json"},
         lambda told: told["images"] == 1 and len(told["layers"][0]["mean"]) == 6,

@@ -37,6 +37,7 @@ MAY_IMPORT = {
     "gradients": {"model", "passes", "runtime"},
     "conversion": {"model", "passes", "inputs", "runtime"},
     "maps": {"model", "passes", "inputs", "runtime"},
+    "predictions": {"model", "passes", "inputs", "runtime"},
     "explanations": {"model", "inputs", "runtime", "gradients"},
     "maximization": {"model", "inputs", "runtime", "gradients"},
     "output": {"model", "plots", "inputs", "maps", "explanations", "maximization"},

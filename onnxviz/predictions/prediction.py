@@ -1,0 +1,132 @@
+"""A prediction: what a model says of one input, output by output; and those of several inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
+
+from onnxviz.inputs.provenance import Provenance
+from onnxviz.model.detection.boxes import Detection
+
+FORMAT_VERSION = 1
+Kind = Literal["classes", "probability", "mask", "boxes", "numbers"]
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """A class that a model speaks for.
+
+    Attributes:
+        number: the class, from 0.
+        name: what it is called, "" where nothing tells.
+        score: before softmax or sigmoid; of a mask, its mean over the positions where the class wins.
+        share: 0…1, which part of the answer is this class's: a probability of classes that exclude one another, or of a
+            mask the part of its positions; None where there is no such thing.
+    """
+
+    number: int
+    name: str
+    score: float
+    share: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {"class": self.number, "name": self.name, "score": self.score, "share": self.share}
+
+
+@dataclass(frozen=True)
+class OutputPrediction:
+    """What one output says.
+
+    Attributes:
+        name: the output; of a detector, all that hold its boxes.
+        shape: of one sample, without the batch axis.
+        kind: "classes" that are scored, the "probability" of a yes or no, a "mask" of classes, "boxes", or "numbers".
+        remark: how shares were made, or why there are none.
+        top: the classes, the largest first.
+        boxes: what a detector finds, the best first; corners in pixels of the model's input.
+        numbers: of an output that is only numbers: its smallest, largest and mean, and the first few.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    kind: Kind
+    remark: str = ""
+    top: tuple[ClassShare, ...] = ()
+    boxes: tuple[tuple[Detection, str], ...] = ()
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {
+            "name": self.name, "shape": list(self.shape), "kind": self.kind, "remark": self.remark or None,
+            "top": [one.as_dict() for one in self.top],
+            "boxes": [{**one.as_dict(), "name": name} for one, name in self.boxes],
+            **({"numbers": self.numbers} if self.kind == "numbers" else {}),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one input: `input` is its label."""
+
+    input: str
+    outputs: tuple[OutputPrediction, ...]
+
+    @property
+    def answer(self) -> OutputPrediction:
+        """The output that answers: the first with classes, a probability, a mask or boxes; else the first."""
+        return next((one for one in self.outputs if one.kind != "numbers"), self.outputs[0])
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {"file": self.input, "outputs": [one.as_dict() for one in self.outputs]}
+
+
+@dataclass(frozen=True)
+class Predictions(Sequence[Prediction]):
+    """What a model says of several inputs, in their order.
+
+    Attributes:
+        provenance: the model, software and image options behind it.
+        names: where the names of classes come from: "metadata", "labels", or "" where there are none.
+        failed: (label, error) of what could not be used.
+        notes: what a user should know.
+    """
+
+    inputs: tuple[Prediction, ...]
+    provenance: Provenance
+    names: str
+    failed: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @overload
+    def __getitem__(self, place: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Prediction, ...]: ...
+    def __getitem__(self, place: int | slice) -> Prediction | tuple[Prediction, ...]:
+        """The prediction, or several, at that place."""
+        return self.inputs[place]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return iter(self.inputs)
+
+    def __repr__(self) -> str:
+        return f"Predictions({len(self)} inputs, {self.provenance.model.label!r})"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types; reads the whole model file once for its hash."""
+        head = self.provenance.as_dict()
+        return {
+            "version": FORMAT_VERSION,
+            "model": self.provenance.model.label,
+            "sha256": head["model"]["sha256"],
+            "preprocessing": head["preprocessing"],
+            "names": self.names or None,
+            "inputs": [one.as_dict() for one in self],
+            "failed": [{"input": label, "error": error} for label, error in self.failed],
+        }
