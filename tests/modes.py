@@ -87,6 +87,7 @@ MODES = {
     ],
     "maximize signals": ["maximize", "in/signal.onnx", "front", *MAXIMIZE[3:]],
     "annotate": ["annotate", "in/m.onnx", "--preprocess", "raw", "-o", "out.onnx"],
+    "annotate names": ["annotate", "in/m.onnx", "--labels", "in/names.txt", "-o", "out.onnx"],
     "convert": ["convert", "toys:factory", "-o", "out.onnx"],
     "convert, unverified": ["convert", "toys:factory", "-o", "out.onnx", "--no-verify"],
 }  # fmt: skip

@@ -12,24 +12,33 @@ from onnxviz.cli.options import JsonOption, ModelArgument, QuietOption
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import report
 
-_HEEDS = {ALWAYS: "model preprocess output as_json quiet"}
+_HEEDS = {ALWAYS: "model preprocess labels output as_json quiet"}
 
 
 @command(_HEEDS, epilog="Example: onnxviz annotate model.onnx --preprocess torch -o annotated.onnx")
 def annotate(
     model: ModelArgument,
-    preprocess: Annotated[str, typer.Option(metavar="P", help="As for maps, without auto.", show_default=False)],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="OUT", help="The new .onnx file.", show_default=False)
     ],
+    preprocess: Annotated[
+        str | None, typer.Option(metavar="P", help="As for maps, without auto.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Keep in a model how its images are prepared, so that no later command has to be told."""
+    """Keep in a model how its images are prepared and what its classes are called, so that no later command asks."""
     from onnxviz.inputs.annotate import annotate as keep_note
+    from onnxviz.inputs.labels import read_labels
     from onnxviz.inputs.preprocessing import Preprocessing
     from onnxviz.model.model import load
 
     opened = load(model)
-    written = keep_note(opened, preprocess, output)
-    report(as_json, {"model": opened.label, "preprocessing": Preprocessing.parse(preprocess).as_dict()}, [written])
+    names = read_labels(labels) if labels is not None else None
+    written = keep_note(opened, preprocess, output, labels=names)
+    prepared = Preprocessing.parse(preprocess).as_dict() if preprocess is not None else None
+    kept = {"preprocessing": prepared, "labels": None if names is None else list(names)}
+    report(as_json, {"model": opened.label, **kept}, [written])

@@ -13,7 +13,7 @@ from onnxviz.cli.program import command
 from onnxviz.cli.terminal import clean_stdout, note, report, stderr
 from onnxviz.errors import InputError
 
-_HEEDS = {ALWAYS: "source output input_shape weights preprocess opset verify allow_code_execution as_json quiet"}
+_HEEDS = {ALWAYS: "source output input_shape weights preprocess labels opset verify allow_code_execution as_json quiet"}
 
 
 @command(_HEEDS, epilog="Example: onnxviz convert model.keras -o model.onnx")
@@ -42,6 +42,10 @@ def convert(
             metavar="P", help="Kept in the model; as for maps, without auto.", show_default="as the graph expects"
         ),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Names of the classes, one a line; kept in the model.", show_default=False),
+    ] = None,
     opset: Annotated[int, typer.Option(metavar="N", help="Version of ONNX' operators.")] = 18,
     verify: Annotated[
         bool, typer.Option(" /--no-verify", help="Do not compare filters, maps and outputs with the source.")
@@ -56,6 +60,7 @@ def convert(
     from onnxviz.cli.progress import stages
     from onnxviz.cli.tables import conversion_table
     from onnxviz.conversion.convert import conversion
+    from onnxviz.inputs.labels import read_labels
 
     if preprocess == "auto":
         raise InputError("convert keeps one preprocessing in the model; 'auto' is none: name raw, unit, torch …")
@@ -68,6 +73,7 @@ def convert(
             input_shape=input_shape,
             weights=weights,
             preprocess=preprocess,
+            labels=read_labels(labels) if labels is not None else None,
             opset=opset,
             verify=verify,
             allow_code_execution=allow_code_execution,

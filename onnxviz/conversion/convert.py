@@ -6,9 +6,10 @@ Which converters there are is not known here: each is registered under the entry
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from onnxviz.conversion.verify import Verification
 from onnxviz.conversion.verify import verify as compare
 from onnxviz.errors import ConversionError
 from onnxviz.files import assembling, destination
+from onnxviz.inputs.labels import check_labels
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.operators import convolution_form
@@ -38,6 +40,7 @@ from onnxviz.model.normal_form import Scratch
 from onnxviz.model.pixels.input_range import common_range, input_ranges, picture_inputs
 from onnxviz.model.ports import port_of
 from onnxviz.model.preprocessing_note import PREPROCESSING_KEY
+from onnxviz.model.scores import NAMES_KEY
 from onnxviz.model.writing import write_files
 from onnxviz.passes.fold_weights import Folded, fold
 
@@ -101,6 +104,7 @@ def convert(
     input_shape: str | tuple[int | None, ...] | Mapping[str, tuple[int | None, ...]] | None = None,
     weights: str | PathLike[str] | None = None,
     preprocess: str | Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
     opset: int = DEFAULT_OPSET,
     verify: bool = True,
     allow_code_execution: bool = False,
@@ -117,6 +121,7 @@ def convert(
         weights: a Keras weights file or a PyTorch state_dict to load into the model first.
         preprocess: how images are prepared, to be kept in the model; see `Preprocessing.parse`. None: what the graph's
             first operators expect, else what is known of the model, if it is a known one.
+        labels: the name of each class, in order, to be kept in the model.
         opset: version of ONNX' operators.
         verify: whether the conversion is compared with its source: every filter and bias bit for bit, every
             convolution's feature map and every output to 1e-4 of its largest value, at two batch sizes.
@@ -127,6 +132,7 @@ def convert(
 
     Raises:
         ConversionError: the source cannot be converted, or the conversion differs from it; nothing is written then.
+        InputError: the labels are not as many as the scores; nothing is written then.
         CodeExecution: the file can only be opened by running its code.
     """
     return conversion(
@@ -135,6 +141,7 @@ def convert(
         input_shape=input_shape,
         weights=weights,
         preprocess=preprocess,
+        labels=labels,
         opset=opset,
         verify=verify,
         allow_code_execution=allow_code_execution,
@@ -148,6 +155,7 @@ def conversion(
     input_shape: str | tuple[int | None, ...] | Mapping[str, tuple[int | None, ...]] | None = None,
     weights: str | PathLike[str] | None = None,
     preprocess: str | Preprocessing | None = None,
+    labels: Sequence[str] | None = None,
     opset: int = DEFAULT_OPSET,
     verify: bool = True,
     allow_code_execution: bool = False,
@@ -183,12 +191,14 @@ def conversion(
         folded = fold(traced.proto, traced.weights)
         _name_layers(folded.proto, opened)
         preprocessing, notes = _prepared(folded, opened, asked)
-        _annotate(folded.proto, opened, preprocessing)
+        _annotate(folded.proto, opened, preprocessing, labels)
 
     def write_and_verify(path: Path, temporary: object = None) -> tuple[Model, Verification | None, list[Path]]:
         with stage("writing"):
             written = write_files(folded.proto, folded.bytes_of, path)
             model = load_scratch(path, label, temporary)
+            if labels is not None:
+                check_labels(model, labels)
         if not model.layers:
             notes.append(f"{label} has no convolution")
         if not verify:
@@ -282,7 +292,9 @@ def _name_layers(proto: onnx.ModelProto, opened: SourceModel) -> None:
             node.metadata_props.add(key=LAYER_KEY, value=known[0])
 
 
-def _annotate(proto: onnx.ModelProto, opened: SourceModel, preprocessing: Preprocessing | None) -> None:
+def _annotate(
+    proto: onnx.ModelProto, opened: SourceModel, preprocessing: Preprocessing | None, labels: Sequence[str] | None
+) -> None:
     """Says in the model who made it from what."""
     proto.producer_name = "onnxviz"
     proto.producer_version = version("onnxviz")
@@ -290,6 +302,8 @@ def _annotate(proto: onnx.ModelProto, opened: SourceModel, preprocessing: Prepro
     kept["onnxviz.source"] = ", ".join([opened.framework, *(f"{name} {v}" for name, v in opened.versions.items())])
     if preprocessing is not None:
         kept[PREPROCESSING_KEY] = preprocessing.to_json()
+    if labels is not None:
+        kept[NAMES_KEY] = json.dumps(list(labels), ensure_ascii=False)
     del proto.metadata_props[:]
     for key, value in kept.items():
         proto.metadata_props.add(key=key, value=value)

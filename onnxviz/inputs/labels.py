@@ -1,11 +1,14 @@
-"""Labels: names of classes in a text file."""
+"""Labels: names of classes in a text file, and whether they are those of a model's scores."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from onnxviz.errors import InputError
+from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import printable
+from onnxviz.model.model import Model
+from onnxviz.model.scores import find_scores, names_fit
 
 _MOST_BYTES = 10**7
 
@@ -25,3 +28,21 @@ def read_labels(path: Path) -> tuple[str, ...]:
     if not names:
         raise InputError(f"{path} has no names of classes; write one a line")
     return tuple(names)
+
+
+def check_labels(model: Model, labels: Sequence[str]) -> None:
+    """Refuses names that are not as many as the model's scores, where their number is known before it runs.
+
+    Raises:
+        InputError: they are not, or no output is known to be scores.
+    """
+    try:
+        scores = find_scores(model)
+    except SelectionError as error:
+        raise InputError(f"labels were given, but {error}") from None
+    if scores.head is not None:
+        count: int | None = None if scores.head.names_for(tuple(labels)) else scores.head.count
+    else:
+        count = scores.count(model.shapes.of(scores.tensor))
+    if not names_fit(labels, count):
+        raise InputError(f"{len(labels)} labels were given for {count} scores of '{printable(scores.output)}'")

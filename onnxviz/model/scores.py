@@ -27,7 +27,9 @@ _CHANNELS_FIRST_TO_LAST = ([0, 2, 1], [0, 2, 3, 1], [0, 2, 3, 4, 1])
 # How far back a Transpose is looked for.
 _REACH = 8
 # Where models keep the names of their classes: ours, and Ultralytics'.
-_NAME_KEYS = ("classes", "names")
+NAMES_KEY = "classes"
+"""Of the metadata: names of classes, as a JSON list."""
+_NAME_KEYS = (NAMES_KEY, "names")
 _MOST_CHARACTERS = 10**6
 
 

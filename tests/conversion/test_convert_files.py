@@ -202,3 +202,10 @@ def test_a_model_of_three_gigabytes(toy, monkeypatch, tmp_path):
     for layer in model.layers:
         assert layer.weight_shape == (4096, 4096, 3, 3)
         np.testing.assert_array_equal(layer.weight[::64], source.weights[f"{layer.name}/kernel"][::64])
+
+
+def test_labels_are_kept_and_have_to_fit(toy, tmp_path):
+    toy("")
+    with pytest.raises(OnnxvizError, match="labels were given for"):
+        onnxviz.convert(Toy(), output=tmp_path / "toy.onnx", labels=["a"] * 77)
+    assert files_below(tmp_path) == []
