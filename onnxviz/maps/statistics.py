@@ -30,6 +30,8 @@ from onnxviz.runtime.session import RunOptions
 
 BLOCK = 64
 """Samples that are gathered before they are merged with those before."""
+PILOT = 8
+"""Samples that are run first."""
 
 
 def statistics(
@@ -87,8 +89,8 @@ def statistics(
 def gather(run: ReducedRun, threads: int, *, skip: bool, progress: Progress | None = None) -> Statistics:
     """The statistics over a run's samples.
 
-    The first block is run again where it shows channels that vary little around their mean; all of it, where others
-    show in the end.
+    Some samples are run first, for channels that vary little around their mean; all are run again where others show in
+    the end.
 
     Args:
         run: the model, its taps and the samples.
@@ -111,12 +113,11 @@ def gather(run: ReducedRun, threads: int, *, skip: bool, progress: Progress | No
                     progress(min(first + BLOCK, some.stop), len(numbers))
             return found
 
-        done = gathered(numbers[:BLOCK])
-        if done.total is not None and run.centre(done.total.moments):
-            done = gathered(numbers[:BLOCK])
-        done.add(gathered(numbers[BLOCK:]))
-        while done.total is not None and run.centre(done.total.moments):
+        done = gathered(numbers[:PILOT])
+        more = done.total is not None and run.centre(done.total.moments)
+        while more or (len(done.labels) + len(done.failed) < len(numbers)):
             done = gathered(numbers)
+            more = done.total is not None and run.centre(done.total.moments)
     if done.total is None:
         raise nothing_usable(done.failed)
     found = {}

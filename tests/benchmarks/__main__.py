@@ -179,6 +179,37 @@ def conversion(model: str, repeat: int) -> list[Row]:
 MAXIMIZED = ("classifier conv3", "lite0 _blocks.4._expand_conv", "hed block3_conv2")
 
 
+# The part of the bare model's throughput that is to be left, by network.
+WATCHED = {"resnet50": ("ResNet50", 0.87), "vgg16": ("VGG16", 0.93), "lite0": ("EfficientNet-Lite0", 0.65)}
+IMAGES = "64"
+
+
+def watching(model: str, repeat: int) -> list[Row]:
+    """Statistics of all activations over images, beside the bare model, and beside maps reduced by numpy."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (title, aim) in WATCHED.items():
+            file = f"{folder}/watched-{name}.onnx"
+            work("make-watched", name, file)
+            bare, ours, whole, hand = alternate(
+                repeat,
+                *(partial(work, kind, file, IMAGES) for kind in ("bare", "watch", "watch-complete", "watch-by-hand")),
+            )
+            seconds = f"{ours.seconds:.1f} s"
+            left, faster = bare.seconds / ours.seconds, hand.seconds / ours.seconds
+            rows += [
+                Row(f"statistics of {title}, {IMAGES} images; bare", seconds, f"{bare.seconds:.1f} s", f"{left:.2f}×",
+                    f"≥ {aim}×", left >= aim),
+                Row("the same, complete", f"{whole.seconds:.1f} s", f"{bare.seconds:.1f} s",
+                    f"{bare.seconds / whole.seconds:.2f}×", "", None),
+                Row("the same; all maps, numpy", seconds, f"{hand.seconds:.1f} s", f"{faster:.1f}×", "≥ 3×",
+                    faster >= 3),
+                Row("the same, memory; bare", f"{ours.memory:.0f} MiB", f"{bare.memory:.0f} MiB",
+                    f"{ours.memory / bare.memory:.2f}×", "≤ 1.2× + 200 MiB", ours.memory <= 1.2 * bare.memory + 200),
+            ]  # fmt: skip
+    return rows
+
+
 # One thread, since that is what can be compared.
 step = partial(work, threads=1)
 
@@ -227,6 +258,7 @@ BENCHMARKS = {
     "drawing": drawing,
     "command": command,
     "conversion": conversion,
+    "watching": watching,
     "gradient": gradient,
     "maximize": maximize,
 }
