@@ -11,6 +11,7 @@ from onnxviz.cli.heeding import ALWAYS
 from onnxviz.cli.options import JsonOption, ModelArgument, QuietOption
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import report
+from onnxviz.errors import InputError
 
 _HEEDS = {ALWAYS: "model preprocess labels output as_json quiet"}
 
@@ -36,6 +37,8 @@ def annotate(
     from onnxviz.inputs.preprocessing import Preprocessing
     from onnxviz.model.model import load
 
+    if preprocess is None and labels is None:
+        raise InputError("there is nothing to keep: give --preprocess P, --labels FILE, or both")
     opened = load(model)
     names = read_labels(labels) if labels is not None else None
     written = keep_note(opened, preprocess, output, labels=names)

@@ -41,6 +41,8 @@ def annotate(
             neither.
         ModelError: the file cannot be written.
     """
+    if preprocess is None and labels is None:
+        raise InputError("there is nothing to keep: give preprocess, labels, or both")
     opened = load(model)
     if preprocess == "auto":
         raise InputError("annotate keeps one preprocessing in the model; 'auto' is none: name raw, unit, torch …")
@@ -51,6 +53,4 @@ def annotate(
     if labels is not None:
         check_labels(opened, labels)
         notes[NAMES_KEY] = json.dumps(list(labels), ensure_ascii=False)
-    if not notes:
-        raise InputError("there is nothing to keep: give a preprocessing, labels, or both")
     return opened.with_metadata(notes).save(output)

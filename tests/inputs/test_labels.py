@@ -38,7 +38,7 @@ def test_names_are_kept_in_the_model_and_used(tmp_path):
 def test_names_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(InputError, match="3 labels were given for 4 scores of 'y'"):
         annotate(scorer(), None, tmp_path / "named.onnx", labels=NAMES[:3])
-    with pytest.raises(InputError, match="there is nothing to keep: give a preprocessing, labels, or both"):
+    with pytest.raises(InputError, match="there is nothing to keep: give preprocess"):
         annotate(scorer(), None, tmp_path / "named.onnx")
     assert not [*tmp_path.iterdir()]
 
