@@ -30,7 +30,7 @@ from onnxviz.cli.options import (
     where_to,
 )
 from onnxviz.cli.program import command
-from onnxviz.cli.terminal import Skipped, note, report, say
+from onnxviz.cli.terminal import Skipped, note, note_handed, report, say
 from onnxviz.errors import InputError
 
 if TYPE_CHECKING:
@@ -137,6 +137,7 @@ def explain(
     from onnxviz.explanations.sanity import explain_sanity
     from onnxviz.explanations.target import read_region
     from onnxviz.inputs.labels import read_labels
+    from onnxviz.inputs.provenance import Provenance
     from onnxviz.inputs.samples import ImageOptions
     from onnxviz.model.axes.said_axes import read_axes
     from onnxviz.output.explanations import ExplanationsWriter
@@ -186,6 +187,7 @@ def explain(
                 note(quiet, f"{explanation.sample}: {warning}")
     for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
         say(verdict)
+    note_handed(quiet, running.assignment)
     written = gallery.close(skipped.list)
     photos = any(sample.path for sample in fed)
     if photos and (said := images.expected.words(opened.label)):
@@ -193,6 +195,7 @@ def explain(
     document = {
         "model": opened.label,
         "preprocessing": images.as_dict() if photos else None,
+        **Provenance(opened, running).placement,
         "explanations": gallery.entries,
         "failed": [{"input": label, "error": error} for label, error in skipped.list],
     }

@@ -34,7 +34,7 @@ from onnxviz.cli.options import (
     where_to,
 )
 from onnxviz.cli.program import command
-from onnxviz.cli.terminal import Skipped, note, report
+from onnxviz.cli.terminal import Skipped, note, note_handed, report
 from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
 
@@ -150,7 +150,8 @@ def maps(
     opened = load(model).with_axes(read_axes(axes or ()))
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     choice = LayerChoice(layers, parse_operators(ops), at)
-    run = TappedRun(opened, inputs, choice, images, RunOptions(provider, parse_bytes(memory)), verify=verify)
+    running = RunOptions(provider, parse_bytes(memory))
+    run = TappedRun(opened, inputs, choice, images, running, verify=verify)
     if output is not None and output.suffix.lower() in PICTURES:
         raise InputError(f"maps are drawn into a folder, one picture a layer: {output} looks like a file")
     album = MapsWriter(run, folder_for(output, save, "maps"), look, picture, save)
@@ -163,6 +164,7 @@ def maps(
     written = album.close(skipped.list)
     if run.reads_images and (said := images.expected.words(opened.label)):
         note(quiet, said)
+    note_handed(quiet, running.assignment)
     if run.not_finite:
         note(quiet, words(run.not_finite, len(album.labels)))
     if run.observer_effect is not None:
@@ -214,6 +216,7 @@ def _top_patches(
     for label, error in search.failed:
         skipped.add(label, error)
     document, written = write_patches(search, found, folder, save, picture, which, first)
+    note_handed(quiet, options.assignment)
     if search.not_finite:
         note(quiet, words(search.not_finite, len(given) - len(search.failed)))
     if any(sample.path for sample in given) and (said := images.expected.words(model.label)):

@@ -25,7 +25,7 @@ from onnxviz.cli.options import (
     where_to,
 )
 from onnxviz.cli.program import command
-from onnxviz.cli.terminal import note, report
+from onnxviz.cli.terminal import note, note_handed, report
 from onnxviz.errors import InputError
 from onnxviz.files import PICTURES
 
@@ -134,6 +134,7 @@ def maximize(
         written.extend(found.write(save))
     if said := found.made.canvas.expected.words(str(model), "inputs are"):
         note(quiet, said)
+    note_handed(quiet, found.provenance.assignment)
     for warning in found.warnings:
         note(quiet, warning)
     report(as_json, {**document, "model": str(model), "folder": str(folder) if folder else None}, written)

@@ -10,7 +10,6 @@ import typer
 
 from onnxviz.errors import InputError
 
-Provider = Literal["cpu", "cuda"]
 Picture = Literal["png", "svg", "pdf"]
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx file.", show_default=False)]
@@ -49,7 +48,10 @@ FitOption = Annotated[
 BackgroundOption = Annotated[
     str | None, typer.Option(metavar="COLOUR", help="Behind transparent pixels.", show_default="white")
 ]
-ProviderOption = Annotated[Provider, typer.Option(help="Where the model runs; no fallback.")]
+ProviderOption = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="Of onnxruntime: cpu, cuda, openvino:device_type=CPU … No fallback."),
+]
 ThreadsOption = Annotated[int, typer.Option(metavar="N", help="Of onnxruntime.", min=0, show_default="its own choice")]
 MemoryOption = Annotated[str, typer.Option(metavar="BYTES", help="Budget that batches follow from.")]
 AxesOption = Annotated[

@@ -22,7 +22,7 @@ from onnxviz.cli.options import (
     parse_size,
 )
 from onnxviz.cli.program import command
-from onnxviz.cli.terminal import Skipped, note, print_json, stdout
+from onnxviz.cli.terminal import Skipped, note, note_handed, print_json, stdout
 
 _HEEDS = {ALWAYS: "model inputs labels top preprocess size fit background provider threads as_json quiet"}
 
@@ -64,6 +64,7 @@ def predict(
     images = found.provenance.images
     if images is not None and (said := images.expected.words(opened.label)):
         note(quiet, said)
+    note_handed(quiet, found.provenance.assignment)
     for text in found.notes:
         note(quiet, text)
     if as_json:

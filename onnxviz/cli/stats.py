@@ -27,7 +27,7 @@ from onnxviz.cli.options import (
     where_to,
 )
 from onnxviz.cli.program import command
-from onnxviz.cli.terminal import Skipped, note, print_json, say, stdout
+from onnxviz.cli.terminal import Skipped, note, note_handed, print_json, say, stdout
 
 _DRAWN = Mode(lambda given: given["output"] is not None, "nothing is drawn without {output}")
 _KEPT = Mode(
@@ -78,6 +78,7 @@ def stats(
     from onnxviz.maps.statistics import statistics
     from onnxviz.model.model import load
     from onnxviz.output.statistics import check_targets, write_statistics
+    from onnxviz.runtime.providers import NodeAssignment
 
     check_targets(output, save)
     opened = load(model)
@@ -94,6 +95,8 @@ def stats(
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     if found.head["preprocessing"] is not None and (said := images.expected.words(opened.label)):
         note(quiet, said)
+    if "node_assignment" in found.head:
+        note_handed(quiet, NodeAssignment(found.head["provider"], found.head["node_assignment"]))
     if as_json:
         print_json({**found.as_dict(), "files": [str(path) for path in written]})
     else:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from onnxviz.messages import printable
+from onnxviz.runtime.providers import NodeAssignment
 
 _MOST_LINES = 60
 # Characters of one message; names in it are strangers'.
@@ -58,6 +59,12 @@ def note(quiet: bool, text: str) -> None:
     """Says what a user should know, unless it is to be `quiet`."""
     if not quiet:
         stderr().print(Text(printable(text, _LONGEST), style="dim"), soft_wrap=True)
+
+
+def note_handed(quiet: bool, assignment: NodeAssignment | None) -> None:
+    """Says which nodes another execution provider ran than the one that was asked for, where there are any."""
+    if assignment is not None and (said := assignment.words()):
+        note(quiet, said)
 
 
 class Skipped:

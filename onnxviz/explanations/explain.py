@@ -116,7 +116,8 @@ def explain(
         size: (height, width) of images where the model leaves it open.
         fit: "stretch" images to the size (None), or "crop" them.
         background: colour behind transparent pixels; None for white.
-        provider: "cpu" or "cuda".
+        provider: an execution provider of onnxruntime by its short name, as "cpu", "cuda",
+            "openvino:device_type=CPU"; there is no fallback from one that cannot start.
         memory: bytes that a batch of variants may take, about.
         threads: of onnxruntime; 0 for its own choice.
         progress: called with (variants run, variants in all) by methods that run many.
@@ -319,7 +320,7 @@ class Explainer:
             path=path,
             input=case.x.copy(),
             channel_axis=case.channel_axis,
-            provenance=Provenance(self.model, self.probe.options.provider, images),
+            provenance=Provenance(self.model, self.probe.options, images),
             case=case,
             box=boxes.explained if boxes is not None else None,
             boxes=boxes.boxes if boxes is not None else (),

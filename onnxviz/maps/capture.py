@@ -62,7 +62,8 @@ def capture(
         size: (height, width) of images where the model leaves it open.
         fit: "stretch" images to the size (None), or "crop" them.
         background: colour behind transparent pixels; None for white.
-        provider: "cpu" or "cuda".
+        provider: an execution provider of onnxruntime by its short name, as "cpu", "cuda",
+            "openvino:device_type=CPU"; there is no fallback from one that cannot start.
         memory: bytes that batches and kept maps may take, about; more is kept on disk.
         verify: whether the model also runs untapped, to say by how much the taps moved its outputs.
         threads: of onnxruntime; 0 for its own choice.

@@ -220,6 +220,7 @@ class Statistics(Mapping[str, LayerStatistics]):
         return {
             "version": FORMAT_VERSION,
             "model": self.head["model"]["path"],
+            **{key: self.head[key] for key in ("provider", "node_assignment") if key in self.head},
             "images": self.images,
             "at": self.at,
             "layers": [layer.as_dict() for layer in self.values()],
@@ -276,6 +277,7 @@ class Statistics(Mapping[str, LayerStatistics]):
                 labels = {int(number): label for number, label in manifest["labels"].items()}
                 failed = tuple((str(label), str(error)) for label, error in manifest["failed"])
                 head = {key: manifest[key] for key in ("version", "model", "versions", "preprocessing", "provider")}
+                head |= {key: manifest[key] for key in ("node_assignment",) if key in manifest}
                 return cls(layers, int(manifest["images"]), labels, head, manifest["at"], failed)
         except InputError:
             raise

@@ -66,7 +66,8 @@ def statistics(
         size: (height, width) of images where the model leaves it open.
         fit: "stretch" images to the size (None), or "crop" them.
         background: colour behind transparent pixels; None for white.
-        provider: where the model runs.
+        provider: an execution provider of onnxruntime by its short name, as "cpu", "cuda",
+            "openvino:device_type=CPU"; there is no fallback from one that cannot start.
         threads: how many samples run side by side; 0 for as many as there are cores.
         errors: "raise" at the first input that fails, or "skip" it and list it in `failed`.
         progress: called with (samples done, samples in all).
@@ -129,7 +130,7 @@ def gather(run: ReducedRun, threads: int, *, skip: bool, progress: Progress | No
             layer.name, layer.op, plan.tap.tensor, rectified, complete, moments, counted
         )
     reads_images = any(sample.path for sample in tapped.samples)
-    provenance = Provenance(tapped.model, run.options.provider, tapped.images if reads_images else None)
+    provenance = Provenance(tapped.model, run.options, tapped.images if reads_images else None)
     return Statistics(found, len(done.labels), done.labels, provenance.as_dict(), tapped.at, tuple(done.failed))
 
 

@@ -276,7 +276,7 @@ class TappedRun(TappedModel):
                 parts=tuple(parts[plan.layer.name]) if parts and plan.layer.name in parts else None,
             )
         return MapsOrigin(
-            provenance=Provenance(self.model, self.session.provider, self.images if self.reads_images else None),
+            provenance=Provenance(self.model, self.options, self.images if self.reads_images else None),
             at=self.at,
             layers=tapped,
             samples=tuple(labels),

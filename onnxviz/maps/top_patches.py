@@ -23,7 +23,7 @@ from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.receptive.field import ReceptiveField
-from onnxviz.messages import printable, unheeded
+from onnxviz.messages import unheeded
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
 from onnxviz.passes.peaks import with_peaks
@@ -165,7 +165,8 @@ def top_patches(
         size: (height, width) of images where the model leaves it open.
         fit: "stretch" (None) or "crop".
         background: colour behind transparent pixels; None for white.
-        provider: "cpu" or "cuda".
+        provider: an execution provider of onnxruntime by its short name, as "cpu", "cuda",
+            "openvino:device_type=CPU"; there is no fallback from one that cannot start.
         memory: bytes that the batch may take where the model insists on one, about.
         threads: of onnxruntime; 0 for its own choice.
         errors: "raise" at the first input that fails, or "skip" it.
@@ -227,7 +228,7 @@ class Search:
         self.layers = layers
         self.count = count
         self.at: TapKind = at
-        self.provenance = Provenance(model, options.provider, images if any(sample.path for sample in given) else None)
+        self.provenance = Provenance(model, options, images if any(sample.path for sample in given) else None)
         self.failed: list[tuple[str, str]] = []
         self.watch = FiniteWatch()
         self._tensors = [layer.taps[at] for layer in layers]
@@ -293,10 +294,7 @@ class Search:
 
     def _feeds(self, feeds: Feeds) -> Feeds:
         """What is run of a sample, as often as the model insists on."""
-        missing = [name for name in self._session.inputs if name not in feeds]
-        if missing:
-            raise InputError(f"{self.model.label} also needs {printable(missing[0])}: give it as NAME=PATH")
-        return self.batching.padded({name: feeds[name] for name in self._session.inputs})
+        return self.batching.padded(self._session.own(feeds))
 
     def _merged(
         self,

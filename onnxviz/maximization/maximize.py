@@ -110,7 +110,8 @@ def maximize(
         preprocess: how display values become the model's input; see `onnxviz.inputs.samples.ImageOptions.of`.
         fixed: values for the model's other inputs, by name: arrays or paths.
         memory: bytes that batches may take, about.
-        provider: "cpu" or "cuda".
+        provider: an execution provider of onnxruntime by its short name, as "cpu", "cuda",
+            "openvino:device_type=CPU"; there is no fallback from one that cannot start.
         threads: of onnxruntime; 0 for its own choice.
         progress: called after each step of each batch.
 
@@ -151,7 +152,7 @@ def maximize(
     opened.check_unchanged()
     spectrum = way.decay if isinstance(way, Fourier) else None
     settings = SyntheticSettings(frame, param, spectrum, climbing, str(plus) if plus is not None else "")
-    provenance = Provenance(opened, provider, ImageOptions(frame.expected))
+    provenance = Provenance(opened, studio.options, ImageOptions(frame.expected))
     return SyntheticInputs.of(AscentResult.joined(found), made, settings, provenance, list(dict.fromkeys(notes)))
 
 

@@ -52,7 +52,8 @@ def predict(
         size: (height, width) of images where the model leaves it open.
         fit: "stretch" images to the size (None), or "crop" them.
         background: colour behind transparent pixels; None for white.
-        provider: "cpu" or "cuda".
+        provider: an execution provider of onnxruntime by its short name, as "cpu", "cuda",
+            "openvino:device_type=CPU"; there is no fallback from one that cannot start.
         threads: of onnxruntime; 0 for its own choice.
         errors: "raise" at the first input that fails, or "skip" it and list it in `failed`.
         progress: called with (samples done, samples in all).
@@ -73,7 +74,8 @@ def predict(
     images = ImageOptions.of(opened, preprocess, size, fit, background)
     given = samples(opened, x, images)
     images.check_heeded(opened, given)
-    run = _Run(opened, labels, top, RunOptions(provider, threads=threads))
+    running = RunOptions(provider, threads=threads)
+    run = _Run(opened, labels, top, running)
     found: list[Prediction] = []
     failed: list[tuple[str, str]] = []
     for done, sample in enumerate(given, 1):
@@ -88,7 +90,7 @@ def predict(
     if not found:
         raise nothing_usable(failed)
     reads_images = any(sample.path for sample in given)
-    provenance = Provenance(opened, provider, images if reads_images else None)
+    provenance = Provenance(opened, running, images if reads_images else None)
     return Predictions(tuple(found), provenance, run.names_source, tuple(failed), tuple(dict.fromkeys(run.notes)))
 
 
@@ -126,13 +128,8 @@ class _Run:
 
     def of(self, label: str, feeds: Feeds) -> list[Prediction]:
         """What is said of each row of a sample."""
-        missing = [
-            port.name for port in self.model.inputs if port.name in self.session.inputs and port.name not in feeds
-        ]
-        if missing:
-            raise InputError(f"{self.model.label} also needs {', '.join(missing)}: give each as NAME=PATH")
+        fed = self.batching.padded(self.session.own(feeds))
         rows = self.batching.count(feeds)
-        fed = self.batching.padded({name: feeds[name] for name in self.session.inputs})
         values = dict(zip(self.tensors, self.session.run(self.tensors, fed), strict=True))
         count = self.batching.count(fed)
         labels = [label] if rows == 1 else [f"{label}[{row}]" for row in range(rows)]

@@ -126,6 +126,7 @@ class Predictions(Sequence[Prediction]):
             "model": self.provenance.model.label,
             "sha256": head["model"]["sha256"],
             "preprocessing": head["preprocessing"],
+            **{key: head[key] for key in ("provider", "node_assignment") if key in head},
             "names": self.names or None,
             "inputs": [one.as_dict() for one in self],
             "failed": [{"input": label, "error": error} for label, error in self.failed],

@@ -6,8 +6,9 @@ import _thread
 import math
 import os
 import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ import onnx
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, ModelError, ProviderError
-from onnxviz.messages import one_of, printable
+from onnxviz.messages import printable
 from onnxviz.model.graph.constants import MAX_COMPUTED_ELEMENTS, Constants
 from onnxviz.model.graph.scopes import Scope, walk
 from onnxviz.model.graph.tensors import TensorFile
 from onnxviz.model.model import Model
 from onnxviz.passes.expose import Tap, expose
 from onnxviz.runtime.batching import DEFAULT_MEMORY
+from onnxviz.runtime.providers import CPU, DOCUMENTATION, NodeAssignment, Provider, listed, short_name
 
 # The wheel writes a device id and sends events unless this is set before the first import; models are confidential.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -38,18 +40,27 @@ ort.disable_telemetry_events()
 
 # Of the package that runs, whichever distribution brought it (onnxruntime, onnxruntime-gpu, …).
 VERSION: str = ort.__version__
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # Constants folded when a session opens may not be larger: 199 bytes can ask for gigabytes.
 _FOLDING_LIMIT = 16 * 2**20
 # How often a run that goes on is looked at for an interrupt.
 _LOOK_SECONDS = 0.1
+# The severity from which onnxruntime logs by itself: warnings.
+_LOGGED = 2
 _DOMAINS = ("ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc", "ai.onnx.training")
 
 
 def available_providers() -> list[str]:
-    """The providers of this machine's onnxruntime, by the names onnxviz uses."""
-    there = ort.get_available_providers()
-    return [name for name, provider in PROVIDERS.items() if provider in there]
+    """The execution providers that this machine's onnxruntime offers, by their short names, `cpu` first."""
+    return listed(ort.get_available_providers())
+
+
+def provider_name(provider: Provider) -> str:
+    """onnxruntime's name of a provider.
+
+    Raises:
+        ProviderError: this onnxruntime does not offer it; the message says what there is, and what to install.
+    """
+    return provider.among(ort.get_available_providers(), ort.get_all_providers(), VERSION)
 
 
 @dataclass(frozen=True)
@@ -57,14 +68,25 @@ class RunOptions:
     """How a model is run.
 
     Attributes:
-        provider: "cpu" or "cuda"; there is no fallback from one to the other.
+        provider: an execution provider of onnxruntime by its short name, with options where it takes some: "cpu",
+            "cuda", "openvino:device_type=CPU"; there is no fallback from one that cannot start to another.
         memory: bytes that a batch, and what is kept of it, may take, about.
         threads: of one operator; 0 for onnxruntime's choice.
+        optimize: whether onnxruntime may rewrite the graph.
+        assigned: of the largest graph that was opened with these options, which nodes run on which provider; none
+            where the CPU was asked for.
     """
 
-    provider: str = "cpu"
+    provider: str = CPU
     memory: int = DEFAULT_MEMORY
     threads: int = 0
+    optimize: bool = True
+    assigned: list[NodeAssignment] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def assignment(self) -> NodeAssignment | None:
+        """What `assigned` holds; None where it holds nothing."""
+        return self.assigned[0] if self.assigned else None
 
 
 _DEFAULT_OPTIONS = RunOptions()
@@ -78,10 +100,13 @@ class Session:
         folder: the source model's folder.
         label: how messages call the model.
         options: where, and with how many threads.
-        optimize: whether onnxruntime may rewrite the graph.
+
+    Attributes:
+        inputs: the names of the graph's inputs.
+        assignment: which nodes run on which provider; None where the CPU was asked for.
 
     Raises:
-        ProviderError: the provider is unknown or not on this machine.
+        ProviderError: the provider is unknown or not on this machine, cannot start, or takes none of the nodes.
         ModelError: onnxruntime cannot run the model: custom operators, an opset without kernels, or a graph that
             contradicts itself; the message says which.
     """
@@ -92,36 +117,45 @@ class Session:
         folder: Path,
         label: str,
         options: RunOptions = _DEFAULT_OPTIONS,
-        *,
-        optimize: bool = True,
     ) -> None:
-        provider = options.provider
+        asked = Provider.parse(options.provider)
+        name = provider_name(asked)
         self.proto = proto
         self.label = label
-        self.provider = provider
-        one_of("provider", provider, PROVIDERS, ProviderError)
-        if provider not in available_providers():
-            raise ProviderError(
-                f"provider '{provider}' was asked for, but this onnxruntime {ort.__version__} has "
-                f"{', '.join(available_providers())}" + ("; install onnxruntime-gpu" if provider == "cuda" else "")
-            )
+        self.provider = str(asked)
         _refuse_floods(proto, folder, label)
         settings = ort.SessionOptions()
         settings.log_severity_level = 4  # it would print the model's own text raw to stderr; errors are raised anyway
         settings.intra_op_num_threads = options.threads
-        if not optimize:
+        if not options.optimize:
             settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         settings.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_FOLDING_LIMIT))
+        if asked.name != CPU:
+            settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            self._session = ort.InferenceSession(proto.SerializeToString(), settings, providers=[PROVIDERS[provider]])
-        except Exception as error:  # onnxruntime's exceptions have no common base but Exception
-            raise ModelError(_session_problem(str(error), proto, label)) from None
-        if self._session.get_providers()[0] != PROVIDERS[provider]:
+            self._session = _started(proto, settings, name, asked)
+        except (RuntimeError, ValueError) as error:  # onnxruntime's own are neither
             raise ProviderError(
-                f"provider '{provider}' was asked for, but onnxruntime could not start it and chose "
-                f"{self._session.get_providers()[0]}: check the CUDA and cuDNN libraries"
+                f"provider '{asked}' was asked for, but onnxruntime cannot start it: {_one_line(str(error))}"
+            ) from None
+        except Exception as error:  # onnxruntime's exceptions have no common base but Exception
+            where = "" if asked.name == CPU else f" on '{asked}'"
+            raise ModelError(_session_problem(str(error), proto, label, where)) from None
+        if (first := self._session.get_providers()[0]) != name:
+            raise ProviderError(
+                f"provider '{asked}' was asked for, but onnxruntime could not start it and chose "
+                f"{short_name(first)}: check its options and the libraries that it needs ({DOCUMENTATION})"
             )
+        self.assignment = None if asked.name == CPU else NodeAssignment(str(asked), _assigned_nodes(self._session))
+        if self.assignment is not None:
+            if self.assignment.total and not self.assignment.own:
+                raise ProviderError(
+                    f"provider '{asked}' was asked for, but it takes none of the {self.assignment.total} nodes of "
+                    f"{label}: check its options, and which operators and types it has ({DOCUMENTATION})"
+                )
+            if options.assignment is None or options.assignment.total < self.assignment.total:
+                options.assigned[:] = [self.assignment]
         self.inputs = tuple(value.name for value in self._session.get_inputs())
 
     @classmethod
@@ -150,6 +184,17 @@ class Session:
         session = cls(graph, model.folder, model.label, options)
         model.check_unchanged()  # the session reads the weights from the file
         return session
+
+    def own(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """What this graph takes of a sample's feeds.
+
+        Raises:
+            InputError: an input is missing.
+        """
+        missing = [printable(name) for name in self.inputs if name not in feeds]
+        if missing:
+            raise InputError(f"{self.label} also needs {', '.join(missing)}: give each as NAME=PATH")
+        return {name: feeds[name] for name in self.inputs}
 
     def run(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The values of `outputs`; an interrupt (Ctrl-C) stops the run within milliseconds.
@@ -200,6 +245,30 @@ class Session:
         return InputError(f"{self.label} could not run on input {shapes}: {_one_line(text)}")
 
 
+def _started(proto: onnx.ModelProto, settings: Any, name: str, asked: Provider) -> Any:
+    """A session of onnxruntime on that provider, without onnxruntime's own fallback to the CPU, then or later."""
+    chosen, others = [(name, dict(asked.options))], asked.name != CPU
+    if others:  # what they say while they start goes to stderr past the session's logger
+        ort.set_default_logger_severity(4)
+    try:
+        return ort.InferenceSession(proto.SerializeToString(), settings, providers=chosen, enable_fallback=0)
+    finally:
+        if others:
+            ort.set_default_logger_severity(_LOGGED)
+
+
+def _assigned_nodes(session: Any) -> dict[str, dict[str, int]] | None:
+    """By provider's short name, how many nodes of each operator it was assigned; None where that is not told."""
+    if not hasattr(session, "get_provider_graph_assignment_info"):  # onnxruntime before 1.24.1, under another name
+        return None
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for part in session.get_provider_graph_assignment_info():
+        for node in part.get_nodes():
+            domain = node.domain if node.domain not in ("", "ai.onnx") else ""
+            found[short_name(part.ep_name)][f"{domain}::{node.op_type}" if domain else node.op_type] += 1
+    return {name: dict(counts.most_common()) for name, counts in found.items()}
+
+
 def _refuse_floods(proto: onnx.ModelProto, folder: Path, label: str) -> None:
     """Refuses nodes that fill gigabytes from a few constant bytes, when the session opens or at every run."""
     constants = Constants(TensorFile(folder))
@@ -226,7 +295,7 @@ def _grown(node: onnx.NodeProto, value_of: Callable[[str], NDArray[Any] | None])
     return 0
 
 
-def _session_problem(text: str, proto: onnx.ModelProto, label: str) -> str:
+def _session_problem(text: str, proto: onnx.ModelProto, label: str, where: str = "") -> str:
     """What onnxruntime's message means; its own words where it is not one of the usual ones."""
     unknown = custom_operators(proto, _DOMAINS)
     if unknown:
@@ -254,13 +323,14 @@ def _session_problem(text: str, proto: onnx.ModelProto, label: str) -> str:
     operator = re.search(r"([\w.]+:\w+)\(-?\d+\) is not a registered function/op", text)
     if operator:
         return f"{label} uses an operator that onnxruntime does not have: {operator[1].replace(':', '::')}"
-    return f"onnxruntime cannot run {label}: {_one_line(text)}"
+    return f"onnxruntime cannot run {label}{where}: {_one_line(text)}"
 
 
 def _one_line(text: str) -> str:
-    """onnxruntime's message without its source locations, as one printable line."""
+    """onnxruntime's message without its source locations and functions, as one printable line."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text.strip())
     text = re.sub(r"\S*/onnxruntime/\S+?:\d+ ?", "", text)
+    text = re.sub(r"(?:[\w:]+(?:<[^>]*>)?[ &*]+)?onnxruntime::[\w:~]+\([^)]*\)(?: const)? ", "", text)
     text = re.sub(r"\s+", " ", text).strip()
     return printable(text, 400)
 

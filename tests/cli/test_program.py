@@ -138,7 +138,6 @@ def test_version(run_command):
         (["filters", "m.onnx", "--first", "0"], "--first"),
         (["filters", "m.onnx", "--first", "six"], "--first"),
         (["maps", "m.onnx"], "INPUT"),
-        (["maps", "m.onnx", "a.png", "--provider", "tpu"], "tpu"),
         (["maps", "m.onnx", "a.png", "--at", "input"], "input"),
         (["maps", "m.onnx", "a.png", "--sort", "size"], "size"),
         (["maps", "m.onnx", "a.png", "--format", "bmp"], "bmp"),
