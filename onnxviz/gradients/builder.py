@@ -106,8 +106,10 @@ class Value:
         """1 where > 0, else 0, of a tensor without negative numbers."""
         if self.element_type != TensorProto.FLOAT:
             return self > 0.0
-        # One node, that is two thirds of the time; what is below 3e-39 counts as a fraction.
-        return self.op("HardSigmoid", alpha=float(np.finfo(np.float32).max), beta=0.0)
+        # One node, that is two thirds of the time; what is below 3e-39 counts as a fraction. OpenVINO takes a beta of 0
+        # for the operator's default, 0.5; this one is lost in every sum, but for that with 0, which is clipped to 0.
+        limits = np.finfo(np.float32)
+        return self.op("HardSigmoid", alpha=float(limits.max), beta=-float(limits.tiny))
 
     def between(self, low: Value | float, high: Value | float) -> Value:
         """1 where low < value < high, else 0."""
