@@ -8,8 +8,9 @@ MODEL := models/classifier.onnx
 PHOTO := models/photos/cat.jpg
 JOBS ?= 2
 LOWEST := $(VENV)/lowest
+OPENVINO := $(VENV)/openvino
 
-.PHONY: help demo test test-quick test-all test-portable test-lowest lint zoo bench bench-quality accuracy wheel clean
+.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino lint zoo bench bench-quality accuracy wheel clean
 .DEFAULT_GOAL := demo
 
 # A line for each target, from what stands behind ## in this file.
@@ -51,6 +52,10 @@ test-portable: $(VENV)/.test ## the tests that need a framework, with the least 
 # before 0.26, which brings a click of its own.
 test-lowest: $(LOWEST)/.installed ## the tests that need no framework, with the lowest versions of the dependencies
 	$(LOWEST)/bin/python -m pytest -n $(JOBS) -m 'not slow and not framework' -W default::DeprecationWarning
+
+# In an environment of its own, since onnxruntime-openvino stands in for onnxruntime.
+test-openvino: $(OPENVINO)/.installed ## the tests of a second execution provider, OpenVINO's on the CPU
+	$(OPENVINO)/bin/python -m pytest -n $(JOBS) -m 'openvino and not framework'
 
 lint: $(VENV)/.test ## style and types
 	$(BIN)/ruff check .
@@ -105,4 +110,13 @@ $(LOWEST)/.installed: pyproject.toml tests/lowest.py
 	$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/lowest.txt
 	PYTHONWARNINGS=ignore $(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/lowest.txt --editable . \
 		'click<8.5' hypothesis pytest pytest-xdist scikit-image scipy h5py tifffile
+	@touch $@
+
+$(OPENVINO)/.installed: pyproject.toml tests/stand_in.py
+	$(PYTHON) -m venv $(OPENVINO)
+	PYTHONWARNINGS=ignore $(OPENVINO)/bin/python -m pip install --quiet --upgrade pip
+	$(OPENVINO)/bin/python tests/stand_in.py onnxruntime-openvino > $(OPENVINO)/requirements.txt
+	PYTHONWARNINGS=ignore $(OPENVINO)/bin/python -m pip install --quiet --requirement $(OPENVINO)/requirements.txt \
+		hypothesis pytest pytest-xdist scikit-image scipy h5py tifffile
+	PYTHONWARNINGS=ignore $(OPENVINO)/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@

@@ -71,6 +71,16 @@ def pytest_collection_modifyitems(items):
             item.add_marker("hostile")
 
 
+def pytest_runtest_setup(item):
+    """Skips what needs an execution provider that this onnxruntime does not have."""
+    for name in ("CUDA", "OpenVINO"):
+        if item.get_closest_marker(name.lower()):
+            import onnxruntime
+
+            if f"{name}ExecutionProvider" not in onnxruntime.get_available_providers():
+                pytest.skip(f"this onnxruntime does not have {name}")
+
+
 def pytest_runtest_teardown(item):
     """A test without a framework that imported one all the same is marked wrongly."""
     loaded = frameworks.FRAMEWORKS & set(sys.modules)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.files import make_folder, safe_name, write_json
 from onnxviz.inputs.failures import nothing_usable
+from onnxviz.inputs.provenance import Provenance
 from onnxviz.maps.feature_maps import FeatureMaps
 from onnxviz.maps.folded import MapsBatch
 from onnxviz.maps.map_store import MapStore
@@ -167,6 +168,7 @@ class MapsWriter:
             "inputs": self.labels,
             "failed": [{"input": label, "error": error} for label, error in failed],
             "preprocessing": self.run.images.as_dict() if self.run.reads_images else None,
+            **Provenance(model, self.run.options).placement,
             "pictures": [
                 {**entry, "file": str(folder / entry["file"]) if entry["file"] else None} for entry in self.pictures
             ],

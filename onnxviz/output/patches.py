@@ -64,6 +64,7 @@ def write_patches(
         "model": search.model.label,
         "inputs": labels,
         "preprocessing": images.as_dict() if images is not None else None,
+        **search.provenance.placement,
         "patches": sheets,
         "not_finite": not_finite,
         "failed": failed,

@@ -88,6 +88,11 @@ class RunOptions:
         """What `assigned` holds; None where it holds nothing."""
         return self.assigned[0] if self.assigned else None
 
+    def keep(self, assignment: NodeAssignment) -> None:
+        """Takes what a session told for `assigned`, unless that of a graph with as many nodes is there."""
+        if self.assignment is None or self.assignment.total < assignment.total:
+            self.assigned[:] = [assignment]
+
 
 _DEFAULT_OPTIONS = RunOptions()
 
@@ -154,8 +159,7 @@ class Session:
                     f"provider '{asked}' was asked for, but it takes none of the {self.assignment.total} nodes of "
                     f"{label}: check its options, and which operators and types it has ({DOCUMENTATION})"
                 )
-            if options.assignment is None or options.assignment.total < self.assignment.total:
-                options.assigned[:] = [self.assignment]
+            options.keep(self.assignment)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
 
     @classmethod

@@ -11,6 +11,7 @@ import frameworks
 import installed
 import lowest
 import pytest
+import stand_in
 from protos import classifier_proto
 
 import onnxviz
@@ -128,6 +129,15 @@ def test_examples_are_few_unless_slow_tests_run(monkeypatch):
     assert examples.examples(20, 60) == 20
     monkeypatch.setattr(examples, "thorough", True)
     assert examples.examples(20, 60) == 60
+
+
+def test_what_stands_in_for_onnxruntime_takes_its_place():
+    assert stand_in.requirements(["onnx>=1.19", "onnxruntime>=1.24.1"], "onnxruntime-x") == [
+        "onnx>=1.19",
+        "onnxruntime-x",
+    ]
+    with pytest.raises(ValueError, match="onnxruntime is not among"):
+        stand_in.requirements(["onnxruntime-gpu>=1"], "onnxruntime-x")
 
 
 def test_the_lowest_versions_are_those_of_the_project():

@@ -17,6 +17,7 @@ from old_versions import FOLDING_IS_UNLIMITED
 from onnx import TensorProto, helper
 
 from onnxviz.errors import InputError, ModelError, ProviderError
+from onnxviz.runtime.providers import NodeAssignment
 from onnxviz.runtime.session import RunOptions, Session, available_providers
 
 
@@ -309,3 +310,12 @@ def test_messages_are_one_printable_line() -> None:
         session(proto)
     assert str(caught.value).isprintable()
     assert "evil" in str(caught.value)
+
+
+def test_options_keep_what_the_largest_graph_told() -> None:
+    """A verb opens several graphs with the same options."""
+    options = RunOptions("cuda")
+    for count in (2, 5, 3):
+        options.keep(NodeAssignment("cuda", {"cuda": {"Conv": count}}))
+    assert options.assignment == NodeAssignment("cuda", {"cuda": {"Conv": 5}})
+    assert options == RunOptions("cuda")
