@@ -294,13 +294,7 @@ class Case:
 
     def _raw(self, tensors: tuple[str, ...], rows: NDArray[Any]) -> list[NDArray[Any]]:
         session = self.probe.session(tensors)
-        missing = [name for name in session.inputs if name not in self.feeds]
-        if missing:
-            raise InputError(
-                f"{self.probe.model.label} also needs {', '.join(map(printable, missing))}: give NAME=PATH"
-            )
-        feeds = self._padded(rows)
-        return session.run(tensors, {name: feeds[name] for name in session.inputs})
+        return session.run(tensors, session.own(self._padded(rows)))
 
     def _padded(self, rows: NDArray[Any]) -> Feeds:
         return self.probe.batching.padded(self._feed(rows)) if self._rows else self._feed(rows)

@@ -22,13 +22,14 @@ from onnxviz.explanations.probe import Probe
 from onnxviz.explanations.target import ChooseTarget, ClassChoice, ClassTarget, Region, Target
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.image_bands import Fit
+from onnxviz.inputs.labels import fitting_names
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.messages import dims, printable, unheeded
 from onnxviz.model.detection.box_scores import with_box_scores
 from onnxviz.model.model import Source, load
-from onnxviz.model.scores import find_scores, name_of, names_fit
+from onnxviz.model.scores import find_scores, name_of
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.session import RunOptions
 
@@ -205,13 +206,16 @@ class Explainer:
         self.model = load(model).with_axes(axes)
         self.scores = find_scores(self.model, score.target)
         if score.labels is not None:
-            _check_labels(score.labels, self.scores.count(self.model.shapes.of(self.scores.tensor)), self.scores.tensor)
-        self.names = tuple(score.labels) if score.labels is not None else self.scores.names
+            count = self.scores.count(self.model.shapes.of(self.scores.tensor))
+            self.names = fitting_names(score.labels, self.scores, count)
+        else:
+            self.names = self.scores.names
         self._labelled = score.labels is not None
         self._choose: ChooseTarget | None = None
         tensor = self.scores.tensor
         if self.scores.head is not None:
-            self.model, self.names = with_box_scores(self.model, self.scores.head), self._names_of_boxes()
+            self.model = with_box_scores(self.model, self.scores.head)
+            self.names = self.scores.head.names_for(self.names)
         elif score.box is not None:
             raise unheeded(f"the answer of {self.model.label} is not one of boxes: leave out {{box}}")
         if self.scores.head is None or callable(score.class_):
@@ -270,7 +274,7 @@ class Explainer:
                 f"'{printable(self.scores.tensor)}' has {dims(bare.base.shape)} on this sample"
             )
         if self._labelled and decided.axis is not None:
-            _check_labels(self.names, _scores(decided), self.scores.tensor)
+            fitting_names(self.names, self.scores, _scores(decided))
         return bare.scoring(decided), decided
 
     def of(
@@ -327,14 +331,6 @@ class Explainer:
             names=self.names,
         )
 
-    def _names_of_boxes(self) -> tuple[str, ...]:
-        """The names of a detector's classes, () where they are not of these."""
-        assert self.scores.head is not None, "the model is no detector"
-        names = self.scores.head.names_for(self.names)
-        if self._labelled and not names:
-            raise InputError(f"{len(self.names)} names were given for {self.scores.head.count} classes of boxes")
-        return names
-
     def _name(self, decided: Target) -> str:
         """The class's name, "" where it has none."""
         if decided.axis is None or decided.class_ is None:
@@ -354,13 +350,6 @@ def _chooser(class_: ClassChoice | ChooseTarget, region: Region, names: tuple[st
     if not (isinstance(region, str) and region == "auto"):
         raise unheeded("a target of your own chooses its positions itself: leave out {region}")
     return class_
-
-
-def _check_labels(names: Sequence[str], scores: int | None, tensor: str) -> None:
-    """Refuses names that are not those of so many scores."""
-    if not names_fit(names, scores):
-        there = "one logit, which has 2 classes," if scores == 1 else f"{scores} classes"
-        raise InputError(f"{len(names)} names were given for {there} of '{printable(tensor)}'")
 
 
 def _single(array: NDArray[Any]) -> NDArray[Any]:

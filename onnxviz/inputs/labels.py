@@ -1,4 +1,4 @@
-"""Labels: names of classes in a text file, and whether they are those of a model's scores."""
+"""Labels: names of classes in a text file, made those of a model's scores where they fit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import printable
 from onnxviz.model.model import Model
-from onnxviz.model.scores import find_scores, names_fit
+from onnxviz.model.scores import Scores, find_scores, names_fit
 
 _MOST_BYTES = 10**7
 
@@ -40,9 +40,26 @@ def check_labels(model: Model, labels: Sequence[str]) -> None:
         scores = find_scores(model)
     except SelectionError as error:
         raise InputError(f"labels were given, but {error}") from None
+    fitting_names(labels, scores, scores.count(model.shapes.of(scores.tensor)))
+
+
+def fitting_names(labels: Sequence[str], scores: Scores, count: int | None) -> tuple[str, ...]:
+    """The labels as names of the classes of these scores.
+
+    Args:
+        labels: one for each class, in order; the class of a detector that means "no object" may go without.
+        scores: what they are to name.
+        count: how many scores there are, None where that is not known; of a detector its head tells.
+
+    Raises:
+        InputError: they are not as many.
+    """
     if scores.head is not None:
-        count: int | None = None if scores.head.names_for(tuple(labels)) else scores.head.count
+        if names := scores.head.names_for(labels):
+            return names
+        there = f"{scores.head.count} classes of boxes"
+    elif names_fit(labels, count):
+        return tuple(labels)
     else:
-        count = scores.count(model.shapes.of(scores.tensor))
-    if not names_fit(labels, count):
-        raise InputError(f"{len(labels)} labels were given for {count} scores of '{printable(scores.output)}'")
+        there = "one logit, which has 2 classes," if count == 1 else f"{count} scores"
+    raise InputError(f"{len(labels)} labels were given for {there} of '{printable(scores.output)}'")

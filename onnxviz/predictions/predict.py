@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_bands import Fit
+from onnxviz.inputs.labels import fitting_names
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
@@ -111,9 +112,9 @@ class _Run:
         self.answering = _answering(model)
         scores = self.answering.scores
         self.model = model if scores is None or scores.head is None else with_box_scores(model, scores.head)
-        self.labels = tuple(labels) if labels is not None else None
-        if self.labels is not None and scores is None:
+        if labels is not None and scores is None:
             raise InputError(f"labels were given, but {self.answering.refusal}")
+        self.labels = None if labels is None or scores is None else fitting_names(labels, scores, None)
         self.names = self.labels if self.labels is not None else () if scores is None else scores.names
         self.names_source = "labels" if self.labels is not None else "metadata" if self.names else ""
         tensors: tuple[str, ...] = ()
@@ -161,9 +162,9 @@ class _Run:
         return found + [of_numbers(name, values[name]) for name in self.outputs if name not in told]
 
     def _check_names(self, count: int | None, scores: Scores) -> None:
-        if self.labels is not None and not names_fit(self.labels, count):
-            raise InputError(f"{len(self.labels)} labels were given for {count} scores of '{scores.output}'")
-        if self.labels is None and self.names and not names_fit(self.names, count):
+        if self.labels is not None:
+            fitting_names(self.labels, scores, count)
+        elif self.names and not names_fit(self.names, count):
             self.notes.append(
                 f"the model's metadata name {len(self.names)} classes, but '{scores.output}' has {count}: "
                 "the names are left out"

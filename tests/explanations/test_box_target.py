@@ -173,7 +173,7 @@ def test_names_and_their_number():
     assert (found.class_name, found.title, found.classes) == ("owl", "owl", 3)
     assert found.what.startswith(f"owl (class 2) of box {found.box.number}, output")
     assert explain(model, X, class_=0, labels=["a", "b", "c"], method="saliency").title == "a"
-    with pytest.raises(InputError, match="2 names were given for 3 classes of boxes"):
+    with pytest.raises(InputError, match="2 labels were given for 3 classes of boxes"):
         explain(model, X, labels=["a", "b"])
     _, model = made("detr")
     assert explain(model, X, class_=2, method="saliency").title == "owl"

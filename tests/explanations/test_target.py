@@ -37,7 +37,7 @@ def test_names_of_classes():
         assert class_names(load(proto)) == expected
     assert explain(finder(), scene(9, 9), labels=["square", "cross"]).title == "cross"
     for names in (["a", "b", "c"], ["a"], []):
-        with pytest.raises(InputError, match=f"{len(names)} names were given for 2 classes of"):
+        with pytest.raises(InputError, match=f"{len(names)} labels were given for 2 scores of"):
             explain(finder(), scene(9, 9), labels=names)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,48 @@ def test_boxes_of_a_detector() -> None:
         np.testing.assert_allclose(box.corners, corners, rtol=1e-4, atol=1e-3)
     scores = [box.score for box, _ in answer.boxes]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_labels_of_a_detector_may_leave_out_no_object(tmp_path: Path) -> None:
+    """DETR's last class means "no object"; names in a file do not list it, as those in the metadata do not."""
+    made = small_detector(
+        "y = Transpose <perm=[0,2,1]> (cc) t = Transpose <perm=[0,2,1]> (bb) z = Sigmoid (t)",
+        "float[n,k,3] y, float[n,k,4] z",
+        names="{0: 'cat', 1: 'dog'}",
+    )
+    x = normal(1, 3, SIZE, SIZE)
+    shares = softmax(run(made, {"x": x})[0][0])
+    assert (shares[:, :2] >= 0.25).any()
+    for labels in (["Katze", "Hund"], ["Katze", "Hund", "nichts"]):
+        found = predict(made, x, labels=labels)
+        assert found.names == "labels"
+        for box, name in found[0].answer.boxes:
+            assert (name, box.class_ < 2) == (labels[box.class_], True)
+            assert box.score == pytest.approx(float(shares[box.number, box.class_]), rel=1e-5)
+        assert {(box.number, box.class_) for box, _ in found[0].answer.boxes} <= {
+            (box, class_) for box, class_ in np.argwhere(shares[:, :2] >= 0.25).tolist()
+        }
+        assert found[0].answer.boxes
+        explained = onnxviz.explain(made, x, class_=1, labels=labels, method="saliency")
+        assert (explained.class_name, explained.names[:2]) == ("Hund", ("Katze", "Hund"))
+        kept = onnxviz.annotate(made, None, tmp_path / "kept.onnx", labels=labels)
+        assert json.loads(onnxviz.load(kept).metadata["classes"]) == labels
+    for verb in (predict, onnxviz.explain):
+        with pytest.raises(InputError, match="1 labels were given for 3 classes of boxes of 'y, z'"):
+            verb(made, x, labels=["Katze"])
+
+
+def test_an_input_that_lacks_is_named() -> None:
+    made = parsed(
+        "g (float[n,2,5,5] x, float[n,2,5,5] more, float[n,2] unread) => (float[n,2,1,1] y)"
+        " { s = Add (x, more) y = GlobalAveragePool (s) }"
+    )
+    with pytest.raises(InputError, match="also needs more: give each as NAME=PATH"):
+        predict(made, {"x": X[:1]})
+    feeds = {"x": X[:1], "more": X[1:2]}
+    (values,) = run(made, {**feeds, "unread": normal(1, 2)})
+    scores = {one.number: one.score for one in predict(made, feeds)[0].answer.top}
+    assert scores == pytest.approx(dict(enumerate(values.reshape(-1).tolist())))
 
 
 def test_further_outputs_are_numbers() -> None:
