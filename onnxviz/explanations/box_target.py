@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.case import Case
-from onnxviz.explanations.target import ClassChoice, Region, Target, worded
-from onnxviz.messages import printable
+from onnxviz.explanations.target import ClassChoice, Region, Target, class_number, rectangle, worded
+from onnxviz.messages import dims, printable
 from onnxviz.model.detection.box_scores import BOX_PROBABILITIES, BOX_SCORES
 from onnxviz.model.detection.boxes import LEAST_SCORE, Boxes, Detection, picked_box
 from onnxviz.model.detection.columns import Part, Piece
@@ -68,8 +68,12 @@ class BoxChoice:
     names: Sequence[str]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.region, tuple) and (not isinstance(self.region, str) or self.region == "argmax"):
-            raise InputError(f"a mask or 'argmax' is not a region of boxes; {_REGIONS}")
+        if not isinstance(self.region, tuple | str):
+            raise InputError(f"a mask is not a region of boxes; {_REGIONS}")
+        if isinstance(self.region, str) and self.region not in ("auto", "all"):
+            raise InputError(f"'{printable(self.region)}' is not a region of boxes; {_REGIONS}")
+        if self.box is not None and (isinstance(self.box, bool) or not isinstance(self.box, int | np.integer)):
+            raise SelectionError(f"a box is chosen by its number, not by {printable(repr(self.box))}")
         if self.box is not None and self.region != "auto":
             raise InputError("a box and a region were given: leave one of them out")
 
@@ -107,11 +111,7 @@ class BoxChoice:
                     "either: name a class (--class N, class_=…)"
                 )
             return None
-        if isinstance(self.class_, bool) or not isinstance(self.class_, int | np.integer):
-            raise SelectionError(f"a class is a number or 'top', not {self.class_!r}")
-        if not 0 <= self.class_ < count:
-            raise SelectionError(f"there is no class {self.class_}; the boxes have {count}, 0 to {count - 1}")
-        return int(self.class_)
+        return class_number(self.class_, count, "the boxes have")
 
     def _inside(self, boxes: Boxes, size: tuple[int, int], region: tuple[int, int, int, int]) -> NDArray[Any]:
         """Which boxes have their centre in the region."""
@@ -120,12 +120,7 @@ class BoxChoice:
                 f"how output '{printable(self.head.outputs[0])}' writes boxes is not known, so that it is not known "
                 "which are in a region: name a box (--box N, box=…) or a class"
             )
-        top, left, bottom, right = (int(side) for side in region)
-        if not (0 <= top < bottom <= size[0] and 0 <= left < right <= size[1]):
-            raise InputError(
-                f"the region ({top}, {left}, {bottom}, {right}) is not inside the input of {size[0]}×{size[1]} pixels; "
-                "it is (top, left, bottom, right)"
-            )
+        top, left, bottom, right = rectangle(region, size, f"the input of {dims(size, '×')} pixels")
         x, y = ((boxes.corners[:, side] + boxes.corners[:, side + 2]) / 2 for side in (0, 1))
         inside = (left <= x) & (x < right) & (top <= y) & (y < bottom)
         if not inside.any():

@@ -181,14 +181,8 @@ def _decided(class_: ClassChoice, values: NDArray[Any], scores: Scores, *, pair:
     if class_ == "top":
         chosen = int(values[0] > 0) if single else int(values.argmax())
     else:
-        if isinstance(class_, bool) or not isinstance(class_, int | np.integer):
-            raise SelectionError(f"a class is a number or 'top', not {class_!r}")
-        chosen = int(class_)
-        if not 0 <= chosen < count:
-            why = " (one logit: 1 means it, 0 its negative)" if single or pair else ""
-            raise SelectionError(
-                f"there is no class {chosen}; '{printable(scores.tensor)}' has {count}, 0 to {count - 1}{why}"
-            )
+        why = " (one logit: 1 means it, 0 its negative)" if single or pair else ""
+        chosen = class_number(class_, count, f"'{printable(scores.tensor)}' has", why)
     return chosen, -1 if single and chosen == 0 else 1
 
 
@@ -211,14 +205,8 @@ def _inside(
             )
         return winning, f"where it wins, {int(winning.sum())} of {total} positions"
     if isinstance(region, tuple) and len(region) == 4 and len(where) == 2:
-        if any(isinstance(side, bool) or not isinstance(side, int | np.integer) for side in region):
-            raise InputError(f"a box is (top, left, bottom, right) in whole numbers, not {printable(str(region))}")
-        top, left, bottom, right = (int(side) for side in region)
-        if not (0 <= top < bottom <= where[0] and 0 <= left < right <= where[1]):
-            raise InputError(
-                f"the box ({top}, {left}, {bottom}, {right}) is not inside the {dims(where, '×')} positions of "
-                f"'{printable(scores.tensor)}'; it is (top, left, bottom, right)"
-            )
+        there = f"the {dims(where, '×')} positions of '{printable(scores.tensor)}'"
+        top, left, bottom, right = rectangle(region, (where[0], where[1]), there)
         mask = np.zeros(where, bool)
         mask[top:bottom, left:right] = True
         return mask, f"over rows {top} to {bottom - 1}, columns {left} to {right - 1}"
@@ -234,6 +222,47 @@ def _inside(
     if not mask.any():
         raise InputError("the region is empty: no position of the mask is true")
     return mask, f"over a region of {int(mask.sum())} of {total} positions"
+
+
+def class_number(class_: object, count: int, there: str, why: str = "") -> int:
+    """A class that was asked for by its number.
+
+    Args:
+        class_: what was asked for.
+        count: how many classes there are.
+        there: what has them, with its verb.
+        why: how the message ends.
+
+    Raises:
+        SelectionError: it is no whole number, or there is no such class.
+    """
+    if isinstance(class_, bool) or not isinstance(class_, int | np.integer):
+        raise SelectionError(f"a class is a number or 'top', not {printable(repr(class_))}")
+    if not 0 <= class_ < count:
+        raise SelectionError(f"there is no class {class_}; {there} {count}, 0 to {count - 1}{why}")
+    return int(class_)
+
+
+def rectangle(region: Sequence[object], size: tuple[int, int], there: str) -> Box:
+    """A region that was asked for by its sides.
+
+    Args:
+        region: what was asked for.
+        size: (rows, columns) of what it is a part of.
+        there: that in words.
+
+    Raises:
+        InputError: it is not four whole numbers, or not inside.
+    """
+    whole = [int(side) for side in region if isinstance(side, int | np.integer) and not isinstance(side, bool)]
+    if not len(region) == len(whole) == 4:
+        raise InputError(f"a region is (top, left, bottom, right) in whole numbers, not {printable(str(region))}")
+    top, left, bottom, right = whole
+    if not (0 <= top < bottom <= size[0] and 0 <= left < right <= size[1]):
+        raise InputError(
+            f"the region ({top}, {left}, {bottom}, {right}) is not inside {there}; it is (top, left, bottom, right)"
+        )
+    return top, left, bottom, right
 
 
 def _place(scores: Scores) -> str:

@@ -47,7 +47,7 @@ def test_no_such_layer_method_or_target():
 def test_regions_that_do_not_fit():
     x = normal(3, 8, 8)
     proto = ended(SEGMENTED + "y = Identity (z)", **FIRST)
-    with pytest.raises(InputError, match=r"box \(0, 0, 9, 8\) is not inside the 8×8 positions"):
+    with pytest.raises(InputError, match=r"region \(0, 0, 9, 8\) is not inside the 8×8 positions"):
         explain(proto, x, region=(0, 0, 9, 8))
     with pytest.raises(InputError, match="shape 4x4, but 'y' has 8x8"):
         explain(proto, x, region=np.ones((4, 4)))
