@@ -40,7 +40,7 @@ def write_statistics(statistics: Statistics, folder: Path | None, save: Path | N
         subtitle = f"{Path(statistics.head['model']['path']).name}, {images}"
         figure = plot_statistics(statistics, subtitle=subtitle)
         written.append(save_figure(figure, make_folder(folder) / f"statistics.{suffix}"))
-        written.append(write_json(folder / "manifest.json", {**statistics.head, **statistics.as_dict()}))
+        written.append(write_json(folder / "manifest.json", statistics.as_dict() | statistics.head))
     if save is not None:
         written.extend(statistics.write(save))
     return written

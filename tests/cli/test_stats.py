@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+from importlib.metadata import version
 
 import numpy as np
+import onnx
 import pytest
 from command_line import PHOTO, error_of, files_in, truth, unit
 
@@ -57,6 +60,10 @@ def test_files(run_command, classifier, folder, tmp_path):
     manifest = json.loads((tmp_path / "st" / "manifest.json").read_text())
     assert manifest["layers"] == Statistics.load("s.npz").as_dict()["layers"]
     assert manifest["preprocessing"]["assumed"]
+    digest = hashlib.sha256(classifier.read_bytes()).hexdigest()
+    assert manifest["model"] == {"path": str(classifier), "sha256": digest, "opset": {"": onnx.load(classifier).opset_import[0].version}}
+    assert manifest["versions"] == {name: version(name) for name in ("onnxviz", "onnx", "onnxruntime", "numpy")}
+    assert (manifest["version"], manifest["provider"]) == (1, "cpu")
 
 
 def test_a_picture_that_cannot_be_read_is_skipped_and_said(run_command, classifier, folder):
