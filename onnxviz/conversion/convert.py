@@ -34,7 +34,7 @@ from onnxviz.model.graph.operators import convolution_form
 from onnxviz.model.graph.scopes import Scope, plain_domain
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.tensors import TensorFile
-from onnxviz.model.model import Model, load, load_scratch
+from onnxviz.model.model import Model, load, load_file
 from onnxviz.model.naming import LAYER_KEY, source_path
 from onnxviz.model.normal_form import Scratch
 from onnxviz.model.pixels.input_range import common_range, input_ranges, picture_inputs
@@ -196,7 +196,7 @@ def conversion(
     def write_and_verify(path: Path, temporary: object = None) -> tuple[Model, Verification | None, list[Path]]:
         with stage("writing"):
             written = write_files(folded.proto, folded.bytes_of, path)
-            model = load_scratch(path, label, temporary)
+            model = load_file(path, label, temporary)
             if labels is not None:
                 check_labels(model, labels)
         if not model.layers:

@@ -17,18 +17,21 @@ from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.names import FreshNames
 from onnxviz.model.graph.operators import convolution_form
 from onnxviz.model.graph.scopes import Scope, all_graphs, set_nodes, walk
-from onnxviz.model.taps import ActivationTaps
+from onnxviz.model.taps import ActivationTaps, FoundTaps
 
 
-def lay_axes(proto: onnx.ModelProto, constants: Constants) -> None:
+def lay_axes(proto: onnx.ModelProto, constants: Constants) -> FoundTaps:
     """Puts in, for each activation whose axes are in another order, a tensor that is (N, C, spatial…).
 
     Args:
         proto: functions inlined, nodes in topological order; changed in place.
         constants: finds weights, shapes and axes.
+
+    Returns:
+        The activation taps that were found on the way; none where something was put in, as the graph is another then.
     """
     if not any(node.op_type == "Transpose" for graph in all_graphs(proto.graph) for node in graph.node):
-        return
+        return {}
     taps = ActivationTaps(constants)
     found: dict[str, tuple[GraphProto, dict[str, tuple[int, ...]]]] = {}
     try:
@@ -38,11 +41,13 @@ def lay_axes(proto: onnx.ModelProto, constants: Constants) -> None:
                 if reordered is not None:
                     found.setdefault(scope.name, (scope.graph, {}))[1][reordered[0]] = reordered[1]
     except ModelError:
-        return  # the layers say what is wrong, when they are asked for
-    fresh = FreshNames(proto) if found else None
+        return {}  # the layers say what is wrong, when they are asked for
+    if not found:
+        return taps.found
+    fresh = FreshNames(proto)
     for graph, orders in reversed(found.values()):  # inner graphs before those that hold them, which are copied
-        assert fresh is not None
         _lay(graph, orders, fresh)
+    return {}
 
 
 def _lay(graph: GraphProto, orders: Mapping[str, Sequence[int]], fresh: FreshNames) -> None:

@@ -56,7 +56,7 @@ def choose_output(model: Model, endings: Sequence[Ending], names: Sequence[str])
     proven = [one for one in there if one.proven]
     left = named or proven or there
     if len(left) > 1:
-        left = [one for one in left if not _feeds_another(model, one, left)] or left
+        left = _last(model, left) or left
     if len(left) > 1:
         left = _finest(model, left)
     if len(left) == 1:
@@ -75,9 +75,10 @@ def _classes(model: Model, ending: Ending) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _feeds_another(model: Model, one: Ending, there: Sequence[Ending]) -> bool:
-    """Whether another of the outputs is computed from this one."""
-    return any(one.tensor in model.scope.ancestors([other.tensor]).tensors for other in there if other is not one)
+def _last(model: Model, there: Sequence[Ending]) -> list[Ending]:
+    """Those that no other of the outputs is computed from."""
+    needs = [model.scope.ancestors([one.tensor]).tensors - {one.tensor} for one in there]
+    return [one for one in there if not any(one.tensor in needed for needed in needs)]
 
 
 def _finest(model: Model, there: list[Ending]) -> list[Ending]:

@@ -19,7 +19,7 @@ from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.windows import auto_pad
 from onnxviz.model.layer import Layer
 from onnxviz.model.naming import layer_name
-from onnxviz.model.taps import ActivationTap, ActivationTaps
+from onnxviz.model.taps import ActivationTap, ActivationTaps, FoundTaps
 
 
 def find_layers(
@@ -27,6 +27,7 @@ def find_layers(
     constants: Constants,
     shapes: Shapes,
     names: Mapping[tuple[str, str], str],
+    known: FoundTaps,
     ops: Iterable[str] | None = None,
 ) -> tuple[Layer, ...]:
     """The layers of a graph and its subgraphs, in graph order.
@@ -36,6 +37,7 @@ def find_layers(
         constants: finds weights.
         shapes: output shapes, looked up when they are asked for.
         names: what `name_nodes` gives.
+        known: activation taps that are known; those that are found are added.
         ops: operators to list; None for the convolutions.
 
     Raises:
@@ -43,7 +45,7 @@ def find_layers(
     """
     wanted = None if ops is None else frozenset(ops)
     found: list[Layer] = []
-    taps = ActivationTaps(constants)
+    taps = ActivationTaps(constants, known)
     for scope, node in walk(top):
         form = convolution_form(node)
         if not node.output or not node.output[0]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
@@ -65,15 +66,11 @@ def load(source: Source) -> Model:
         label = str(path)
     else:
         raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
-    return _opened(path, label, temporary)
+    return load_file(path, label, temporary)
 
 
-def load_scratch(path: Path, label: str, temporary: object) -> Model:
-    """Opens a file that onnxviz has just written, under another name; `temporary` owns its folder."""
-    return _opened(path, label, temporary)
-
-
-def _opened(path: Path, label: str, temporary: object) -> Model:
+def load_file(path: Path, label: str, temporary: object) -> Model:
+    """Opens a file under another name; `temporary`, where it is not None, owns its folder and is kept."""
     # A symbolic link (model hubs use them) is followed, to the folder where references into the file hold.
     file = path.resolve() if os.path.exists(path) else path  # noqa: PTH110 - Path.exists raises on long names
     stamp = file_stamp(file)
@@ -112,7 +109,7 @@ class Model:
         self._stamp = stamp
         self._temporary = temporary
         self.proto = normalised(original, label)
-        lay_axes(self.proto, self.constants)
+        self._taps = lay_axes(self.proto, self.constants)
         self.metadata = {str(entry.key): str(entry.value) for entry in self.proto.metadata_props}
         self._said: dict[str, SaidAxes] = {}
 
@@ -182,7 +179,7 @@ class Model:
 
     def _find(self, ops: Iterable[str] | None, shapes: Shapes | None = None) -> tuple[Layer, ...]:
         try:
-            return find_layers(self.scope, self.constants, shapes or self.shapes, self._names, ops)
+            return find_layers(self.scope, self.constants, shapes or self.shapes, self._names, self._taps, ops)
         except ModelError as error:
             raise ModelError(f"{self.label}: {error}") from None
 
@@ -347,9 +344,12 @@ class Model:
         """
         if not axes:
             return self
-        found = Model(self._original, self.file, self.label, self._stamp, self._temporary)
-        taps = {layer.name: tuple(layer.taps.values()) for layer in found.all_layers}
-        found._said |= read_said(axes, found.scope, taps, {port.name: port.layout for port in self.inputs})
+        taps = {layer.name: tuple(layer.taps.values()) for layer in self.all_layers}
+        said = read_said(axes, self.scope, taps, {port.name: port.layout for port in self.inputs})
+        found = copy(self)
+        found._said = self._said | said
+        for name in ("inputs", "input_ranges", "expected_range", "preprocessing_conflict"):
+            vars(found).pop(name, None)  # what is worked out of the axes, and kept
         _ = found.inputs  # refused now where it does not fit
         return found
 

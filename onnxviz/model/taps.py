@@ -52,21 +52,36 @@ class ActivationTap:
         return f"{OWN_OUTPUT}: {self.ends}" if self.ends else OWN_OUTPUT
 
 
+FoundTaps = dict[tuple[str, str], ActivationTap]
+"""Activation taps by the path of a layer's graph and the layer's first output."""
+
+
 class ActivationTaps:
     """Finds the layers' activation taps.
 
     Follows an operator's output through normalisations (batch, instance, group, layer, local response, written as one
     node or in arithmetic) and constant Add, Mul … to the activation, while each link has one consumer; pairs of
     QuantizeLinear and DequantizeLinear on the way only round.
+
+    Args:
+        constants: finds weights, shapes and axes.
+        found: taps of this graph that are known; those that are found are added.
     """
 
-    def __init__(self, constants: Constants) -> None:
+    def __init__(self, constants: Constants, found: FoundTaps | None = None) -> None:
+        self.found: FoundTaps = {} if found is None else found
         self._constants = constants
         self._settled = Settled()
         self._steps: dict[str, Steps] = {}
 
     def find(self, scope: Scope, node: NodeProto) -> ActivationTap:
         """The activation tap of the layer that begins with `node`, a convolution of any kind in the graph `scope`."""
+        key = (scope.name, node.output[0])
+        if key not in self.found:
+            self.found[key] = self._followed(scope, node)
+        return self.found[key]
+
+    def _followed(self, scope: Scope, node: NodeProto) -> ActivationTap:
         start = tensor = node.output[0]
         steps = self._steps.get(scope.name)
         if steps is None:

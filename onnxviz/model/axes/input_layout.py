@@ -10,6 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+from onnx import NodeProto
+
 from onnxviz.model.axes.axis_trace import AxisTrace, input_axes
 from onnxviz.model.axes.factors import Axes, kinds
 from onnxviz.model.graph.operators import Family, belongs
@@ -45,6 +47,9 @@ def followed_layout(port: Port, ports: Sequence[Port], scope: Scope, trace: Trac
         scope: the main graph.
         trace: follows axes through it.
     """
+    reading = _reading(scope, port.name)
+    if not reading:
+        return port.layout  # nothing to follow the axes to
     sizes = {one.name: stand_ins(one.shape) for one in ports if one.shape is not None}
     rank = len(sizes[port.name])
     starts = {one.name: input_axes(one.layout, sizes[one.name]) for one in ports if one.name in sizes}
@@ -61,19 +66,23 @@ def followed_layout(port: Port, ports: Sequence[Port], scope: Scope, trace: Trac
         if of_input:
             ranks.add(len(axes) - 2)
     letters = _letters(port, scope, places, ranks) if ranks else ""
-    stays = rank < 5 or min(_sliding(scope, port.name), default=rank) >= rank - 2
+    stays = rank < 5 or min(_sliding(scope, reading), default=rank) >= rank - 2
     return letters or (port.layout if stays else "")
 
 
-def _sliding(scope: Scope, tensor: str) -> list[int]:
-    """Over how many axes each convolution slides that depends on a tensor, as its weight tells."""
+def _reading(scope: Scope, tensor: str) -> list[NodeProto]:
+    """The convolutions that depend on a tensor."""
     behind = scope.descendants([tensor])
-    there = [node for node in scope.graph.node if belongs(node, Family.CONVOLUTION) and behind.intersection(node.input)]
+    return [node for node in scope.graph.node if belongs(node, Family.CONVOLUTION) and behind.intersection(node.input)]
+
+
+def _sliding(scope: Scope, convolutions: Sequence[NodeProto]) -> list[int]:
+    """Over how many axes each of the convolutions slides whose weight tells."""
 
     def stored(name: str) -> tuple[int, ...] | None:
         return tuple(scope.initializers[name].dims) if name in scope.initializers else None
 
-    return [len(kernel) for node in there if (kernel := kernel_of(node, stored)) is not None]
+    return [len(kernel) for node in convolutions if (kernel := kernel_of(node, stored)) is not None]
 
 
 def _letters(port: Port, scope: Scope, places: dict[int, set[int]], ranks: set[int]) -> str:

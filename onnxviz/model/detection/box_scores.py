@@ -24,14 +24,13 @@ def with_box_scores(model: Model, head: Head) -> Model:
     if BOX_SCORES in model.scope.producers:
         return model
     adding = _Adding(model)
-    own = head.classes.link or head.link
     scores = adding.columns(head.classes, "")
     if head.objectness is None:
         adding.named("Identity", [scores], BOX_SCORES)
-        adding.named("Identity", [adding.columns(head.classes, own) if own else scores], BOX_PROBABILITIES)
+        adding.named("Identity", [adding.columns(head.classes, head.link) if head.link else scores], BOX_PROBABILITIES)
     else:
         objectness = adding.columns(head.objectness, head.objectness.link or head.link)
-        product = adding.node("Mul", [adding.columns(head.classes, own), objectness])
+        product = adding.node("Mul", [adding.columns(head.classes, head.link), objectness])
         adding.named("Identity", [product], BOX_SCORES)
         adding.named("Identity", [product], BOX_PROBABILITIES)
     return model.with_nodes(adding.nodes, adding.weights)

@@ -287,7 +287,8 @@ def key_of(node: NodeProto) -> Key:
 
 def belongs(node: NodeProto, families: Family) -> bool:
     """Whether the node's operator is of any of `families`."""
-    return bool(OPERATORS.get(key_of(node), Family(0)) & families)
+    known = OPERATORS.get(key_of(node))
+    return known is not None and bool(known.value & families.value)
 
 
 @cache

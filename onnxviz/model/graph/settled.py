@@ -26,16 +26,8 @@ class Settled:
 
     def __call__(self, scope: Scope, tensor: str) -> bool:
         """Whether `tensor`, as seen from `scope`, depends on constants and sizes alone."""
-        if tensor in scope.producers:
-            return tensor not in self._fed(scope)
-        home: Scope | None = scope
-        while home is not None:
-            if tensor in home.producers or tensor in home.initializers or tensor in home.sparse_initializers:
-                return tensor not in self._fed(home)
-            if tensor in home.inputs:
-                return False
-            home = home.parent
-        return False
+        home = scope.home(tensor)
+        return home is not None and tensor not in self._fed(home)
 
     def _fed(self, scope: Scope) -> frozenset[str]:
         """The tensors of a graph that carry values of inputs, draws, or results of operators that are not known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from protos import normal, parsed
 
@@ -62,3 +63,26 @@ def test_what_the_graph_tells_need_not_be_said():
     made = parsed("g (float[n,3,8,8] x) => (float[n,2,8,8] y) { y = Conv (x, w) }", w=normal(2, 3, 1, 1))
     with pytest.raises(UnheededOptionError, match="the graph tells that input 'x' is NCHW: leave out axes"):
         load(made).with_axes({"x": "N, C, H, W"})
+
+
+def test_what_is_said_of_a_model_is_said_of_another_that_shares_what_is_known():
+    """What hangs on the axes is worked out anew: the same as where it is said before anything is asked."""
+    made = parsed(
+        "g (float[n,2,3,8,8] x) => (float[n,2,192] y) { s = Sub (x, mean) r = Div (s, deviation)"
+        " y = Reshape (r, shape) }",
+        mean=np.full((1, 1, 3, 1, 1), 0.5, np.float32),
+        deviation=np.full((1, 1, 3, 1, 1), 0.25, np.float32),
+        shape=np.array([0, 2, 192]),
+    )
+    model = load(made)
+    before = ([port.layout for port in model.inputs], model.input_ranges, model.expected_range)
+    told = model.with_axes({"x": "N,V,C,H,W"})
+    assert told.layers is model.layers
+    assert [port.layout for port in told.inputs] == ["NVCHW"] != before[0]
+    fresh = load(made).with_axes({"x": "N,V,C,H,W"})
+    assert told.input_ranges != before[1]
+    assert (told.input_ranges, told.expected_range) == (fresh.input_ranges, fresh.expected_range)
+    assert ([port.layout for port in model.inputs], model.input_ranges, model.expected_range) == before
+    more = told.with_axes({"r": "N,V,C,H,W"})
+    assert more.said_axes == {"x": "N,V,C,H,W", "r": "N,V,C,H,W"}
+    assert (told.said_axes, model.said_axes) == ({"x": "N,V,C,H,W"}, {})
