@@ -1,4 +1,4 @@
-"""Parts of messages: strangers' text made printable, shapes in words, choices that do not exist."""
+"""Parts of messages: strangers' text made printable, shapes and shares in words, choices that do not exist."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +19,12 @@ def dims(shape: Sequence[int | str | None] | None, times: str = "x") -> str:
     if shape is None:
         return "?"
     return times.join(printable(str(dim)) if dim is not None else "?" for dim in shape) or "scalar"
+
+
+def percent(share: float) -> str:
+    """`99.2 %`; never a round 0 or 100 that is not quite."""
+    text = f"{100 * share:.1f} %"
+    return {"0.0 %": "below 0.1 %", "100.0 %": "above 99.9 %"}.get(text, text) if 0 < share < 1 else text
 
 
 def one_of(what: str, given: object, choices: Iterable[str], error: type[OnnxvizError] = InputError) -> None:

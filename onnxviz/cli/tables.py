@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, percent, printable
 from onnxviz.model.layer import Layer
 from onnxviz.model.listing import Layout, output_shape, weight_shape
 from onnxviz.model.model import Model
@@ -179,20 +179,13 @@ def _said(output: OutputPrediction) -> list[str]:
         ] or ["no box"]
     return [
         f"{_called(one.number, one.name)}  "
-        + (f"score {one.score:.4g}" if one.share is None else f"{_percent(one.share)}  score {one.score:.4g}")
+        + (f"score {one.score:.4g}" if one.share is None else f"{percent(one.share)}  score {one.score:.4g}")
         for one in output.top
     ]
 
 
 def _called(number: int, name: str) -> str:
     return f"{printable(name, 60)} ({number})" if name else f"class {number}"
-
-
-def _percent(share: float) -> str:
-    """`99.2 %`; never a round 0 or 100 that is not quite."""
-    if share not in (0, 1) and f"{share:.1%}" in ("0.0%", "100.0%"):
-        return "below 0.1 %" if share < 0.5 else "above 99.9 %"
-    return f"{share * 100:.1f} %"
 
 
 def statistics_table(statistics: Statistics) -> RenderableType:

@@ -17,6 +17,7 @@ from onnxviz.model.detection.box_scores import BOX_PROBABILITIES, BOX_SCORES
 from onnxviz.model.detection.boxes import LEAST_SCORE, Boxes, Detection, picked_box
 from onnxviz.model.detection.columns import Part, Piece
 from onnxviz.model.detection.heads import Head
+from onnxviz.model.probability import sigmoid, softmax
 
 _REGIONS = "boxes have the regions all and (top, left, bottom, right), in the input's pixels"
 
@@ -43,9 +44,8 @@ class BoxTarget(Target):
             return None
         row = values.astype(np.float64)[:, self.number]
         if self.link == "sigmoid":
-            return np.asarray(1 / (1 + np.exp(-np.clip(row[:, self.class_], -700, 700))))
-        powers = np.exp(row - row.max(axis=1, keepdims=True))
-        return np.asarray(powers[:, self.class_] / powers.sum(axis=1))
+            return sigmoid(row[:, self.class_])
+        return softmax(row)[:, self.class_]
 
 
 @dataclass(frozen=True, eq=False)

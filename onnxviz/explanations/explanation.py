@@ -17,7 +17,7 @@ from onnxviz.files import save_arrays
 from onnxviz.inputs.interpolate import resized
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.sample_picture import sample_picture
-from onnxviz.messages import printable
+from onnxviz.messages import percent, printable
 from onnxviz.model.detection.boxes import Detection
 
 # Pixels along the longer side of a photo that is drawn.
@@ -114,7 +114,7 @@ class Explanation:
         if self.box is not None and self.box.number is not None:
             facts.append(f"box {self.box.number}")
         if self.probability is not None:
-            facts.append(f"probability {_percent(self.probability)}")
+            facts.append(f"probability {percent(self.probability)}")
         elif self.box is None:
             facts.append(self.what)
         if len(self.provenance.model.outputs) > 1:
@@ -253,9 +253,3 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
     """The least and the greatest finite value; 0 where there is none."""
     finite = values[np.isfinite(values)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-
-
-def _percent(share: float) -> str:
-    """`99.2 %`; never a round 0 or 100 that is not quite."""
-    text = f"{100 * share:.1f} %"
-    return {"0.0 %": "below 0.1 %", "100.0 %": "above 99.9 %"}.get(text, text) if 0 < share < 1 else text

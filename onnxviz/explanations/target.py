@@ -14,6 +14,7 @@ from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.masks import checked_mask, read_mask
 from onnxviz.messages import dims, printable, unheeded
 from onnxviz.model.detection.columns import Link
+from onnxviz.model.probability import sigmoid, softmax
 from onnxviz.model.scores import Scores, name_of, sample_axis
 
 # A class number, or the one the model decides for.
@@ -60,11 +61,8 @@ class Target:
             return None
         flat = values.astype(np.float64).reshape(len(values), -1)
         if self.link == "sigmoid" or flat.shape[1] == 1:
-            sigmoid: NDArray[Any] = 1 / (1 + np.exp(-np.clip(self.score(values), -700, 700)))
-            return sigmoid
-        powers = np.exp(flat - flat.max(axis=1, keepdims=True))
-        shares: NDArray[Any] = powers[:, self.class_] / powers.sum(axis=1)
-        return shares
+            return sigmoid(self.score(values))
+        return softmax(flat)[:, self.class_]
 
 
 class ChooseTarget(Protocol):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.model.detection.boxes import Boxes
+from onnxviz.model.probability import sigmoid, softmax
 from onnxviz.model.scores import Scores, name_of, sample_axis
 from onnxviz.predictions.prediction import ClassShare, OutputPrediction
 
@@ -48,16 +49,15 @@ def _shares(flat: NDArray[Any], scores: Scores) -> tuple[NDArray[Any] | None, st
         return None, "each class has a sigmoid of its own: they do not exclude one another"
     if not scores.link and flat.min() >= 0 and abs(flat.sum() - 1) <= _ONE:
         return flat, "as the model gives them"
-    powers = np.exp(flat - flat.max())
     ends = "the model's own softmax" if scores.link else "a softmax of the scores, which the model leaves out"
-    return powers / powers.sum(), ends
+    return softmax(flat), ends
 
 
 def _of_one(scores: Scores, flat: NDArray[Any], shape: tuple[int, ...], names: Sequence[str]) -> OutputPrediction:
     """One number: a probability where a sigmoid follows, or names tell that it is a class; else a number."""
     if scores.link != "sigmoid" and not name_of(1, names, 1):
         return of_numbers(scores.output, flat.reshape(shape))
-    yes = 1 / (1 + float(np.exp(-np.clip(flat[0], -700, 700))))
+    yes = float(sigmoid(flat)[0])
     both = ((1, float(flat[0]), yes), (0, -float(flat[0]), 1 - yes))
     listed = tuple(ClassShare(one, name_of(one, names, 1), score, share) for one, score, share in both)
     remark = "the model's own sigmoid" if scores.link else "a sigmoid of the score, which the model leaves out"

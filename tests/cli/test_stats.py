@@ -61,7 +61,11 @@ def test_files(run_command, classifier, folder, tmp_path):
     assert manifest["layers"] == Statistics.load("s.npz").as_dict()["layers"]
     assert manifest["preprocessing"]["assumed"]
     digest = hashlib.sha256(classifier.read_bytes()).hexdigest()
-    assert manifest["model"] == {"path": str(classifier), "sha256": digest, "opset": {"": onnx.load(classifier).opset_import[0].version}}
+    assert manifest["model"] == {
+        "path": str(classifier),
+        "sha256": digest,
+        "opset": {"": onnx.load(classifier).opset_import[0].version},
+    }
     assert manifest["versions"] == {name: version(name) for name in ("onnxviz", "onnx", "onnxruntime", "numpy")}
     assert (manifest["version"], manifest["provider"]) == (1, "cpu")
 

@@ -19,6 +19,7 @@ from onnxviz.explanations.layer_maps import LayerMaps
 from onnxviz.explanations.method import Method, MethodResult, Needs
 from onnxviz.inputs.interpolate import resized
 from onnxviz.model.axes.arrangement import PartAxis
+from onnxviz.model.probability import softmax
 
 
 @dataclass(frozen=True)
@@ -179,8 +180,7 @@ class ScoreCam(_Cam):
             scores[first : first + len(mask)] = case.scores(case.x * case.over_channels(mask))
             if case.progress is not None:
                 case.progress(first + len(mask), count)
-        powers = np.exp(scores - scores.max())
-        return MethodResult(map=_weighted(maps, powers / powers.sum()))
+        return MethodResult(map=_weighted(maps, softmax(scores)))
 
 
 def _summed(found: list[MethodResult]) -> MethodResult:

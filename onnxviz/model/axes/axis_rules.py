@@ -185,13 +185,11 @@ def _sliced(step: AxisStep) -> list[Axes]:
         if stride != 1:
             found[place] = found[place] if before == 1 else _thinned(found[place], size, stride)
         elif size != before:
-            first = starts[index] if starts is not None and index is not None else None
-            found[place] = _cut(step, found[place], None if first is None else _from_front(first, before), size)
+            first = None
+            if starts is not None and index is not None:
+                first = slice(starts[index], None).indices(before)[0]
+            found[place] = _cut(step, found[place], first, size)
     return [tuple(found)]
-
-
-def _from_front(index: int, size: int) -> int:
-    return max(index + size, 0) if index < 0 else min(index, size)
 
 
 def _thinned(axis: Axis, size: int, stride: int) -> Axis:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnxviz.model.detection.box_scores import BOX_PROBABILITIES
 from onnxviz.model.detection.columns import Part
 from onnxviz.model.detection.heads import BoxColumns, Head
+from onnxviz.model.probability import sigmoid, softmax
 
 # What detectors' own scripts keep by default (Ultralytics).
 LEAST_SCORE, MOST_OVERLAP = 0.25, 0.45
@@ -171,7 +172,7 @@ def _columns(
     for piece in boxes.pieces:
         below = [part.rows(values[part.tensor]).astype(np.float64) for part in piece.parts]
         linked = np.concatenate(below)
-        beside.append(1 / (1 + np.exp(-np.clip(linked, -700, 700))) if piece.link == "sigmoid" else linked)
+        beside.append(sigmoid(linked) if piece.link == "sigmoid" else linked)
     if len({len(rows) for rows in beside}) != 1:
         return None
     parts = boxes.pieces[0].parts
@@ -199,8 +200,7 @@ def _from_cells(
         centre, half = (columns[:, :2] + corner) * step, np.exp(np.clip(columns[:, 2:], -50, 50)) * step / 2
         return np.concatenate([centre - half, centre + half], axis=1)
     bins = columns.reshape(len(columns), 4, -1)
-    powers = np.exp(bins - bins.max(axis=2, keepdims=True))
-    distances = (powers / powers.sum(axis=2, keepdims=True)) @ np.arange(bins.shape[2])
+    distances = softmax(bins) @ np.arange(bins.shape[2])
     centre = corner + 0.5
     return np.concatenate([(centre - distances[:, :2]) * step, (centre + distances[:, 2:]) * step], axis=1)
 
@@ -286,10 +286,10 @@ def _readings(number: int, outputs: Sequence[NDArray[Any]]) -> list[tuple[NDArra
     for array in outputs:
         if array.ndim == 0 or array.shape[-1] < 6 or (array.ndim == 1 and apart):  # of one row, it is an axis alone
             continue
-        rows = array.reshape(-1, array.shape[-1]).astype(np.float64)
+        rows = array.reshape(-1, array.shape[-1])
         if not 0 <= number < len(rows):
             continue
-        row = rows[number]
+        row = rows[number].astype(np.float64)
         first = 1 if len(row) == 7 else 0  # the sample's number stands in front
         for score, class_ in ((4, 5), (5, 4)):
             found.append((row[first : first + 4], float(row[first + score]), float(row[first + class_])))

@@ -275,7 +275,7 @@ class _Walk:
             or not isinstance(size, int)
         ):
             return None
-        return min(starts[0], size) if starts[0] >= 0 else max(starts[0] + size, 0)
+        return slice(starts[0], None).indices(size)[0]
 
     def _shape(self, tensor: str) -> tuple[Dim, ...]:
         return known_shape(self.model, tensor) or ()

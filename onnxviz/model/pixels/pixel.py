@@ -162,10 +162,3 @@ def aligned(values: NDArray[Any], pixel: Pixel, axis: int | None, *, varying: bo
     if elsewhere and (not varying or len(elsewhere) != pixel.rank - 2):
         return None
     return values.mean(axis=tuple(elsewhere), keepdims=True) if elsewhere else values
-
-
-def sliced_range(start: int, end: int, step: int, size: int) -> list[int]:
-    """The indices that Slice takes of an axis (ONNX operator specification, Slice)."""
-    low, high = (0, size) if step > 0 else (-1, size - 1)
-    first, last = (min(max(one + size if one < 0 else one, low), high) for one in (start, end))
-    return [*range(max(first, 0) if step > 0 else first, last, step)]

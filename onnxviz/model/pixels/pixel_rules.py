@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto
 
 from onnxviz.model.graph.evaluation import REARRANGING
 from onnxviz.model.graph.operators import Family, belongs, convolution_form
-from onnxviz.model.pixels.pixel import MOST_VALUES, Pixel, PixelStep, ReadingKind, aligned, sliced_range
+from onnxviz.model.pixels.pixel import MOST_VALUES, Pixel, PixelStep, ReadingKind, aligned
 
 Pixels = Sequence[Pixel | None]
 
@@ -229,7 +229,8 @@ def _sliced(step: PixelStep) -> Pixels:
                 return []
             continue
         stride = 1 if steps is None else int(steps.reshape(-1)[place])
-        indices = sliced_range(int(starts.reshape(-1)[place]), int(ends.reshape(-1)[place]), stride, size)
+        taken = slice(int(starts.reshape(-1)[place]), int(ends.reshape(-1)[place]), stride)
+        indices = [*range(*taken.indices(size))]
         pixel = pixel.each(lambda v, a=axis, i=indices: v.take(i, axis=a), axis)  # type: ignore[misc]
     return [pixel] if pixel.source.size else []
 
