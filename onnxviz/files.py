@@ -115,6 +115,30 @@ def is_picture(path: Path) -> bool:
     return True
 
 
+def check_folder(path: Path | None, what: str) -> None:
+    """Refuses the name of a picture where a folder is meant; None is no name.
+
+    Args:
+        path: what was named.
+        what: what goes into the folder, as a sentence that the message begins with.
+
+    Raises:
+        InputError: it is called like a picture.
+    """
+    if path is not None and path.suffix.lower() in PICTURES:
+        raise InputError(f"{what}: {path} looks like a file")
+
+
+def check_archive(path: Path | None, what: str = "maps") -> None:
+    """Refuses what is not called like an archive of arrays; None is no name.
+
+    Raises:
+        InputError: it is not.
+    """
+    if path is not None and path.suffix.lower() != ".npz":
+        raise InputError(f"{what} are saved as .npz, not as {path.name}")
+
+
 def write_json(path: Path, document: dict[str, Any]) -> Path:
     """Writes a manifest, and gives its path.
 
@@ -162,8 +186,7 @@ def _umask() -> int:
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path, manifest: Mapping[str, Any]) -> list[Path]:
     """Writes `arrays` to an uncompressed `.npz`, piece by piece, and `manifest` as JSON beside it; their paths."""
-    if path.suffix.lower() != ".npz":
-        raise InputError(f"maps are saved as .npz, not as {path.name}")
+    check_archive(path)
     beside = path.with_name(path.name + ".manifest.json")
     with replacing(path) as temporary, replacing(beside) as note:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:

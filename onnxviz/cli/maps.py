@@ -35,8 +35,7 @@ from onnxviz.cli.options import (
 )
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, note_handed, report
-from onnxviz.errors import InputError
-from onnxviz.files import PICTURES
+from onnxviz.files import check_folder
 
 if TYPE_CHECKING:
     from onnxviz.inputs.samples import ImageOptions
@@ -152,8 +151,7 @@ def maps(
     choice = LayerChoice(layers, parse_operators(ops), at)
     running = RunOptions(provider, parse_bytes(memory))
     run = TappedRun(opened, inputs, choice, images, running, verify=verify)
-    if output is not None and output.suffix.lower() in PICTURES:
-        raise InputError(f"maps are drawn into a folder, one picture a layer: {output} looks like a file")
+    check_folder(output, "maps are drawn into a folder, one picture a layer")
     album = MapsWriter(run, folder_for(output, save, "maps"), look, picture, save)
     skipped = Skipped()
     several = len(run.samples) > 1

@@ -26,8 +26,7 @@ from onnxviz.cli.options import (
 )
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import note, note_handed, report
-from onnxviz.errors import InputError
-from onnxviz.files import PICTURES
+from onnxviz.files import check_folder
 
 if TYPE_CHECKING:
     from onnxviz.maximization.objectives import Objective
@@ -114,8 +113,7 @@ def maximize(
     from onnxviz.model.selection import numbers as parse_numbers
     from onnxviz.output.synthetic import write_synthetic
 
-    if output is not None and output.suffix.lower() in PICTURES:
-        raise InputError(f"pictures are made into a folder: {output} looks like a file")
+    check_folder(output, "pictures are made into a folder")
     others = dict(item.partition("=")[::2] for item in fixed or ())
     with climbing(quiet) as told:
         found = make(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.sanity import Sanity
-from onnxviz.files import is_picture, make_folder, safe_name, save_arrays, write_json
+from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_json
 from onnxviz.inputs.failures import nothing_usable
 from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_sanity, save_figure
 
@@ -33,8 +33,7 @@ class ExplanationsWriter:
     def __init__(
         self, output: Path | None, save: Path | None, *, several: bool, suffix: str = "png", cmap: str | None = None
     ) -> None:
-        if save is not None and save.suffix.lower() != ".npz":
-            raise InputError(f"maps are saved as .npz, not as {save.name}")
+        check_archive(save)
         single = output is not None and is_picture(output)
         if several and single:
             raise InputError(f"several inputs were given for the one file {output}; give a folder")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.files import make_folder, safe_name, write_json
+from onnxviz.files import check_archive, make_folder, safe_name, write_json
 from onnxviz.inputs.failures import nothing_usable
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.maps.feature_maps import FeatureMaps
@@ -47,8 +47,7 @@ class MapsWriter:
     """
 
     def __init__(self, run: TappedRun, folder: Path | None, look: Look, suffix: str, save: Path | None) -> None:
-        if save is not None and save.suffix.lower() != ".npz":
-            raise InputError(f"maps are saved as .npz, not as {save.name}")
+        check_archive(save)
         self.run = run
         self.folder = folder
         self.look = look

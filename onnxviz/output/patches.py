@@ -8,8 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError
-from onnxviz.files import PICTURES, make_folder, safe_name, save_arrays, write_json
+from onnxviz.files import check_folder, make_folder, safe_name, save_arrays, write_json
 from onnxviz.maps.top_patches import Search, TopPatches
 from onnxviz.plots import plot_patches, save_figure
 
@@ -38,8 +37,7 @@ def write_patches(
         SelectionError: there is no such filter.
         InputError: a name does not fit, or an image is gone.
     """
-    if folder is not None and folder.suffix.lower() in PICTURES:
-        raise InputError(f"patches are drawn into a folder, one picture a layer: {folder} looks like a file")
+    check_folder(folder, "patches are drawn into a folder, one picture a layer")
     written: list[Path] = []
     sheets: list[dict[str, Any]] = []
     arrays: dict[str, NDArray[Any]] = {}

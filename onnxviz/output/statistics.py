@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onnxviz.errors import InputError
-from onnxviz.files import PICTURES, make_folder, write_json
+from onnxviz.files import check_archive, check_folder, make_folder, write_json
 from onnxviz.maps.channel_statistics import Statistics
 from onnxviz.plots import plot_statistics, save_figure
 
@@ -16,10 +15,8 @@ def check_targets(folder: Path | None, save: Path | None) -> None:
     Raises:
         InputError: `folder` is called like a picture, or `save` not like an archive.
     """
-    if folder is not None and folder.suffix.lower() in PICTURES:
-        raise InputError(f"statistics are drawn into a folder: {folder} looks like a file")
-    if save is not None and save.suffix.lower() != ".npz":
-        raise InputError(f"statistics are saved as .npz, not as {save.name}")
+    check_folder(folder, "statistics are drawn into a folder")
+    check_archive(save, "statistics")
 
 
 def write_statistics(statistics: Statistics, folder: Path | None, save: Path | None, suffix: str = "png") -> list[Path]:
