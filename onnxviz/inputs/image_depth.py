@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageFile, ImageOps
-from PIL.TiffImagePlugin import TiffImageFile
 
 from onnxviz.errors import InputError
 from onnxviz.inputs.image_bands import Bands, Kind
 from onnxviz.inputs.tiff_files import whole_range
+
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import TiffImageFile  # late elsewhere too: few files are TIFFs
 
 # Pillow's modes have 8 bits a colour: of 16 it keeps the first or the last byte, as the raw mode says where the high
 # byte is ("B" big-endian, "L" little-endian, "N" as this machine). Read once each way, nothing is lost.
@@ -28,9 +30,11 @@ _JPEG = (6, 7)
 _PREMULTIPLIED_ALPHA = 1
 
 
-def needs_tifffile(picture: TiffImageFile) -> bool:
-    """Whether Pillow would drop bands of this page, or take some for transparency that the file does not call so."""
-    tags = picture.tag_v2
+def needs_tifffile(picture: ImageFile.ImageFile) -> bool:
+    """Whether Pillow would drop bands of a TIFF page, or take some for transparency that the file does not call so."""
+    tags = _tags(picture)
+    if not tags:
+        return False
     photometric, compression = tags.get(_PHOTOMETRIC), tags.get(_COMPRESSION, 1)
     if photometric == _PALETTE:
         return False
@@ -43,6 +47,11 @@ def needs_tifffile(picture: TiffImageFile) -> bool:
     # Of deep bands, of bands one after the other and of colours that transparency has dimmed, Pillow takes one at most.
     difficult = deep + (tags.get(_PLANAR) == 2 and samples > 1) + (_PREMULTIPLIED_ALPHA in extra)
     return not known or signed or difficult > 1
+
+
+def _tags(picture: ImageFile.ImageFile) -> Mapping[int, Any]:
+    """The tags of a TIFF page; of other files none."""
+    return cast("TiffImageFile", picture).tag_v2 if picture.format == "TIFF" else {}
 
 
 def _numbers(value: object) -> tuple[int, ...]:
@@ -124,7 +133,7 @@ def _single(picture: ImageFile.ImageFile, path: Path) -> Bands:
     """One band of 16 or 32 bits, or of floats, as Pillow decodes it."""
     picture.load()
     key = picture.info.get("transparency")
-    tags = picture.tag_v2 if isinstance(picture, TiffImageFile) else {}
+    tags = _tags(picture)
     values: NDArray[Any] = np.asarray(ImageOps.exif_transpose(picture))
     bits = 16
     if picture.mode != "F":

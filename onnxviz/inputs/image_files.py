@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageFile, ImageOps, UnidentifiedImageError
 
 from onnxviz.errors import InputError
 from onnxviz.inputs.image_bands import Bands, Fit, Kind, resized
@@ -145,7 +145,7 @@ class ImageReader:
         if width * height > limit:
             remedy = "make it smaller first" if bounded else "give --size HxW"
             raise InputError(f"{self.path} has {width}x{height} pixels; the limit is {limit:,}: {remedy}")
-        if isinstance(picture, TiffImagePlugin.TiffImageFile) and needs_tifffile(picture):
+        if needs_tifffile(picture):
             return self._bands(place, limit)
         deep = DeepForm.of(picture, self.path)
         if deep is not None:

@@ -129,10 +129,10 @@ class TappedRun(TappedModel):
         if len(batch) > 1 and not self._are_rows(maps, len(batch)):
             raise _NotRowsError
         tensors = {plan.layer.name: plan.tap.tensor for plan in self.plans if not plan.tap.scope}
-        entries = self._folded.entries({name: (tensor, maps[name]) for name, tensor in tensors.items()}, padded)
+        entries = self._folded.entries({name: (tensor, found[name]) for name, tensor in tensors.items()}, padded)
         for name, known in entries.items():  # those of the copies that fill a batch are left out
             own = [place for place, sample in enumerate(known.samples) if sample < rows]
-            maps[name], entries[name] = maps[name].take(own, 0), known.picked(own)
+            maps[name], entries[name] = found[name].take(own, 0), known.picked(own)
         others = {name: array for name, array in maps.items() if name not in entries}
         if len(batch) == 1 and rows > 1 and self._are_rows(others, rows):
             labels = [f"{labels[0]}[{row}]" for row in range(rows)]
