@@ -92,9 +92,9 @@ def plot_statistics(
         axes.fill_between(steps, _held(low), _held(high), step="post", color=_SPREAD, linewidth=0, zorder=1)
         axes.plot(steps, _held(middle), drawstyle="steps-post", color=LINE, linewidth=1.3, zorder=2)
         for flags, colour in ((layer.constant[order], _DEAD), (layer.nonfinite[order] > 0, BROKEN)):
-            for place in np.flatnonzero(flags):
-                span = [steps[place], max(steps[place + 1], steps[place] + 1)]
-                axes.plot(span, [top + _BAND + 4] * 2, color=colour, linewidth=3, solid_capstyle="butt", zorder=3)
+            first = steps[:-1][flags]
+            last = np.maximum(steps[1:][flags], first + 1)
+            axes.hlines(np.full(len(first), top + _BAND + 4), first, last, colour, linewidth=3, zorder=3)
         write(axes, -62, top + _BAND / 2, names[name], 8, INK, ha="right", va="center_baseline")
         for value, end in ((window.high, top), (window.low, top + _BAND)):
             write(axes, -8, end, rounded(value), 7, GREY, ha="right", va="center_baseline")
