@@ -47,7 +47,7 @@ class Case:
     def scoring(self, target: Target) -> Case:
         """This sample with something to score."""
         found = replace(self, target=target)
-        vars(found)["base"] = self.base
+        vars(found)["_answer"] = self._answer
         return found
 
     @property
@@ -152,18 +152,29 @@ class Case:
 
     def values(self, tensor: str) -> NDArray[Any]:
         """A tensor's values on the sample, without the batch axis."""
-        found: NDArray[Any] = self._run((tensor,), self.x[None])[0][0]
-        return found
+        return self._own(self._outputs((tensor,), self.x[None])[0])
 
     def several(self, tensors: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """The values of several tensors on the sample, without the batch axis, of one run."""
-        found = self._run(tuple(tensors), self.x[None])
-        return {name: array[0] for name, array in zip(tensors, found, strict=True)}
+        """The values of several tensors on the sample, without the batch axis, of one run, which gives `base` too."""
+        names = tuple(dict.fromkeys([*tensors, self.probe.target]))
+        found = dict(zip(names, self._outputs(names, self.x[None]), strict=True))
+        vars(self)["_answer"] = found[self.probe.target]
+        return {name: self._own(found[name]) for name in tensors}
 
     @cached_property
+    def _answer(self) -> NDArray[Any]:
+        """The target's values on the sample as the model makes them, batch axis included."""
+        return self._outputs((self.probe.target,), self.x[None])[0]
+
+    @property
     def base(self) -> NDArray[Any]:
         """The target's values on the sample, without the batch axis."""
-        return self.values(self.probe.target)
+        return self._own(self._answer)
+
+    def _own(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Values on the sample, without the batch axis."""
+        own: NDArray[Any] = array[0] if self._has_batch(array, 1) else array
+        return own
 
     @cached_property
     def score(self) -> float:
@@ -195,9 +206,9 @@ class Case:
         alone = [(self.base[None], 0)]
         return size if batching.independent(session.proto, self.feeds, alone, run) else 1
 
-    def gradient_batch(self, wrt: str, mode: Mode) -> int:
+    def gradient_batch(self, mode: Mode) -> int:
         """As `batch`, for gradients, which keep every activation."""
-        _, fixed = self.probe.slope(self.sizes, wrt, mode)
+        _, fixed = self.probe.slope(self.sizes, self.probe.port.name, mode)
         if fixed or self.batch == 1:
             return fixed or 1
         shapes = self.probe.shapes(self.sizes)
@@ -214,23 +225,20 @@ class Case:
         found = self._scored.probability(values)
         return self._scored.score(values) if found is None else found
 
-    def gradients(
-        self, variants: NDArray[Any], wrt: str | None = None, mode: Mode = "plain"
-    ) -> tuple[NDArray[Any], tuple[str, ...]]:
-        """∂score/∂wrt for each variant of `x`, without batch axes of its own, and what there is to say of it.
+    def gradients(self, variants: NDArray[Any], mode: Mode = "plain") -> tuple[NDArray[Any], tuple[str, ...]]:
+        """∂score/∂x for each variant of `x`, (n, …) as `variants`, and what there is to say of it.
 
         Args:
             variants: (n, …).
-            wrt: a tensor; None for the input that is explained.
             mode: how gradients pass Relu.
 
         Raises:
-            UnsupportedGradientError: the target is not differentiable with respect to `wrt`.
+            UnsupportedGradientError: the target is not differentiable with respect to the input.
             InputError: the gradient is not finite; the message says where that begins.
         """
-        name = wrt or self.probe.port.name
+        name = self.probe.port.name
         session, fixed = self.probe.slope(self.sizes, name, mode)
-        step = fixed or self.gradient_batch(name, mode)
+        step = fixed or self.gradient_batch(mode)
         parts, notes = [], [*session.gradient.warnings, *self._doubts(session, fixed)]
         for rows in _pieces(variants, step):
             weights = np.broadcast_to(self._scored.weights, (len(rows), *self._scored.weights.shape))
@@ -238,8 +246,7 @@ class Case:
             seed = padded.reshape(self._seed_shape(len(padded)))
             found = session.run(self._feed(pad_rows(rows, fixed)), seed)
             array = _finite(found, name)
-            own = array if self._has_batch(array, len(padded)) else array[None]
-            parts.append(own[: len(rows)])
+            parts.append(array[: len(rows)] if self._rows else array[None])
             notes.extend(found.warnings)
         return np.concatenate(parts), tuple(dict.fromkeys(notes))
 
@@ -267,13 +274,7 @@ class Case:
 
     def _seed_shape(self, rows: int) -> tuple[int, ...]:
         shape = self._scored.weights.shape
-        return (rows, *shape) if self._target_rows else shape
-
-    @cached_property
-    def _target_rows(self) -> bool:
-        """Whether the target's first axis counts samples."""
-        raw = self._outputs((self.probe.target,), self.x[None])[0]
-        return self._has_batch(raw, 1)
+        return (rows, *shape) if self._has_batch(self._answer, 1) else shape
 
     def _has_batch(self, array: NDArray[Any], rows: int) -> bool:
         return self._rows and array.ndim > 0 and array.shape[0] == rows

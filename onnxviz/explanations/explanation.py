@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -166,22 +167,34 @@ class Explanation:
         Args:
             longest: pixels along the longer side.
         """
-        parts = self.case.axes.parts
+        parts = len(self.case.axes.parts)
         if not parts or self.channel_axis is None:
             return [sample_picture(self.input, self.channel_axis, self.path, self.provenance.images, longest)]
         first = self.case.channels_first(self.input)
-        counts = first.shape[1 : 1 + len(parts)]
-        pictures = first.reshape(first.shape[0], -1, *first.shape[1 + len(parts) :])
-        low, high = _range(pictures)
+        pictures = first.reshape(first.shape[0], -1, *first.shape[1 + parts :])
+        bounds = _range(pictures)
+        return [sample_picture(pictures[:, place], 0, longest=longest, bounds=bounds) for place in self._pictures]
+
+    @property
+    def one_photo(self) -> bool:
+        """Whether all maps are of one picture."""
+        return len(self._pictures) == 1
+
+    @property
+    def _pictures(self) -> list[int]:
+        """Which of the input's views or frames, counted in order, stand behind maps; one where there are none."""
+        parts = self.case.axes.parts
+        if not parts or self.channel_axis is None:
+            return [0]
         own = [part.kind for part in self.axes.parts]
-        shown = np.arange(pictures.shape[1]).reshape(counts)
+        counts = self.case.spatial[: len(parts)]
+        shown = np.arange(math.prod(counts)).reshape(counts)
         for axis in reversed(range(len(parts))):
             if parts[axis].kind not in own:
                 index = next((index for letter, index in self.axes.picked if letter == parts[axis].kind), 0)
                 shown = shown.take([index], axis)
-        return [
-            sample_picture(pictures[:, place], 0, longest=longest, bounds=(low, high)) for place in shown.reshape(-1)
-        ]
+        places: list[int] = shown.reshape(-1).tolist()
+        return places
 
     def photo(self) -> NDArray[Any]:
         """The picture behind the map, (H, W, 3) uint8; that of the first of several; see `photos`."""

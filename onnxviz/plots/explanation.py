@@ -73,6 +73,10 @@ class HasMap(Protocol):
     def upsampled(self, size: tuple[int, ...] | None = None) -> NDArray[Any]:
         """The map at another size."""
 
+    @property
+    def one_photo(self) -> bool:
+        """Whether all maps are of one picture."""
+
     def photos(self, longest: int = ...) -> list[NDArray[Any]]:
         """The picture behind each map, or the one behind all, (H, W, 3) uint8."""
 
@@ -113,7 +117,7 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
     if explanation.of_pixels:
         facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
     shown = spread(len(labels), _MOST)
-    grid = _Strip.of(len(shown), one_photo=len(labels) > 1 and len(explanation.photos(1)) == 1)
+    grid = _Strip.of(len(shown), one_photo=len(labels) > 1 and explanation.one_photo)
     photos = explanation.photos(grid.longest)
     heat = explanation.upsampled(photos[0].shape[:2]).astype(np.float64)
     heat = np.clip(heat, window.low, window.high)

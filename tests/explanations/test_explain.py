@@ -9,11 +9,14 @@ import pytest
 from cross_finder import finder, scene
 from explained import centre
 from oracles import relative
+from protos import normal
 from samples import CAT, CLASSIFIER, DOG
+from small_detector import SIZE, small_detector
 
 import onnxviz
 from onnxviz import explain, explain_each, load
 from onnxviz.explanations.methods import METHODS
+from onnxviz.runtime.session import Session
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -101,3 +104,23 @@ def test_the_verbs_are_public():
     assert onnxviz.explain is explain
     assert onnxviz.explain_each is explain_each
     assert onnxviz.Explanation is type(explain(finder(), scene(9, 9)))
+
+
+@pytest.mark.parametrize(("model", "x"), [(finder, scene(9, 9)), (small_detector, normal(3, SIZE, SIZE))])
+@pytest.mark.parametrize(("method", "most"), [("grad-cam", 3), ("saliency", 3), ("eigen-cam", 2)])
+def test_a_sample_is_not_run_again_for_what_is_known(model, x, method, most, monkeypatch):
+    """One run gives the answer, one the maps, one the gradient; the self-check runs with the first sample only."""
+    run, runs = Session.run, []
+
+    def counted(self, tensors, feeds):
+        runs.append(tensors)
+        return run(self, tensors, feeds)
+
+    monkeypatch.setattr(Session, "run", counted)
+    found = explain_each(model(), np.stack([x, x / 2, x]), class_=1, method=method)
+    first = next(found)
+    runs.clear()
+    second = next(found)
+    assert 1 < len(runs) <= most, runs
+    assert first.score != second.score
+    assert next(found).score == first.score

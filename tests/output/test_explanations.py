@@ -11,6 +11,8 @@ from samples import CAT, CLASSIFIER, DOG, UNET
 
 from onnxviz import explain, explain_faithfulness, explain_sanity, plot_explanation
 from onnxviz.errors import InputError
+from onnxviz.explanations import explanation
+from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.output.explanations import figure_of
 from onnxviz.plots import plot_faithfulness, plot_sanity, save_figure
 
@@ -105,3 +107,35 @@ def test_curves_and_cascade():
     figure = drawn(plot_sanity(sanity, subtitle="cross"))
     assert inside(figure)
     assert figure.axes[0].images[0].get_array().shape[1] > 3 * 48
+
+
+@pytest.mark.parametrize(
+    ("graph", "size", "photos"),
+    [
+        (
+            "g (float[n,4,3,6,8] views) => (float[n,5] z) { r = Reshape (views, apart) y = Conv <pads=[1,1,1,1]> (r, w)"
+            " q = GlobalMaxPool (y) s = Reshape (q, beside) z = ReduceMean <keepdims=0> (s, one) }",
+            (4, 3, 6, 8),
+            4,
+        ),
+        (
+            "g (float[n,3,6,8] x) => (float[n,5] z) { t = Neg (x) r = Concat <axis=0> (x, t)"
+            " y = Conv <pads=[1,1,1,1]> (r, w) q = GlobalMaxPool (y) s = Reshape (q, stacked)"
+            " z = ReduceMean <keepdims=0> (s, zero) }",
+            (3, 6, 8),
+            1,
+        ),
+    ],
+)
+def test_each_photo_is_made_once(graph, size, photos, monkeypatch):
+    proto = parsed(
+        graph, w=normal(5, 3, 3, 3), apart=np.array([-1, 3, 6, 8]), beside=np.array([-1, 4, 5]),
+        stacked=np.array([2, -1, 5]), one=np.array([1]), zero=np.array([0]),
+    )  # fmt: skip
+    found = explain(proto, normal(*size), class_=1)
+    assert len(found.labels) > 1
+    made = []
+    monkeypatch.setattr(explanation, "sample_picture", lambda *a, **k: made.append(a) or sample_picture(*a, **k))
+    images = plot_explanation(found).axes[0].images
+    assert len(made) == photos == len(found.photos(9))
+    assert len(images) == photos + len(found.labels) + 1

@@ -126,7 +126,7 @@ class IntegratedGradients(_OfInput):
         way = case.x.astype(np.float64) - start
         total = np.zeros(case.x.shape)
         notes: tuple[str, ...] = ()
-        step = case.gradient_batch(case.probe.port.name, self.mode)
+        step = case.gradient_batch(self.mode)
         for first in range(0, count, step):
             part = alphas[first : first + step].reshape(-1, *[1] * way.ndim)
             gradients, heard = case.gradients(start + part * way)
@@ -174,7 +174,7 @@ class SmoothGrad(_OfInput):
         rng = np.random.default_rng(self.seed)
         total = np.zeros(case.x.shape)
         notes: tuple[str, ...] = ()
-        step = case.gradient_batch(case.probe.port.name, self.mode)
+        step = case.gradient_batch(self.mode)
         for first in range(0, count, step):
             rows = min(step, count - first)
             noise = rng.standard_normal((rows, *case.x.shape)) * deviation
