@@ -9,17 +9,13 @@ from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 from onnx import NodeProto, TensorProto
 
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.model.activation_layout import lay_axes
-from onnxviz.model.axes.axis_trace import AxisTrace, ShapeOf, input_axes
-from onnxviz.model.axes.factors import Axes
-from onnxviz.model.axes.input_layout import followed_layout, is_unclear
-from onnxviz.model.axes.said_axes import SaidAxes, read_said
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.operators import LAYERS, names_anywhere
@@ -36,6 +32,11 @@ from onnxviz.model.selection import select
 from onnxviz.model.skeleton import read_skeleton
 from onnxviz.model.validate import check
 from onnxviz.model.writing import write_model
+
+if TYPE_CHECKING:  # what follows axes is imported where it is asked for: most inputs tell theirs
+    from onnxviz.model.axes.axis_trace import AxisTrace, ShapeOf
+    from onnxviz.model.axes.factors import Axes
+    from onnxviz.model.axes.said_axes import SaidAxes
 
 
 def load(source: Source) -> Model:
@@ -54,22 +55,18 @@ def load(source: Source) -> Model:
             source = source.SerializeToString()
         except Exception as error:  # protobuf raises several kinds past 2 GiB
             raise ModelError(f"the ModelProto cannot be serialised ({error}): save it with external data") from None
-    temporary = None
     if isinstance(source, bytes):
         # Through a file of its own, so that every model is opened, run and freed in one way.
         temporary = Scratch()
         path = temporary.folder / "model.onnx"
         path.write_bytes(source)
-        label = "the model"
-    elif isinstance(source, str | PathLike):
-        path = Path(source)
-        label = str(path)
-    else:
-        raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
-    return load_file(path, label, temporary)
+        return load_file(path, "the model", temporary)
+    if isinstance(source, str | PathLike):
+        return load_file(Path(source), str(Path(source)))
+    raise ModelError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
 
 
-def load_file(path: Path, label: str, temporary: object) -> Model:
+def load_file(path: Path, label: str, temporary: object = None) -> Model:
     """Opens a file under another name; `temporary`, where it is not None, owns its folder and is kept."""
     # A symbolic link (model hubs use them) is followed, to the folder where references into the file hold.
     file = path.resolve() if os.path.exists(path) else path  # noqa: PTH110 - Path.exists raises on long names
@@ -154,12 +151,16 @@ class Model:
     def example_shapes(self) -> Shapes:
         """As `shapes`, with a number for every size of an input that the model leaves open: 1 sample, sides of 256.
 
-        For what does not depend on these sizes: which axis is which, and whether one tensor is finer than another.
+        For what does not depend on these sizes: which axis is which, whether one tensor is finer than another. 256 is
+        a multiple of every usual stride.
         """
-        open_ = [port for port in self.inputs if port.shape and not all(isinstance(size, int) for size in port.shape)]
-        if not open_:
+        if all(isinstance(size, int) for port in self.inputs for size in port.shape or ()):
             return self.shapes
-        sizes = {port.name: [_example(axis, size) for axis, size in enumerate(port.shape or ())] for port in open_}
+        sizes = {
+            port.name: [size if isinstance(size, int) else 256 if axis else 1 for axis, size in enumerate(port.shape)]
+            for port in self.inputs
+            if port.shape
+        }
         return self.shapes_at(sizes)
 
     @cached_property
@@ -288,8 +289,10 @@ class Model:
         """The letters of an input's axes: as the caller said, as its readers tell, or as the graph goes on."""
         if port.name in self._said:
             return self._said[port.name].layout(port.name, port.shape)
-        if not is_unclear(port) or read_layout(len(port.shape or ()), self.scope, port.name):
+        if not port.is_unclear or read_layout(len(port.shape or ()), self.scope, port.name):
             return port.layout
+        from onnxviz.model.axes.axis_trace import AxisTrace
+        from onnxviz.model.axes.input_layout import followed_layout
 
         def trace(starts: Mapping[str, Axes], sizes: Mapping[str, Sequence[int]]) -> AxisTrace:
             return AxisTrace(self.scope, self.constants, self.opset, self.shapes_at(sizes).of, starts)
@@ -344,6 +347,8 @@ class Model:
         """
         if not axes:
             return self
+        from onnxviz.model.axes.said_axes import read_said
+
         taps = {layer.name: tuple(layer.taps.values()) for layer in self.all_layers}
         said = read_said(axes, self.scope, taps, {port.name: port.layout for port in self.inputs})
         found = copy(self)
@@ -366,6 +371,8 @@ class Model:
             shape_of: the shape of a tensor for such inputs.
             samples: how many samples they hold.
         """
+        from onnxviz.model.axes.axis_trace import AxisTrace, input_axes
+
         batched, fed = batch_inputs(self.inputs), [port for port in self.inputs if port.name in sizes]
         starts = {port.name: input_axes(port.layout, sizes[port.name], batched=port.name in batched) for port in fed}
 
@@ -386,11 +393,6 @@ class Model:
         path = Path(path)
         write_model(self._original, self.constants.file.bytes_of, path)
         return path
-
-
-def _example(axis: int, size: int | str | None) -> int:
-    """A size of an input where it is open; for images a multiple of every usual stride."""
-    return size if isinstance(size, int) else 256 if axis else 1
 
 
 Source = Model | str | PathLike[str] | bytes | onnx.ModelProto

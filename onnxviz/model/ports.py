@@ -36,6 +36,12 @@ class Port:
         """Which axis of one sample, the batch axis left out, counts channels; None where that cannot be told."""
         return self.layout.index("C") - 1 if self.layout else None
 
+    @property
+    def is_unclear(self) -> bool:
+        """Whether its sizes alone make too little of a layout: none could be that of colours, or of more than one."""
+        shape = self.shape or ()
+        return len(shape) > 4 or (len(shape) > 2 and not {1, 3, 4} & {shape[1], shape[-1]})
+
 
 def port_of(value: ValueInfoProto, scope: Scope, fed: str | None) -> Port:
     """The port that a graph declares; `fed` is the tensor whose readers tell an input's layout, None for an output."""

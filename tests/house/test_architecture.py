@@ -140,6 +140,11 @@ def test_the_command_line_loads_late(module):
     assert module not in everything_below("cli")
 
 
+def test_a_model_is_opened_without_what_follows_axes():
+    """Most inputs tell their axes; `onnxviz layers` starts 8 ms sooner."""
+    assert not {name for name in everything_below("model.model") if name.startswith("model.axes.")}
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_one_file(command):
     """It takes what commands share, nothing of another command; `program` loads it by its name and knows no more."""

@@ -30,12 +30,6 @@ Trace = Callable[[dict[str, Axes], dict[str, tuple[int, ...]]], AxisTrace]
 """Follows the axes of inputs of given sizes."""
 
 
-def is_unclear(port: Port) -> bool:
-    """Whether the sizes alone make too little of a layout: no axis could be colours, or there are more than of one."""
-    shape = port.shape or ()
-    return len(shape) > 4 or (len(shape) > 2 and not {1, 3, 4} & {shape[1], shape[-1]})
-
-
 def followed_layout(port: Port, ports: Sequence[Port], scope: Scope, trace: Trace) -> str:
     """The letters of a port's axes: V or T for views or frames; "" if they cannot be told.
 
