@@ -84,6 +84,11 @@ class Layer:
         """The values of a constant as seen from the layer's graph, None if there is none of that name."""
         return self._constants.value(self._graph, tensor)
 
+    def constant_shape(self, tensor: str) -> tuple[int, ...] | None:
+        """As `constant`, its shape; reads no values."""
+        found = self._constants.find(self._graph, tensor)
+        return None if found is None else found.shape
+
     @property
     def is_convolution(self) -> bool:
         """Whether the layer is a convolution of any kind."""

@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "conversion": {"model", "passes", "inputs", "runtime"},
     "maps": {"model", "passes", "inputs", "runtime"},
     "predictions": {"model", "passes", "inputs", "runtime"},
+    "comparison": {"model"},
     "explanations": {"model", "inputs", "runtime", "gradients"},
     "maximization": {"model", "inputs", "runtime", "gradients"},
     "output": {"model", "plots", "inputs", "maps", "explanations", "maximization"},

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "onnxviz"
 # From the ground up, as the table of arrows has them.
 FOLDERS = [
     ".", "model", "model/graph", "model/axes", "model/pixels", "model/detection", "passes", "runtime", "inputs", "maps",
-    "maps/receptive", "predictions", "gradients",
+    "maps/receptive", "predictions", "comparison", "gradients",
     "gradients/rules", "explanations", "explanations/methods", "maximization", "conversion", "plots", "output", "cli",
 ]  # fmt: skip
 

@@ -349,6 +349,32 @@ def convolution_form(node: NodeProto) -> Form | None:
     return CONVOLUTIONS.get(key_of(node))
 
 
+@dataclass(frozen=True)
+class DenseForm:
+    """Which inputs of a matrix product hold the weight of a dense layer, and its zero point."""
+
+    weight: int
+    weight_zero: int | None = None
+
+
+DENSE: Mapping[Key, DenseForm] = MappingProxyType(
+    {
+        ("", "Gemm"): DenseForm(1),
+        ("", "MatMul"): DenseForm(1),
+        ("", "MatMulInteger"): DenseForm(1, 3),
+        ("", "QLinearMatMul"): DenseForm(3, 5),
+        (_MICROSOFT, "DynamicQuantizeMatMul"): DenseForm(1, 3),
+        (_MICROSOFT, "FusedGemm"): DenseForm(1),
+        (_MICROSOFT, "FusedMatMul"): DenseForm(1),
+        (_MICROSOFT, "MatMulInteger16"): DenseForm(1),
+        (_MICROSOFT, "MatMulIntegerToFloat"): DenseForm(1, 5),
+        (_MICROSOFT, "QGemm"): DenseForm(3, 5),
+        (_MICROSOFT, "TransposeMatMul"): DenseForm(1),
+    }
+)
+"""Every operator of the family MATRIX."""
+
+
 # Inputs that are settings, not trained values.
 _SETTINGS: tuple[tuple[str, tuple[int, ...], str], ...] = (
     ("", (0, 1, 2), "Range"),

@@ -16,6 +16,7 @@ from onnxviz.gradients.table import RULES as GRADIENTS
 from onnxviz.maps.receptive.rules import RULES as FIELDS
 from onnxviz.model.graph.operators import (
     CONVOLUTIONS,
+    DENSE,
     KEEPS_SHAPE,
     OPERATORS,
     OUTPUT_SCALES,
@@ -126,6 +127,15 @@ def test_settings_of_a_node() -> None:
     node = helper.make_node("QLinearConcat", [*"szabcdef"], ["y"], domain="com.microsoft")
     assert settings_inputs(node) == [*"szbcef"]
     assert settings_inputs(helper.make_node("Clip", ["x", "low"], ["y"], domain="strange")) == []
+
+
+def test_every_matrix_product_has_its_form() -> None:
+    assert {key for key, known in OPERATORS.items() if known & Family.MATRIX} == set(DENSE)
+    for key, form in DENSE.items():
+        listed = [one.lower() for one in inputs_of(key)]
+        assert listed[form.weight] == "b"
+        zero = [place for place, name in enumerate(listed) if name in ("b_zero_point", "b_zp")]
+        assert zero == ([] if form.weight_zero is None else [form.weight_zero])
 
 
 def test_every_convolution_has_its_form() -> None:

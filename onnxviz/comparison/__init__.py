@@ -1,0 +1,1 @@
+"""Comparison: two versions of one model, layer by layer."""
