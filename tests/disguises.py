@@ -151,7 +151,8 @@ def batch_norms_folded(proto: onnx.ModelProto) -> onnx.ModelProto:
     nodes = []
     for node in made.graph.node:
         conv = makers.get(node.input[0]) if node.op_type == "BatchNormalization" else None
-        if conv is None or conv.op_type not in ("Conv", "ConvTranspose") or not set(node.input[1:]) <= set(values):
+        stored = conv is not None and {*node.input[1:], *conv.input[1:]} <= set(values)
+        if not stored or conv.op_type not in ("Conv", "ConvTranspose"):
             nodes.append(node)
             continue
         scale, shift, mean, variance = (values[name].astype(np.float64) for name in node.input[1:])

@@ -63,8 +63,9 @@ def match_layers(a: Model, b: Model, ops: Sequence[str] | None = None) -> Matchi
     3. Names, where layers of one geometry in one place have the same names in both models. Names that count operators,
        such as `Conv_12`, are none.
 
-    Layers of one weight are told apart by position. Of two models of one architecture that share no weights all layers
-    are matched by position.
+    Layers of one weight are told apart by position. Of two models of one architecture that share no weights, all layers
+    are matched by position. Inputs are the same where their names are, and otherwise in order, where there are as many;
+    so are outputs. A sample of each layer's weights is read.
 
     Args:
         a: a model.

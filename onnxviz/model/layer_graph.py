@@ -34,8 +34,9 @@ class LayerGraph:
 def layer_graph(top: Scope, layers: Iterable[Layer]) -> LayerGraph:
     """The graph of some layers of a model.
 
-    Values count, not sizes or scales: a Resize to the size of another tensor is not fed by it. What a node's subgraphs
-    give comes from what they read and from all of the node's inputs; the turns of a loop are not told apart.
+    Values count, not sizes or scales: a Resize to the size of another tensor is not fed by it. What a node
+    with subgraphs gives comes from all of its inputs and from what the subgraphs give; the turns of a loop are not told
+    apart.
 
     Args:
         top: the main graph.
@@ -54,7 +55,9 @@ def _follow(
 ) -> None:
     """Adds the tensors of a graph to `known`, and its layers to `feeds`."""
     for index, node in enumerate(scope.graph.node):
-        made = _NOTHING.union(*(known.get(name, _NOTHING) for name in value_inputs(node)))
+        # What subgraphs take from outside comes by way of their outputs.
+        read = [name for name in value_inputs(node) if name in node.input]
+        made = _NOTHING.union(*(known.get(name, _NOTHING) for name in read))
         for attribute, graph in subgraphs(node):
             inner = Scope(graph, subgraph_path(scope.name, node, index, attribute), scope, (node, attribute))
             inside = known.new_child({value.name: made for value in graph.input})

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import zoo
 from deadlines import processor_seconds
-from disguises import shuffled
+from disguises import copied, shuffled
 from rewriting import array, graph_of, node
 
 import onnxviz
@@ -38,9 +38,16 @@ def drawn(seed: int, *shape: int) -> Weights:
     return lambda number: array(*(shape or (8, 8, 3, 3)), seed=seed + number)
 
 
+def unnamed(proto: onnx.ModelProto) -> onnx.ModelProto:
+    made = copied(proto)
+    for one in made.graph.node:
+        one.name = ""
+    return made
+
+
 def found(a: onnx.ModelProto, b: onnx.ModelProto, ops: list[str] | None = None) -> dict[str, str]:
-    """What is matched, by the tensors that the layers make."""
-    matching = match_layers(onnxviz.load(a), onnxviz.load(b), ops)
+    """What is matched, by the tensors that the layers make; nodes have no names."""
+    matching = match_layers(onnxviz.load(unnamed(a)), onnxviz.load(unnamed(b)), ops)
     return {pair.a.taps["conv"]: pair.b.taps["conv"] for pair in matching.pairs}
 
 
@@ -65,6 +72,15 @@ def test_equal_layers_in_a_row(weights: Weights) -> None:
     assert found(chain(5, weights), chain(5, weights)) == same(5)
     more = found(chain(5, weights), chain(6, weights))
     assert more == (same(5) if weights(0).any() and (weights(0) != weights(1)).any() else {})
+
+
+def test_another_layer_among_equal_ones() -> None:
+    """What is before it is where it was, counted from the input, and what is behind it, counted from the output."""
+
+    def other(number: int) -> np.ndarray:
+        return array(8, 8, 5, 5) if number == 4 else drawn(90)(number)
+
+    assert found(chain(9, drawn(0)), chain(10, other)) == {f"y{n}": f"y{n + (n >= 4)}" for n in range(9)}
 
 
 def test_layers_that_changed_places() -> None:
