@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onnxviz.comparison.compare import compare
+    from onnxviz.comparison.comparison import Comparison
     from onnxviz.conversion.convert import convert
     from onnxviz.errors import (
         CodeExecution,
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from onnxviz.model.model import Model, load
     from onnxviz.output.filters import filters
     from onnxviz.plots import (
+        plot_comparison,
+        plot_difference,
         plot_explanation,
         plot_faithfulness,
         plot_filters,
@@ -58,6 +62,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CodeExecution": "errors",
+    "Comparison": "comparison.comparison",
     "ConversionError": "errors",
     "Explanation": "explanations.explanation",
     "FeatureMaps": "maps.feature_maps",
@@ -80,6 +85,7 @@ _HOMES = {
     "add_gradient": "gradients.add_gradient",
     "annotate": "inputs.annotate",
     "capture": "maps.capture",
+    "compare": "comparison.compare",
     "convert": "conversion.convert",
     "explain": "explanations.explain",
     "explain_each": "explanations.explain",
@@ -90,6 +96,8 @@ _HOMES = {
     "layers": "model.listing",
     "load": "model.model",
     "maximize": "maximization.maximize",
+    "plot_comparison": "plots",
+    "plot_difference": "plots",
     "plot_explanation": "plots",
     "plot_faithfulness": "plots",
     "plot_filters": "plots",
@@ -107,6 +115,7 @@ _HOMES = {
 
 __all__ = [
     "CodeExecution",
+    "Comparison",
     "ConversionError",
     "Explanation",
     "FeatureMaps",
@@ -129,6 +138,7 @@ __all__ = [
     "add_gradient",
     "annotate",
     "capture",
+    "compare",
     "convert",
     "explain",
     "explain_each",
@@ -139,6 +149,8 @@ __all__ = [
     "layers",
     "load",
     "maximize",
+    "plot_comparison",
+    "plot_difference",
     "plot_explanation",
     "plot_faithfulness",
     "plot_filters",

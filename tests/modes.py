@@ -4,6 +4,7 @@ from onnxviz.explanations.methods import METHODS
 
 MAPS = ["maps", "in/m.onnx", "in/photos/a.png", "--layers", "last"]
 EXPLAIN = ["explain", "in/m.onnx", "in/photos/a.png", "--save", "e.npz"]
+COMPARE = ["compare", "in/m.onnx", "in/m8.onnx"]
 MAXIMIZE = ["maximize", "in/m.onnx", "block1_conv1", "--steps", "1", "--filters", "0"]
 
 # Each way in which a command works, by what one types for it. What its options are is not said here.
@@ -70,6 +71,15 @@ MODES = {
     "stats, drawn": ["stats", "in/m.onnx", "in/photos", "-o", "s", "--save", "s.npz"],
     "stats, arrays": ["stats", "in/m.onnx", "in/x.npy", "--at", "conv", "--json"],
     "stats, each photo's size": ["stats", "in/open.onnx", "in/photos", "--at", "conv", "--json"],
+    "compare": [*COMPARE, "--data", "in/photos"],
+    "compare, noise": COMPARE,
+    "compare, drawn": [*COMPARE, "--data", "in/photos/a.png", "-o", "c"],
+    "compare, arrays": [*COMPARE, "--data", "in/x.npy", "--json"],
+    "compare, each photo's size": ["compare", "in/open.onnx", "in/open8.onnx", "--data", "in/photos"],
+    "compare, one size open": ["compare", "in/open.onnx", "in/m8.onnx", "--data", "in/photos"],
+    "compare, noise, open size": ["compare", "in/open.onnx", "in/open8.onnx", "--size", "10x8"],
+    "compare, signals": ["compare", "in/signal.onnx", "in/signal8.onnx"],
+    "compare, two places": ["compare", "in/m.onnx@cpu", "in/m.onnx@noopt"],
     "maximize": MAXIMIZE,
     "maximize, saved": [*MAXIMIZE, "--save", "s.npz"],
     "maximize, drawn and saved": [*MAXIMIZE, "--save", "s.npz", "-o", "s"],
@@ -96,7 +106,7 @@ MODES = {
 VALUES = {
     "output": "elsewhere", "save": "saved.npz", "ops": "MaxPool", "layers": "block1_conv2", "channels": "0",
     "numbers": "1", "first": "2", "cmap": "magma", "preprocess": "torch", "size": "14x10", "background": "black",
-    "memory": "2MiB", "provider": "cuda", "axes": "image=N,C,H,W", "box": "1",
+    "memory": "2MiB", "provider": "cuda", "data": "in/photos/b.png", "axes": "image=N,C,H,W", "box": "1",
     "class_": "2", "method": "layer-cam", "layer": "block1_conv2",
     "target": "r2", "region": "0,0,2,2", "wrt": "other", "labels": "in/names.txt", "plus": "norm=-0.5",
     "fixed": "image=in/x.npy", "input_shape": "1x3x8x9", "weights": "in/m.onnx", "opset": "17",
@@ -112,6 +122,8 @@ MODE_VALUES = {
     **{(mode, "axes"): "x=N,C,W" for mode in ("maps, signals", "maps lines", "explain signals")},
     **{(f"explain --sanity{rise}", "axes"): "x=N,C,W" for rise in ("", " rise")},
     **{(mode, "axes"): "x=N,C,H,W" for mode in ("explain a segmentation", "explain a detector")},
+    ("compare, signals", "layers"): "front", ("compare, signals", "ops"): "Relu",
+    ("compare, signals", "data"): "in/s.npy",
     ("maps, arrays by name", "axes"): "left=N,C,H,W",
     **{(mode, "labels"): "in/three.txt" for mode in ("predict, a mask", "predict, boxes")},
     ("predict, a mask", "top"): "1",

@@ -2,6 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 MODELS = Path(__file__).resolve().parent.parent / "models"
 DOG, CAT = MODELS / "photos" / "dog.jpg", MODELS / "photos" / "cat.jpg"
 CLASSIFIER, UNET = MODELS / "classifier.onnx", MODELS / "unet.onnx"
+
+
+def photo_crops(count: int, side: int, seed: int) -> np.ndarray:
+    """Crops of the three photos in turn, (count, side, side, 3) in 0…255."""
+    rng = np.random.default_rng(seed)
+    photos = [Image.open(MODELS / "photos" / f"{name}.jpg").convert("RGB") for name in ("cat", "dog", "macaw")]
+    made = []
+    for number in range(count):
+        photo = photos[number % 3]
+        edge = rng.uniform(0.3, 1) * min(photo.size)
+        left, top = (rng.uniform(0, length - edge) for length in photo.size)
+        crop = photo.crop((left, top, left + edge, top + edge)).resize((side, side), Image.Resampling.BILINEAR)
+        made.append(np.asarray(crop))
+    return np.stack(made)

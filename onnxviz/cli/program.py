@@ -21,7 +21,7 @@ from onnxviz.worker import INTERRUPTED, supervised
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
-COMMANDS = ("layers", "filters", "predict", "maps", "stats", "convert", "explain", "maximize", "annotate")
+COMMANDS = ("layers", "filters", "predict", "maps", "stats", "compare", "convert", "explain", "maximize", "annotate")
 """The commands, in the order of the help; each is a file here."""
 
 app = typer.Typer(

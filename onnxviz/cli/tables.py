@@ -58,7 +58,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
     """One column: its heading, a cell for each layer, and how early it is given up on a narrow terminal (0: never)."""
 
     heading: str
@@ -69,6 +69,7 @@ class _Column:
 
     @property
     def width(self) -> int:
+        """In cells."""
         return max(map(cell_len, (self.heading, *self.cells)))
 
 
@@ -77,7 +78,12 @@ def layer_table(model: Model, layers: Sequence[Layer], layout: Layout, width: in
 
     Columns that would say nothing are left out; so are, one by one, those that do not fit into `width` cells.
     """
-    columns = [column for column in _columns(layers, layout) if any(column.cells) or column.rank == 0]
+    return Group(_heading(model, layers), *fitted_table(_columns(layers, layout), width))
+
+
+def fitted_table(columns: Sequence[Column], width: int) -> list[RenderableType]:
+    """A table of what fits into `width` cells, and a line that says which columns do not."""
+    columns = [column for column in columns if any(column.cells) or column.rank == 0]
     left_out: list[str] = []
     while sum(column.width + 3 for column in columns) > width and any(column.rank for column in columns):
         least = max(columns, key=lambda column: column.rank)
@@ -93,15 +99,13 @@ def layer_table(model: Model, layers: Sequence[Layer], layout: Layout, width: in
             overflow="fold" if column.heading == "layer" else "ellipsis",
             min_width=min(column.width, 12),
         )
-    for index in range(len(layers)):
-        table.add_row(*(Text(column.cells[index]) for column in columns))
-    parts: list[RenderableType] = [_heading(model, layers), table]
-    if left_out:
-        parts.append(Text(f"not shown at this width: {', '.join(left_out)}", style="dim"))
-    return Group(*parts)
+    for cells in zip(*(column.cells for column in columns), strict=True):
+        table.add_row(*(Text(cell) for cell in cells))
+    note = f"not shown at this width: {', '.join(left_out)}"
+    return [table, Text(note, style="dim")] if left_out else [table]
 
 
-def _columns(layers: Sequence[Layer], layout: Layout) -> list[_Column]:
+def _columns(layers: Sequence[Layer], layout: Layout) -> list[Column]:
     """All columns in the order they are shown."""
     filters = "filters (HWIO)" if layout == "keras" else "filters (OIHW)"
     if any(len(layer.kernel or (0, 0)) != 2 for layer in layers if layer.is_convolution):
@@ -110,24 +114,24 @@ def _columns(layers: Sequence[Layer], layout: Layout) -> list[_Column]:
     traced = any(x.weight_source not in ("initializer", None) or x.counts for x in layers if x.is_convolution)
     norms = {True: "folded in", False: "separate", None: ""}
     return [
-        _Column("#", [str(layer.index) for layer in layers], style="dim", right=True),
-        _Column("layer", [layer.name for layer in layers], style="bold"),
-        _Column("operator", [layer.op for layer in layers], rank=2),
-        _Column(filters, [dims(weight_shape(x, layout), "×") if x.is_convolution else "" for x in layers]),
-        _Column(
+        Column("#", [str(layer.index) for layer in layers], style="dim", right=True),
+        Column("layer", [layer.name for layer in layers], style="bold"),
+        Column("operator", [layer.op for layer in layers], rank=2),
+        Column(filters, [dims(weight_shape(x, layout), "×") if x.is_convolution else "" for x in layers]),
+        Column(
             "bias", [str(x.weight_shape[0]) if x.has_bias and x.weight_shape else "" for x in layers], 5, right=True
         ),
-        _Column("stride", [dims(layer.strides, "×") if layer.strides else "" for layer in layers], rank=6),
-        _Column("pads", [_pads(layer.pads) if layer.strides else "" for layer in layers], rank=8),
-        _Column("dilation", [dims(x.dilations, "×") if max(x.dilations or (1,)) > 1 else "" for x in layers], rank=4),
-        _Column("groups", [_groups(layer) for layer in layers], rank=4),
-        _Column("output", [dims(output_shape(layer, layout), "×") for layer in layers]),
-        _Column("activation", [_activation(layer) for layer in layers], rank=3),
-        _Column("params", [f"{x.parameters:,}" if x.parameters else "" for x in layers], rank=3, right=True),
-        _Column("type", [(layer.dtype or "") if typed else "" for layer in layers], rank=5),
-        _Column("weight is", [_stored(layer) if traced else "" for layer in layers], rank=5),
-        _Column("batch norm", [norms[layer.folded_batch_norm] for layer in layers], rank=7),
-        _Column("inside", [printable(layer.scope) for layer in layers], rank=9),
+        Column("stride", [dims(layer.strides, "×") if layer.strides else "" for layer in layers], rank=6),
+        Column("pads", [_pads(layer.pads) if layer.strides else "" for layer in layers], rank=8),
+        Column("dilation", [dims(x.dilations, "×") if max(x.dilations or (1,)) > 1 else "" for x in layers], rank=4),
+        Column("groups", [_groups(layer) for layer in layers], rank=4),
+        Column("output", [dims(output_shape(layer, layout), "×") for layer in layers]),
+        Column("activation", [_activation(layer) for layer in layers], rank=3),
+        Column("params", [f"{x.parameters:,}" if x.parameters else "" for x in layers], rank=3, right=True),
+        Column("type", [(layer.dtype or "") if typed else "" for layer in layers], rank=5),
+        Column("weight is", [_stored(layer) if traced else "" for layer in layers], rank=5),
+        Column("batch norm", [norms[layer.folded_batch_norm] for layer in layers], rank=7),
+        Column("inside", [printable(layer.scope) for layer in layers], rank=9),
     ]
 
 

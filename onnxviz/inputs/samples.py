@@ -109,9 +109,17 @@ class ImageOptions:
         if not any(sample.path for sample in found):
             refuse_unheeded(given, "arrays are fed as they are")
             return
-        fixed = [size for size in map(_image_size, model.inputs) if size is not None]
-        if self.size is None and not fixed:
+        if self.size is None and not any(map(image_size, model.inputs)):
             refuse_unheeded({"fit": given.get("fit")}, "each image keeps its own size, {size} sets one")
+        self.check_size(model)
+
+    def check_size(self, model: Model) -> None:
+        """Refuses a size that no input of `model` takes.
+
+        Raises:
+            UnheededOptionError: it does not.
+        """
+        fixed = [size for size in map(image_size, model.inputs) if size is not None]
         if self.size is not None and fixed and self.size not in fixed:
             why = f"{model.label} takes images of {dims(fixed[0])}, not of {dims(self.size)}"
             refuse_unheeded({"size": self.size}, why)
@@ -121,9 +129,14 @@ class ImageOptions:
         return self.expected.as_dict()
 
 
-def _image_size(port: Port) -> tuple[int, int] | None:
+def is_picture(port: Port) -> bool:
+    """Whether an input takes images."""
+    return port.layout in ("NCHW", "NHWC")
+
+
+def image_size(port: Port) -> tuple[int, int] | None:
     """(height, width) of the images that an input takes; None where it leaves that open, or takes none."""
-    if port.layout not in ("NCHW", "NHWC") or port.shape is None:
+    if not is_picture(port) or port.shape is None:
         return None
     height, width = (port.shape[port.layout.index(axis)] for axis in "HW")
     return (height, width) if isinstance(height, int) and isinstance(width, int) else None
@@ -282,7 +295,7 @@ def image_input(model: Model, port: Port, file: ImageReader, place: int, images:
         InputError: the page cannot be read, has other channels, or gives values that the input cannot hold; or the
             input is not one for images.
     """
-    if port.layout not in ("NCHW", "NHWC") or port.shape is None:
+    if not is_picture(port) or port.shape is None:
         raise InputError(
             f"input '{printable(port.name)}' of {model.label} has shape {dims(port.shape)}, not an image's: give a .npy"
         )
@@ -301,13 +314,28 @@ def image_input(model: Model, port: Port, file: ImageReader, place: int, images:
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"images of {size[0]}x{size[1]} are too large; the limit is {MAX_PIXELS:,} pixels")
     pixels = file.read(place, channels=_channels(port), size=size, fit=images.fit, background=images.background)
+    return as_input(port, pixels, images, file.path)
+
+
+def as_input(port: Port, pixels: NDArray[Any], images: ImageOptions, path: Path) -> NDArray[Any]:
+    """The array for `port`, (1, C, H, W) or (1, H, W, C), made from pixels.
+
+    Args:
+        port: an input for pictures.
+        pixels: (H, W, C), 0…255.
+        images: how they are prepared.
+        path: where they come from, in messages.
+
+    Raises:
+        InputError: they give values that the input cannot hold.
+    """
     chosen = images.expected.of_input(port.name)
     values = chosen.apply(pixels)
     if port.layout == "NCHW":
         values = values.transpose(2, 0, 1)
     if port.dtype.startswith(("uint", "int")):
-        values = _whole(values, port, chosen.name, file.path, deep=pixels.dtype != np.uint8)
-    what = f"preprocessing '{chosen.name}' of {file.path}"
+        values = _whole(values, port, chosen.name, path, deep=pixels.dtype != np.uint8)
+    what = f"preprocessing '{chosen.name}' of {path}"
     return np.ascontiguousarray(converted(values[None], port, what))
 
 
@@ -349,7 +377,7 @@ def _ports(model: Model) -> dict[str, Port]:
 def _only_input(model: Model) -> Port:
     if len(model.inputs) == 1:
         return model.inputs[0]
-    images = [port for port in model.inputs if port.layout in ("NCHW", "NHWC")]
+    images = [port for port in model.inputs if is_picture(port)]
     if len(images) == 1:
         return images[0]
     names = ", ".join(printable(port.name) for port in model.inputs) or "none"

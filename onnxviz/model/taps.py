@@ -39,12 +39,15 @@ class ActivationTap:
         reordered: where the activation is there, but with its axes in another order: its name, and which axis of the
             operator's output each of its axes is, negative for a new one of size 1.
         ends: where `through` is empty, why the operator's own output is all there is, in a few words; else "".
+        scaled: where `through` is empty, the end of the constant factors, offsets and normalisations that follow all
+            the same; the operator's own output where none do.
     """
 
     tensor: str
     through: tuple[str, ...] = ()
     ends: str = ""
     reordered: tuple[str, tuple[int, ...]] | None = None
+    scaled: str = ""
 
     def __str__(self) -> str:
         if self.through:
@@ -94,7 +97,7 @@ class ActivationTaps:
             if isinstance(island, Shore):
                 scaling = _dynamic_scale(node, island)
                 if scaling is None:
-                    return ActivationTap(start, ends=_ends(island, passed))
+                    return ActivationTap(start, ends=_ends(island, passed), scaled=_as_made(axes, tensor, start))
                 axes.pass_through([scaling])
                 tensor = scaling.output[0]
                 continue
@@ -102,7 +105,8 @@ class ActivationTaps:
             if quantize is not None:
                 dequantize = _dequantize_alone(scope, quantize)
                 if dequantize is None:
-                    return ActivationTap(start, ends=_behind(passed) + "its quantised values are read by several")
+                    why = _behind(passed) + "its quantised values are read by several"
+                    return ActivationTap(start, ends=why, scaled=_as_made(axes, tensor, start))
                 axes.pass_through([quantize, dequantize])
                 tensor = dequantize.output[0]
                 if _saturates_at_zero(scope, quantize, self._constants):
@@ -114,7 +118,8 @@ class ActivationTaps:
             then = axes.of(island.end)
             mixed = lies is None or (lies.reshaped and belongs(island.nodes[0], Family.SOFTMAX))
             if kind is Passage.OTHER or then is None or then.statistic or mixed:
-                return ActivationTap(start, ends=f"{_behind(passed)}{label(island) or 'another shape'} follows")
+                why = f"{_behind(passed)}{label(island) or 'another shape'} follows"
+                return ActivationTap(start, ends=why, scaled=_as_made(axes, tensor, start))
             passed += filter(None, [label(island)])
             if kind is Passage.ACTIVATION:
                 tensor, more = steps.whole(island, before)
@@ -163,6 +168,12 @@ def quantization(scope: Scope, tensor: str) -> Quantization | None:
         if reader.op_type == "DequantizeLinear" and reader.input[0] == tensor:
             return Quantization(reader.input[1], reader.input[2] if len(reader.input) > 2 else "")
     return None
+
+
+def _as_made(axes: Arrangements, tensor: str, start: str) -> str:
+    """`tensor` where its axes are as the operator makes them, else the operator's own output."""
+    lies = axes.of(tensor)
+    return tensor if lies is not None and lies.as_made else start
 
 
 def _elsewhere(start: str, tensor: str, axes: Arrangements, through: list[str]) -> ActivationTap:

@@ -4,6 +4,8 @@ A file a plot. What is asked for becomes scaled pictures and words there; `sheet
 image, `page` puts the words around it. Numbers, pictures and words come from outside: nothing here knows of models.
 """
 
+from onnxviz.plots.comparison import plot_comparison
+from onnxviz.plots.difference import plot_difference
 from onnxviz.plots.explanation import plot_explanation
 from onnxviz.plots.faithfulness import plot_faithfulness
 from onnxviz.plots.filters import plot_filters
@@ -18,6 +20,8 @@ from onnxviz.plots.synthetic import plot_synthetic
 __all__ = [
     "are_bars",
     "known_cmap",
+    "plot_comparison",
+    "plot_difference",
     "plot_explanation",
     "plot_faithfulness",
     "plot_filters",

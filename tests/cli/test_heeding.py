@@ -17,6 +17,7 @@ import onnx
 import pytest
 import typer
 from modes import FLAG_VALUES, MODE_VALUES, MODES, VALUES
+from onnxruntime.quantization import quantize_dynamic
 from PIL import Image
 from protos import classifier_proto, normal, parsed
 from small_detector import small_detector
@@ -104,6 +105,8 @@ def prepare(folder):
     signal.graph.initializer[1].name = "front/kernel"
     signal.graph.node[0].input[1] = "front/kernel"
     onnx.save(signal, place / "signal.onnx")
+    for name in ("m", "open", "signal"):
+        quantize_dynamic(place / f"{name}.onnx", place / f"{name}8.onnx")
     two = parsed(
         "g (float[n,3,4,4] left, float[n,3,4,4] right) => (float[n,4,4,4] y)"
         "{ a = Conv (left, l) b = Relu (a) c = Conv (right, r) d = Relu (c) y = Add (b, d) }",
@@ -252,7 +255,7 @@ def sweep(place, capsys, monkeypatch):
         plots,
         *(
             import_module(f"onnxviz.output.{name}")
-            for name in ("explanations", "maps", "patches", "statistics", "synthetic")
+            for name in ("comparisons", "explanations", "maps", "patches", "statistics", "synthetic")
         ),
     ):
         monkeypatch.setattr(home, "save_figure", held)

@@ -38,16 +38,18 @@ MAY_IMPORT = {
     "conversion": {"model", "passes", "inputs", "runtime"},
     "maps": {"model", "passes", "inputs", "runtime"},
     "predictions": {"model", "passes", "inputs", "runtime"},
-    "comparison": {"model"},
+    "comparison": {"model", "passes", "inputs", "runtime"},
     "explanations": {"model", "inputs", "runtime", "gradients"},
     "maximization": {"model", "inputs", "runtime", "gradients"},
-    "output": {"model", "plots", "inputs", "maps", "explanations", "maximization"},
+    "output": {"model", "plots", "inputs", "maps", "explanations", "maximization", "comparison"},
 }
 # The vocabulary of graphs is for those that read, rewrite or run graphs; the families of operators and the type of
 # shapes are everybody's.
-GRAPH_READERS = ("model.", "passes.", "runtime.", "gradients.", "conversion.", "maps.")
+GRAPH_READERS = ("model.", "passes.", "runtime.", "gradients.", "conversion.", "maps.", "comparison.")
 OPEN_TO_ALL = {"model.graph.operators", "model.graph.shapes", "model.graph.symbolic_sizes"}
-SHARED_BY_COMMANDS = {"cli.heeding", "cli.options", "cli.program", "cli.progress", "cli.tables", "cli.terminal"}
+SHARED_BY_COMMANDS = {
+    "cli.comparison_table", "cli.heeding", "cli.options", "cli.program", "cli.progress", "cli.tables", "cli.terminal",
+}  # fmt: skip
 # Each of these files is a command; the others are what commands share.
 COMMANDS = sorted({*COMMAND_LINE} - {"cli"} - SHARED_BY_COMMANDS)
 
@@ -106,7 +108,7 @@ def test_folders_and_floors_are_few():
         ("matplotlib", {name for name in FILES if folder(name) == "plots"}),
         ("PIL", {"inputs.image_files", "inputs.image_depth", "inputs.image_bands"}),
         ("tifffile", {"inputs.tiff_files"}),
-        ("rich", {"cli.terminal", "cli.progress", "cli.tables"}),
+        ("rich", {"cli.terminal", "cli.progress", "cli.tables", "cli.comparison_table"}),
         ("typer", set(COMMAND_LINE)),
         *((framework, set()) for framework in (*FRAMEWORKS, "cv2", "click")),
         *((package, set()) for package in ("scipy", "skimage", "pandas", "tqdm", "requests", "setuptools", "psutil")),

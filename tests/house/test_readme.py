@@ -13,9 +13,11 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from protos import classifier_proto
+from quantised import quantise
 
 from onnxviz.cli.program import COMMANDS
 
@@ -73,12 +75,21 @@ def written(arguments):
 @pytest.mark.parametrize("line", LOOKS)
 def test_a_command_line(reader, run_command, line):
     _, command, *arguments = shlex.split(line)
+    if "classifier-int8.onnx" in arguments:
+        photos = np.random.default_rng(1).uniform(-1, 1, (2, 1, 3, 96, 96)).astype(np.float32)
+        quantise(ROOT / "models" / "classifier.onnx", reader / "classifier-int8.onnx", list(photos))
     ran = run_command(command, *arguments, *FEWER.get(command, []))
     assert ran.code == 0, ran
     assert "error" not in ran.err
     for path in written(arguments):
         assert (reader / path).exists(), path
-    if command not in ("layers", "annotate", "predict", "stats"):  # what was drawn or saved is listed, and is there
+    if command not in (
+        "layers",
+        "annotate",
+        "predict",
+        "stats",
+        "compare",
+    ):  # what was drawn or saved is listed, and is there
         assert ran.lines
         assert all((reader / path).exists() for path in ran.lines[-1:]), ran
 

@@ -156,3 +156,27 @@ def test_work_grows_as_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
         counts.append(len(asked))
     assert 0 < counts[1] <= 4.1 * counts[0]
     assert counts[1] < 10 * 9 * 200
+
+
+@pytest.mark.parametrize(
+    ("nodes", "scaled"),
+    [
+        ("c = Conv (x, w) b = BatchNormalization (c, v, v, v, v) y = Add (b, x)", "b"),
+        ("y = Conv (x, w)", "y"),
+        ("c = Conv (x, w) b = BatchNormalization (c, v, v, v, v) y = Relu (b) z = Sigmoid (b)", "b"),
+        ("c = Conv (x, w) m = Mul (c, k) a = Add (m, k) y = Add (a, x)", "a"),
+        ("c = Conv (x, w) y = Relu (c) z = Sigmoid (c)", "c"),
+        ("c = Conv (x, w) b = BatchNormalization (c, v, v, v, v) y = Relu (b)", ""),
+    ],
+    ids=["batch norm, sum", "alone", "batch norm, two readers", "arithmetic, sum", "two readers", "an activation"],
+)
+def test_where_constant_factors_end_that_no_activation_follows(nodes: str, scaled: str) -> None:
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18]> g (float[n,4,8,8] x) => (float[n,4,8,8] y'
+        f"{', float[n,4,8,8] z' if ' z = ' in nodes else ''}) <float k = {{2.0}}> {{ {nodes} }}"
+    )
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 4, 1, 1), np.float32), "w"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones(4, np.float32), "v"))
+    (layer,) = load(proto).layers
+    assert layer.activation.scaled == scaled
+    assert bool(layer.activation.through) is not bool(scaled)

@@ -294,6 +294,27 @@ def dequantize(
     return result
 
 
+def quantize(values: NDArray[Any], scale: NDArray[Any], zero: NDArray[Any] | None, axis: int = 1) -> NDArray[Any]:
+    """saturate(round(values / scale) + zero), as QuantizeLinear defines it (ONNX operator specification, opset 21).
+
+    Args:
+        values: any shape, real numbers.
+        scale: one value, or one per index of `axis`.
+        zero: as `scale`, an integer type, which is that of the result; None for uint8 with zero point 0.
+        axis: the quantised axis.
+
+    Returns:
+        Of the shape of `values`; halves go to the even neighbour.
+    """
+    kind = np.dtype(np.uint8) if zero is None else zero.dtype
+    steps = np.rint(values.astype(scale.dtype) / _along(scale, values.shape, axis, 0)).astype(np.float64)
+    if zero is not None:
+        steps = steps + _along(zero, values.shape, axis, 0).astype(np.float64)
+    limits = np.iinfo(kind)
+    result: NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(kind)
+    return result
+
+
 def _along(values: NDArray[Any], shape: tuple[int, ...], axis: int, block: int) -> NDArray[Any]:
     """`values` made to broadcast against `shape`: a scalar, a vector along `axis`, or blocks along `axis`."""
     if values.size == 1:

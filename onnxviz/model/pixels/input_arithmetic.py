@@ -20,7 +20,7 @@ from onnxviz.model.graph.evaluation import evaluated
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.shapes import Shapes
-from onnxviz.model.pixels.pixel import MOST_VALUES, Pixel, PixelStep, Reading
+from onnxviz.model.pixels.pixel import MOST_VALUES, Pixel, PixelReading, PixelStep
 from onnxviz.model.pixels.pixel_rules import rule_of
 from onnxviz.model.ports import Port
 
@@ -53,7 +53,7 @@ class InputArithmetic:
         self._constants = constants
         self._shapes = shapes
         self._opset = opset
-        self.readings: list[Reading] = []
+        self.readings: list[PixelReading] = []
         self.channels: dict[str, range] = {}
         self._pixels: dict[str, Pixel] = {}
         start = 0
@@ -89,7 +89,7 @@ class InputArithmetic:
             if name and pixel is not None and pixel.source.size <= MOST_VALUES:
                 self._pixels[name] = pixel
                 if not belongs(node, Family.QUANTISING):
-                    self.readings.append(Reading(pixel))
+                    self.readings.append(PixelReading(pixel))
 
     def _constant(self, name: str, depth: int = 0) -> NDArray[Any] | None:
         """The values of a constant; also where a few elements are computed from others, as a root of variances is."""

@@ -18,7 +18,7 @@ from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.pixels.input_arithmetic import InputArithmetic
-from onnxviz.model.pixels.pixel import Reading, ReadingKind
+from onnxviz.model.pixels.pixel import PixelReading, ReadingKind
 from onnxviz.model.ports import Port
 
 Numbers = tuple[float, ...]
@@ -110,7 +110,7 @@ class _Vote:
     name: str
     weight: int
     order: str
-    reading: Reading
+    reading: PixelReading
     channels: frozenset[int]
 
 
@@ -194,7 +194,7 @@ def common_range(found: Mapping[str, InputRange], inputs: Sequence[Port]) -> Inp
     return ranges.pop() if len(ranges) == 1 else None
 
 
-def _range(votes: Sequence[_Vote], own: Sequence[Reading], channels: range, number: int) -> InputRange | None:
+def _range(votes: Sequence[_Vote], own: Sequence[PixelReading], channels: range, number: int) -> InputRange | None:
     orders = {vote.order for vote in votes if vote.order}
     if len(orders) > 1:
         return None
@@ -215,14 +215,14 @@ def _range(votes: Sequence[_Vote], own: Sequence[Reading], channels: range, numb
     )  # fmt: skip
 
 
-def _is_of(reading: Reading, channels: range, number: int) -> NDArray[np.bool_]:
+def _is_of(reading: PixelReading, channels: range, number: int) -> NDArray[np.bool_]:
     """Which values of a reading are one input's."""
     source = reading.pixel.source
     mask: NDArray[np.bool_] = ((source >= channels.start) & (source < channels.stop)) | (source == -1 - number)
     return mask
 
 
-def _votes(reading: Reading, channels: range, number: int, dtype: str) -> Iterable[_Vote]:
+def _votes(reading: PixelReading, channels: range, number: int, dtype: str) -> Iterable[_Vote]:
     """For which ranges a reading speaks; the surest only."""
     pixel, mask = reading.pixel, _is_of(reading, channels, number)
     slope, offset = pixel.slope[mask], pixel.offset[mask]
@@ -327,7 +327,7 @@ def _order(mean: NDArray[Any], deviation: NDArray[Any], channel: NDArray[Any], *
     return ""
 
 
-def _in_words(reading: Reading, channels: range, number: int, *, reversed_: bool) -> str:
+def _in_words(reading: PixelReading, channels: range, number: int, *, reversed_: bool) -> str:
     """What the model does to its input, as a clause."""
     if reading.kind is ReadingKind.BOUNDS:
         return "the model cuts off what lies outside it"

@@ -81,7 +81,7 @@ class ReadingKind(Enum):
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class PixelReading:
     """One step of the arithmetic on the inputs.
 
     Attributes:
@@ -111,7 +111,7 @@ class PixelStep:
     channels: Sequence[range]
     constant: Callable[[str], NDArray[Any] | None]
     shape: Callable[[str], tuple[Dim, ...] | None]
-    readings: list[Reading]
+    readings: list[PixelReading]
 
     @property
     def pixel(self) -> Pixel:
@@ -136,7 +136,7 @@ class PixelStep:
     def note(self, pixel: Pixel | None, kind: ReadingKind) -> None:
         """Keeps a reading of another kind than a tensor's values."""
         if pixel is not None:
-            self.readings.append(Reading(pixel, kind))
+            self.readings.append(PixelReading(pixel, kind))
 
 
 def aligned(values: NDArray[Any], pixel: Pixel, axis: int | None, *, varying: bool) -> NDArray[Any] | None:

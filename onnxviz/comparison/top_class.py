@@ -1,0 +1,108 @@
+"""Top classes: whether two models put the same class first, sample by sample or position by position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.comparison.comparison import Agreement, Flip
+from onnxviz.comparison.reading import Reading
+from onnxviz.comparison.side import Side
+from onnxviz.errors import SelectionError
+from onnxviz.model.scores import Scores, find_scores, name_of, sample_axis
+from onnxviz.passes.expose import Tap
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Where a model scores classes that exclude one another; `refusal` says why there is no such place."""
+
+    scores: Scores | None
+    refusal: str = ""
+
+    @classmethod
+    def of(cls, side: Side) -> Answer:
+        """Where the model of a side answers."""
+        try:
+            found = find_scores(side.model)
+        except SelectionError as error:
+            return cls(None, str(error))
+        if found.head is not None:
+            return cls(None, f"{side.label} gives boxes, of which none is the first: their outputs are compared alone")
+        return cls(found)
+
+    @property
+    def readings(self) -> list[Reading]:
+        """What is read of it."""
+        return [] if self.scores is None else [Reading(Tap(self.scores.tensor))]
+
+
+class TopClasses:
+    """Counts agreement over samples.
+
+    Args:
+        a, b: where the models answer.
+    """
+
+    def __init__(self, a: Scores, b: Scores) -> None:
+        self._scores = a, b
+        self._agreeing = self._total = 0
+        self._positions = False
+        self._flips: list[Flip] = []
+        self.unequal = ""
+
+    def take(self, label: str, a: NDArray[Any], b: NDArray[Any]) -> None:
+        """Takes in the scores of a sample, batch axis included."""
+        for row, (one, other) in enumerate(zip(a, b, strict=True)):
+            name = label if len(a) == 1 else f"{label}[{row}]"
+            self._take_row(
+                name, *(_scored(array, scores) for array, scores in zip((one, other), self._scores, strict=True))
+            )
+
+    def _take_row(self, label: str, a: NDArray[Any], b: NDArray[Any]) -> None:
+        one, other = _classes(a), _classes(b)
+        if one.shape != other.shape:
+            self.unequal = (
+                "top classes are not compared: "
+                f"A scores {len(a)} classes at {a.shape[1]:,} positions, B {len(b)} at {b.shape[1]:,}"
+            )
+            return
+        same = (one.argmax(0) == other.argmax(0)) & (np.isnan(one).any(0) == np.isnan(other).any(0))
+        self._agreeing += int(same.sum())
+        self._total += len(same)
+        self._positions |= len(same) > 1
+        if len(same) == 1 and not same[0]:
+            names = self._scores[0].names or self._scores[1].names
+            self._flips.append(Flip(label, _first(a[:, 0], names), _first(b[:, 0], names)))
+
+    def agreement(self) -> Agreement | None:
+        """What was counted; None where nothing could be."""
+        if self.unequal or not self._total:
+            return None
+        return Agreement(self._agreeing, self._total, self._positions, () if self._positions else tuple(self._flips))
+
+
+def _scored(values: NDArray[Any], scores: Scores) -> NDArray[Any]:
+    """The scores of one sample as (scores, positions) float64."""
+    if not values.ndim:
+        values = values.reshape(1)
+    flat = np.moveaxis(values, sample_axis(scores.axis, values.ndim), 0).astype(np.float64)
+    return flat.reshape(len(flat), -1)
+
+
+def _classes(scores: NDArray[Any]) -> NDArray[Any]:
+    """Scores as (classes, positions); one logit is that of class 1, its negative of class 0."""
+    return np.concatenate([-scores, scores]) if len(scores) == 1 else scores
+
+
+def _first(scores: NDArray[Any], names: tuple[str, ...]) -> tuple[int, str, float]:
+    """The first class of (scores,), its name, and how far it is above the second; -1 where a score is NaN."""
+    classes = _classes(scores[:, None])[:, 0]
+    if np.isnan(classes).any():
+        return -1, "", float("nan")
+    number = int(classes.argmax())
+    next_best = np.delete(classes, number).max()
+    return number, name_of(number, names, len(scores)), float(classes[number] - next_best)

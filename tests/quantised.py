@@ -1,0 +1,83 @@
+"""Models that onnxruntime's own quantiser and its conversion to half precision make."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnxruntime import quantization
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+
+class _Samples(quantization.CalibrationDataReader):
+    """Arrays to find the ranges with, each (N, …)."""
+
+    def __init__(self, name: str, arrays: Sequence[np.ndarray]) -> None:
+        self.left = [{name: array} for array in arrays]
+
+    def get_next(self):
+        return self.left.pop() if self.left else None
+
+
+def quantise(
+    source: Path,
+    target: Path,
+    arrays: Sequence[np.ndarray],
+    *,
+    form: str = "QDQ",
+    per_channel: bool = False,
+    exclude: Sequence[str] = (),
+) -> Path:
+    """Writes `target`: uint8 activations, int8 weights, in `form` "QDQ" or "QOperator"; gives its path."""
+    name = onnx.load(source, load_external_data=False).graph.input[0].name
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it recommends to fold batch normalisation, where there may be none
+    try:
+        quantization.quantize_static(
+            source,
+            target,
+            _Samples(name, arrays),
+            quant_format=quantization.QuantFormat[form],
+            per_channel=per_channel,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=list(exclude),
+        )
+    finally:
+        logging.disable(before)
+    return target
+
+
+def folded(source: Path, target: Path) -> Path:
+    """Writes `target`: the same with batch normalisations folded into convolutions, as is done before quantisation."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(target)
+    ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return target
+
+
+def halve(source: Path, target: Path, *, blocked: Sequence[str] = ()) -> Path:
+    """Writes `target`: the same in float16 but for the nodes that are blocked; gives its path."""
+    proto = convert_float_to_float16(onnx.load(source), keep_io_types=True, node_block_list=list(blocked))
+    _bypass_casts(proto.graph)
+    onnx.save(proto, target)
+    return target
+
+
+def _bypass_casts(graph: onnx.GraphProto) -> None:
+    """Between two nodes that are blocked, onnxruntime's tool leaves a cast to float16 and back, which overflows."""
+    made = {name: node for node in graph.node for name in node.output}
+    direct = {}
+    for node in graph.node:
+        before = made.get(node.input[0]) if node.op_type == "Cast" else None
+        if before is not None and before.op_type == "Cast" and node.attribute[0].i == onnx.TensorProto.FLOAT:
+            direct[node.output[0]] = before.input[0]
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = direct.get(name, name)
