@@ -38,12 +38,14 @@ class Sample:
         read: gives the arrays, by input name, batch axis included.
         batchable: whether the arrays of several samples may be joined along the first axis.
         path: the whole path of an image file, with the page where it has several (`photo.tif[3]`); "" for an array.
+        in_turn: whether it is read from a file that stays open for the samples behind it: by one thread, in order.
     """
 
     label: str
     read: Callable[[], Feeds]
     batchable: bool
     path: str = ""
+    in_turn: bool = False
 
 
 @dataclass(frozen=True)
@@ -270,7 +272,7 @@ def _images(model: Model, path: Path, page: Page, images: ImageOptions) -> list[
     for number in chosen:
         suffix = f"[{number}]" if len(pages.places) > 1 else ""
         read = partial(_image_feeds, model, port, file, pages.places[number], images)
-        made.append(Sample(f"{path.name}{suffix}", read, True, f"{path}{suffix}"))
+        made.append(Sample(f"{path.name}{suffix}", read, True, f"{path}{suffix}", in_turn=len(chosen) > 1))
     return made
 
 

@@ -170,9 +170,15 @@ class Statistics(Mapping[str, LayerStatistics]):
     def __repr__(self) -> str:
         return f"Statistics({len(self)} layers, {self.images} samples, {self.head['model']['path']!r})"
 
-    def top_sample(self, layer: str, channel: int) -> str:
-        """What the sample is called in which the channel was highest; the first of several, "" where there is none."""
-        return self.labels.get(int(self[layer].moments.sample[channel]), "")
+    def top_sample(self, layer: str, channel: int | None = None) -> str:
+        """What the sample is called in which a channel, or any of the layer, was highest.
+
+        The first of several, "" where there is none.
+        """
+        moments = self[layer].moments
+        if channel is None:
+            channel = int(moments.highest.argmax()) if len(moments.highest) else 0
+        return self.labels.get(int(moments.sample[channel]), "") if len(moments.sample) else ""
 
     def merged(self, later: Statistics) -> Statistics:
         """The statistics over both data sets, `later`'s samples behind these.
@@ -223,7 +229,10 @@ class Statistics(Mapping[str, LayerStatistics]):
             **{key: self.head[key] for key in ("provider", "node_assignment") if key in self.head},
             "images": self.images,
             "at": self.at,
-            "layers": [layer.as_dict() for layer in self.values()],
+            "layers": [
+                {**layer.as_dict(), "top_sample": [self.top_sample(name, c) or None for c in range(len(layer.count))]}
+                for name, layer in self.items()
+            ],
             "failed": [{"input": label, "error": error} for label, error in self.failed],
         }
 

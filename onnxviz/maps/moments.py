@@ -22,7 +22,7 @@ class Moments:
     Attributes:
         count: int64, how many values there were, NaN and infinite ones too.
         nonfinite: int64, how many of them were NaN or infinite; the other numbers leave those out.
-        mean: float64.
+        mean: float64; 0 where there were no values.
         deviations: float64, the sum of (x - mean)²; the variance is this over count - nonfinite.
         lowest, highest: float64, infinite where there were no values.
         zeros: int64, how many were 0.
@@ -74,11 +74,11 @@ class Moments:
         """The channels of several, one behind the other."""
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
-    def part(self, channels: slice) -> Moments:
+    def part(self, channels: slice | Vector) -> Moments:
         """Some of the channels."""
         return Moments(**{f.name: getattr(self, f.name)[channels] for f in fields(self)})
 
-    def replace(self, channels: slice, other: Moments) -> None:
+    def replace(self, channels: slice | Vector, other: Moments) -> None:
         """Puts others in the place of some channels."""
         for f in fields(self):
             getattr(self, f.name)[channels] = getattr(other, f.name)
@@ -93,10 +93,10 @@ class Moments:
     def add(self, other: Moments) -> None:
         """Takes in the values behind another, whose samples come later or are the same."""
         mine, theirs = self.count - self.nonfinite, other.count - other.nonfinite
-        both = np.maximum(mine + theirs, 1)
+        share = theirs / np.maximum(mine + theirs, 1)
         apart = other.mean - self.mean
-        self.deviations = self.deviations + other.deviations + apart**2 * (mine * (theirs / both))
-        self.mean = np.where(mine == 0, other.mean, self.mean + apart * (theirs / both))
+        self.deviations = self.deviations + other.deviations + apart**2 * (mine * share)
+        self.mean = self.mean + apart * share  # where there was nothing, the mean is 0 and the share 1
         self.sample = np.where(other.highest > self.highest, other.sample, self.sample)
         self.lowest = np.minimum(self.lowest, other.lowest)
         self.highest = np.maximum(self.highest, other.highest)

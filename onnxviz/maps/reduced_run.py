@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import accumulate, pairwise
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -15,30 +17,38 @@ from onnxviz.errors import InputError
 from onnxviz.inputs.samples import Feeds
 from onnxviz.maps.histogram import histogram
 from onnxviz.maps.moments import Moments
+from onnxviz.maps.reduced_layout import ReducedLayout
 from onnxviz.maps.tapped_model import TappedModel, TapPlan
 from onnxviz.messages import dims
 from onnxviz.model.graph.constants import dequantize
 from onnxviz.model.graph.operators import Family, belongs
-from onnxviz.passes.reductions import TINY, ReducedOutputs, Reduction, reduce_channels
+from onnxviz.model.graph.symbolic_sizes import Dim
+from onnxviz.passes.reductions import Reduction, reduce_channels
 from onnxviz.runtime.session import RunOptions, Session
 
-# Where the variance is a smaller part of the mean's square than this, sums of float32 do not tell it to a thousandth.
-_NEARLY_CONSTANT = 1 / 250
-# Longer rows of positions are not counted exactly in float32.
-_MOST_POSITIONS = 2**23
+# A float32 sum of as many equal values is off by 4e-6; more are added line by line where there are lines.
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
 class SampleValues:
-    """What one sample's maps were reduced to, layer by layer.
+    """What one sample's maps were reduced to.
 
     Attributes:
-        moments: of each layer's channels.
+        moments: of the channels of all layers, one layer behind the other.
+        channels: how many each layer has.
         histograms: int64 (channels, bins) of each layer; empty where they were not asked for.
+        size: bytes of all the maps, as float32.
     """
 
-    moments: list[Moments]
+    moments: Moments
+    channels: tuple[int, ...]
     histograms: list[NDArray[Any]]
+    size: int
+
+    def of_layers(self) -> list[Moments]:
+        """The moments of each layer."""
+        return [self.moments.part(slice(*span)) for span in pairwise(accumulate(self.channels, initial=0))]
 
 
 class ReducedRun:
@@ -68,14 +78,18 @@ class ReducedRun:
         ]
         # Of each channel the number that its values are taken relative to, NaN where they are taken as they are.
         self.centres: dict[int, NDArray[Any]] = {}
-        self.outputs: dict[int, ReducedOutputs] = {}
+        self._opening = Lock()
+        self._whole: Session | None = None
         if self.inside:
             self._reduce()
 
-    @cached_property
+    @property
     def whole(self) -> Session:
         """Gives maps whole; opened when a sample needs it."""
-        return Session.of(self.tapped.model, self.tapped.proto, self.options)
+        with self._opening:
+            if self._whole is None:
+                self._whole = Session.of(self.tapped.model, self.tapped.proto, self.options)
+            return self._whole
 
     def values(self, feeds: Feeds, sample: int) -> SampleValues:
         """What one sample gives.
@@ -88,32 +102,43 @@ class ReducedRun:
             InputError: the model cannot run on it.
         """
         fed, rows = self._fed(feeds)
-        moments: list[Moments | None] = [None] * len(self.tapped.plans)
+        parts: dict[int, Moments] = {}
+        size = 0
         if self.inside:
-            names = [name for place in self.inside for name in self.outputs[place].all]
-            found = dict(zip(names, self.reduced.run(names, fed), strict=True))
-            for place in self.inside:
-                moments[place] = self._moments(place, found, rows, sample)
-        left = [place for place, known in enumerate(moments) if known is None]
+            (vector,) = self.reduced.run_here(self.reduced_output, fed)
+            layout = self._layout(vector, rows)
+            moments, told = layout.moments(vector, sample)
+            if told.all() and len(self.inside) == len(self.tapped.plans):
+                return SampleValues(moments, layout.channels, [], layout.size)
+            there = SampleValues(moments, layout.channels, [], layout.size).of_layers()
+            parts = {place: one for place, one, known in zip(self.inside, there, told, strict=True) if known}
+            size = layout.size
+        left = [place for place in range(len(self.tapped.plans)) if place not in parts]
         histograms: list[NDArray[Any]] = []
         for place, maps in zip(left, self._maps(left, fed, rows), strict=True):
-            moments[place] = Moments.of(maps, sample)
+            parts[place] = Moments.of(maps, sample)
+            size += 4 * maps.size
             if self.histograms:
                 histograms.append(histogram(maps))
-        return SampleValues([one for one in moments if one is not None], histograms)
+        ordered = [parts[place] for place in sorted(parts)]
+        return SampleValues(Moments.joined(ordered), tuple(len(one.count) for one in ordered), histograms, size)
 
-    def centre(self, gathered: Sequence[Moments]) -> bool:
+    def centre(self, gathered: SampleValues, share: float) -> bool:
         """Has channels that vary little around their mean reduced relative to it from now on; says if there are more.
 
         Args:
-            gathered: of each layer, over some samples.
+            gathered: over some samples.
+            share: of the square of the mean, below which a variance is little.
         """
         more = False
+        moments = gathered.of_layers()
         for place in self.inside:
-            one = gathered[place]
+            one = moments[place]
             centres = self.centres.setdefault(place, np.full(len(one.mean), np.nan))
-            nearly = (one.variance < one.mean**2 * _NEARLY_CONSTANT) & (one.mean != 0) & np.isnan(centres)
-            centres[:] = np.where(nearly, one.mean, centres)
+            nearly = (one.variance < one.mean**2 * share) & (one.mean != 0) & np.isnan(centres)
+            # The highest is exact: what is constant becomes 0.
+            close = (one.highest - one.mean) ** 2 <= one.variance + 1e-6 * one.mean**2
+            centres[:] = np.where(nearly, np.where(close, one.highest, one.mean), centres)
             more |= bool(nearly.any())
         if more:
             self._reduce()
@@ -123,18 +148,37 @@ class ReducedRun:
         """Opens the session that reduces."""
         tapped = self.tapped
         reductions = []
+        self._centred = []
         for place in self.inside:
             plan, centres = tapped.plans[place], self.centres.get(place)
             some = np.zeros(0, np.int64) if centres is None else np.flatnonzero(~np.isnan(centres))
-            centred, centre = (some, centres[some]) if centres is not None and some.size else (None, None)
+            centre = np.zeros(0, np.float32) if centres is None else centres[some].astype(np.float32)
+            self._centred.append((some, centre))
+            relative = (some, centre) if some.size else (None, None)
+            last = _last_axis(tapped.model.shapes.of(plan.tap.tensor))
             reductions.append(
-                Reduction(
-                    plan.output, self.rectified[place], self.complete, plan.scale, plan.zero_point, centred, centre
-                )
+                Reduction(plan.output, self.rectified[place], last, plan.scale, plan.zero_point, *relative)
             )
-        proto, made = reduce_channels(tapped.proto, reductions)
-        self.outputs = dict(zip(self.inside, made, strict=True))
+        proto = reduce_channels(tapped.proto, reductions, complete=self.complete)
+        self.reduced_output = [proto.graph.output[0].name]
         self.reduced = Session.of(tapped.model, proto, self.options)
+        self._last: tuple[bytes, int, ReducedLayout | None] = b"", 0, None
+
+    def _layout(self, vector: NDArray[Any], rows: int) -> ReducedLayout:
+        """Where numbers stand in the vector of a sample; that of the last one is kept, most are of one size."""
+        tail = vector[-4 * len(self.inside) :]
+        key = tail.tobytes()
+        last_key, last_rows, layout = self._last
+        if layout is None or (last_key, last_rows) != (key, rows):
+            shapes = tail.reshape(-1, 4).astype(np.int64)
+            own = [
+                self._own(np.arange(count), rows, self.tapped.plans[place])
+                for place, count in zip(self.inside, shapes[:, 0], strict=True)
+            ]
+            rectified = [self.rectified[place] for place in self.inside]
+            layout = ReducedLayout(shapes, own, rectified, self._centred, complete=self.complete)
+            self._last = key, rows, layout
+        return layout
 
     def _fed(self, feeds: Feeds) -> tuple[Feeds, int]:
         """What is run for a sample, and how many rows of it are the sample's own."""
@@ -149,7 +193,7 @@ class ReducedRun:
             return []
         plans = [self.tapped.plans[place] for place in places]
         names = list(dict.fromkeys(plan.output for plan in plans))
-        there = dict(zip(names, self.whole.run(names, fed), strict=True))
+        there = dict(zip(names, self.whole.run_here(names, fed), strict=True))
         return [self._as_rows(plan, there[plan.output], rows) for plan in plans]
 
     def _as_rows(self, plan: TapPlan, values: NDArray[Any], rows: int) -> NDArray[Any]:
@@ -172,52 +216,6 @@ class ReducedRun:
                 "fill: they cannot be told apart; leave it out of layers"
             )
         return self.tapped.batching.unpadded(values, rows, plan.axis)
-
-    def _moments(self, place: int, found: dict[str, NDArray[Any]], rows: int, sample: int) -> Moments | None:
-        """Those of a layer that was reduced inside; None where something is not finite, or cannot be counted so."""
-        names = self.outputs[place]
-        plan = self.tapped.plans[place]
-
-        def of(name: str) -> NDArray[Any]:
-            return self._own(found[name], rows, plan).astype(np.float64)
-
-        positions = int(found[names.shape][2])
-        mean, highest = of(names.mean), of(names.highest)
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            squares = 1 / of(names.inverse_rms) ** 2
-        lowest = of(names.lowest) if names.lowest else np.zeros_like(mean)
-        told = np.isfinite(mean) & np.isfinite(squares) & np.isfinite(highest) & np.isfinite(lowest)
-        if not told.all() or not 0 < positions < _MOST_POSITIONS:
-            return None
-        if names.positives:
-            positive = of(names.positives) * (positions / TINY)
-            zeros = positions - np.rint(positive)
-            if np.abs(positive - np.rint(positive)).max(initial=0) > 0.1:  # some are smaller than what counts as one
-                return None
-        else:
-            zeros = positions - of(names.nonzeros) if names.nonzeros else np.zeros_like(mean)
-        deviations = np.maximum(squares - mean**2, 0) * positions
-        if names.centred_mean:
-            some = np.flatnonzero(~np.isnan(self.centres[place]))
-            apart = of(names.centred_mean)
-            with np.errstate(divide="ignore"):
-                deviations[:, some] = np.maximum(1 / of(names.centred_inverse_rms) ** 2 - apart**2, 0) * positions
-            mean[:, some] = self.centres[place][some].astype(np.float32) + apart
-        total = Moments.none(mean.shape[1])
-        for row in range(len(mean)):
-            total.add(
-                Moments(
-                    count=np.full(mean.shape[1], positions, np.int64),
-                    nonfinite=np.zeros(mean.shape[1], np.int64),
-                    mean=mean[row],
-                    deviations=deviations[row],
-                    lowest=lowest[row],
-                    highest=highest[row],
-                    zeros=zeros[row].astype(np.int64),
-                    sample=np.full(mean.shape[1], sample, np.int64),
-                )
-            )
-        return total
 
 
 def _can_be_reduced(plan: TapPlan, element_type: int) -> bool:
@@ -242,3 +240,12 @@ def _is_rectified(plan: TapPlan) -> bool:
         bound = plan.layer.constant(node.input[1])
         low = [] if bound is None or bound.size != 1 else [float(bound.reshape(()))]
     return low == [0.0]
+
+
+def _last_axis(shape: Sequence[Dim] | None) -> int | None:
+    """The last axis of maps that are, or may be, too large to be averaged at once."""
+    if shape is None or len(shape) < 4:
+        return None
+    sizes = [size for size in shape[2:] if isinstance(size, int)]
+    small = len(sizes) == len(shape) - 2 and math.prod(sizes) <= _AT_ONCE
+    return None if small else len(shape) - 1

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Literal
 
@@ -18,7 +19,7 @@ from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.inputs.samples import ImageOptions, InputLike
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample
 from onnxviz.maps.channel_statistics import LayerStatistics, Statistics
 from onnxviz.maps.reduced_run import ReducedRun, SampleValues
 from onnxviz.maps.tapped_model import LayerChoice, TappedModel
@@ -32,6 +33,10 @@ BLOCK = 64
 """Samples that are gathered before they are merged with those before."""
 PILOT = 8
 """Samples that are run first."""
+# Where the variance is a smaller part of the mean's square than this, sums of float32 do not tell it to a thousandth.
+_LITTLE = 1 / 500
+# The same of a few samples, so that the others seldom show more such channels.
+_PERHAPS_LITTLE = 1 / 50
 
 
 def statistics(
@@ -49,6 +54,7 @@ def statistics(
     background: str | None = None,
     provider: str = "cpu",
     threads: int = 0,
+    memory: int = DEFAULT_MEMORY,
     errors: Literal["raise", "skip"] = "raise",
     progress: Progress | None = None,
 ) -> Statistics:
@@ -69,6 +75,7 @@ def statistics(
         provider: an execution provider of onnxruntime by its short name, as "cpu", "cuda",
             "openvino:device_type=CPU"; there is no fallback from one that cannot start.
         threads: how many samples run side by side; 0 for as many as there are cores.
+        memory: bytes that the maps of the samples that run side by side may take, about; fewer run at once then.
         errors: "raise" at the first input that fails, or "skip" it and list it in `failed`.
         progress: called with (samples done, samples in all).
 
@@ -80,7 +87,7 @@ def statistics(
         raise InputError(f"threads are 0 or more, not {threads}")
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
-    tapped = TappedModel(opened, x, LayerChoice(layers, ops, at), images, RunOptions(provider, DEFAULT_MEMORY, 1))
+    tapped = TappedModel(opened, x, LayerChoice(layers, ops, at), images, RunOptions(provider, memory, 1))
     if not tapped.layers:
         raise InputError(f"{opened.label} has none of these layers")
     run = ReducedRun(tapped, complete=complete, histograms=histogram)
@@ -90,12 +97,12 @@ def statistics(
 def gather(run: ReducedRun, threads: int, *, skip: bool, progress: Progress | None = None) -> Statistics:
     """The statistics over a run's samples.
 
-    Some samples are run first, for channels that vary little around their mean; all are run again where others show in
-    the end.
+    The first samples are looked at for channels that vary little around their mean; where such are found, then or in
+    the end, all samples are run again.
 
     Args:
         run: the model, its taps and the samples.
-        threads: how many samples run side by side.
+        threads: how many samples run side by side, if the memory suffices.
         skip: whether a sample that fails is left out.
         progress: called with (samples done, samples in all).
 
@@ -103,44 +110,51 @@ def gather(run: ReducedRun, threads: int, *, skip: bool, progress: Progress | No
         OnnxvizError: a sample fails, or none can be used.
     """
     tapped = run.tapped
-    numbers = range(len(tapped.samples))
+    total = len(tapped.samples)
+    stop = min(PILOT, total) if run.inside else total
+    done = _Gathered()
     with ThreadPoolExecutor(threads, "onnxviz-statistics") as pool:
-
-        def gathered(some: range) -> _Gathered:
-            found = _Gathered()
-            for first in range(some.start, some.stop, BLOCK):
-                found.add(_block(run, pool, threads, some[first - some.start :][:BLOCK], skip))
-                if progress is not None:
-                    progress(min(first + BLOCK, some.stop), len(numbers))
-            return found
-
-        done = gathered(numbers[:PILOT])
-        more = done.total is not None and run.centre(done.total.moments)
-        while more or (len(done.labels) + len(done.failed) < len(numbers)):
-            done = gathered(numbers)
-            more = done.total is not None and run.centre(done.total.moments)
-    if done.total is None:
+        while True:
+            _take(done, run, pool, threads, range(done.tried, stop), skip, progress)
+            found, whole = done.sum, stop == total
+            if found is not None and run.centre(found, _LITTLE if whole else _PERHAPS_LITTLE):
+                done = _Gathered()
+            elif whole:
+                break
+            stop = total
+    if found is None:
         raise nothing_usable(done.failed)
-    found = {}
+    layers = {}
     complete = run.complete or run.histograms
-    bins = done.total.histograms if run.histograms else [None] * len(tapped.plans)
-    for plan, rectified, moments, counted in zip(tapped.plans, run.rectified, done.total.moments, bins, strict=True):
+    bins = found.histograms if run.histograms else [None] * len(tapped.plans)
+    for plan, rectified, moments, counted in zip(tapped.plans, run.rectified, found.of_layers(), bins, strict=True):
         layer = plan.layer
-        found[layer.name] = LayerStatistics(
+        layers[layer.name] = LayerStatistics(
             layer.name, layer.op, plan.tap.tensor, rectified, complete, moments, counted
         )
     reads_images = any(sample.path for sample in tapped.samples)
     provenance = Provenance(tapped.model, run.options, tapped.images if reads_images else None)
-    return Statistics(found, len(done.labels), done.labels, provenance.as_dict(), tapped.at, tuple(done.failed))
+    return Statistics(layers, len(done.labels), done.labels, provenance.as_dict(), tapped.at, tuple(done.failed))
 
 
 class _Gathered:
-    """What some samples gave: `total`, None where none could be used, their `labels` by number, and who `failed`."""
+    """What some samples gave, added in order and in blocks: `labels` by number, and who `failed`."""
 
     def __init__(self) -> None:
-        self.total: SampleValues | None = None
+        self._blocks: SampleValues | None = None
+        self._block: SampleValues | None = None
         self.labels: dict[int, str] = {}
         self.failed: list[tuple[str, str]] = []
+
+    @property
+    def tried(self) -> int:
+        """How many samples there were."""
+        return len(self.labels) + len(self.failed)
+
+    @property
+    def sum(self) -> SampleValues | None:
+        """All together; None where none could be used."""
+        return _sum(self._blocks, self._block)
 
     def take(self, values: SampleValues, number: int, label: str) -> None:
         """Adds a sample behind those there are.
@@ -148,57 +162,87 @@ class _Gathered:
         Raises:
             InputError: a layer has another number of channels.
         """
-        self.total = _sum(self.total, values)
+        _check_channels(self._blocks or self._block, values)
+        self._block = _sum(self._block, values)
         self.labels[number] = label
 
-    def add(self, later: _Gathered) -> None:
-        """Adds samples behind those there are."""
-        if later.total is not None:
-            self.total = _sum(self.total, later.total)
-        self.labels.update(later.labels)
-        self.failed.extend(later.failed)
+    def end_block(self) -> None:
+        """What comes next belongs to another block."""
+        self._blocks, self._block = self.sum, None
 
 
-def _block(run: ReducedRun, pool: ThreadPoolExecutor, threads: int, numbers: range, skip: bool) -> _Gathered:
-    """What a block of samples gives, `threads` of them at once, added in order."""
+def _take(
+    done: _Gathered,
+    run: ReducedRun,
+    pool: ThreadPoolExecutor,
+    threads: int,
+    numbers: range,
+    skip: bool,
+    progress: Progress | None,
+) -> None:
+    """Adds samples to what is done, in order; at most `threads` run at once, and fewer where the memory is small."""
     samples = run.tapped.samples
     left = iter(numbers)
     ahead: deque[tuple[int, Future[SampleValues]]] = deque()
-    found = _Gathered()
+    room = 1  # until it is known what a sample takes
 
-    def work(number: int) -> SampleValues:
-        return run.values(samples[number].read(), number)
+    def work(number: int, read: Callable[[], Feeds]) -> SampleValues:
+        return run.values(read(), number)
 
     try:
         while True:
-            ahead.extend((number, pool.submit(work, number)) for number in islice(left, 2 * threads - len(ahead)))
+            for number in islice(left, room - len(ahead)):
+                ahead.append((number, pool.submit(work, number, _reader(samples[number]))))
             if not ahead:
-                return found
+                return
             number, result = ahead.popleft()
             try:
-                found.take(result.result(), number, samples[number].label)
+                values = result.result()
+                affordable = run.tapped.batching.affordable(values.size)
+                room = affordable if affordable < threads else 2 * threads
+                done.take(values, number, samples[number].label)
             except OnnxvizError as error:
                 if not skip:
                     raise
-                found.failed.append((samples[number].label, str(error)))
+                done.failed.append((samples[number].label, str(error)))
+            if (number + 1) % BLOCK == 0:
+                done.end_block()
+            if progress is not None:
+                progress(done.tried, len(samples))
     finally:
         for _, waiting in ahead:
             waiting.cancel()
 
 
-def _sum(before: SampleValues | None, later: SampleValues) -> SampleValues:
-    """Both together; what came before is changed.
+def _reader(sample: Sample) -> Callable[[], Feeds]:
+    """Reads a sample in any thread; what has to be read in turn is read now."""
+    if not sample.in_turn:
+        return sample.read
+    try:
+        feeds = sample.read()
+    except OnnxvizError as error:
+        return partial(_fail, error)
+    return lambda: feeds
 
-    Raises:
-        InputError: a layer has another number of channels.
-    """
+
+def _fail(error: OnnxvizError) -> Feeds:
+    raise error
+
+
+def _check_channels(before: SampleValues | None, values: SampleValues) -> None:
     if before is None:
-        return later
-    for mine, theirs in zip(before.moments, later.moments, strict=True):
-        if len(mine.count) != len(theirs.count):
-            counts = f"{len(mine.count)} channels for one input and {len(theirs.count)} for another"
+        return
+    for mine, theirs in zip(before.channels, values.channels, strict=True):
+        if mine != theirs:
+            counts = f"{mine} channels for one input and {theirs} for another"
             raise InputError(f"a layer has {counts}: its second axis is not one of channels; leave it out of layers")
-        mine.add(theirs)
+
+
+def _sum(before: SampleValues | None, later: SampleValues | None) -> SampleValues | None:
+    """Both together; what came before is changed."""
+    if before is None or later is None:
+        return before or later
+    before.moments.add(later.moments)
     for bins, more in zip(before.histograms, later.histograms, strict=True):
         bins += more
     return before
