@@ -22,6 +22,7 @@ from onnxviz.cli.options import (
     QuietOption,
     SaveOption,
     SizeOption,
+    parse_bytes,
     parse_operators,
     parse_size,
     where_to,
@@ -34,11 +35,13 @@ _KEPT = Mode(
     lambda given: given["as_json"] or given["save"] is not None or given["output"] is not None,
     "the table shows no histogram, {save}, {json} and {output} keep it",
 )
+_TABLE = Mode(lambda given: not given["as_json"], "{json} names them anyway")
 _HEEDS = {
-    ALWAYS: "model inputs layers ops at complete preprocess size fit background provider threads output save "
-    "as_json quiet",
+    ALWAYS: "model inputs layers ops at complete preprocess size fit background provider threads memory output "
+    "save as_json quiet",
     _DRAWN: "picture",
     _KEPT: "histogram",
+    _TABLE: "extremes",
 }
 
 
@@ -57,6 +60,9 @@ def stats(
     histogram: Annotated[
         bool, typer.Option("--histogram", help="Also count values in fixed logarithmic bins; several times slower.")
     ] = False,
+    extremes: Annotated[
+        bool, typer.Option("--extremes", help="Also name the image that gave each layer its highest value.")
+    ] = False,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
     fit: FitOption = None,
@@ -65,6 +71,9 @@ def stats(
     threads: Annotated[
         int, typer.Option(metavar="N", help="Images that run side by side.", min=0, show_default="a core each")
     ] = 0,
+    memory: Annotated[
+        str, typer.Option(metavar="BYTES", help="Budget for the maps of images that run side by side: fewer run then.")
+    ] = "1GiB",
     output: Annotated[Path | None, where_to("DIR", "nowhere, a table is printed")] = None,
     picture: FormatOption = "png",
     save: SaveOption = None,
@@ -87,7 +96,7 @@ def stats(
         found = statistics(
             opened, inputs, layers=layers, ops=parse_operators(ops), at=at, complete=complete, histogram=histogram,
             preprocess=preprocess, size=parse_size(size), fit=fit, background=background, provider=provider,
-            threads=threads, errors="skip", progress=progress,
+            threads=threads, memory=parse_bytes(memory), errors="skip", progress=progress,
         )  # fmt: skip
     for label, error in found.failed:
         skipped.add(label, error)
@@ -101,7 +110,7 @@ def stats(
         print_json({**found.as_dict(), "files": [str(path) for path in written]})
     else:
         console = stdout()
-        console.print(statistics_table(found))
+        console.print(statistics_table(found, extremes=extremes))
         for path in written:
             say(str(path), 10_000)
     skipped.end(found.tried)

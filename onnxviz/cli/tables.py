@@ -192,18 +192,19 @@ def _called(number: int, name: str) -> str:
     return f"{printable(name, 60)} ({number})" if name else f"class {number}"
 
 
-def statistics_table(statistics: Statistics) -> RenderableType:
-    """A heading with the model and the number of images, and a row per layer."""
+def statistics_table(statistics: Statistics, *, extremes: bool = False) -> RenderableType:
+    """A heading with the model and the number of images, and a row per layer; if asked, what gave its highest value."""
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     counted = any(layer.zeros is not None for layer in statistics.values())
     still = any(layer.constant.any() for layer in statistics.values())
     broken = any(layer.nonfinite.any() for layer in statistics.values())
     headings = ["layer", "channels", "mean", "deviation", "lowest", "highest", *(["zeros"] if counted else []),
-                *(["of one value"] if still else []), *(["NaN, infinite"] if broken else [])]  # fmt: skip
+                *(["of one value"] if still else []), *(["NaN, infinite"] if broken else []),
+                *(["highest in"] if extremes else [])]  # fmt: skip
     for heading in headings:
-        left = heading == "layer"
+        left = heading in ("layer", "highest in")
         table.add_column(
-            heading, justify="left" if left else "right", style="bold" if left else "",
+            heading, justify="left" if left else "right", style="bold" if heading == "layer" else "",
             no_wrap=not left, overflow="fold" if left else "ellipsis",
         )  # fmt: skip
     for name, layer in statistics.items():
@@ -213,7 +214,8 @@ def statistics_table(statistics: Statistics) -> RenderableType:
         cells = [printable(name), f"{len(layer.count):,}", f"{one['mean']:.4g}", f"{one['deviation']:.4g}",
                  f"{one['lowest']:.4g}", f"{one['highest']:.4g}", *([zeros] if counted else []),
                  *([f"{constant:,}" if constant else ""] if still else []),
-                 *([f"{layer.nonfinite.sum():,}"] if broken else [])]  # fmt: skip
+                 *([f"{layer.nonfinite.sum():,}"] if broken else []),
+                 *([printable(statistics.top_sample(name))] if extremes else [])]  # fmt: skip
         table.add_row(*(Text(cell) for cell in cells))
     images = _counted(statistics.images, "image")
     return Group(Text.assemble((printable(statistics.head["model"]["path"]), "bold"), f"\n{images}\n"), table)

@@ -52,6 +52,16 @@ def test_the_document(run_command, classifier, photo):
     assert first["nonfinite"] == [0] * first["channels"]
 
 
+def test_what_gave_the_highest_value(run_command, classifier, folder, tmp_path):
+    ran = run_command("stats", classifier, folder, "--extremes")
+    assert next(line for line in ran.lines if line.startswith("layer")).endswith("highest in")
+    assert "a.png" in next(line for line in ran.lines if line.startswith("block1_conv1 "))
+    np.save(tmp_path / "x.npy", np.concatenate([unit(PHOTO), 2 * unit(PHOTO)]))
+    first = run_command("stats", classifier, "x.npy", "--json").document["layers"][0]
+    (maps,) = truth(np.load(tmp_path / "x.npy"), [first["tensor"]])
+    assert first["top_sample"] == [f"x.npy[{number}]" for number in maps.max((2, 3)).argmax(0)]
+
+
 def test_files(run_command, classifier, folder, tmp_path):
     ran = run_command("stats", classifier, folder, "-o", "st", "--save", "s.npz", "-q")
     assert ran.code == 0
@@ -92,6 +102,8 @@ def test_nothing_that_can_be_read(run_command, classifier, tmp_path):
         (["-o", "st.png"], "statistics are drawn into a folder: st.png looks like a file"),
         (["--save", "s.txt"], "not as s.txt"),
         (["--layers", "nothing"], "no layer"),
+        (["--extremes", "--json"], "--json names them anyway: leave out --extremes"),
+        (["--memory", "1KiB"], "a memory budget of 1,024 bytes is too small; give 1 MiB or more"),
     ],
 )
 def test_refusals(run_command, classifier, photo, tmp_path, arguments, match):
