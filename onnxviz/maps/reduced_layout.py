@@ -143,7 +143,7 @@ class ReducedLayout:
                 deviations[some] = np.maximum(square - apart**2, 0) * positions[some]
                 mean[some] = centres + apart
             moments = Moments(
-                count=positions, nonfinite=np.zeros(channels, np.int64), mean=mean, deviations=deviations,
+                count=positions.copy(), nonfinite=np.zeros(channels, np.int64), mean=mean, deviations=deviations,
                 lowest=fourth, highest=highest, zeros=zeros.astype(np.int64), sample=np.full(channels, sample),
             )  # fmt: skip
         return moments, doubtful

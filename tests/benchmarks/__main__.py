@@ -181,33 +181,59 @@ MAXIMIZED = ("classifier conv3", "lite0 _blocks.4._expand_conv", "hed block3_con
 
 # The part of the bare model's throughput that is to be left, by network.
 WATCHED = {"resnet50": ("ResNet50", 0.87), "vgg16": ("VGG16", 0.93), "lite0": ("EfficientNet-Lite0", 0.65)}
-IMAGES = "64"
+IMAGES, FEW = "256", "32"
+# What is reduced besides, one after the other.
+PARTS = ("mean", "mean of squares", "maximum", "zeros or minimum")
 
 
 def watching(model: str, repeat: int) -> list[Row]:
-    """Statistics of all activations over images, beside the bare model, and beside maps reduced by numpy."""
+    """Statistics of all activations, beside the bare model, maps reduced by numpy, and PyTorch's hooks."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, (title, aim) in WATCHED.items():
             file = f"{folder}/watched-{name}.onnx"
             work("make-watched", name, file)
-            bare, ours, whole, hand = alternate(
-                repeat,
-                *(partial(work, kind, file, IMAGES) for kind in ("bare", "watch", "watch-complete", "watch-by-hand")),
-            )
-            seconds = f"{ours.seconds:.1f} s"
-            left, faster = bare.seconds / ours.seconds, hand.seconds / ours.seconds
+            bare, ours = alternate(repeat, *(partial(work, kind, file, IMAGES) for kind in ("bare", "watch")))
             rows += [
-                Row(f"statistics of {title}, {IMAGES} images; bare", seconds, f"{bare.seconds:.1f} s", f"{left:.2f}×",
-                    f"≥ {aim}×", left >= aim),
-                Row("the same, complete", f"{whole.seconds:.1f} s", f"{bare.seconds:.1f} s",
-                    f"{bare.seconds / whole.seconds:.2f}×", "", None),
-                Row("the same; all maps, numpy", seconds, f"{hand.seconds:.1f} s", f"{faster:.1f}×", "≥ 3×",
-                    faster >= 3),
+                watched_row(f"statistics of {title}, {IMAGES} images; bare", ours, bare, aim),
                 Row("the same, memory; bare", f"{ours.memory:.0f} MiB", f"{bare.memory:.0f} MiB",
                     f"{ours.memory / bare.memory:.2f}×", "≤ 1.2× + 200 MiB", ours.memory <= 1.2 * bare.memory + 200),
             ]  # fmt: skip
+            few, some, hand, hooks, complete, bins, *parts = alternate(
+                repeat,
+                partial(work, "bare", file, FEW),
+                partial(work, "watch", file, FEW),
+                partial(work, "watch-by-hand", file, FEW),
+                partial(work, "watch-by-hooks", name, FEW),
+                partial(work, "watch", file, FEW, "complete"),
+                partial(work, "watch", file, FEW, "histogram"),
+                *(partial(work, "watch-parts", file, FEW, *PARTS[: count + 1]) for count in range(len(PARTS))),
+            )
+            rows += [
+                watched_row(f"{FEW} images; all maps, numpy", some, hand, 3),
+                watched_row(f"{FEW} images; forward hooks of PyTorch", some, hooks, 1.5),
+                watched_row(f"{FEW} images, complete; bare", complete, few),
+                watched_row(f"{FEW} images, histogram; bare", bins, few),
+                *(
+                    watched_row(f"{FEW} images, nodes for {' + '.join(PARTS[: count + 1])}; bare", one, few)
+                    for count, one in enumerate(parts)
+                ),
+            ]
+    small, large = alternate(1, partial(work, "watch-many", "1000"), partial(work, "watch-many", "20000"))
+    more = large.memory - small.memory
+    rows.append(
+        Row("memory for 20,000 images; 1,000", f"{large.memory:.0f} MiB", f"{small.memory:.0f} MiB",
+            f"{more:+.0f} MiB", "≤ +32 MiB", more <= 32)
+    )  # fmt: skip
     return rows
+
+
+def watched_row(what: str, ours: Measured, theirs: Measured, aim: float | None = None) -> Row:
+    """A row of two times in seconds."""
+    ratio = theirs.seconds / ours.seconds
+    holds = None if aim is None else ratio >= aim
+    return Row(what, f"{ours.seconds:.1f} s", f"{theirs.seconds:.1f} s", f"{ratio:.2f}×",
+               "" if aim is None else f"≥ {aim}×", holds)  # fmt: skip
 
 
 # One thread, since that is what can be compared.

@@ -18,6 +18,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import numpy as np
 import steps
+import watching
 
 
 def make_vgg16(model: str) -> Callable[[], object]:
@@ -95,106 +96,6 @@ def maps() -> np.ndarray:
     y, x = np.mgrid[0:224, 0:224] / 224
     waves = np.random.default_rng(0).uniform(1, 12, (64, 2))
     return np.stack([np.sin(6 * a * x + b) * np.cos(6 * b * y) for a, b in waves]).astype(np.float32)
-
-
-def make_watched(name: str, file: str) -> Callable[[], object]:
-    """A network whose layers are watched; EfficientNet-Lite0 with its weights, torchvision's with seeded ones."""
-    import warnings
-
-    def write() -> None:
-        if name == "lite0":
-            import trained
-
-            trained.file_of("lite0", str(Path(file).parent)).replace(file)
-            return
-        import torch
-        import torchvision
-
-        torch.manual_seed(0)
-        module = getattr(torchvision.models, name)(weights=None).eval()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(module, (torch.zeros(1, 3, 224, 224),), file, dynamo=False, input_names=["image"],
-                              dynamic_axes={"image": {0: "batch"}})  # fmt: skip
-
-    return write
-
-
-def watched_images(count: int, model: str) -> np.ndarray:
-    import onnxviz
-
-    shape = [one if isinstance(one, int) else 224 for one in onnxviz.load(model).inputs[0].shape[1:]]
-    return np.random.default_rng(1).standard_normal((count, *shape), dtype=np.float32)
-
-
-def run_bare(model: str, count: str) -> Callable[[], float]:
-    """The model as it is usually run over a data set: batches of 8, two threads; seconds of the runs alone."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    name, x = session.get_inputs()[0].name, watched_images(int(count), model)
-    session.run(None, {name: x[:8]})
-
-    def run() -> float:
-        started = time.perf_counter()
-        for first in range(0, len(x), 8):
-            session.run(None, {name: x[first : first + 8]})
-        return time.perf_counter() - started
-
-    return run
-
-
-def watch(model: str, count: str, *, complete: bool = False) -> Callable[[], float]:
-    """Statistics of all activations; seconds without the opening of sessions, which does not grow with the images."""
-    import onnxviz
-
-    x = watched_images(int(count), model)
-    few = x[:1]
-
-    def run() -> float:
-        started = time.perf_counter()
-        onnxviz.statistics(model, few, complete=complete, threads=2)
-        opening = time.perf_counter() - started
-        started = time.perf_counter()
-        onnxviz.statistics(model, x, complete=complete, threads=2)
-        return time.perf_counter() - started - opening
-
-    return run
-
-
-def watch_complete(model: str, count: str) -> Callable[[], float]:
-    return watch(model, count, complete=True)
-
-
-def watch_by_hand(model: str, count: str) -> Callable[[], float]:
-    """All maps as outputs, reduced by numpy."""
-    import onnx
-    import onnxruntime
-
-    import onnxviz
-
-    x = watched_images(int(count), model)
-    proto = onnx.load(model)
-    names = list(dict.fromkeys(layer.taps["activation"] for layer in onnxviz.load(model).layers))
-    del proto.graph.output[:]
-    for name in names:
-        proto.graph.output.append(onnx.ValueInfoProto(name=name))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 2
-    session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    given = session.get_inputs()[0].name
-
-    def run() -> float:
-        started = time.perf_counter()
-        for first in range(0, len(x), 8):
-            for array in session.run(names, {given: x[first : first + 8]}):
-                axes = (0, *range(2, array.ndim))
-                array.mean(axes), array.var(axes), array.max(axes), array.min(axes), (array == 0).sum(axes)
-        return time.perf_counter() - started
-
-    return run
 
 
 def draw() -> Callable[[], object]:
@@ -295,11 +196,13 @@ WORK = {
     "all-maps": all_maps,
     "all-maps-by-hand": all_maps_by_hand,
     "maps-of-64": maps_of_64,
-    "make-watched": make_watched,
-    "bare": run_bare,
-    "watch": watch,
-    "watch-complete": watch_complete,
-    "watch-by-hand": watch_by_hand,
+    "make-watched": watching.make,
+    "bare": watching.bare,
+    "watch": watching.watch,
+    "watch-parts": watching.watch_parts,
+    "watch-by-hand": watching.by_hand,
+    "watch-by-hooks": watching.by_hooks,
+    "watch-many": watching.many,
     "draw": draw,
     "draw-subplots": draw_subplots,
     "draw-subplots-no-ticks": lambda: draw_subplots(ticks=False),

@@ -158,6 +158,35 @@ def test_drawn_models(kind: str, rank: int, batch: str, images: int, complete: b
     assert_as_captured(found, capture(proto, feeds), complete=complete)
 
 
+def test_layers_that_see_a_sample_as_several() -> None:
+    """The second convolution runs over four tiles of each sample."""
+    proto = parsed(
+        "g (float[n,2,8,8] x) => (float[m,3,4,4] y) "
+        "{ c = Conv (x, w) t = Relu (c) tiles = Reshape (t, s) d = Conv (tiles, v) y = Relu (d) }",
+        w=normal(2, 2, 1, 1), v=normal(3, 2, 1, 1), s=np.array([-1, 2, 4, 4]),
+    )  # fmt: skip
+    x = normal(3, 2, 8, 8)
+    found, maps = statistics(proto, x), [capture(proto, x[number : number + 1]) for number in range(3)]
+    for name in found:
+        rows = np.concatenate([one[name].reshape(-1, *one[name].shape[-3:]) for one in maps]).astype(np.float64)
+        np.testing.assert_array_equal(found[name].count, rows[:, 0].size)
+        np.testing.assert_allclose(found[name].mean, rows.mean((0, 2, 3)), rtol=1e-6)
+        np.testing.assert_allclose(found[name].var, rows.var((0, 2, 3)), rtol=1e-5)
+        np.testing.assert_array_equal(found[name].max, rows.max((0, 2, 3)))
+        np.testing.assert_array_equal(found[name].zeros, (rows == 0).sum((0, 2, 3)))
+    assert len(found) == 2
+
+
+def test_a_second_axis_that_does_not_count_channels() -> None:
+    """Such a sample fails, the others go on."""
+    proto = parsed("g (float[n,c,v] x) => (float[n,c,v] y) { y = MatMul (x, w) }", w=normal(4, 4))
+    x = [normal(1, 3, 4), normal(1, 5, 4), normal(1, 3, 4)]
+    with pytest.raises(InputError, match="3 channels for one input and 5 for another"):
+        statistics(proto, x, ops=["MatMul"])
+    found = statistics(proto, x, ops=["MatMul"], errors="skip")
+    assert (found.images, len(found.failed)) == (2, 1)
+
+
 @pytest.mark.parametrize("shape", [(224, 224), (30_000,), (1, 20_000)], ids=str)
 def test_means_of_many_values_of_which_most_are_the_same(shape: tuple[int, ...]) -> None:
     """A float32 sum of 50,000 such values, one after the other, is off by more than 1e-5."""

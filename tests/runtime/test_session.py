@@ -116,6 +116,19 @@ def test_what_a_session_takes_of_a_sample() -> None:
         opened.own({"other": np.zeros(1)})
 
 
+def test_a_run_in_the_calling_thread_gives_the_same() -> None:
+    proto = zoo.model("classifier")
+    opened, feeds = session(proto), zoo.feeds(proto)
+    np.testing.assert_array_equal(opened.run_here(["logits"], feeds)[0], opened.run(["logits"], feeds)[0])
+    wrong = {name: array[..., :-1] for name, array in feeds.items()}
+    messages = []
+    for run in (opened.run, opened.run_here):
+        with pytest.raises(InputError, match=r"m.onnx could not run on input") as refused:
+            run(["logits"], wrong)
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
+
+
 def test_no_telemetry(tmp_path: Path) -> None:
     """In a home of its own: no file appears, and no name is looked up."""
     model = tmp_path / "secret.onnx"
