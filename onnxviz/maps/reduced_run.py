@@ -81,7 +81,7 @@ class ReducedRun:
         self._opening = Lock()
         self._whole: Session | None = None
         if self.inside:
-            self._reduce()
+            self.centre()
 
     @property
     def whole(self) -> Session:
@@ -123,29 +123,27 @@ class ReducedRun:
         ordered = [parts[place] for place in sorted(parts)]
         return SampleValues(Moments.joined(ordered), tuple(len(one.count) for one in ordered), histograms, size)
 
-    def centre(self, gathered: SampleValues, share: float) -> bool:
-        """Has channels that vary little around their mean reduced relative to it from now on; says if there are more.
+    def look(self, values: SampleValues, share: float) -> bool:
+        """Notes the channels that vary little around their mean, for `centre`; says if there are new ones.
 
         Args:
-            gathered: over some samples.
+            values: of one sample, or of several.
             share: of the square of the mean, below which a variance is little.
         """
-        more = False
-        moments = gathered.of_layers()
+        new = False
+        moments = values.of_layers()
         for place in self.inside:
             one = moments[place]
             centres = self.centres.setdefault(place, np.full(len(one.mean), np.nan))
-            nearly = (one.variance < one.mean**2 * share) & (one.mean != 0) & np.isnan(centres)
+            little = (one.variance < one.mean**2 * share) & (one.mean != 0) & np.isnan(centres)
             # The highest is exact: what is constant becomes 0.
             close = (one.highest - one.mean) ** 2 <= one.variance + 1e-6 * one.mean**2
-            centres[:] = np.where(nearly, np.where(close, one.highest, one.mean), centres)
-            more |= bool(nearly.any())
-        if more:
-            self._reduce()
-        return more
+            centres[:] = np.where(little, np.where(close, one.highest, one.mean), centres)
+            new |= bool(little.any())
+        return new
 
-    def _reduce(self) -> None:
-        """Opens the session that reduces."""
+    def centre(self) -> None:
+        """Opens the session that reduces, channels that `look` noted relative to what they vary around."""
         tapped = self.tapped
         reductions = []
         self._centred = []

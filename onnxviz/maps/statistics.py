@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -31,11 +32,11 @@ from onnxviz.runtime.session import RunOptions
 
 BLOCK = 64
 """Samples that are gathered before they are merged with those before."""
-PILOT = 8
+PILOT = 4
 """Samples that are run first."""
 # Where the variance is a smaller part of the mean's square than this, sums of float32 do not tell it to a thousandth.
 _LITTLE = 1 / 500
-# The same of a few samples, so that the others seldom show more such channels.
+# The same of one of the first samples, so that the others hardly ever show more such channels.
 _PERHAPS_LITTLE = 1 / 50
 
 
@@ -98,7 +99,7 @@ def gather(run: ReducedRun, threads: int, *, skip: bool, progress: Progress | No
     """The statistics over a run's samples.
 
     The first samples are looked at for channels that vary little around their mean; where such are found, then or in
-    the end, all samples are run again.
+    the end, all are run again.
 
     Args:
         run: the model, its taps and the samples.
@@ -110,18 +111,26 @@ def gather(run: ReducedRun, threads: int, *, skip: bool, progress: Progress | No
         OnnxvizError: a sample fails, or none can be used.
     """
     tapped = run.tapped
-    total = len(tapped.samples)
-    stop = min(PILOT, total) if run.inside else total
+    numbers = range(len(tapped.samples))
+    little = False
+
+    def look(values: SampleValues) -> None:
+        nonlocal little
+        little |= run.look(values, _PERHAPS_LITTLE)
+
     done = _Gathered()
     with ThreadPoolExecutor(threads, "onnxviz-statistics") as pool:
-        while True:
-            _take(done, run, pool, threads, range(done.tried, stop), skip, progress)
-            found, whole = done.sum, stop == total
-            if found is not None and run.centre(found, _LITTLE if whole else _PERHAPS_LITTLE):
+        samples = _Samples(run, pool, threads, skip, progress)
+        if run.inside:
+            samples.take(numbers[:PILOT], done, look)
+            if little:
                 done = _Gathered()
-            elif whole:
-                break
-            stop = total
+                run.centre()
+        samples.take(numbers[done.tried :], done)
+        while (found := done.sum) is not None and run.look(found, _LITTLE):
+            done = _Gathered()
+            run.centre()
+            samples.take(numbers, done)
     if found is None:
         raise nothing_usable(done.failed)
     layers = {}
@@ -171,47 +180,54 @@ class _Gathered:
         self._blocks, self._block = self.sum, None
 
 
-def _take(
-    done: _Gathered,
-    run: ReducedRun,
-    pool: ThreadPoolExecutor,
-    threads: int,
-    numbers: range,
-    skip: bool,
-    progress: Progress | None,
-) -> None:
-    """Adds samples to what is done, in order; at most `threads` run at once, and fewer where the memory is small."""
-    samples = run.tapped.samples
-    left = iter(numbers)
-    ahead: deque[tuple[int, Future[SampleValues]]] = deque()
-    room = 1  # until it is known what a sample takes
+@dataclass
+class _Samples:
+    """The samples of a run, several at once: at most `threads`, and fewer where the memory is small.
 
-    def work(number: int, read: Callable[[], Feeds]) -> SampleValues:
-        return run.values(read(), number)
+    `room`: how many may wait or run; one until it is known what a sample takes.
+    """
 
-    try:
-        while True:
-            for number in islice(left, room - len(ahead)):
-                ahead.append((number, pool.submit(work, number, _reader(samples[number]))))
-            if not ahead:
-                return
-            number, result = ahead.popleft()
-            try:
-                values = result.result()
-                affordable = run.tapped.batching.affordable(values.size)
-                room = affordable if affordable < threads else 2 * threads
-                done.take(values, number, samples[number].label)
-            except OnnxvizError as error:
-                if not skip:
-                    raise
-                done.failed.append((samples[number].label, str(error)))
-            if (number + 1) % BLOCK == 0:
-                done.end_block()
-            if progress is not None:
-                progress(done.tried, len(samples))
-    finally:
-        for _, waiting in ahead:
-            waiting.cancel()
+    run: ReducedRun
+    pool: ThreadPoolExecutor
+    threads: int
+    skip: bool
+    progress: Progress | None
+    room: int = 1
+
+    def take(self, numbers: range, done: _Gathered, look: Callable[[SampleValues], None] | None = None) -> None:
+        """Adds samples to what is done, in order, and has each looked at."""
+        run, samples = self.run, self.run.tapped.samples
+        left = iter(numbers)
+        ahead: deque[tuple[int, Future[SampleValues]]] = deque()
+
+        def work(number: int, read: Callable[[], Feeds]) -> SampleValues:
+            return run.values(read(), number)
+
+        try:
+            while True:
+                for number in islice(left, self.room - len(ahead)):
+                    ahead.append((number, self.pool.submit(work, number, _reader(samples[number]))))
+                if not ahead:
+                    return
+                number, result = ahead.popleft()
+                try:
+                    values = result.result()
+                    affordable = run.tapped.batching.affordable(values.size)
+                    self.room = affordable if affordable < self.threads else 2 * self.threads
+                    done.take(values, number, samples[number].label)
+                    if look is not None:
+                        look(values)
+                except OnnxvizError as error:
+                    if not self.skip:
+                        raise
+                    done.failed.append((samples[number].label, str(error)))
+                if (number + 1) % BLOCK == 0:
+                    done.end_block()
+                if self.progress is not None:
+                    self.progress(done.tried, len(samples))
+        finally:
+            for _, waiting in ahead:
+                waiting.cancel()
 
 
 def _reader(sample: Sample) -> Callable[[], Feeds]:
