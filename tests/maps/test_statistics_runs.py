@@ -90,6 +90,18 @@ def test_each_sample_is_run_once(at_once: list[int], options: dict[str, bool]) -
     assert len(at_once) == 20
 
 
+def test_a_channel_that_is_constant_but_for_a_rare_event_is_found_at_once(at_once: list[int]) -> None:
+    """It varies in one of the first samples, little in the others, and little over all: four are run twice, not all."""
+    proto = parsed(
+        "g (float[n,1,9,7] x) => (float[n,1,9,7] y) { y = Conv (x, w) }", w=np.ones((1, 1, 1, 1), np.float32)
+    )
+    x = np.full((120, 1, 9, 7), 5, np.float32)
+    x[1, 0, 4, 4] += 17.7
+    found = statistics(proto, x)["conv_0"]
+    np.testing.assert_allclose(found.var, x.var(dtype=np.float64), rtol=1e-6)
+    assert len(at_once) == 124
+
+
 def test_the_session_for_whole_maps_opens_once(monkeypatch: pytest.MonkeyPatch) -> None:
     opened, of = [], Session.of
 
