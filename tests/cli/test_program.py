@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import error_of, files_in, program
+from quantised import quantise
 
 from onnxviz import __version__
 from onnxviz.cli.program import COMMANDS, load_commands
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_commands_of_this_release():
     assert sorted(COMMANDS) == [
         "annotate",
+        "compare",
         "convert",
         "explain",
         "filters",
@@ -75,6 +78,10 @@ EXAMPLES = {
         {"stats.npz", "stats.npz.manifest.json"},
         lambda told: told["images"] == 1 and len(told["layers"][0]["mean"]) == 6,
     ),
+    "compare": (
+        set(),
+        lambda told: [one["a"] for one in told["outputs"]] == ["logits"] and told["agreement"]["total"] == 1,
+    ),
     "explain": (
         {"cat.png"},
         lambda told: [(one["input"], one["method"]) for one in told["explanations"]] == [("cat.jpg", "grad-cam")],
@@ -93,6 +100,8 @@ def test_the_example_in_the_help_does_what_it_shows(run_command, classifier, pho
     text = " ".join(run_command(name, "--help").out.split())
     example = re.search(rf"Example: onnxviz ({name} .*)", text)[1].strip(" │╰─╯").split()
     shutil.copy(classifier, "model.onnx")
+    if "model-int8.onnx" in example:
+        quantise(classifier, Path("model-int8.onnx"), [np.zeros((1, 3, 16, 12), np.float32)])
     shutil.copy(photo, "cat.jpg")
     Path("photos").mkdir()
     shutil.copy(photo, "photos/cat.jpg")
