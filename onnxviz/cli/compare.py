@@ -47,7 +47,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="INPUT",
-            help="Images, folders, .npy, .npz, or NAME=PATH; may be repeated.",
+            help="Images, folders, lists of paths (.txt), .npy, .npz, or NAME=PATH; may be repeated.",
             show_default="8 samples of noise",
         ),
     ] = None,

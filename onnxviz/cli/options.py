@@ -16,7 +16,9 @@ ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx fi
 InputsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="INPUT", help="Images or pages (photo.tif[3]), folders, .npy, .npz, or NAME=PATH.", show_default=False
+        metavar="INPUT",
+        help="Images or pages (photo.tif[3]), folders, lists of paths (.txt), .npy, .npz, or NAME=PATH.",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

@@ -16,8 +16,9 @@ from onnxviz.errors import InputError
 from onnxviz.inputs.arrays import converted, fitted, read_archive, read_array, value_range, written
 from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_bands import Fit
-from onnxviz.inputs.image_files import MAX_PIXELS, SUFFIXES, ImageReader, parse_colour
+from onnxviz.inputs.image_files import MAX_PIXELS, ImageReader, parse_colour
 from onnxviz.inputs.image_pages import Page, find_pages, one_page, parse_address
+from onnxviz.inputs.image_sets import LIST_SUFFIX, images_in, listed_in
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.messages import dims, printable, refuse_unheeded
 from onnxviz.model.batch_axis import batch_inputs
@@ -150,7 +151,8 @@ def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample
     Args:
         model: the model that they are for.
         given: an array in the model's layout (with or without the batch axis); the path of an image, of a folder of
-            images, of a `.npy` or of a `.npz` keyed by input name; `NAME=PATH` (a string) or a mapping of input
+            images (and of folders of them), of a `.npy`, of a `.npz` keyed by input name, or of a `.txt` with a path
+            a line; `NAME=PATH` (a string) or a mapping of input
             names for one input of several; or a sequence of those. Each page or frame of an image is a sample;
             `photo.tif[3]` is one of them, `photo.tif[:]` are all.
         images: how image files are read.
@@ -193,11 +195,9 @@ def _one(model: Model, item: InputLike, images: ImageOptions) -> list[Sample]:
         return _rows({port.name: fitted(np.asarray(item), port, "the array")}, _ports(model), "array")
     path = Path(item)
     if path.is_dir():
-        inside = (p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
-        files = sorted(p for p in inside if not p.is_dir())
-        if not files:
-            raise InputError(f"the folder {path} has no images ({', '.join(sorted(SUFFIXES))})")
-        return [sample for file in files for sample in _images(model, file, None, images)]
+        return [one for file, label in images_in(path) for one in _images(model, file, None, images, label)]
+    if path.suffix.lower() == LIST_SUFFIX and path.is_file():
+        return [one for item in listed_in(path) for one in _one(model, item, images)]
     if path.suffix.lower() == ".npz":
         return _by_name(model, read_archive(path, _ports(model)), images, label=path.name)
     if path.suffix.lower() == ".npy":
@@ -259,20 +259,21 @@ def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") 
     return [entry(index) for index in range(length)]
 
 
-def _images(model: Model, path: Path, page: Page, images: ImageOptions) -> list[Sample]:
+def _images(model: Model, path: Path, page: Page, images: ImageOptions, label: str = "") -> list[Sample]:
     """The pages of an image file that are meant, as samples; what is wrong with a file is said when it is read."""
     port = _only_input(model)
+    label = label or path.name
     pages = find_pages(path)
     try:
         chosen = pages.chosen(page, path, _channels(port))
     except InputError as error:
-        return [Sample(path.name, partial(_refuse, str(error)), False, str(path))]
+        return [Sample(label, partial(_refuse, str(error)), False, str(path))]
     file = ImageReader(path, last=pages.places[chosen[-1]])
     made = []
     for number in chosen:
         suffix = f"[{number}]" if len(pages.places) > 1 else ""
         read = partial(_image_feeds, model, port, file, pages.places[number], images)
-        made.append(Sample(f"{path.name}{suffix}", read, True, f"{path}{suffix}", in_turn=len(chosen) > 1))
+        made.append(Sample(f"{label}{suffix}", read, True, f"{path}{suffix}", in_turn=len(chosen) > 1))
     return made
 
 
