@@ -31,10 +31,10 @@ demo: $(VENV)/.installed ## looks into a sample model with a photo of a cat; pic
 test: $(VENV)/.test ## the tests, but for those that take minutes or gigabytes
 	$(BIN)/python -m pytest -n $(JOBS)
 
-# No framework is imported, nor a module that imports one, and crafted files are left out, each of which wants a process
-# of its own: a tenth of the time.
-test-quick: $(VENV)/.test ## the tests that need no framework and no crafted files, in two minutes
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not framework and not hostile'
+# No framework is imported, nor a module that imports one. Left out are crafted files, each of which wants a process of
+# its own, and the sweeps over all options and over the README.
+test-quick: $(VENV)/.test ## the tests that need no framework, but for crafted files and sweeps, in two minutes
+	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not framework and not hostile and not sweep'
 
 test-all: $(VENV)/.test ## all tests: every architecture, a model of 3 GB, all examples
 	$(BIN)/python -m pytest -n $(JOBS) -m ''

@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from onnxviz.auditing.audit import Audit, audit
+    from onnxviz.auditing.finding import Finding
     from onnxviz.comparison.compare import compare
     from onnxviz.comparison.comparison import Comparison
     from onnxviz.conversion.convert import convert
@@ -61,11 +63,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Audit": "auditing.audit",
     "CodeExecution": "errors",
     "Comparison": "comparison.comparison",
     "ConversionError": "errors",
     "Explanation": "explanations.explanation",
     "FeatureMaps": "maps.feature_maps",
+    "Finding": "auditing.finding",
     "InputError": "errors",
     "Layer": "model.layer",
     "Model": "model.model",
@@ -84,6 +88,7 @@ _HOMES = {
     "UnsupportedGradientError": "errors",
     "add_gradient": "gradients.add_gradient",
     "annotate": "inputs.annotate",
+    "audit": "auditing.audit",
     "capture": "maps.capture",
     "compare": "comparison.compare",
     "convert": "conversion.convert",
@@ -114,11 +119,13 @@ _HOMES = {
 }
 
 __all__ = [
+    "Audit",
     "CodeExecution",
     "Comparison",
     "ConversionError",
     "Explanation",
     "FeatureMaps",
+    "Finding",
     "InputError",
     "Layer",
     "Model",
@@ -137,6 +144,7 @@ __all__ = [
     "UnsupportedGradientError",
     "add_gradient",
     "annotate",
+    "audit",
     "capture",
     "compare",
     "convert",

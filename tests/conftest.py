@@ -69,6 +69,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker("framework")
         if item.path.parent.name == "hostile":
             item.add_marker("hostile")
+        if item.path.name in ("test_heeding.py", "test_readme.py"):
+            item.add_marker("sweep")
 
 
 def pytest_runtest_setup(item):

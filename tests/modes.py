@@ -5,6 +5,7 @@ from onnxviz.explanations.methods import METHODS
 MAPS = ["maps", "in/m.onnx", "in/photos/a.png", "--layers", "last"]
 EXPLAIN = ["explain", "in/m.onnx", "in/photos/a.png", "--save", "e.npz"]
 COMPARE = ["compare", "in/m.onnx", "in/m8.onnx"]
+AUDIT = ["audit", "in/m.onnx"]
 MAXIMIZE = ["maximize", "in/m.onnx", "block1_conv1", "--steps", "1", "--filters", "0"]
 
 # Each way in which a command works, by what one types for it. What its options are is not said here.
@@ -80,6 +81,16 @@ MODES = {
     "compare, noise, open size": ["compare", "in/open.onnx", "in/open8.onnx", "--size", "10x8"],
     "compare, signals": ["compare", "in/signal.onnx", "in/signal8.onnx"],
     "compare, two places": ["compare", "in/m.onnx@cpu", "in/m.onnx@noopt"],
+    "audit": AUDIT,
+    "audit, photos": [*AUDIT, "--data", "in/photos", "--config", "in/loud.toml"],
+    "audit, arrays": [*AUDIT, "--data", "in/x.npy"],
+    "audit, signals": ["audit", "in/signal.onnx"],
+    "audit, open size": ["audit", "in/open.onnx"],
+    "audit, several": [*AUDIT, "in/seg.onnx", "--json"],
+    "audit, a file": [*AUDIT, "-o", "a.json"],
+    "audit, a source": [*AUDIT, "--source", "toys:factory"],
+    "audit --list": ["audit", "--list"],
+    "audit --explain": ["audit", "--explain", "W01"],
     "maximize": MAXIMIZE,
     "maximize, saved": [*MAXIMIZE, "--save", "s.npz"],
     "maximize, drawn and saved": [*MAXIMIZE, "--save", "s.npz", "-o", "s"],
@@ -110,14 +121,19 @@ VALUES = {
     "class_": "2", "method": "layer-cam", "layer": "block1_conv2",
     "target": "r2", "region": "0,0,2,2", "wrt": "other", "labels": "in/names.txt", "plus": "norm=-0.5",
     "fixed": "image=in/x.npy", "input_shape": "1x3x8x9", "weights": "in/m.onnx", "opset": "17",
+    "against": "in/m8.onnx", "select": "W", "ignore": "W", "classes": "in/classes.csv", "source": "toys:factory",
+    "config": "in/settings.toml", "memory_limit": "5GiB", "explain": "G00",
 }  # fmt: skip
 FLAG_VALUES = {
     ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9",
     ("filters", "scale"): "symmetric", ("maps", "scale"): "symmetric", ("maps", "sort"): "variance",
+    ("audit", "output"): "elsewhere.json", ("audit", "target"): "onnxruntime==1.17", ("audit", "report"): "sarif",
 }  # fmt: skip
 # Where the mode has other layers, classes or sizes than most.
 MODE_VALUES = {
     ("filters rgb", "channels"): "2,1,0", ("explain occlusion", "stride"): "2",
+    ("audit, signals", "against"): "in/signal8.onnx", ("audit, open size", "against"): "in/open8.onnx",
+    ("audit, signals", "data"): "in/s.npy",
     **{(mode, "ops"): "Relu" for mode in ("maps, signals", "maps lines", "maps, arrays by name")},
     **{(mode, "axes"): "x=N,C,W" for mode in ("maps, signals", "maps lines", "explain signals")},
     **{(f"explain --sanity{rise}", "axes"): "x=N,C,W" for rise in ("", " rise")},

@@ -21,7 +21,9 @@ from onnxviz.worker import INTERRUPTED, supervised
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
-COMMANDS = ("layers", "filters", "predict", "maps", "stats", "compare", "convert", "explain", "maximize", "annotate")
+COMMANDS = (
+    "layers", "filters", "predict", "maps", "stats", "compare", "audit", "convert", "explain", "maximize", "annotate",
+)  # fmt: skip
 """The commands, in the order of the help; each is a file here."""
 
 app = typer.Typer(

@@ -104,6 +104,11 @@ def report(as_json: bool, document: dict[str, Any], written: Sequence[Path]) -> 
             say(str(path), 10_000)
 
 
+def print_text(text: str) -> None:
+    """Prints a document that is made for another program, as it is."""
+    sys.stdout.write(text)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Prints one JSON document, with null for what JSON has no number for: NaN and infinity."""
     print(json.dumps(_finite(document), indent=1, allow_nan=False))

@@ -23,6 +23,7 @@ from onnx import TensorProto
 
 from onnxviz.conversion.converter import SourceModel
 from onnxviz.conversion.sources import converter_for, input_shapes, resolved
+from onnxviz.conversion.verification_record import keep_record
 from onnxviz.conversion.verify import Verification
 from onnxviz.conversion.verify import verify as compare
 from onnxviz.errors import ConversionError
@@ -43,6 +44,7 @@ from onnxviz.model.preprocessing_note import PREPROCESSING_KEY
 from onnxviz.model.scores import NAMES_KEY
 from onnxviz.model.writing import write_files
 from onnxviz.passes.fold_weights import Folded, fold
+from onnxviz.runtime.session import VERSION
 
 DEFAULT_OPSET = 18
 # Earlier ones lack what converters write; of the later ones, each converter knows as many as its exporter does.
@@ -124,7 +126,8 @@ def convert(
         labels: the name of each class, in order, to be kept in the model.
         opset: version of ONNX' operators.
         verify: whether the conversion is compared with its source: every filter and bias bit for bit, every
-            convolution's feature map and every output to 1e-4 of its largest value, at two batch sizes.
+            convolution's feature map and every output to 1e-4 of its largest value, at two batch sizes. What was found
+            is kept in the model, with a hash of the weights (`onnxviz.conversion.verification_record`).
         allow_code_execution: whether code that a file brings along (Lambda layers, pickles, TorchScript) may run.
 
     Returns:
@@ -204,7 +207,15 @@ def conversion(
         if not verify:
             return model, None, written
         with stage("verifying"):
-            return model, compare(opened, model, preprocessing), written
+            found = compare(opened, model, preprocessing)
+            packages = {
+                **opened.versions,
+                **{name: version(name) for name in ("onnxviz", "onnx")},
+                "onnxruntime": VERSION,
+            }
+            if keep_record(path, model, opened.framework, packages, found):
+                model = load_file(path, label, temporary)
+            return model, found, written
 
     files: list[Path] = []
     if path is None:
@@ -235,6 +246,41 @@ def conversion(
         seconds=seconds,
         files=files,
     )
+
+
+def verified_again(
+    model: Model, source: object, weights: str | PathLike[str] | None = None, preprocessing: Preprocessing | None = None
+) -> Verification:
+    """A converted model compared with its source once more, as `convert` does.
+
+    Args:
+        model: the model.
+        source: as for `convert`; code that a file brings along does not run.
+        weights: as for `convert`.
+        preprocessing: how the model's images are prepared; None for normal noise.
+
+    Raises:
+        DeviationError: they differ.
+        ConversionError: the source cannot be opened, or the two cannot be compared.
+        CodeExecution: the source can only be opened by running its code.
+    """
+    found, label = resolved(source)
+    converter = converter_for(found, label)
+    path = Path(weights) if weights is not None else None
+    try:
+        opened = converter.open(found, weights=path, allow_code_execution=False)
+    except ConversionError:  # of a source without sizes, or of a file that is none
+        if any(port.shape is None for port in model.inputs):
+            raise
+        shapes = {
+            port.name: tuple(size if isinstance(size, int) else None for size in port.shape or ())
+            for port in model.inputs
+        }
+        only = {"": next(iter(shapes.values()))} if len(shapes) == 1 else shapes
+        opened = converter.open(found, weights=path, input_shapes=only, allow_code_execution=False)
+    opset = model.opset.get("", DEFAULT_OPSET)
+    opened.trace(opset if opset in OPSETS else DEFAULT_OPSET)  # it learns there what its weights are called
+    return compare(opened, model, preprocessing)
 
 
 def _prepared(

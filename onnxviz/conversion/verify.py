@@ -42,6 +42,10 @@ BATCHES = (1, 2)
 Pair = tuple[SourceLayer, list[Layer]]
 
 
+class DeviationError(ConversionError):
+    """A conversion differs from its source by more than rounding explains; the message names what differs first."""
+
+
 @dataclass(frozen=True)
 class Verification:
     """How far a conversion is from its source.
@@ -82,7 +86,8 @@ def verify(source: SourceModel, model: Model, preprocessing: Preprocessing | Non
         preprocessing: how the model's images are prepared: noise is made in its range; None for normal noise.
 
     Raises:
-        ConversionError: they differ; the message names the first layer that does, else the output.
+        DeviationError: they differ; the message names the first layer that does, else the output.
+        ConversionError: the source gives other outputs each time, or onnxruntime cannot run the model.
         Unverifiable: the source cannot be run on this machine.
     """
     compared, unused = _compare_filters(source, model)
@@ -98,7 +103,7 @@ def verify(source: SourceModel, model: Model, preprocessing: Preprocessing | Non
             a, r = _differences(one, np.asarray(other))
             if not r <= tolerance:
                 _refuse_unsteady(source, fed, tolerance)
-                raise ConversionError(
+                raise DeviationError(
                     f"the conversion differs from the {source.framework} model: output '{port.name}' "
                     f"{_by_how_much(one, np.asarray(other), r, tolerance)}, though every convolution agrees"
                 )
@@ -137,14 +142,14 @@ def _compare_filters(source: SourceModel, model: Model) -> tuple[list[Pair], tup
         # A tied weight may serve a convolution of the other kind too, where it is seen in another order.
         strange = [layer for layer in layers if layer not in own and (not own or layer.op == own[0].op)]
         if strange:
-            raise ConversionError(
+            raise DeviationError(
                 f"the conversion differs from the {source.framework} model: the filters of '{one.path}' "
                 f"({dims(kernel.shape)}) are not the layer's own (stored: {dims(strange[0].weight.shape)})"
             )
         if one.bias is not None and one.offset is not None:
             stored = model.constants.value(model.scope, one.bias)
             if stored is None or not _same_bits(stored.reshape(-1), one.offset().reshape(-1)):
-                raise ConversionError(
+                raise DeviationError(
                     f"the conversion differs from the {source.framework} model: the bias of '{one.path}' is not the "
                     "layer's own"
                 )
@@ -190,14 +195,14 @@ def _compare_maps(
                 outputs = [one.activation(output) for output in outputs]
             calls = seen[one.path]
             if len(calls) != len(outputs):
-                raise ConversionError(
+                raise DeviationError(
                     f"the conversion differs from the {source.framework} model: '{one.path}' runs {len(calls)} times "
                     f"there and {len(outputs)} times in the graph"
                 )
             relative = _best_match(outputs, calls)
             if not relative <= tolerance:
                 _refuse_unsteady(source, feeds, tolerance)
-                raise ConversionError(
+                raise DeviationError(
                     f"the conversion differs from the {source.framework} model, first at '{one.path}': its feature "
                     f"maps {_by_how_much(outputs[0], calls[0], relative, tolerance)}"
                 )

@@ -198,7 +198,11 @@ class ReducedRun:
         if plan.scale is not None:
             values = dequantize(values, plan.scale, plan.zero_point)
         values = self._own(values, rows, plan)
-        if values.ndim < plan.axis + 2 and values.size:
+        if values.ndim < plan.axis + 2 and not values.size:
+            raise InputError(
+                f"'{plan.layer.name}' is in a branch that does not run on this input: leave it out of layers"
+            )
+        if values.ndim < plan.axis + 2:
             raise InputError(
                 f"'{plan.layer.name}' gives {dims(values.shape)}, which has no axis of channels: leave it out of layers"
             )

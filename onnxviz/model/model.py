@@ -88,6 +88,7 @@ class Model:
         proto: the model with functions inlined, nodes in topological order, and activations in another order of axes
             laid as their convolution has them (`onnxviz.model.activation_layout`); large weights are external
             references into `folder`. To be read, not changed.
+        stored: the model as its file has it, functions and all, large weights left there; to be read, not changed.
         metadata: the model's own key–value notes.
     """
 
@@ -102,7 +103,7 @@ class Model:
         self.file = file
         self.folder = file.parent
         self.label = label
-        self._original = original
+        self.stored = original
         self._stamp = stamp
         self._temporary = temporary
         self.proto = normalised(original, label)
@@ -320,7 +321,7 @@ class Model:
 
     def with_metadata(self, entries: dict[str, str]) -> Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""
-        found = Model(annotated(self._original, entries), self.file, self.label, self._stamp, self._temporary)
+        found = Model(annotated(self.stored, entries), self.file, self.label, self._stamp, self._temporary)
         found._said = self._said
         return found
 
@@ -391,7 +392,7 @@ class Model:
             ModelError: the file cannot be written.
         """
         path = Path(path)
-        write_model(self._original, self.constants.file.bytes_of, path)
+        write_model(self.stored, self.constants.file.bytes_of, path)
         return path
 
 

@@ -29,6 +29,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 # A sparse initializer of some bytes can declare any dense size; onnxruntime expands it when it opens the model.
 MAX_DENSE_BYTES = 2**30
 
+_GIT_LFS = b"version https://git-lfs"
 _BITS = {
     TensorProto.FLOAT: 32,
     TensorProto.UINT8: 8,
@@ -299,12 +300,20 @@ def _external_problem(
         return f"has the external offset '{printable(offset)}', which is not a number"
     bits = _BITS.get(tensor.data_type, 0)
     end = int(offset) + (int(length) if length else (math.prod(tensor.dims) * bits + 7) // 8)
+    if end > sizes[location] and _is_pointer(folder / location):
+        return f"refers to external data '{printable(location)}', which is a Git-LFS pointer: run 'git lfs pull'"
     if end > sizes[location]:
         return (
             f"needs bytes up to {end:,} of external data '{printable(location)}', "
             f"which has {sizes[location]:,}: the file is incomplete"
         )
     return None
+
+
+def _is_pointer(file: Path) -> bool:
+    """Whether a file holds what Git LFS leaves in the place of one that was not fetched."""
+    with file.open("rb") as data:
+        return data.read(len(_GIT_LFS)) == _GIT_LFS
 
 
 def _location_problem(folder: Path, location: str) -> str | None:

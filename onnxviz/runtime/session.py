@@ -46,7 +46,7 @@ _FOLDING_LIMIT = 16 * 2**20
 _LOOK_SECONDS = 0.1
 # The severity from which onnxruntime logs by itself: warnings.
 _LOGGED = 2
-_DOMAINS = ("ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc", "ai.onnx.training")
+DOMAINS = ("ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc", "ai.onnx.training")
 
 
 def available_providers() -> list[str]:
@@ -73,6 +73,9 @@ class RunOptions:
         memory: bytes that a batch, and what is kept of it, may take, about.
         threads: of one operator; 0 for onnxruntime's choice.
         optimize: whether onnxruntime may rewrite the graph.
+        profile: how the path of the file begins that onnxruntime writes its profile to (`onnxviz.runtime.profile`); ""
+            for none.
+        prepack: whether onnxruntime may keep weights in its kernels' order alone; a profile then lacks their shapes.
         assigned: of the largest graph that was opened with these options, which nodes run on which provider; none
             where the CPU was asked for.
     """
@@ -81,6 +84,8 @@ class RunOptions:
     memory: int = DEFAULT_MEMORY
     threads: int = 0
     optimize: bool = True
+    profile: str = ""
+    prepack: bool = True
     assigned: list[NodeAssignment] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
@@ -134,6 +139,10 @@ class Session:
         settings.intra_op_num_threads = options.threads
         if not options.optimize:
             settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if options.profile:
+            settings.enable_profiling = True
+            settings.profile_file_prefix = options.profile
+        settings.add_session_config_entry("session.disable_prepacking", "0" if options.prepack else "1")
         settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
         settings.add_session_config_entry("optimization.constant_folding_max_output_size_in_bytes", str(_FOLDING_LIMIT))
         if asked.name != CPU:
@@ -244,6 +253,10 @@ class Session:
             raise self._run_problem(str(failure[0]), feeds) from None
         return [value if isinstance(value, np.ndarray) else np.asarray(value, object) for value in result]
 
+    def end_profiling(self) -> Path:
+        """The file with the profile of all runs so far; none follows."""
+        return Path(self._session.end_profiling())
+
     def run_here(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """As `run`, in the thread that calls it: one of many, which no interrupt reaches.
 
@@ -314,7 +327,7 @@ def _grown(node: onnx.NodeProto, value_of: Callable[[str], NDArray[Any] | None])
 
 def _session_problem(text: str, proto: onnx.ModelProto, label: str, where: str = "") -> str:
     """What onnxruntime's message means; its own words where it is not one of the usual ones."""
-    unknown = custom_operators(proto, _DOMAINS)
+    unknown = custom_operators(proto, DOMAINS)
     if unknown:
         listed = ", ".join(f"{name} ({count})" for name, count in unknown.items())
         return f"{label} uses operators that onnxruntime does not have: {listed}"

@@ -24,7 +24,7 @@ from small_detector import small_detector
 from toy_framework import MODULE, ToyConverter
 
 import onnxviz
-from onnxviz import plots
+from onnxviz import plots, worker
 from onnxviz.cli.heeding import ALWAYS, check_heeded
 from onnxviz.cli.program import load_commands, run
 from onnxviz.conversion import sources
@@ -122,6 +122,9 @@ def prepare(folder):
     np.save(place / "x.npy", normal(2, 3, 16, 12))
     np.save(place / "s.npy", normal(1, 2, 20))
     np.save(place / "l.npy", normal(1, 3, 4, 4))
+    (place / "classes.csv").write_text("photos/a.png,1\nphotos/b.png,4\n")
+    (place / "settings.toml").write_text("[audit]\nignore = ['W']\n")
+    (place / "loud.toml").write_text("[audit.thresholds.A03]\nlargest = 0\n")  # says each layer's largest activation
     for name, count in (("three", 3), ("names", 5), ("six", 6)):
         (place / f"{name}.txt").write_text("".join(f"name {number}\n" for number in range(count)))
     (Path(folder) / "toys.py").write_text(MODULE)
@@ -207,6 +210,8 @@ class Sweep:
                 re.search(rf"(?<![\w-]){re.escape(text)}(?![\w-])", said) for text in (flag, *value) if len(text) > 1
             )
             return ("refused" if named and not did[0] and not did[1] else "wrong"), said
+        if (typed[0], code) == ("audit", 1):  # a finding, which there was none of
+            return "effect", said
         if code != 0:
             return "wrong", said
         if name == "quiet":  # a promise: no notes
@@ -224,7 +229,7 @@ class Noting(ToyConverter):
         self.used = used
 
     def open(self, source, **asked):
-        self.used.append(("asked", asked["weights"], asked["input_shapes"]))
+        self.used.append(("asked", asked.get("weights"), asked.get("input_shapes")))
         return super().open(source, **asked)
 
 
@@ -259,6 +264,14 @@ def sweep(place, capsys, monkeypatch):
         ),
     ):
         monkeypatch.setattr(home, "save_figure", held)
+
+    def at_once(works, limits, jobs=1, told=None):
+        found.used.append(("confined", limits, jobs))
+        for number, work in enumerate(works):
+            yield number, worker.Outcome(work(lambda stage: None))
+
+    monkeypatch.setattr(worker, "confined", at_once)
+    monkeypatch.setattr(worker, "limit_memory", lambda count: found.used.append(("limit", count)))
 
     class Pool(ThreadPoolExecutor):
         def __init__(self, count, name):

@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_commands_of_this_release():
     assert sorted(COMMANDS) == [
         "annotate",
+        "audit",
         "compare",
         "convert",
         "explain",
@@ -82,6 +83,7 @@ EXAMPLES = {
         set(),
         lambda told: [one["a"] for one in told["outputs"]] == ["logits"] and told["agreement"]["total"] == 1,
     ),
+    "audit": (set(), lambda told: [one["path"] for one in told["models"]] == ["model.onnx"] and not told["fails"]),
     "explain": (
         {"cat.png"},
         lambda told: [(one["input"], one["method"]) for one in told["explanations"]] == [("cat.jpg", "grad-cam")],

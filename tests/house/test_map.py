@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "onnxviz"
 FOLDERS = [
     ".", "model", "model/graph", "model/axes", "model/pixels", "model/detection", "passes", "runtime", "inputs", "maps",
     "maps/receptive", "predictions", "comparison", "gradients",
-    "gradients/rules", "explanations", "explanations/methods", "maximization", "conversion", "plots", "output", "cli",
+    "gradients/rules", "explanations", "explanations/methods", "maximization", "conversion", "auditing",
+    "auditing/checks", "auditing/formats", "plots", "output", "cli",
 ]  # fmt: skip
 
 

@@ -17,7 +17,7 @@ AT_THE_TOP = {
     "README.md",
 }
 # Folders whose files may have the name of another's: a noun is drawn, written and asked for, an operator has a rule.
-SHARING_NAMES = ("plots", "output", "cli", "gradients.rules")
+SHARING_NAMES = ("plots", "output", "cli", "gradients.rules", "auditing.checks")
 MOST_PARAMETERS = 7
 MOST_LINES = 400
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import zoo
 from PIL import Image
 from protos import normal, parsed
 
@@ -144,3 +145,14 @@ def test_a_page_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert found.failed
     with pytest.raises(InputError, match=r"pages\.tif"):
         statistics(proto, path, preprocess="unit", threads=3)
+
+
+def test_a_branch_that_does_not_run_is_said() -> None:
+    """One line instead of an error of numpy's."""
+    proto = zoo.model("subgraphs")
+    feeds = zoo.feeds(proto)
+    maps = capture(proto, feeds)
+    silent = [name for name, array in maps.items() if not array.size]
+    assert silent
+    with pytest.raises(InputError, match=f"'{silent[0]}' is in a branch that does not run on this input"):
+        statistics(proto, feeds, layers=silent)

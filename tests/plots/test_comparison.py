@@ -83,8 +83,8 @@ def test_all_words_are_on_the_page(count) -> None:
 
 
 def test_thousands_of_layers_are_a_figure_that_can_be_drawn() -> None:
-    figure = plot_comparison(compared(np.linspace(0, 60, 5000)))
-    assert len(bars(figure)) == 5000
+    figure = plot_comparison(compared(np.linspace(0, 60, 3500)))
+    assert len(bars(figure)) == 3500
     assert figure.get_size_inches()[1] * figure.dpi < 2**16  # what matplotlib draws at most
     assert not [word for word in words(figure) if word.startswith("block")]
 

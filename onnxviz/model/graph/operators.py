@@ -93,6 +93,10 @@ class Family(Flag):
     """A lower or upper bound, where all inputs but one are constant."""
     RECTIFIER = auto()
     """An activation that is flat beyond a bound and the identity elsewhere."""
+    FROM_ZERO_TO_ONE = auto()
+    """Gives values of 0…1."""
+    FROM_MINUS_ONE_TO_ONE = auto()
+    """Gives values of −1…1."""
 
     # ---- what the values are
     PREDICATE = auto()
@@ -183,6 +187,9 @@ _ROWS: tuple[tuple[str, Family, str], ...] = (
     ),
     ("", _F.BOUND, "Clip Max Min Relu"),
     ("", _F.RECTIFIER, "Clip Relu"),
+    ("", _F.FROM_ZERO_TO_ONE, "HardSigmoid Hardmax Sigmoid Softmax"),
+    (_MICROSOFT, _F.FROM_ZERO_TO_ONE, "QLinearSigmoid QLinearSoftmax"),
+    ("", _F.FROM_MINUS_ONE_TO_ONE, "Cos Erf Sin Softsign Tanh"),
     ("", _F.PROBABILITY, "LogSoftmax Sigmoid Softmax"),
     ("", _F.SOFTMAX, "Hardmax LogSoftmax Softmax"),
     (_MICROSOFT, _F.SOFTMAX, "QLinearSoftmax"),

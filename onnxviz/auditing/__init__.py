@@ -1,0 +1,1 @@
+"""Auditing: whether a model is fit to deploy, as findings of checks."""

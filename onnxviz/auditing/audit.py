@@ -1,0 +1,213 @@
+"""`audit`: whether a model is fit to deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from onnxviz.auditing.check import Check, UnmeasuredError
+from onnxviz.auditing.finding import Finding, NotRun, Severity, sorted_findings
+from onnxviz.auditing.registry import chosen, load_checks
+from onnxviz.auditing.sample_classes import Classes, sample_classes
+from onnxviz.auditing.settings import Settings
+from onnxviz.auditing.subject import Extras, Shared, Subject
+from onnxviz.errors import OnnxvizError
+from onnxviz.files import write_json
+from onnxviz.inputs.image_bands import Fit
+from onnxviz.inputs.noise import check_noise_heeded
+from onnxviz.inputs.preprocessing import Preprocessing
+from onnxviz.inputs.provenance import Provenance
+from onnxviz.inputs.samples import ImageOptions, InputLike
+from onnxviz.messages import refuse_unheeded
+from onnxviz.model.model import Source, load
+from onnxviz.runtime.batching import DEFAULT_MEMORY
+from onnxviz.runtime.session import RunOptions
+
+FORMAT_VERSION = 1
+_LACKING = {
+    "data": "no data were given (--data)",
+    "labels": "the data have no classes: give folders of classes, or a CSV of path and class (--classes)",
+    "against": "no model was given to hold it against (--against)",
+    "source": "no source was given (--source)",
+    "target": "no target was given (--target)",
+}
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit of one model found.
+
+    Attributes:
+        label: what the model is called: its path as it was given.
+        findings: the most severe first.
+        not_run: checks that could not run, and why.
+        passed: codes of the checks that ran and found nothing.
+        head: its provenance as JSON types, as every manifest begins: the model with its SHA-256, versions, the
+            provider; empty where the model could not be audited.
+    """
+
+    label: str
+    findings: tuple[Finding, ...]
+    not_run: tuple[NotRun, ...]
+    passed: tuple[str, ...]
+    head: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return f"Audit({self.label!r}, {len(self.findings)} findings, {len(self.not_run)} not run)"
+
+    def fails(self, on: Severity | Literal["error", "warning", "note"] = Severity.ERROR) -> bool:
+        """Whether a finding that is not accepted is as severe as `on`, or more."""
+        limit = Severity(on)
+        return any(one.severity.reaches(limit) and not one.reason for one in self.findings)
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Of all checks that were to run, each once, sorted."""
+        return tuple(sorted({*(one.code for one in self.findings), *(one.code for one in self.not_run), *self.passed}))
+
+    def count(self, severity: Severity) -> int:
+        """How many findings of a severity are not accepted."""
+        return sum(one.severity is severity and not one.reason for one in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON types: one entry of `models` in the document of `onnxviz audit --json`."""
+        return {
+            "path": self.label,
+            "sha256": self.head["model"]["sha256"] if self.head else None,
+            "findings": [one.as_dict() for one in self.findings],
+            "not_run": [one.as_dict() for one in self.not_run],
+            "passed": list(self.passed),
+            "provenance": self.head or None,
+        }
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Audit:
+        """The audit of which `as_dict` made the entry."""
+        return cls(
+            entry["path"],
+            tuple(map(Finding.of, entry["findings"])),
+            tuple(NotRun(one["code"], one["why"]) for one in entry["not_run"]),
+            tuple(entry["passed"]),
+            entry["provenance"] or {},
+        )
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes the document of `onnxviz audit --json` with this model alone.
+
+        Raises:
+            OnnxvizError: it cannot be written; nothing is left half-written.
+        """
+        return write_json(Path(path), document([self]))
+
+
+def document(audits: Sequence[Audit], fail_on: Severity = Severity.ERROR) -> dict[str, Any]:
+    """The JSON document of several audits: all they found, and whether any fails on what is so severe."""
+    return {
+        "version": FORMAT_VERSION,
+        "fail_on": fail_on.value,
+        "fails": any(one.fails(fail_on) for one in audits),
+        "models": [one.as_dict() for one in audits],
+    }
+
+
+def audit(
+    model: Source,
+    data: InputLike = None,
+    *,
+    against: str | None = None,
+    classes: Classes | None = None,
+    source: str | None = None,
+    weights: str | None = None,
+    target: str | None = None,
+    select: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    config: Path | None = None,
+    preprocess: str | Preprocessing = "auto",
+    size: tuple[int, int] | None = None,
+    fit: Fit | None = None,
+    background: str | None = None,
+    provider: str = "cpu",
+    threads: int = 0,
+    memory: int = DEFAULT_MEMORY,
+    progress: Callable[[str], None] | None = None,
+) -> Audit:
+    """Whether a model is fit to deploy.
+
+    Args:
+        model: an opened model, or what `load` opens.
+        data: images or arrays, as for `capture`; None: what needs them is not run.
+        against: a model that is taken as right (a path, with `@…` for where it runs).
+        classes: the class of each sample, by its path or label, or a CSV of path and class; None where folders in
+            `data` are classes, or there are none; see `onnxviz.auditing.sample_classes`.
+        source: what the model was converted from, as for `convert`.
+        weights: the source's weights, where they lie apart.
+        target: the runtime that it is to run on, such as `onnxruntime==1.17`; None for the installed one.
+        select: prefixes of codes; empty for all but those that are only run when asked for.
+        ignore: prefixes of codes that are left out.
+        config: a TOML file with settings; None for `onnxviz.toml` or `pyproject.toml`, if there is one.
+        preprocess: what is done to images; `auto` asks the model's metadata, then its graph.
+        size: (height, width) of images where the model leaves it open.
+        fit: "stretch" images to the size (None), or "crop" them.
+        background: colour behind transparent pixels; None for white.
+        provider: where the model runs.
+        threads: of one operator; 0 for onnxruntime's choice.
+        memory: bytes that a batch may take, about.
+        progress: called with the code of the check that begins.
+
+    Raises:
+        OnnxvizError: the model cannot be opened, or an option cannot be used. What a check cannot do is in `not_run`.
+    """
+    checks = load_checks()
+    settings = Settings.read(config, checks)
+    wanted = chosen(checks, select or settings.select, (*ignore, *settings.ignore), settings.budgets)
+    opened = load(model)
+    images = ImageOptions.of(opened, preprocess, size, fit, background)
+    options = RunOptions(provider, memory, threads)
+    extras = Extras(data, sample_classes(opened, data, classes), against, source, weights, target)
+    shared = Shared(opened, images, options, extras)
+    subject = Subject(opened, images, options, extras, settings, shared)
+    _check_heeded(subject)
+    findings: list[Finding] = []
+    not_run: list[NotRun] = []
+    passed: list[str] = []
+    for check in wanted:
+        if progress is not None:
+            progress(check.code)
+        lacking = _lacking(check, extras)
+        if lacking:
+            not_run.append(NotRun(check.code, lacking))
+            continue
+        found: list[Finding] = []
+        try:
+            for one in check.run(replace(subject, check=check)):
+                found.append(settings.judged(one))  # kept where a later part cannot be measured
+        except UnmeasuredError as error:
+            not_run.append(NotRun(check.code, str(error)))
+        except OnnxvizError as error:
+            not_run.append(NotRun(check.code, f"it failed: {error}"))
+        else:
+            if not found:
+                passed.append(check.code)
+        findings += found
+    reads_images = data is not None and any(sample.path for sample in shared.samples)
+    provenance = Provenance(opened, options, images if reads_images else None)
+    return Audit(opened.label, sorted_findings(findings), tuple(not_run), tuple(passed), provenance.as_dict())
+
+
+def _check_heeded(subject: Subject) -> None:
+    """Refuses data that cannot be read, and options that nothing heeds: without data there is noise, of a size."""
+    images, against = subject.images, subject.extras.against
+    if subject.extras.data is not None:
+        images.check_heeded(subject.model, subject.samples)
+        return
+    refuse_unheeded({"against": against}, "two models are compared on data, and there are none without {data}")
+    refuse_unheeded(dict.fromkeys(set(images.given) - {"size"}, True), "no image is read without {data}")
+    check_noise_heeded(subject.model, images)
+
+
+def _lacking(check: Check, extras: Extras) -> str:
+    """Why a check cannot run for lack of what was not given; "" where it can."""
+    return next((_LACKING[need] for need in check.needs if getattr(extras, need) is None), "")

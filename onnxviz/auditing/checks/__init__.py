@@ -1,0 +1,1 @@
+"""Checks, one family a file; importing a file registers its checks."""

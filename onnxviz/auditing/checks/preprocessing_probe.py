@@ -1,0 +1,151 @@
+"""The preprocessing probe: whether a model sees photos as it did in training, told from how clear its answers are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.auditing.check import UnmeasuredError
+from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.photos import Photos
+from onnxviz.auditing.registry import check
+from onnxviz.auditing.subject import Subject
+from onnxviz.errors import InputError, OnnxvizError
+from onnxviz.inputs.expectation import Expectation
+from onnxviz.inputs.preprocessing import NAMED, Preprocessing
+
+# Of fewer classes, a margin in units of their scores' spread says nothing: of two it is always 2.
+_FEWEST_CLASSES = 5
+
+
+@check("I01", Severity.WARNING, needs=("data",), images=30, most=120, gain=0.2, deviations=3)
+def preprocessing_probe(subject: Subject) -> Iterator[Finding]:
+    """Photos that reach the model in another way than in training: another range, or BGR for RGB.
+
+    Why it matters: a model fed 0…255 for 0…1, or blue for red, still answers, with less accuracy and without an error.
+
+    How it is measured: each photo is given to the model as stated and in the other usual ways: raw (0…255), unit
+    (0…1), signed (−1…1), torch (torchvision's mean and deviation) and caffe (mean taken out, BGR), each as RGB and as
+    BGR. Of the scores before softmax, each class's mean over the photos is taken out; a photo's clearness is then the
+    margin of its best class over the next, in units of the deviation of its scores, so that a way that only makes
+    scores larger, or gives one answer for all, gains nothing. Another way is reported where the mean clearness is
+    larger by `gain`, and the photos' differences lie `deviations` standard errors above zero (paired t-test). It takes
+    `images` photos of several classes, and a model of five or more; two ways under which a model answers equally well
+    are not told apart.
+
+    What to do: compare accuracy on labelled photos under both, then keep the right one in the file with `onnxviz
+    annotate`.
+    """
+    photos = Photos.of(subject, subject.threshold("images"), subject.threshold("most"))
+    stated = subject.images.expected.of_input(photos.port.name)
+    ways = _usable(photos, [stated, _turned(stated), *_ways()])
+    if len(ways) == 1:
+        raise UnmeasuredError(f"the input takes {photos.port.dtype}, which only the stated preprocessing fits")
+    scores = _scores(subject, photos, ways)
+    seen = len(scores[0])
+    if seen < subject.threshold("images"):
+        raise UnmeasuredError(f"only {seen} of {len(photos.chosen)} photos could be used")
+    clear = [_clearness(one) for one in scores]
+    gains = [(float(one.mean() - clear[0].mean()), _deviations(one - clear[0]), place) for place, one in
+             enumerate(clear) if place]  # fmt: skip
+    gained, deviations, best = max(gains)
+    clearness = float(clear[0].mean())
+    share = gained / clearness if clearness else math.inf
+    if share <= subject.threshold("gain") or deviations <= subject.threshold("deviations"):
+        return
+    changed = int((scores[0].argmax(1) != scores[best].argmax(1)).sum())
+    yield subject.finding(
+        f"under '{ways[best].words}' the model answers {share:.0%} more clearly than under the stated "
+        f"'{ways[0].words}', limit {subject.threshold('gain'):.0%} ({deviations:.1f} standard errors, limit "
+        f"{subject.threshold('deviations'):g}), and otherwise on {changed} of {seen} photos",
+        f"compare both on labelled photos (--preprocess {ways[best].words}), then keep the right one with "
+        f"'onnxviz annotate {subject.model.label} --preprocess P -o OUT'",
+        where=photos.port.name,
+        value=share,
+        threshold=subject.threshold("gain"),
+    )
+
+
+def _ways() -> list[Preprocessing]:
+    """The usual ones, each in both orders of channels."""
+    return [way for one in NAMED.values() for way in (one, _turned(one))]
+
+
+def _turned(one: Preprocessing) -> Preprocessing:
+    """The same numbers for each colour, in the other order."""
+    order = "BGR" if one.order == "RGB" else "RGB"
+    return replace(one, name="custom", order=order, mean=one.mean[::-1], std=one.std[::-1])
+
+
+def _usable(photos: Photos, ways: list[Preprocessing]) -> list[Preprocessing]:
+    """The first, and those others that the input can hold and that are not the same."""
+    grey = photos.channels == 1
+    usable: list[Preprocessing] = []
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(photos.channels or 3, axis=2)
+    for one in ways:
+        if usable and (grey and one.order == "BGR"):
+            continue
+        images = replace(photos.images, expected=Expectation(one))
+        try:
+            photos.feeds(photos.chosen[0], levels, images)
+        except InputError:
+            if not usable:
+                raise
+            continue
+        if not any(_same(one, other) for other in usable):
+            usable.append(one)
+    return usable
+
+
+def _same(one: Preprocessing, other: Preprocessing) -> bool:
+    if one.order != other.order:
+        return False
+    ends = np.array([[[0.0] * 3, [255.0] * 3]])
+    channels = {len(two.mean) for two in (one, other)} | {len(two.std) for two in (one, other)}
+    if not channels <= {1, 3}:
+        return False
+    mine, theirs = (replace(two, order="RGB").apply(ends) for two in (one, other))
+    return bool(np.allclose(mine, theirs, atol=1e-2 * float(np.ptp(mine))))
+
+
+def _scores(subject: Subject, photos: Photos, ways: list[Preprocessing]) -> list[NDArray[np.float64]]:
+    """The scores of each photo under each way, (photos, classes); photos that cannot be used are left out."""
+    found: list[list[NDArray[np.float64]]] = [[] for _ in ways]
+    prepared = [replace(photos.images, expected=Expectation(one)) for one in ways]
+    for sample in photos.chosen:
+        try:
+            pixels = photos.pixels(sample, photos.size)
+            scored = [subject.scorer.of(photos.feeds(sample, pixels, images))[0] for images in prepared]
+        except UnmeasuredError:
+            raise
+        except OnnxvizError:
+            continue
+        classes, positions = scored[0].shape
+        if positions > 1 or classes < _FEWEST_CLASSES:
+            raise UnmeasuredError(
+                f"it needs one answer an image, among {_FEWEST_CLASSES} classes or more; the model scores {classes}"
+                + (f" at {positions:,} positions" if positions > 1 else "")
+            )
+        for kept, one in zip(found, scored, strict=True):
+            kept.append(one[:, 0])
+    return [np.stack(one) if one else np.zeros((0, 0)) for one in found]
+
+
+def _clearness(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The margin of each photo's best class over the next, in units of its scores' deviation; (photos,)."""
+    apart = np.nan_to_num(scores - scores.mean(0))
+    best = np.sort(apart, axis=1)[:, -2:]
+    spread = apart.std(axis=1)
+    clear: NDArray[np.float64] = (best[:, 1] - best[:, 0]) / np.where(spread > 0, spread, 1)
+    return clear
+
+
+def _deviations(differences: NDArray[np.float64]) -> float:
+    """How many standard errors the mean of differences is above zero."""
+    error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
+    mean = float(differences.mean())
+    return mean / error if error else math.copysign(math.inf, mean) if mean else 0.0

@@ -1,0 +1,142 @@
+"""Many models: each audited in a process of its own, with limits of time and memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from onnxviz import worker
+from onnxviz.auditing.audit import Audit, audit
+from onnxviz.auditing.finding import Finding
+from onnxviz.auditing.registry import chosen, load_checks
+from onnxviz.auditing.settings import Settings
+from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
+from onnxviz.messages import printable
+from onnxviz.model.model import Model, load
+from onnxviz.runtime.batching import DEFAULT_MEMORY
+from onnxviz.runtime.providers import CPU, Provider
+from onnxviz.runtime.session import provider_name
+from onnxviz.worker import Limits, Tell
+
+_MORE = {
+    "took more than": "give it longer (--timeout), or do not ship it",
+    "needed more memory": "give it more (--memory-limit), or do not ship it",
+    "met a bug": "report it with the model, and leave the check out meanwhile (--ignore)",
+}
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What each model's process may take.
+
+    Attributes:
+        seconds: of real time.
+        memory: bytes beyond those of onnxviz itself; None for three times the weights, the budget of batches and 1 GiB.
+        jobs: how many models are audited side by side.
+    """
+
+    seconds: float = 300.0
+    memory: int | None = None
+    jobs: int = 1
+
+
+def audit_each(
+    models: Sequence[str],
+    confinement: Confinement,
+    options: Mapping[str, Any],
+    *,
+    progress: Callable[[int, str], None] | None = None,
+) -> list[Audit]:
+    """An audit of each model, in their order. One that cannot be audited has one finding, G00; others do not notice.
+
+    Args:
+        models: paths.
+        confinement: what each may take.
+        options: of `audit`, the same for all.
+        progress: called with how many models are done, and what is at work.
+
+    Raises:
+        OnnxvizError: none of them could be opened, or the settings, codes or provider cannot be used.
+    """
+    checks = load_checks()
+    settings = Settings.read(options.get("config"), checks)
+    chosen(checks, options.get("select", ()), options.get("ignore", ()))
+    provider_name(Provider.parse(options.get("provider", CPU)))
+    memory = options.get("memory", DEFAULT_MEMORY)
+    works = [partial(_work, path, memory if confinement.memory is None else None, options) for path in models]
+    found: dict[int, Audit] = {}
+    refused: dict[int, str] = {}
+
+    def told(number: int, stage: str) -> None:
+        if progress is not None:
+            progress(len(found), f"{models[number]}: {stage}")
+
+    limits = Limits(confinement.seconds, confinement.memory)
+    for number, outcome in worker.confined(works, limits, confinement.jobs, told):
+        answer = json.loads(outcome.result) if outcome.result is not None else {}
+        if "audit" in answer:
+            found[number] = Audit.of(answer["audit"])
+        else:
+            if "refused" in answer:
+                refused[number] = answer["refused"]
+                what, do = answer["refused"], "mend the file, or leave it out"
+            else:
+                at_work = f", while {outcome.stage} was at work" if outcome.stage else ""
+                what = f"the audit {outcome.why}{at_work}"
+                do = next((do for why, do in _MORE.items() if outcome.why.startswith(why)), "do not ship it")
+            found[number] = _not_audited(models[number], printable(what, 500), do, settings)
+        if progress is not None:
+            progress(len(found), models[number])
+    if len(refused) == len(models):
+        head = "" if len(models) == 1 else f"none of {len(models)} models could be audited; the first: "
+        raise InputError(head + refused[0])
+    return [found[number] for number in range(len(models))]
+
+
+def _not_audited(path: str, what: str, do: str, settings: Settings) -> Audit:
+    (check,) = (one for one in load_checks() if one.code == "G00")
+    finding = settings.judged(Finding(check.code, settings.severity(check) or check.severity, what, do))
+    return Audit(path, (finding,), (), (), {})
+
+
+def _work(path: str, batches: int | None, options: Mapping[str, Any], tell: Tell) -> bytes:
+    """Audits one model in this process, a child; gives the audit, or why the model is refused, as JSON.
+
+    Args:
+        path: of the model.
+        batches: the budget of batches, from which the limit of memory follows; None where there is another.
+        options: of `audit`.
+        tell: called with what begins.
+    """
+    try:
+        tell("opening")
+        _allow(_size(Path(path)), batches)
+        model = load(path)
+        _allow(_weights(model), batches)
+        done = audit(model, **options, progress=lambda code: tell(code))
+    except UnheededOptionError as error:
+        return json.dumps({"refused": error.on_command_line}).encode()
+    except OnnxvizError as error:
+        return json.dumps({"refused": str(error)}).encode()
+    return json.dumps({"audit": done.as_dict()}).encode()
+
+
+def _allow(weights: int, batches: int | None) -> None:
+    if batches is not None:
+        worker.limit_memory(3 * weights + batches + (1 << 30))
+
+
+def _weights(model: Model) -> int:
+    """Bytes of the weights, about: in the file, or elsewhere, or made when it runs."""
+    return max(_size(model.file), 4 * model.parameters)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0

@@ -1,0 +1,111 @@
+"""The registry of checks: each a decorated generator whose docstring is its manual."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from importlib.metadata import entry_points
+
+from onnxviz.auditing.check import Check, Need, Run
+from onnxviz.auditing.finding import Severity
+from onnxviz.errors import OnnxvizError, SelectionError
+from onnxviz.messages import printable
+
+GROUP = "onnxviz.checks"
+"""Entry points of third parties: modules that register checks when they are imported."""
+FAMILIES = (
+    "opening", "graph", "targets", "trials", "costs", "weights", "ranges", "layer_activations", "calibration", "parity",
+    "performance", "images", "preprocessing_probe", "labelled", "release",
+)  # fmt: skip
+_CODE = re.compile(r"[A-Z]\d\d")
+
+CHECKS: dict[str, Check] = {}
+"""All that are registered, by code."""
+
+
+def check(
+    code: str, severity: Severity, *, needs: tuple[Need, ...] = (), asked: bool = False, budgets: tuple[str, ...] = (),
+    **thresholds: float,
+) -> Callable[[Run], Run]:  # fmt: skip
+    """Registers a generator of findings as a check; its docstring is the manual.
+
+    Args:
+        code: a letter and two digits.
+        severity: as in `Check`.
+        needs: as in `Check`.
+        asked: as in `Check`.
+        budgets: as in `Check`.
+        thresholds: as in `Check`.
+
+    Raises:
+        ValueError: the code is taken or none, or there is no docstring.
+    """
+
+    def register(run: Run) -> Run:
+        manual = inspect.getdoc(run) or ""
+        if not _CODE.fullmatch(code) or code in CHECKS or not manual:
+            raise ValueError(f"'{code}' is no free code of a check with a manual")
+        CHECKS[code] = Check(
+            code, manual.splitlines()[0], manual, severity, needs, asked, budgets, dict(thresholds), run
+        )
+        return run
+
+    return register
+
+
+def load_checks() -> tuple[Check, ...]:
+    """All checks by code, those of third parties among them.
+
+    Raises:
+        OnnxvizError: a third party's cannot be loaded.
+    """
+    for family in FAMILIES:
+        import_module(f"onnxviz.auditing.checks.{family}")
+    for entry in entry_points(group=GROUP):
+        try:
+            entry.load()
+        except Exception as error:
+            raise OnnxvizError(
+                f"the checks '{entry.name}' cannot be loaded: {printable(str(error), 200)}; uninstall what brings them"
+            ) from None
+    return tuple(CHECKS[code] for code in sorted(CHECKS))
+
+
+def chosen(
+    checks: Iterable[Check], select: Iterable[str], ignore: Iterable[str], budgets: Iterable[str] = ()
+) -> tuple[Check, ...]:
+    """The checks whose codes begin with any of `select` (all where it is empty) and with none of `ignore`.
+
+    One that only runs when asked for is asked for by its whole code, or by a budget.
+
+    Raises:
+        SelectionError: a prefix means no check; the message names the nearest.
+    """
+    there, given = tuple(checks), set(budgets)
+    select, ignore = tuple(select), tuple(ignore)
+    for prefix in (*select, *ignore):
+        known_code(prefix, there)
+    return tuple(
+        one
+        for one in there
+        if (not select or any(one.code.startswith(prefix) for prefix in select))
+        and (not one.asked or one.code in select or given.intersection(one.budgets))
+        and not any(one.code.startswith(prefix) for prefix in ignore)
+    )
+
+
+def known_code(prefix: str, checks: Iterable[Check]) -> None:
+    """Refuses what no check's code begins with.
+
+    Raises:
+        SelectionError: none does; the message names the nearest.
+    """
+    codes = [one.code for one in checks]
+    if prefix and any(code.startswith(prefix) for code in codes):
+        return
+    near = difflib.get_close_matches(prefix, codes, n=1, cutoff=0.0)
+    groups = ", ".join(sorted({code[0] for code in codes}))
+    raise SelectionError(f"no check is called '{printable(prefix)}'; the nearest is {near[0]}; groups are {groups}")

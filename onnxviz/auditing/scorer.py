@@ -1,0 +1,118 @@
+"""The scorer: a model's scores of classes, sample by sample, and whether the first class changes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxviz.auditing.check import UnmeasuredError
+from onnxviz.errors import SelectionError
+from onnxviz.inputs.samples import Feeds
+from onnxviz.messages import printable
+from onnxviz.model.model import Model
+from onnxviz.model.probability import softmax
+from onnxviz.model.scores import find_scores, sample_axis
+from onnxviz.runtime.batching import Batching
+from onnxviz.runtime.session import RunOptions, Session
+
+# How far a sum of probabilities that float32 made may be from one.
+_ONE = 1e-3
+Scored = NDArray[np.float64]
+"""Scores of one sample, (classes, positions); one position where a whole image has one class."""
+
+
+class Scorer:
+    """Gives the scores of a model's classes before softmax or sigmoid.
+
+    Args:
+        model: the model.
+        options: where it runs.
+
+    Attributes:
+        scores: where they lie.
+
+    Raises:
+        UnmeasuredError: it is not known where the model scores classes, or it gives boxes, of which none is the first.
+    """
+
+    def __init__(self, model: Model, options: RunOptions) -> None:
+        try:
+            self.scores = find_scores(model)
+        except SelectionError as error:
+            raise UnmeasuredError(f"it is not known where the model answers: {error}") from None
+        if self.scores.head is not None:
+            raise UnmeasuredError(f"{model.label} gives boxes: which answers are the same is not defined for them here")
+        self._model = model
+        self._batching = Batching.of(model, options.memory)
+        self._session = Session.of(model, [self.scores.tensor], options)
+
+    def of(self, feeds: Feeds) -> list[Scored]:
+        """The scores of each row of a sample.
+
+        Raises:
+            UnmeasuredError: they are whole pictures, of which nothing says that their channels are classes.
+            InputError: the model cannot run on the sample.
+        """
+        rows = self._batching.count(feeds)
+        (values,) = self._session.run([self.scores.tensor], self._session.own(self._batching.padded(feeds)))
+        values = self._batching.unpadded(values, rows)
+        if values.dtype.kind not in "fiu" or not values.ndim or len(values) != rows:
+            raise UnmeasuredError(f"'{printable(self.scores.tensor)}' does not hold scores of each sample")
+        found = [self._scored(row) for row in values]
+        if found and found[0].shape[1] > 1 and not self._excludes():
+            raise UnmeasuredError(
+                f"nothing says that the channels of '{printable(self.scores.output)}' are classes: it has no softmax, "
+                "sigmoid or arg-max, and the metadata name no classes"
+            )
+        return found
+
+    def _scored(self, row: NDArray[np.generic]) -> Scored:
+        if not row.ndim:
+            return row.reshape(1, 1).astype(np.float64)
+        first = np.moveaxis(row, sample_axis(self.scores.axis, row.ndim), 0).astype(np.float64)
+        return first.reshape(len(first), math.prod(first.shape[1:]))
+
+    def _excludes(self) -> bool:
+        """Whether the graph or the metadata tell that channels are classes."""
+        return bool(self.scores.link or self.scores.names) or self.scores.tensor != self.scores.output
+
+
+def with_both(scored: Scored) -> Scored:
+    """Scores with one for each class, (classes, positions): one logit is that of class 1, its negative of class 0."""
+    return np.concatenate([-scored, scored]) if len(scored) == 1 else scored
+
+
+def are_probabilities(classes: Scored) -> bool:
+    """Whether the scores of several classes are none below 0 and add up to 1."""
+    return len(classes) > 1 and classes.min() >= 0 and bool(np.abs(classes.sum(axis=0) - 1).max() <= _ONE)
+
+
+def changes(before: Scored, after: Scored, sure: float) -> tuple[float, float]:
+    """At which share of the positions a sure answer changes, and at which it was sure; 0…1, of one position 0 or 1.
+
+    Args:
+        before: the scores that count.
+        after: those that may put another class first.
+        sure: the softmax, or what is a probability already, of a class that is sure.
+    """
+    classes = with_both(before)
+    shares = classes if are_probabilities(classes) else softmax(classes, axis=0)
+    certain = shares.max(axis=0) >= sure
+    other = classes.argmax(0) != with_both(after).argmax(0)
+    return float((certain & other).mean()), float(certain.mean())
+
+
+def wilson_bounds(share: float, count: float) -> tuple[float, float]:
+    """The interval in which a proportion lies with 95 % confidence (Wilson 1927), 0…1.
+
+    Args:
+        share: what was seen, 0…1.
+        count: among how many, 1 or more.
+    """
+    z = 1.959964
+    middle = share + z * z / (2 * count)
+    apart = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    whole = 1 + z * z / count
+    return max(0.0, (middle - apart) / whole), min(1.0, (middle + apart) / whole)

@@ -1,0 +1,202 @@
+"""The subject of an audit: a model, and what it is held against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from onnxviz.auditing.check import Check, UnmeasuredError
+from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.scorer import Scorer
+from onnxviz.auditing.settings import Settings
+from onnxviz.auditing.trained_weights import TrainedWeight, trained_weights
+from onnxviz.comparison.compare import compare
+from onnxviz.comparison.comparison import Comparison
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
+from onnxviz.maps.channel_statistics import Statistics
+from onnxviz.maps.statistics import statistics
+from onnxviz.model.model import Model
+from onnxviz.predictions.predict import predict
+from onnxviz.predictions.prediction import Predictions
+from onnxviz.runtime.session import RunOptions, Session
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a model is held against; None for what was not given.
+
+    Attributes:
+        data: images or arrays, as for `capture`.
+        labels: the class of each sample, by its path or label; see `onnxviz.auditing.sample_classes`.
+        against: a model that is taken as right, or another way to run this one (`MODEL@cuda`).
+        source: what the model was converted from, for P01.
+        weights: the source's weights, where they lie apart.
+        target: the runtime that it is to run on, such as `onnxruntime==1.17`.
+    """
+
+    data: InputLike = None
+    labels: Mapping[str, int] | None = None
+    against: str | None = None
+    source: str | None = None
+    weights: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What checks look at; what several of them need is worked out once.
+
+    Attributes:
+        model: the model.
+        images: how image files are prepared.
+        options: where it runs.
+        extras: what it is held against.
+        settings: thresholds and severities.
+        check: the check that looks.
+    """
+
+    model: Model
+    images: ImageOptions
+    options: RunOptions
+    extras: Extras
+    settings: Settings
+    shared: Shared = field(repr=False)
+    check: Check | None = None
+
+    def threshold(self, name: str) -> float:
+        """A number of the check, as configured."""
+        assert self.check is not None
+        return self.settings.threshold(self.check, name)
+
+    def finding(
+        self,
+        message: str,
+        do: str,
+        *,
+        severity: Severity | None = None,
+        layer: str = "",
+        where: str = "",
+        value: float | None = None,
+        threshold: float | None = None,
+    ) -> Finding:
+        """A finding of the check; arguments as in `Finding`, the severity as the check's unless told."""
+        assert self.check is not None
+        told = self.settings.severity(self.check) or severity or self.check.severity
+        value = value if value is not None and math.isfinite(value) else None  # JSON has no infinity
+        return Finding(self.check.code, told, message, do, layer, None, where, value, threshold)
+
+    @property
+    def weights(self) -> tuple[TrainedWeight, ...]:
+        """Of all convolutions and dense layers; each is measured once."""
+        return self.shared.weights
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        """The data, as the model reads them."""
+        return self.shared.samples
+
+    @property
+    def statistics(self) -> Statistics:
+        """Of all layers over the data."""
+        return self.shared.statistics
+
+    @property
+    def comparison(self) -> Comparison:
+        """With the model that it is held against: A is that one, B is this."""
+        return self.shared.comparison
+
+    @property
+    def session(self) -> Session:
+        """The model as it is, on its provider."""
+        return self.shared.session
+
+    @property
+    def predictions(self) -> Predictions:
+        """What the model says of the data."""
+        return self.shared.predictions
+
+    @property
+    def scorer(self) -> Scorer:
+        """The model's scores of classes."""
+        return self.shared.scorer
+
+
+class Shared:
+    """What several checks of one model need, worked out when first asked for.
+
+    Args:
+        model: the model.
+        images: how image files are prepared.
+        options: where it runs.
+        extras: what it is held against.
+    """
+
+    def __init__(self, model: Model, images: ImageOptions, options: RunOptions, extras: Extras) -> None:
+        self._model, self._images, self._options, self._extras = model, images, options, extras
+
+    @cached_property
+    def weights(self) -> tuple[TrainedWeight, ...]:
+        """Of all convolutions and dense layers."""
+        return trained_weights(self._model)
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """The data, as the model reads them."""
+        return samples(self._model, self._extras.data, self._images)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """Of all convolutions of the main graph over the data; samples that fail are skipped.
+
+        Raises:
+            UnmeasuredError: there is none.
+        """
+        # A branch that does not run gives no maps at all.
+        layers = [layer.name for layer in self._model.layers if not layer.scope]
+        if not layers:
+            raise UnmeasuredError("the model has no convolution in its main graph")
+        return statistics(
+            self._model, self._extras.data, layers=layers, complete=True, histogram=True, errors="skip",
+            **self._image_options(), provider=self._options.provider, threads=self._options.threads,
+        )  # fmt: skip
+
+    @cached_property
+    def comparison(self) -> Comparison:
+        """With the model that it is held against."""
+        return compare(
+            self._extras.against or self._model, self._model, self._extras.data, errors="skip",
+            **self._image_options(), provider=self._options.provider, threads=self._options.threads,
+        )  # fmt: skip
+
+    @cached_property
+    def session(self) -> Session:
+        """The model as it is, on its provider."""
+        return Session.of(self._model, None, self._options)
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """What the model says of the data, five classes each; samples that fail are skipped."""
+        return predict(
+            self._model, self._extras.data, errors="skip", **self._image_options(), provider=self._options.provider,
+            threads=self._options.threads,
+        )  # fmt: skip
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The model's scores of classes."""
+        return Scorer(self._model, self._options)
+
+    def _image_options(self) -> dict[str, Any]:
+        """As the verbs take them; only those that were given."""
+        given = {"preprocess": self._images.preprocessing, "size": self._images.size, "fit": self._images.fit,
+                 "background": self._images.background}  # fmt: skip
+        return {name: value for name, value in given.items() if name in self._images.given}
+
+
+def feeds_of(found: Sequence[Sample]) -> Iterator[tuple[str, Feeds]]:
+    """(label, arrays) of each sample, read one at a time."""
+    for sample in found:
+        yield sample.label, sample.read()

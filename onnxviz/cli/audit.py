@@ -1,0 +1,208 @@
+"""`onnxviz audit`: whether models are fit to deploy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from onnxviz.cli.heeding import ALWAYS, Mode
+from onnxviz.cli.options import (
+    BackgroundOption,
+    FitOption,
+    JsonOption,
+    MemoryOption,
+    PreprocessOption,
+    ProviderOption,
+    QuietOption,
+    SizeOption,
+    ThreadsOption,
+    parse_bytes,
+    parse_size,
+)
+from onnxviz.cli.program import command
+from onnxviz.cli.terminal import print_json, print_text, say, stdout
+from onnxviz.errors import InputError
+from onnxviz.files import destination, replacing
+
+_AUDITING = Mode(lambda given: not given["listed"] and given["explain"] is None, "{list} and {explain} audit nothing")
+_ONE = Mode(lambda given: not given["listed"], "{list} lists all checks")
+_SEEN = Mode(lambda given: bool(given["data"]), "no image is read without {data}")
+_COMPARED = Mode(
+    lambda given: bool(given["data"]), "two models are compared on data, and there are none without {data}"
+)
+_CONVERTED = Mode(lambda given: given["source"] is not None, "weights are loaded into {source}")
+_FORMATTED = Mode(
+    lambda given: not given["as_json"] or given["output"] is not None, "{json} says the format of what is printed"
+)
+_HEEDS = {
+    ALWAYS: "models listed as_json quiet",
+    _ONE: "explain",
+    _AUDITING: "data classes against select ignore fail_on target source weights config preprocess size fit background "
+    "provider threads memory timeout memory_limit jobs report output",
+    _SEEN: "classes preprocess fit background",
+    _COMPARED: "against",
+    _CONVERTED: "weights",
+    _FORMATTED: "report",
+}
+
+
+@command(_HEEDS, epilog="Example: onnxviz audit model.onnx --data photos")
+def audit(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="MODEL...", help="Files, folders, globs, or @FILE that lists them.", show_default=False),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="INPUT", help="Images, folders, .npy, .npz, or NAME=PATH; may be repeated.", show_default=False
+        ),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Path and class of each image.", show_default="folders of classes"),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A .onnx that is taken as right.", show_default=False)
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(metavar="CODES", help="Checks, or groups: W,A01.", show_default="those not asked for")
+    ] = None,
+    ignore: Annotated[
+        str | None, typer.Option(metavar="CODES", help="Checks, or groups, to leave out.", show_default=False)
+    ] = None,
+    fail_on: Annotated[
+        Literal["error", "warning", "note"] | None,
+        typer.Option(help="From which severity on the exit code is 1.", show_default="error"),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="RUNTIME", help="What it is to run on: onnxruntime==1.17.", show_default="this one"),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="What it was converted from, as for convert.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights of the source.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings.", show_default="onnxviz.toml, pyproject.toml")
+    ] = None,
+    preprocess: PreprocessOption = "auto",
+    size: SizeOption = None,
+    fit: FitOption = None,
+    background: BackgroundOption = None,
+    provider: ProviderOption = "cpu",
+    threads: ThreadsOption = 0,
+    memory: MemoryOption = "1GiB",
+    timeout: Annotated[float, typer.Option(metavar="S", help="Seconds that a model may take.", min=0.1)] = 300,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BYTES", help="Memory that a model may take.", show_default="3 x weights + --memory + 1GiB"
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Models audited side by side.", min=1)] = 1,
+    report: Annotated[
+        Literal["text", "json", "sarif", "junit", "markdown", "github"] | None,
+        typer.Option("--format", help="Of the report.", show_default="as the name of -o says, else text"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="nowhere")
+    ] = None,
+    explain: Annotated[
+        str | None, typer.Option(metavar="CODE", help="Print the manual of a check.", show_default=False)
+    ] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List all checks.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Audit models: is each fit to deploy? Exit code 1 where one has a finding that fails it."""
+    from onnxviz.auditing.model_list import model_list
+
+    if listed or explain is not None:
+        if models:
+            raise InputError(f"{'--list' if listed else '--explain'} audits nothing: leave out {models[0]}")
+        _say_checks(None if explain is None else explain.upper(), as_json)
+        return
+    form = report or _format_of(output)
+    if output is not None:
+        destination(output)
+    paths = model_list(models or [])
+    options = {
+        "data": data[0] if data and len(data) == 1 else data or None,  # a folder of folders may have classes
+        "classes": classes, "against": against, "source": source,
+        "weights": None if weights is None else str(weights), "target": target, "select": _codes(select),
+        "ignore": _codes(ignore), "config": config, "preprocess": preprocess, "size": parse_size(size), "fit": fit,
+        "background": background, "provider": provider, "threads": threads, "memory": parse_bytes(memory),
+    }  # fmt: skip
+
+    from onnxviz.auditing.audit import document
+    from onnxviz.auditing.finding import Severity
+    from onnxviz.auditing.formats import WRITERS
+    from onnxviz.auditing.many import Confinement, audit_each
+    from onnxviz.auditing.registry import load_checks
+    from onnxviz.auditing.settings import Settings
+    from onnxviz.cli.findings_table import findings_table, findings_text
+    from onnxviz.cli.progress import reporting, stages
+
+    limit = Severity(fail_on or Settings.read(config, load_checks()).fail_on or "error")
+    confinement = Confinement(timeout, None if memory_limit is None else parse_bytes(memory_limit), jobs)
+    if len(paths) == 1:
+        with stages(quiet) as stage:
+            found = audit_each(paths, confinement, options, progress=lambda done, what: stage(what))
+    else:
+        with reporting(quiet, "auditing") as step:
+            count = None if step is None else lambda done, what: step(done, len(paths))
+            found = audit_each(paths, confinement, options, progress=count)
+    if output is not None:
+        with replacing(output) as temporary:
+            writer = findings_text if form == "text" else WRITERS[form]
+            temporary.write_text(writer(found, limit), encoding="utf-8")
+    if as_json:
+        print_json(document(found, limit))
+    elif output is None and form != "text":
+        print_text(WRITERS[form](found, limit))
+    else:
+        console = stdout()
+        console.print(findings_table(found, limit, console.width))
+        if output is not None:
+            say(str(output), 10_000)
+    if any(one.fails(limit) for one in found):
+        raise typer.Exit(1)
+
+
+def _say_checks(explain: str | None, as_json: bool) -> None:
+    """Prints the list of checks, or the manual of one."""
+    from onnxviz.auditing.registry import known_code, load_checks
+    from onnxviz.cli.findings_table import check_manual, checks_table
+
+    checks = load_checks()
+    if explain is not None:
+        if not any(check.code == explain for check in checks):
+            known_code(explain, checks)
+        checks = tuple(check for check in checks if check.code.startswith(explain))
+    console = stdout()
+    if as_json:
+        print_json({"version": 1, "checks": [check.as_dict() for check in checks]})
+    elif explain is None:
+        console.print(checks_table(checks, console.width))
+    else:
+        for check in checks:
+            console.print(check_manual(check))
+
+
+def _codes(text: str | None) -> tuple[str, ...]:
+    return tuple(code.strip().upper() for code in (text or "").split(",") if code.strip())
+
+
+def _format_of(output: Path | None) -> str:
+    """The format that the name of a file says."""
+    from onnxviz.auditing.formats import SUFFIXES
+
+    if output is None:
+        return "text"
+    form = SUFFIXES.get(output.suffix.lower())
+    if form is None:
+        raise InputError(f"the name of {output} does not say a format ({', '.join(SUFFIXES)}): give --format")
+    return form

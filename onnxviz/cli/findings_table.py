@@ -1,0 +1,197 @@
+"""The findings of audits on a terminal: the verdict, the findings below it, what was not run; and lists of checks."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from onnxviz.auditing.finding import Finding
+from onnxviz.messages import printable
+
+if TYPE_CHECKING:
+    from onnxviz.auditing.audit import Audit
+    from onnxviz.auditing.check import Check
+    from onnxviz.auditing.finding import Severity
+
+_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+_NARROW = 60  # cells; below it what a finding says begins in the next line
+_WIDE = 100
+_FILE_WIDTH = 120
+_CODES_WIDTH = {True: 15, False: 31}  # of four codes on a narrow terminal, of eight on others
+_LONGEST = 1000
+_SHOWN = 3  # findings of one check and severity; the others are counted and named
+
+
+def findings_text(audits: Sequence[Audit], fail_on: Severity) -> str:
+    """The report as plain text, for a file."""
+    console = Console(file=io.StringIO(), width=_FILE_WIDTH, highlight=False, emoji=False, color_system=None)
+    with console.capture() as captured:
+        console.print(findings_table(audits, fail_on, _FILE_WIDTH))
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def findings_table(audits: Sequence[Audit], fail_on: Severity, width: int) -> RenderableType:
+    """One model: verdict, findings, what was not run. Several: a row each, then each that has findings."""
+    parts: list[RenderableType] = []
+    if len(audits) > 1:
+        failing = sum(audit.fails(fail_on) for audit in audits)
+        words = f"{failing:,} of {len(audits):,} models fail" if failing else f"all {len(audits):,} models pass"
+        parts += [_verdict(not failing, words, fail_on), Text(""), _summary(audits, fail_on, width), Text("")]
+    for audit in audits:
+        if len(audits) == 1 or audit.findings:
+            parts += [*_one(audit, fail_on, width), Text("")]
+    return Group(*parts, *_not_run(audits, width))
+
+
+def _verdict(passes: bool, words: str, fail_on: Severity) -> Text:
+    sign, style = ("✓", "bold green") if passes else ("✗", "bold red")
+    at = "" if fail_on.value == "error" else f" (--fail-on {fail_on.value})"
+    return Text.assemble((f"{sign} {words}", style), (at, "dim"))
+
+
+def _summary(audits: Sequence[Audit], fail_on: Severity, width: int) -> RenderableType:
+    """A row for each model; its name last, so that long ones are folded and the numbers stay in sight.
+
+    Without numbers on a narrow terminal: they stand below.
+    """
+    table = _table()
+    table.add_column(no_wrap=True)
+    counts = {f"{name}s": [_count(audit, name) for audit in audits] for name in _STYLES}
+    counts["accepted"] = [sum(bool(one.reason) for one in audit.findings) for audit in audits]
+    counts["not run"] = [len(audit.not_run) for audit in audits]
+    shown = [name for name, numbers in counts.items() if any(numbers) and width >= _NARROW]
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True, style="dim" if name == "not run" else "")
+    table.add_column("model", overflow="fold", style="bold")
+    for row, audit in enumerate(audits):
+        cells = [f"{counts[name][row]:,}" if counts[name][row] else "" for name in shown]
+        sign = Text("✗", style="bold red") if audit.fails(fail_on) else Text("✓", style="green")
+        table.add_row(sign, *cells, Text(printable(audit.label, _LONGEST)))
+    return table
+
+
+def _count(audit: Audit, severity: str) -> int:
+    return sum(one.severity.value == severity and not one.reason for one in audit.findings)
+
+
+def _one(audit: Audit, fail_on: Severity, width: int) -> list[RenderableType]:
+    """A model's verdict and findings."""
+    listed = [f"{count:,} {name}{'' if count == 1 else 's'}" for name in _STYLES if (count := _count(audit, name))]
+    accepted = sum(bool(one.reason) for one in audit.findings)
+    listed += [f"{accepted:,} accepted"] if accepted else []
+    passes = not audit.fails(fail_on)
+    words = f"{'passes' if passes else 'fails'}: {', '.join(listed) or 'no findings'}"
+    ran = [f"{_checks(len(audit.passed))} found nothing"] if audit.passed else []
+    ran += [f"{_checks(len(audit.not_run))} not run"] if audit.not_run else []
+    lines = [Text(printable(audit.label, _LONGEST), style="bold"), _verdict(passes, words, fail_on)]
+    lines += [Text(", ".join(ran), style="dim")] if ran else []
+    return [*lines, *((Text(""), _findings(audit.findings, width)) if audit.findings else ())]
+
+
+def _checks(count: int) -> str:
+    return f"{count:,} check{'' if count == 1 else 's'}"
+
+
+def _findings(findings: Sequence[Finding], width: int) -> RenderableType:
+    shown: list[Finding] = []
+    for alike in _alike(findings):
+        shown += alike[:_SHOWN]
+        if rest := alike[_SHOWN:]:
+            listed = ", ".join(printable(one.place) for one in rest[:_SHOWN])
+            more = f"{len(rest):,} more: {listed}{' …' if len(rest) > _SHOWN else ''} (all with --json)"
+            shown.append(Finding(rest[0].code, rest[0].severity, more, ""))
+    findings = shown
+    if width < _NARROW:
+        heads = [Text.assemble(_severity(one), " ", one.code) for one in findings]
+        bodies = [Padding(_said(one), (0, 0, 1 if one is not findings[-1] else 0, 2)) for one in findings]
+        return Group(*(part for pair in zip(heads, bodies, strict=True) for part in pair))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(2):
+        grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for one in findings:
+        grid.add_row(_severity(one), Text(one.code), _said(one))
+    return grid
+
+
+def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
+    """The findings in groups of one check, severity and reason, in their order."""
+    groups: dict[tuple[str, Severity, str], list[Finding]] = {}
+    for one in findings:
+        groups.setdefault((one.code, one.severity, one.reason), []).append(one)
+    return list(groups.values())
+
+
+def _severity(one: Finding) -> Text:
+    return Text("accepted", style="dim") if one.reason else Text(one.severity.value, style=_STYLES[one.severity.value])
+
+
+def _said(one: Finding) -> Text:
+    """Where, what was found, and what to do or why it is let pass."""
+    place = f"{printable(one.place, 300)}\n" if one.place else ""
+    end = f"\naccepted: {printable(one.reason, _LONGEST)}" if one.reason else f"\n→ {printable(one.do, _LONGEST)}"
+    return Text.assemble((place, "bold"), printable(one.message, _LONGEST), (end if one.do else "", "dim"))
+
+
+def _not_run(audits: Sequence[Audit], width: int) -> list[RenderableType]:
+    """The reasons, each once, with the codes of the checks; and in how many models, where not in all."""
+    codes: dict[str, Counter[str]] = {}
+    audited = sum(bool(audit.head) for audit in audits)
+    for audit in audits:
+        for one in audit.not_run:
+            codes.setdefault(one.why, Counter())[one.code] += 1
+    if not codes:
+        return []
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(max_width=_CODES_WIDTH[width < _WIDE])
+    grid.add_column(overflow="fold")
+    for why, counted in sorted(codes.items(), key=lambda one: min(one[1])):
+        most = max(counted.values())
+        models = "" if most == audited else f", in {most:,} of {audited:,} models"
+        grid.add_row(Text(" ".join(sorted(counted))), Text(printable(why, _LONGEST) + models))
+    return [Text("not run", style="bold"), grid]
+
+
+def checks_table(checks: Iterable[Check], width: int) -> RenderableType:
+    """A row for each check: its code, how severe what it finds is, what it needs, and what it finds."""
+    table = _table()
+    table.add_column("check", no_wrap=True, style="bold")
+    table.add_column("severity", no_wrap=True)
+    if width >= _NARROW:
+        table.add_column("needs", no_wrap=True, style="dim")
+    table.add_column("finds", overflow="fold")
+    for check in checks:
+        severity = Text(check.severity.value, style=_STYLES[check.severity.value])
+        needs = [Text(_needs(check))] if width >= _NARROW else []
+        table.add_row(check.code, severity, *needs, Text(check.title.rstrip(".")))
+    return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def check_manual(check: Check) -> RenderableType:
+    """The manual of a check, with what it needs and its thresholds."""
+    facts = [check.severity.value, f"needs {_needs(check)}" if check.needs or check.asked else "needs the model alone"]
+    facts += [f"{name} = {number:g}" for name, number in check.thresholds.items()]
+    head = Text.assemble((check.code, "bold"), "  ", (" · ".join(facts), "dim"))
+    return Group(head, Text(""), *(Text(paragraph) for paragraph in _paragraphs(check.manual)))
+
+
+def _paragraphs(manual: str) -> list[str]:
+    """With an empty line between, so that each is wrapped to the terminal."""
+    joined = [" ".join(paragraph.split()) for paragraph in manual.split("\n\n")]
+    return "\n\n".join(joined).split("\n")
+
+
+def _needs(check: Check) -> str:
+    return ", ".join([*check.needs, *(["to be asked for"] if check.asked else [])])
