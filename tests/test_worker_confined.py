@@ -1,6 +1,7 @@
 """Parts of the work in processes of their own: what they give comes back, or why they ended; limits hold."""
 
 import ctypes
+import functools
 import os
 import signal
 import subprocess
@@ -18,6 +19,26 @@ from onnxviz.worker import Limits, Outcome, confined, limit_memory
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="confines only where the system can fork")
 
 PATIENT = Limits(HANG_SECONDS)
+
+
+def in_a_fresh_process(test):
+    """The test in an interpreter of its own: what this one has loaded has threads, and memory to spare."""
+
+    @functools.wraps(test)
+    def run():
+        if os.environ.get("ONNXVIZ_FRESH"):
+            test()
+            return
+        names = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+        done = subprocess.run(
+            [*command, f"{__file__}::{test.__name__}"], env={**names, "ONNXVIZ_FRESH": "1"}, capture_output=True,
+            text=True, check=False, timeout=HANG_SECONDS,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        assert "1 passed" in done.stdout
+
+    return run
 
 
 def ending(work, limits=PATIENT):
@@ -148,6 +169,7 @@ def test_one_that_hangs_does_not_hold_up_the_others():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to RLIMIT_DATA")
+@in_a_fresh_process
 def test_memory_is_limited_beyond_what_the_process_begins_with():
     def work(size):
         return lambda tell: str(len(bytearray(size))).encode()
@@ -161,6 +183,7 @@ def test_memory_is_limited_beyond_what_the_process_begins_with():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to RLIMIT_DATA")
+@in_a_fresh_process
 def test_a_thread_without_memory_for_its_stack_is_no_bug():
     def work(tell):
         threads = [threading.Thread(target=time.sleep, args=(86400,), daemon=True) for _ in range(100)]
@@ -173,6 +196,7 @@ def test_a_thread_without_memory_for_its_stack_is_no_bug():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to RLIMIT_DATA")
+@in_a_fresh_process
 def test_the_work_may_move_its_limit():
     def work(tell):
         limit_memory(10 << 20)
