@@ -2,6 +2,7 @@
 
 import ctypes
 import functools
+import gc
 import os
 import signal
 import subprocess
@@ -58,6 +59,38 @@ def gone(process):
             return True
         time.sleep(0.01)
     return False
+
+
+def test_a_child_does_not_collect_its_parents_garbage(tmp_path):
+    """A session's end waits for threads that the child does not have: it would hang."""
+    ended = tmp_path / "ended"
+
+    class Session:
+        def __del__(self):
+            if os.getpid() != parent:
+                ended.touch()
+
+    parent, one = os.getpid(), Session()
+    one.itself = one
+    del one
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            assert ending(lambda tell: f"{gc.isenabled()} {gc.collect() >= 0}".encode()).result == b"True True"
+            assert gc.isenabled() is enabled
+        finally:
+            gc.enable()
+    assert not ended.exists()
+
+
+def test_a_child_collects_its_own_garbage():
+    def work(tell):
+        one = []
+        one.append(one)
+        del one
+        return str(gc.collect()).encode()
+
+    assert int(ending(work).result) >= 1
 
 
 def test_results_come_back_whole_whatever_their_size():
