@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from onnxviz.auditing.finding import Finding, NotRun, Severity, sorted_findings
 from onnxviz.auditing.registry import chosen, load_checks
 from onnxviz.auditing.sample_classes import Classes, sample_classes
 from onnxviz.auditing.settings import Settings
-from onnxviz.auditing.subject import Extras, Shared, Subject
+from onnxviz.auditing.subject import Extras, Subject
 from onnxviz.errors import OnnxvizError
 from onnxviz.files import write_json
 from onnxviz.inputs.image_bands import Fit
@@ -167,8 +167,7 @@ def audit(
     images = ImageOptions.of(opened, preprocess, size, fit, background)
     options = RunOptions(provider, memory, threads)
     extras = Extras(data, sample_classes(opened, data, classes), against, source, weights, target)
-    shared = Shared(opened, images, options, extras)
-    subject = Subject(opened, images, options, extras, settings, shared)
+    subject = Subject(opened, images, options, extras, settings)
     _check_heeded(subject)
     findings: list[Finding] = []
     not_run: list[NotRun] = []
@@ -181,8 +180,9 @@ def audit(
             not_run.append(NotRun(check.code, lacking))
             continue
         found: list[Finding] = []
+        subject.check = check
         try:
-            for one in check.run(replace(subject, check=check)):
+            for one in check.run(subject):
                 found.append(settings.judged(one))  # kept where a later part cannot be measured
         except UnmeasuredError as error:
             not_run.append(NotRun(check.code, str(error)))
@@ -192,7 +192,7 @@ def audit(
             if not found:
                 passed.append(check.code)
         findings += found
-    reads_images = data is not None and any(sample.path for sample in shared.samples)
+    reads_images = data is not None and any(sample.path for sample in subject.samples)
     provenance = Provenance(opened, options, images if reads_images else None)
     return Audit(opened.label, sorted_findings(findings), tuple(not_run), tuple(passed), provenance.as_dict())
 

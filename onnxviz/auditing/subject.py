@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -45,9 +45,9 @@ class Extras:
     target: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Subject:
-    """What checks look at; what several of them need is worked out once.
+    """What checks look at, one after the other; what several of them need is worked out when first asked for.
 
     Attributes:
         model: the model.
@@ -55,7 +55,7 @@ class Subject:
         options: where it runs.
         extras: what it is held against.
         settings: thresholds and severities.
-        check: the check that looks.
+        check: the check that looks; None before the first.
     """
 
     model: Model
@@ -63,7 +63,6 @@ class Subject:
     options: RunOptions
     extras: Extras
     settings: Settings
-    shared: Shared = field(repr=False)
     check: Check | None = None
 
     def threshold(self, name: str) -> float:
@@ -88,64 +87,15 @@ class Subject:
         value = value if value is not None and math.isfinite(value) else None  # JSON has no infinity
         return Finding(self.check.code, told, message, do, layer, None, where, value, threshold)
 
-    @property
-    def weights(self) -> tuple[TrainedWeight, ...]:
-        """Of all convolutions and dense layers; each is measured once."""
-        return self.shared.weights
-
-    @property
-    def samples(self) -> Sequence[Sample]:
-        """The data, as the model reads them."""
-        return self.shared.samples
-
-    @property
-    def statistics(self) -> Statistics:
-        """Of all layers over the data."""
-        return self.shared.statistics
-
-    @property
-    def comparison(self) -> Comparison:
-        """With the model that it is held against: A is that one, B is this."""
-        return self.shared.comparison
-
-    @property
-    def session(self) -> Session:
-        """The model as it is, on its provider."""
-        return self.shared.session
-
-    @property
-    def predictions(self) -> Predictions:
-        """What the model says of the data."""
-        return self.shared.predictions
-
-    @property
-    def scorer(self) -> Scorer:
-        """The model's scores of classes."""
-        return self.shared.scorer
-
-
-class Shared:
-    """What several checks of one model need, worked out when first asked for.
-
-    Args:
-        model: the model.
-        images: how image files are prepared.
-        options: where it runs.
-        extras: what it is held against.
-    """
-
-    def __init__(self, model: Model, images: ImageOptions, options: RunOptions, extras: Extras) -> None:
-        self._model, self._images, self._options, self._extras = model, images, options, extras
-
     @cached_property
     def weights(self) -> tuple[TrainedWeight, ...]:
-        """Of all convolutions and dense layers."""
-        return trained_weights(self._model)
+        """Of all convolutions and dense layers; each is measured once."""
+        return trained_weights(self.model)
 
     @cached_property
     def samples(self) -> list[Sample]:
         """The data, as the model reads them."""
-        return samples(self._model, self._extras.data, self._images)
+        return samples(self.model, self.extras.data, self.images)
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -155,45 +105,45 @@ class Shared:
             UnmeasuredError: there is none.
         """
         # A branch that does not run gives no maps at all.
-        layers = [layer.name for layer in self._model.layers if not layer.scope]
+        layers = [layer.name for layer in self.model.layers if not layer.scope]
         if not layers:
             raise UnmeasuredError("the model has no convolution in its main graph")
         return statistics(
-            self._model, self._extras.data, layers=layers, complete=True, histogram=True, errors="skip",
-            **self._image_options(), provider=self._options.provider, threads=self._options.threads,
+            self.model, self.extras.data, layers=layers, complete=True, histogram=True, errors="skip",
+            **self._image_options(), provider=self.options.provider, threads=self.options.threads,
         )  # fmt: skip
 
     @cached_property
     def comparison(self) -> Comparison:
-        """With the model that it is held against."""
+        """With the model that it is held against: A is that one, B is this."""
         return compare(
-            self._extras.against or self._model, self._model, self._extras.data, errors="skip",
-            **self._image_options(), provider=self._options.provider, threads=self._options.threads,
+            self.extras.against or self.model, self.model, self.extras.data, errors="skip",
+            **self._image_options(), provider=self.options.provider, threads=self.options.threads,
         )  # fmt: skip
 
     @cached_property
     def session(self) -> Session:
         """The model as it is, on its provider."""
-        return Session.of(self._model, None, self._options)
+        return Session.of(self.model, None, self.options)
 
     @cached_property
     def predictions(self) -> Predictions:
         """What the model says of the data, five classes each; samples that fail are skipped."""
         return predict(
-            self._model, self._extras.data, errors="skip", **self._image_options(), provider=self._options.provider,
-            threads=self._options.threads,
+            self.model, self.extras.data, errors="skip", **self._image_options(), provider=self.options.provider,
+            threads=self.options.threads,
         )  # fmt: skip
 
     @cached_property
     def scorer(self) -> Scorer:
         """The model's scores of classes."""
-        return Scorer(self._model, self._options)
+        return Scorer(self.model, self.options)
 
     def _image_options(self) -> dict[str, Any]:
         """As the verbs take them; only those that were given."""
-        given = {"preprocess": self._images.preprocessing, "size": self._images.size, "fit": self._images.fit,
-                 "background": self._images.background}  # fmt: skip
-        return {name: value for name, value in given.items() if name in self._images.given}
+        given = {"preprocess": self.images.preprocessing, "size": self.images.size, "fit": self.images.fit,
+                 "background": self.images.background}  # fmt: skip
+        return {name: value for name, value in given.items() if name in self.images.given}
 
 
 def feeds_of(found: Sequence[Sample]) -> Iterator[tuple[str, Feeds]]:
