@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from onnxviz.auditing.settings import Settings
 from onnxviz.auditing.trained_weights import TrainedWeight, trained_weights
 from onnxviz.comparison.compare import compare
 from onnxviz.comparison.comparison import Comparison
-from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
+from onnxviz.inputs.samples import ImageOptions, InputLike, Sample, samples
 from onnxviz.maps.channel_statistics import Statistics
 from onnxviz.maps.statistics import statistics
 from onnxviz.model.model import Model
@@ -110,7 +110,7 @@ class Subject:
             raise UnmeasuredError("the model has no convolution in its main graph")
         return statistics(
             self.model, self.extras.data, layers=layers, complete=True, histogram=True, errors="skip",
-            **self._image_options(), provider=self.options.provider, threads=self.options.threads,
+            memory=self.options.memory, **self._options(),
         )  # fmt: skip
 
     @cached_property
@@ -118,7 +118,7 @@ class Subject:
         """With the model that it is held against: A is that one, B is this."""
         return compare(
             self.extras.against or self.model, self.model, self.extras.data, errors="skip",
-            **self._image_options(), provider=self.options.provider, threads=self.options.threads,
+            memory=self.options.memory, **self._options(),
         )  # fmt: skip
 
     @cached_property
@@ -129,24 +129,16 @@ class Subject:
     @cached_property
     def predictions(self) -> Predictions:
         """What the model says of the data, five classes each; samples that fail are skipped."""
-        return predict(
-            self.model, self.extras.data, errors="skip", **self._image_options(), provider=self.options.provider,
-            threads=self.options.threads,
-        )  # fmt: skip
+        return predict(self.model, self.extras.data, errors="skip", **self._options())
 
     @cached_property
     def scorer(self) -> Scorer:
         """The model's scores of classes."""
         return Scorer(self.model, self.options)
 
-    def _image_options(self) -> dict[str, Any]:
-        """As the verbs take them; only those that were given."""
+    def _options(self) -> dict[str, Any]:
+        """Where it runs and how images are prepared, as the verbs take it: of the latter only what was given."""
         given = {"preprocess": self.images.preprocessing, "size": self.images.size, "fit": self.images.fit,
                  "background": self.images.background}  # fmt: skip
-        return {name: value for name, value in given.items() if name in self.images.given}
-
-
-def feeds_of(found: Sequence[Sample]) -> Iterator[tuple[str, Feeds]]:
-    """(label, arrays) of each sample, read one at a time."""
-    for sample in found:
-        yield sample.label, sample.read()
+        asked = {name: value for name, value in given.items() if name in self.images.given}
+        return {**asked, "provider": self.options.provider, "threads": self.options.threads}

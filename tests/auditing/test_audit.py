@@ -11,10 +11,13 @@ from onnx import numpy_helper
 from protos import classifier_proto
 
 import onnxviz
+from onnxviz.auditing import subject
 from onnxviz.auditing.audit import Audit, document
 from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.finding import NotRun, Severity
+from onnxviz.comparison.compare import compare
 from onnxviz.errors import InputError, ModelError, SelectionError, UnheededOptionError
+from onnxviz.maps.statistics import statistics
 
 
 def says(*messages, channel=None, **options):
@@ -199,6 +202,26 @@ def test_refusals(classifier, tmp_path):
 def test_options_of_images_that_nothing_heeds_are_refused(classifier, options, match):
     with pytest.raises(UnheededOptionError, match=match):
         onnxviz.audit(classifier, **options)
+
+
+def test_the_memory_that_a_batch_may_take_holds_for_statistics_and_comparisons(classifier, monkeypatch):
+    told = {}
+    for verb in (statistics, compare):
+
+        def spied(*given, verb=verb, **options):
+            told[verb.__name__] = options["memory"]
+            return verb(*given, **options)
+
+        monkeypatch.setattr(subject, verb.__name__, spied)
+
+    def run(looked_at):
+        yield looked_at.finding(f"{len(looked_at.statistics)} and {len(looked_at.comparison.layers)} layers", "do")
+
+    data = np.zeros((1, 3, 16, 12), np.float32)
+    with registered("Z01", run):
+        found = onnxviz.audit(classifier, data, against=str(classifier), select=["Z"], memory=1 << 20)
+    assert codes(found) == ["Z01"]
+    assert told == {"statistics": 1 << 20, "compare": 1 << 20}
 
 
 def test_a_planted_nan_is_found_and_nothing_else(classifier):
