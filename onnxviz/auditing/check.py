@@ -29,8 +29,8 @@ class Check:
         manual: what, why it matters, how it is measured, what to do.
         severity: of what it finds, if the configuration does not change it; the worst where it has several.
         needs: what it cannot do without.
-        asked: whether it runs only where it is selected by its code, or has a budget.
-        budgets: names of budgets, of which any makes it run without being selected.
+        asked: whether it runs only where it is selected by its code, or one of its budgets is set.
+        budgets: names of the budgets that it heeds.
         thresholds: its numbers by name, as they are unless configured.
         run: gives its findings.
     """

@@ -20,6 +20,7 @@ _KEYS: dict[str, type] = {
     "version": int, "select": list, "ignore": list, "fail-on": str, "thresholds": dict, "severities": dict,
     "accept": list, "budgets": dict,
 }  # fmt: skip
+_ACCEPTED = ("code", "layers", "reason")
 _KINDS = {int: "a whole number", list: "a list", str: "text", dict: "a table"}
 
 
@@ -126,10 +127,17 @@ def _settings(table: dict[str, Any], where: str, checks: Mapping[str, Check]) ->
     for entry in table.get("accept", []):
         if not isinstance(entry, dict) or not {"code", "reason"} <= entry.keys() or not str(entry["reason"]).strip():
             raise InputError(f"{where}: what is accepted has a code and a reason, and may have layers: {entry}")
-        if not any(code.startswith(str(entry["code"])) for code in checks):
-            _known(f"{where}: check", str(entry["code"]), checks)
-        accepted.append(Acceptance(str(entry["code"]), str(entry.get("layers", "*")), str(entry["reason"])))
-    budgets = {name: _number(value, f"{where}: budget {name}") for name, value in table.get("budgets", {}).items()}
+        for key, value in entry.items():
+            _known(f"{where}: setting of what is accepted", key, _ACCEPTED)
+            if not isinstance(value, str):
+                raise InputError(f"{where}: {key} of what is accepted is text, not {printable(repr(value))}")
+        if not entry["code"] or not any(code.startswith(entry["code"]) for code in checks):
+            _known(f"{where}: check", entry["code"], checks)
+        accepted.append(Acceptance(entry["code"], entry.get("layers", "*"), entry["reason"]))
+    budgets: dict[str, float] = {}
+    for name, value in table.get("budgets", {}).items():
+        _known(f"{where}: budget", name, {name for check in checks.values() for name in check.budgets})
+        budgets[name] = _number(value, f"{where}: budget {name}")
     fail_on = str(table.get("fail-on", ""))
     if fail_on:
         one_of(f"severity to fail on (in {where})", fail_on, [one.value for one in Severity])

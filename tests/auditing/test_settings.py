@@ -17,7 +17,7 @@ def made(code, **thresholds):
     return replace(one, code=code, thresholds=thresholds)
 
 
-CHECKS = [made("W01"), made("W02", share=0.5, most=3), made("G08")]
+CHECKS = [made("W01"), made("W02", share=0.5, most=3), replace(made("G08"), budgets=("parameters", "latency-ms"))]
 FULL = """
 [audit]
 version = 1
@@ -116,9 +116,19 @@ BROKEN = {
     "severities that are no table": ("[audit]\nseverities = ['note']", "severities is a table"),
     "budgets that are no table": ("[audit]\nbudgets = 3", "budgets is a table"),
     "a budget that is text": ("[audit.budgets]\nparameters = 'few'", "budget parameters is a number"),
+    "a budget of no check": (
+        "[audit.budgets]\nlatency_ms = 3", "budget 'latency_ms' does not exist; the nearest is 'latency-ms'",
+    ),
+    "accepted at what is none": (
+        "[[audit.accept]]\ncode = 'W01'\nreason = 'so'\nlayer = 'conv1'", "'layer' does not exist; .* is 'layers'",
+    ),
+    "accepted at a list of layers": (
+        "[[audit.accept]]\ncode = 'W01'\nreason = 'so'\nlayers = ['a', 'b']", "layers of what is accepted is text",
+    ),
     "accepted without a reason": ("[[audit.accept]]\ncode = 'W01'", "has a code and a reason"),
     "accepted for an empty reason": ("[[audit.accept]]\ncode = 'W01'\nreason = ' '", "has a code and a reason"),
     "accepted of no check": ("[[audit.accept]]\ncode = 'X'\nreason = 'so'", "check 'X' does not exist"),
+    "accepted of every check": ("[[audit.accept]]\ncode = ''\nreason = 'so'", "check '' does not exist"),
     "accepted that is no list": ("[audit]\naccept = 3", "accept is a list"),
     "no severity to fail on": ("[audit]\nfail-on = 'never'", "there is no severity to fail on .* 'never'"),
     "select that is text": ("[audit]\nselect = 'W'", "select is a list"),

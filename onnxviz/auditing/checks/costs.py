@@ -26,7 +26,7 @@ BUDGETS = {
 }
 
 
-@check("G08", Severity.NOTE)
+@check("G08", Severity.NOTE, budgets=tuple(BUDGETS))
 def over_budget(subject: Subject) -> Iterator[Finding]:
     """More parameters, multiply-accumulates, weight bytes or activation bytes than the budget allows.
 
