@@ -100,13 +100,18 @@ class TrainedWeight:
         """Of all its weights."""
         return _range(self.filters)
 
+    @property
+    def _behind(self) -> NodeProto | None:
+        """The one node that reads what the layer's operator makes."""
+        return self.layer.graph_scope.only_reader(self.layer.taps["conv"])
+
     @cached_property
     def fold(self) -> NDArray[np.float64] | None:
         """(O,), what a batch normalisation right behind the layer multiplies each filter with.
 
         None without one, and where that is NaN or infinite.
         """
-        behind = _only_reader(self.layer)
+        behind = self._behind
         if behind is None or operator(behind) != "BatchNormalization":
             return None
         parameters = batch_norm(self.layer, behind)
@@ -134,7 +139,7 @@ class TrainedWeight:
         node = self.layer.producer
         if node.op_type == "Gemm":
             return self.layer.constant(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        behind = _only_reader(self.layer)
+        behind = self._behind
         if behind is None or behind.op_type != "Add":
             return None
         added = next((self.layer.constant(name) for name in behind.input if name not in node.output), None)
@@ -194,13 +199,6 @@ def trained_weights(model: Model) -> tuple[TrainedWeight, ...]:
             seen.add((layer.graph_scope.name, stored.tensor))
             found.append(TrainedWeight(layer, is_float, stored.stored_dtype, shape))
     return tuple(found)
-
-
-def _only_reader(layer: Layer) -> NodeProto | None:
-    """The one node that reads what the layer's operator makes; None where there are several, or it is an output."""
-    scope, name = layer.graph_scope, layer.taps["conv"]
-    readers = scope.consumers.get(name, [])
-    return readers[0] if len(readers) == 1 and name not in scope.outputs else None
 
 
 def _range(filters: NDArray[Any]) -> Range:

@@ -161,10 +161,10 @@ def _rescaled(layer: Layer, tensor: str) -> str:
     """
     if not belongs(layer.producer, Family.INTEGER):
         return tensor
-    cast = _only_reader(layer, tensor)
+    cast = layer.graph_scope.only_reader(tensor)
     if cast is None or cast.op_type != "Cast":
         return tensor
-    scaling = _only_reader(layer, cast.output[0])
+    scaling = layer.graph_scope.only_reader(cast.output[0])
     return scaling.output[0] if scaling is not None and scaling.op_type == "Mul" else tensor
 
 
@@ -192,16 +192,10 @@ def _rectified(layer: Layer, tensor: str) -> str:
 
 def _unrounded_reader(layer: Layer, tensor: str) -> NodeProto | None:
     """The only reader of a tensor, those passed over that only round it to steps; None where there is none."""
-    node = _only_reader(layer, tensor)
+    node = layer.graph_scope.only_reader(tensor)
     while node is not None and belongs(node, Family.QUANTISING | Family.DEQUANTISING):
-        node = _only_reader(layer, node.output[0])
+        node = layer.graph_scope.only_reader(node.output[0])
     return node
-
-
-def _only_reader(layer: Layer, tensor: str) -> NodeProto | None:
-    """The only reader of a tensor; None where several read it, or it is an output."""
-    readers = layer.graph_scope.consumers.get(tensor, [])
-    return readers[0] if len(readers) == 1 and tensor not in layer.graph_scope.outputs else None
 
 
 def _sample_axis(scope: Scope) -> int:

@@ -74,17 +74,17 @@ def _quantiser(scope: Scope, tensor: str) -> NodeProto | None:
 def _factors(scope: Scope, tensor: str) -> Iterator[list[str]]:
     """The factors of each product on the way from `tensor`, while one node alone reads it and products follow."""
     for _ in range(_FARTHEST):
-        readers = scope.consumers.get(tensor, [])
-        if len(readers) != 1 or tensor in scope.outputs:
+        reader = scope.only_reader(tensor)
+        if reader is None:
             return
-        if readers[0].op_type == "Mul":
-            others = [name for name in readers[0].input if name != tensor]
+        if reader.op_type == "Mul":
+            others = [name for name in reader.input if name != tensor]
             if len(others) != 1:
                 return
             yield _flat(scope, others[0])
-        elif not belongs(readers[0], Family.IDENTITY) or readers[0].input[0] != tensor:
+        elif not belongs(reader, Family.IDENTITY) or reader.input[0] != tensor:
             return
-        tensor = readers[0].output[0]
+        tensor = reader.output[0]
 
 
 def _flat(scope: Scope, tensor: str) -> list[str]:

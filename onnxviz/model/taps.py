@@ -211,9 +211,8 @@ def _dynamic_scale(layer: NodeProto, shore: Shore) -> NodeProto | None:
 
 def _dequantize_alone(scope: Scope, quantize: NodeProto) -> NodeProto | None:
     """The DequantizeLinear behind a QuantizeLinear, None where another operator reads the quantised values."""
-    readers = scope.consumers.get(quantize.output[0], [])
-    alone = len(readers) == 1 and readers[0].op_type == "DequantizeLinear" and quantize.output[0] not in scope.outputs
-    return readers[0] if alone else None
+    reader = scope.only_reader(quantize.output[0])
+    return reader if reader is not None and reader.op_type == "DequantizeLinear" else None
 
 
 def _saturates_at_zero(scope: Scope, quantize: NodeProto, constants: Constants) -> bool:

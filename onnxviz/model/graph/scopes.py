@@ -119,6 +119,11 @@ class Scope:
                 found[name].append(node)
         return dict(found)
 
+    def only_reader(self, tensor: str) -> NodeProto | None:
+        """The one node of this graph that reads `tensor`; None where several do, or it is an output."""
+        readers = self.consumers.get(tensor, [])
+        return readers[0] if len(readers) == 1 and tensor not in self.outputs else None
+
     @cached_property
     def _places(self) -> dict[str, int]:
         """Where in `graph.node` the node stands that makes each tensor."""

@@ -1,4 +1,4 @@
-"""Ancestors and descendants of tensors: against plain definitions, on drawn graphs and on long ones."""
+"""Ancestors, descendants and readers of tensors: against plain definitions, on drawn graphs and on long ones."""
 
 from __future__ import annotations
 
@@ -86,6 +86,22 @@ def test_what_is_read_two_graphs_deep():
     assert found.tensors == {"x", "far", "flag", "count", "go"}
     assert [node.op_type for node in found.nodes] == ["If"]
     assert Scope(nested()).descendants(["shadow"]) == {"shadow", "z"}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "reader"), [("far", "If"), ("shadow", "Neg"), ("x", None), ("y", None), ("nothing", None)]
+)
+def test_the_only_reader_of_a_tensor(tensor, reader):
+    """`far` is read in the If's branches alone, `x` outside too; an output has whoever runs the model as a reader."""
+    found = Scope(nested()).only_reader(tensor)
+    assert (None if found is None else found.op_type) == reader
+    (then, _) = (graph for _, graph in subgraphs(nested().node[1]))
+    assert Scope(then).only_reader("a") is None
+
+
+def test_an_output_that_a_node_reads_too_has_no_only_reader():
+    graph = onnx.parser.parse_graph("g (float[2] x) => (float[2] a, float[2] b) { a = Relu (x) b = Neg (a) }")
+    assert Scope(graph).only_reader("a") is None
 
 
 def test_a_subgraph_ends_at_its_own_edge():
