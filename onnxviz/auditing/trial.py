@@ -14,7 +14,8 @@ from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.subject import Subject
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.inputs.noise import noise_samples
-from onnxviz.inputs.samples import Feeds, is_picture
+from onnxviz.inputs.samples import Feeds, image_size, is_picture
+from onnxviz.messages import dims
 from onnxviz.runtime.batching import Batching
 
 Outputs = dict[str, NDArray[Any]]
@@ -60,12 +61,7 @@ class Trial:
     @cached_property
     def has_open_sides(self) -> bool:
         """Whether an input for pictures leaves a side open."""
-        return any(
-            not isinstance(port.shape[port.layout.index(axis)], int)
-            for port in self._subject.model.inputs
-            if is_picture(port) and port.shape is not None
-            for axis in "HW"
-        )
+        return any(is_picture(port) and image_size(port) is None for port in self._subject.model.inputs)
 
     def open(self) -> None:
         """Opens the model in onnxruntime.
@@ -136,8 +132,7 @@ def batched(alone: Sequence[Outputs], together: Outputs) -> tuple[Parting, str]:
             parts = [_difference(row, value[place : place + 1]) for place, row in enumerate(rows)]
             found = _farther(found, name, max(parts))
         elif value.size == len(rows) * rows[0].size:
-            given = "x".join(map(str, value.shape))
-            merged = f"'{name}' of {len(rows)} samples is {given}, of one {'x'.join(map(str, shape))}"
+            merged = f"'{name}' of {len(rows)} samples is {dims(value.shape)}, of one {dims(shape)}"
     return found, merged
 
 
