@@ -33,20 +33,22 @@ class Range:
     """What one pass over a weight tells.
 
     Attributes:
-        low, high: (O,) float32, the smallest and the largest weight of each filter; NaN where it holds one.
+        low, high: (O,), the smallest and the largest weight of each filter, float64 of weights of float64, else
+            float32; NaN where it holds one.
         subnormal_in_half: how many weights float16 would hold as subnormal numbers or as 0, zeros not counted.
         subnormal: how many weights are subnormal numbers of float32, those among them.
     """
 
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
+    low: NDArray[Any]
+    high: NDArray[Any]
     subnormal_in_half: int
     subnormal: int
 
     @cached_property
-    def largest(self) -> NDArray[np.float32]:
+    def largest(self) -> NDArray[Any]:
         """(O,), the largest magnitude of each filter."""
-        return np.maximum(np.abs(self.low), np.abs(self.high))
+        largest: NDArray[Any] = np.maximum(np.abs(self.low), np.abs(self.high))
+        return largest
 
     @property
     def is_finite(self) -> bool:
@@ -205,14 +207,13 @@ def _range(filters: NDArray[Any]) -> Range:
     """Chunk by chunk along the axis in which the matrix is stored: a dense layer's may be stored (I, O)."""
     turned = filters.strides[0] < filters.strides[-1]
     stored = filters.T if turned else filters
-    low = np.full(len(filters), np.inf, np.float32)
-    high = np.full(len(filters), -np.inf, np.float32)
+    wide = np.float64 if filters.dtype == np.float64 else np.float32
+    low = np.full(len(filters), np.inf, wide)
+    high = np.full(len(filters), -np.inf, wide)
     small = subnormal = 0
     rows = max(1, _CHUNK // max(1, stored.shape[1]))
     for start in range(0, len(stored), rows):
-        part = stored[start : start + rows]
-        if part.dtype != np.float32:
-            part = _as_single(part)
+        part = real(stored[start : start + rows])
         place = slice(None) if turned else slice(start, start + rows)
         low[place] = np.minimum(low[place], part.min(0 if turned else 1))  # NaN stays
         high[place] = np.maximum(high[place], part.max(0 if turned else 1))
@@ -225,6 +226,6 @@ def _range(filters: NDArray[Any]) -> Range:
     return Range(low, high, small, subnormal)
 
 
-def _as_single(values: NDArray[Any]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
+def real(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers of any type as float64 where they are, else as float32, whose range holds all others."""
+    return values if values.dtype in (np.float32, np.float64) else values.astype(np.float32)

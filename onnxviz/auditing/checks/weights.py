@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.subject import Subject
-from onnxviz.auditing.trained_weights import TrainedWeight, batch_norm
+from onnxviz.auditing.trained_weights import TrainedWeight, batch_norm, real
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import operator
 from onnxviz.model.layer import Layer
@@ -59,14 +59,14 @@ def not_finite(subject: Subject) -> Iterator[Finding]:
 
 
 def _is_finite(values: NDArray[Any]) -> bool:
-    return values.dtype.kind not in "fV" or bool(np.isfinite(values.astype(np.float32)).all())
+    return values.dtype.kind not in "fV" or bool(np.isfinite(real(values)).all())
 
 
 def _broken(subject: Subject, layer: Layer, parts: dict[str, NDArray[Any]]) -> Finding:
     """One finding for all of a layer."""
     told, total, rows = [], 0, set()
     for what, values in parts.items():
-        is_broken = ~np.isfinite(values.astype(np.float32))
+        is_broken = ~np.isfinite(real(values))
         count = int(is_broken.sum())
         total += count
         told.append(f"{count:,} of {values.size:,} {what}")

@@ -56,6 +56,19 @@ def test_the_largest_finite_number_is_finite():
     assert found(model, "W01") == []
 
 
+def test_numbers_that_only_float64_holds_are_finite():
+    """1e40 and 1e300 are beyond float32, but the model computes in float64."""
+    weight, bias = normal(4, 3, 3, 3).astype(np.float64), np.array([1, 2, 3, 1e300])
+    weight[1, 0, 0, 0] = 1e40
+    text = "g (double[n,3,8,8] x) => (double[n,4,6,6] y) { y = Conv (x, w, b) }"
+    assert found(parsed(text, w=weight, b=bias), "W01") == []
+    (one,) = audited(parsed(text, w=weight, b=bias), "W05").findings
+    assert (one.value, one.channel) == (1e300, 3)
+    weight[2, 1, 1, 1] = np.inf
+    (one,) = audited(parsed(text, w=weight, b=bias), "W01").findings
+    assert (one.value, one.channel) == (1.0, 2)
+
+
 def test_weights_of_half_precision_and_of_a_transposed_convolution():
     half = parsed(
         "g (float16[n,3,8,8] x) => (float16[n,4,6,6] y) { y = Conv (x, w) }",
