@@ -31,13 +31,15 @@ class Leftover:
 
 
 def leftovers(model: Model) -> tuple[Leftover, ...]:
-    """The nodes whose training behaviour the outputs depend on, in graph order."""
+    """The nodes whose training behaviour an output of their graph depends on, in graph order."""
     opset = model.opset.get("", 0)
-    needed = {id(node) for node in model.scope.ancestors(model.scope.outputs).nodes}
+    needed: dict[str, frozenset[str]] = {}
     found = []
     for scope, node in walk(model.scope):
+        if scope.name not in needed:
+            needed[scope.name] = scope.ancestors(scope.outputs).tensors | scope.outputs
         kind = _kind(model, scope, node, opset)
-        if kind is not None and (scope.name or id(node) in needed):
+        if kind is not None and needed[scope.name].intersection(node.output):
             found.append(Leftover(kind, node.name or node.output[0]))
     return tuple(found)
 

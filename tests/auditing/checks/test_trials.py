@@ -246,6 +246,24 @@ def test_random_numbers_that_nothing_depends_on():
     assert found(model, OWN) == []
 
 
+@pytest.mark.parametrize("outputs", [[], ["unread"]])
+def test_random_numbers_that_nothing_in_their_branch_depends_on(outputs):
+    """Such a node may make nothing at all."""
+    model = parsed(
+        "g (bool c, float[1,2] x) => (float[1,2] y) { y = If (c) <"
+        "then_branch = t () => (float[1,2] a) { a = Relu (x) }, "
+        "else_branch = e () => (float[1,2] d) { d = Identity (x) }> }"
+    )
+    branch = model.graph.node[0].attribute[0].g
+    branch.node.append(helper.make_node("RandomNormal", [], outputs, shape=[1]))
+    assert found(model, "G10") == []
+    branch.node.extend(
+        [helper.make_node("RandomNormalLike", ["x"], ["noise"]), helper.make_node("Add", ["a", "noise"], ["b"])]
+    )
+    branch.output[0].name = "b"
+    assert found(model, "G10") == [("G10", "warning")]
+
+
 def test_before_opset_14_further_outputs_are_training():
     text = "g (float[n,2,4,4] x) => (float[n,2,4,4] y) {{ y{} = BatchNormalization (x, s, b, m, v) }}"
     weights = {"s": normal(2), "b": normal(2), "m": normal(2), "v": np.abs(normal(2)) + 1}
