@@ -43,8 +43,10 @@ _PATHS: dict[str, dict[int, str]] = {
 }
 _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 13, 14
 
+GIT_LFS = b"version https://git-lfs"
+"""How a file begins that Git LFS leaves in the place of one that was not fetched."""
 _NOT_ONNX = (
-    (b"version https://git-lfs", "is a Git-LFS pointer, not the model: fetch it with 'git lfs pull'"),
+    (GIT_LFS, "is a Git-LFS pointer, not the model: fetch it with 'git lfs pull'"),
     (b"<!doctype", "is an HTML page, not a model: download the file itself"),
     (b"<html", "is an HTML page, not a model: download the file itself"),
     (b"<?xml", "is an XML file, not a model"),

@@ -19,6 +19,7 @@ from onnxviz.errors import ModelError
 from onnxviz.messages import printable
 from onnxviz.model.graph.scopes import all_graphs, plain_domain, reads, sparse_tensors, subgraphs, tensors
 from onnxviz.model.graph.tensors import external_entry
+from onnxviz.model.skeleton import GIT_LFS
 
 MAX_ELEMENTS = 2**40
 MAX_RANK = 64  # numpy's
@@ -29,7 +30,6 @@ _NUMBER = re.compile(r"[0-9]{1,18}")
 # A sparse initializer of some bytes can declare any dense size; onnxruntime expands it when it opens the model.
 MAX_DENSE_BYTES = 2**30
 
-_GIT_LFS = b"version https://git-lfs"
 _BITS = {
     TensorProto.FLOAT: 32,
     TensorProto.UINT8: 8,
@@ -313,7 +313,7 @@ def _external_problem(
 def _is_pointer(file: Path) -> bool:
     """Whether a file holds what Git LFS leaves in the place of one that was not fetched."""
     with file.open("rb") as data:
-        return data.read(len(_GIT_LFS)) == _GIT_LFS
+        return data.read(len(GIT_LFS)) == GIT_LFS
 
 
 def _location_problem(folder: Path, location: str) -> str | None:
