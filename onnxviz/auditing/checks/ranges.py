@@ -9,15 +9,13 @@ from numpy.typing import NDArray
 
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.integer_products import integer_products, saturating_pairs
-from onnxviz.auditing.registry import check
+from onnxviz.auditing.registry import CHECKS, check
 from onnxviz.auditing.subject import Subject
 from onnxviz.auditing.trained_weights import SINGLE_SMALLEST_NORMAL, TrainedWeight
 
 # Of a layer, this many filters, spread evenly, and of each this many weights show what int8 does to them.
 _FILTERS, _OF_A_FILTER = 256, 128
 _HALF_LARGEST = 65504.0
-# Relative reach below which W02 calls a filter dead.
-_DEAD = 1e-3
 
 
 @check("W04", Severity.WARNING, noise=0.01, ratio=254.0)
@@ -40,16 +38,17 @@ def per_tensor_int8(subject: Subject) -> Iterator[Finding]:
     What to do: nothing, if the model stays in float; else quantise per channel, or equalise the ranges across layers.
     """
     limit, most = subject.threshold("noise"), subject.threshold("ratio")
+    dead = subject.settings.threshold(CHECKS["W02"], "share")
     for weight in subject.weights:
         if not weight.is_float or not weight.range.is_finite or len(weight.range.low) < 2:
             continue
-        factors, ranges = weight.fold, weight.reach
-        alive = np.flatnonzero(weight.relative_reach >= _DEAD)
+        ranges = weight.reach
+        alive = np.flatnonzero(weight.relative_reach >= dead)
         if not len(alive):
             continue
         ratio = float(ranges.max() / ranges[alive].min())
         smallest = int(alive[ranges[alive].argmin()])
-        noise = _noise(weight, factors, alive, float(ranges.max()) / 127)
+        noise = _noise(weight, alive, float(ranges.max()) / 127)
         if noise > limit:
             yield subject.finding(
                 f"with one int8 scale for the tensor the weights of a filter are off by {noise:.0%} of their power on "
@@ -66,12 +65,12 @@ def per_tensor_int8(subject: Subject) -> Iterator[Finding]:
             ).of_channel(smallest)  # fmt: skip
 
 
-def _noise(weight: TrainedWeight, factors: NDArray[np.float64] | None, alive: NDArray[np.int64], step: float) -> float:
+def _noise(weight: TrainedWeight, alive: NDArray[np.int64], step: float) -> float:
     """Mean over filters of squared rounding error / squared weights; of those that are looked at."""
     chosen = alive[np.linspace(0, len(alive) - 1, min(len(alive), _FILTERS)).astype(int)]
     rows = weight.filters[chosen, :_OF_A_FILTER].astype(np.float64)
-    if factors is not None:
-        rows = rows * factors[chosen, None]
+    if weight.fold is not None:
+        rows = rows * weight.fold[chosen, None]
     power = np.square(rows).sum(1)
     error = np.square(rows - np.rint(rows / step) * step).sum(1)
     return float((error[power > 0] / power[power > 0]).mean()) if (power > 0).any() else 0.0

@@ -90,6 +90,18 @@ def test_a_batch_normalisation_behind_counts_and_dead_filters_do_not():
     assert found(dead, "W04") == []
 
 
+def test_dead_is_what_the_configuration_calls_dead(tmp_path):
+    """A filter 500 times smaller than the others is not, unless W02 is told to call it so."""
+    weight = normal(160, 2, 3, 3)
+    weight /= np.abs(weight).max((1, 2, 3), keepdims=True)
+    weight[7] /= 500
+    model = parsed("g (float[n,2,8,8] x) => (float[n,160,6,6] y) { y = Conv (x, w) }", w=weight)
+    config = tmp_path / "onnxviz.toml"
+    for share, expected in ((0.0019, ["W04"]), (0.0021, ["W02"])):
+        config.write_text(f"[audit.thresholds.W02]\nshare = {share}\n")
+        assert [code for code, _ in found(model, "W02,W04", config=config)] == expected
+
+
 # ---------------------------------------------------------------- W05
 
 
