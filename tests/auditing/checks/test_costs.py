@@ -12,6 +12,7 @@ from planted import MODELS, audited, changed, found, sample
 from protos import normal, parsed
 from quantised import quantise
 
+from onnxviz.auditing.checks import costs
 from onnxviz.auditing.cost import cost_of
 from onnxviz.inputs.samples import ImageOptions
 from onnxviz.model.model import load
@@ -106,6 +107,15 @@ def test_what_is_over_a_budget_is_said_even_where_another_cannot_be_told(tmp_pat
     assert [one.code for one in audit.findings] == ["G08"]
     assert "--size" in audit.not_run[0].why
     assert not audit.passed
+
+
+def test_a_budget_of_weights_alone_runs_nothing(tmp_path, monkeypatch):
+    path = quantise(MODELS / "classifier.onnx", tmp_path / "q.onnx", [normal(1, 3, 96, 96)], form="QOperator")
+    monkeypatch.setattr(costs, "Session", None)  # an AttributeError where one is opened
+    for limits in ({"parameters": 1}, {"weight_bytes": 1}):
+        assert [one.code for one in audited(path, "G08", config=budget(tmp_path, **limits)).findings] == ["G08"]
+    with pytest.raises(AttributeError):
+        audited(path, "G08", config=budget(tmp_path, macs=1))
 
 
 def test_sizes_that_inference_does_not_tell_are_measured(tmp_path):
