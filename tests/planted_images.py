@@ -10,25 +10,20 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import planted
 from onnx import helper, numpy_helper
 from PIL import Image
 from samples import CLASSIFIER, photo_crops
 
-from onnxviz.auditing.audit import Audit, audit
+from onnxviz.auditing.audit import Audit
 from onnxviz.auditing.finding import Finding
-from onnxviz.auditing.settings import Settings
 
 SIDE = 96
 
 
 def audited(model: Any, data: Any, select: str, **options: Any) -> Audit:
-    """The audit of a model by the checks whose codes begin so, with no configuration of this repository."""
-    before = Settings.read
-    Settings.read = classmethod(lambda *_: Settings())  # type: ignore[method-assign,assignment]
-    try:
-        return audit(model, data, select=select.split(","), **options)
-    finally:
-        Settings.read = before  # type: ignore[method-assign]
+    """The audit of a model on data by the checks whose codes begin with any of these."""
+    return planted.audited(model, select, data=data, **options)
 
 
 def findings(model: Any, data: Any, code: str, **options: Any) -> tuple[Finding, ...]:
@@ -58,12 +53,9 @@ def classifier() -> onnx.ModelProto:
 
 def changed(proto: onnx.ModelProto, **arrays: Callable[[np.ndarray], np.ndarray]) -> onnx.ModelProto:
     """The model with stored tensors made anew; `.` of their names is written `_`."""
-    for tensor in proto.graph.initializer:
-        change = arrays.pop(tensor.name.replace(".", "_"), None)
-        if change is not None:
-            made = change(numpy_helper.to_array(tensor).copy())
-            tensor.CopyFrom(numpy_helper.from_array(made, tensor.name))
-    assert not arrays, f"no such tensors: {list(arrays)}"
+    names = {tensor.name.replace(".", "_"): tensor.name for tensor in proto.graph.initializer}
+    for name, change in arrays.items():
+        planted.changed(proto, names[name], change)
     return proto
 
 
