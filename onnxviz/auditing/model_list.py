@@ -8,6 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from onnxviz.errors import InputError
+from onnxviz.inputs.image_sets import lines_in
 from onnxviz.messages import printable
 
 
@@ -51,11 +52,7 @@ def _sorted(paths: Iterator[Path], none: str) -> list[str]:
 
 
 def _lines(path: str) -> list[str]:
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"the list {printable(path)} cannot be read: {printable(str(error), 200)}") from None
-    named = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    named = lines_in(Path(path))
     if any(name.startswith("@") for name in named):  # it could be itself
         raise InputError(f"the list {printable(path)} names another list: give both, @{printable(path)} @OTHER")
     return named

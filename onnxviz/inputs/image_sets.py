@@ -44,14 +44,26 @@ def listed_in(path: Path) -> list[str]:
     Raises:
         InputError: it cannot be read, is no text, or names nothing.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a list of paths: {printable(str(error), 200)}") from None
-    named = [line.strip() for line in lines[:_MOST_LINES]]
-    named = [line for line in named if line and not line.startswith("#")]
+    named = lines_in(path)
     if not named:
         raise InputError(f"the list {path} names no input: write a path a line")
     if lists := [line for line in named if line.lower().endswith(LIST_SUFFIX)]:
         raise InputError(f"the list {path} names another list, {printable(lists[0])}: give both")
     return [str(path.parent / line) for line in named]
+
+
+def lines_in(path: Path) -> list[str]:
+    """The lines of a list of paths, but for empty ones and those that begin with `#`.
+
+    Raises:
+        InputError: it cannot be read, or is no text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if "\0" in text:
+            raise ValueError("a path holds no NUL")
+    except (OSError, ValueError) as error:
+        said = printable(str(error), 200)
+        raise InputError(f"the list {printable(str(path))} cannot be read as a list of paths: {said}") from None
+    lines = [line.strip() for line in text.splitlines()[:_MOST_LINES]]
+    return [line for line in lines if line and not line.startswith("#")]

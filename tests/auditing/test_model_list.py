@@ -46,6 +46,12 @@ def test_a_list_stands_for_its_lines(place):
     assert model_list(["zoo/d.onnx", "@list.txt"]) == ["zoo/d.onnx", "b.onnx", "zoo/deep/c.onnx", "a.onnx"]
 
 
+def test_a_list_of_another_system(place):
+    """Editors of Windows begin with a byte order mark, and end lines otherwise."""
+    (place / "list.txt").write_bytes(b"\xef\xbb\xbfb.onnx\r\na.onnx\r\n")
+    assert model_list(["@list.txt"]) == ["b.onnx", "a.onnx"]
+
+
 @pytest.mark.parametrize(
     ("given", "match"),
     [
@@ -55,6 +61,7 @@ def test_a_list_stands_for_its_lines(place):
         (["a.onnx", "@none.txt"], "the list none.txt cannot be read"),
         (["@nothing.txt"], "there is nothing to audit"),
         (["@binary.txt"], "the list binary.txt cannot be read"),
+        (["@nul.txt"], "the list nul.txt cannot be read"),
         (["@empty"], "the list empty cannot be read"),
         (["@itself.txt"], "itself.txt names another list"),
     ],
@@ -62,6 +69,7 @@ def test_a_list_stands_for_its_lines(place):
 def test_what_means_no_model_is_refused(place, given, match):
     (place / "nothing.txt").write_text("# none yet\n\n")
     (place / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    (place / "nul.txt").write_bytes(b"a\0.onnx\n")
     (place / "itself.txt").write_text("a.onnx\n@itself.txt\n")
     with pytest.raises(InputError, match=re.escape(match)) as error:
         model_list(given)
