@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.sample_classes import class_of
+from onnxviz.auditing.scorer import wilson_bounds
 from onnxviz.auditing.subject import Subject
 from onnxviz.errors import SelectionError
 from onnxviz.messages import printable
 from onnxviz.model.scores import class_names, find_scores
 from onnxviz.predictions.prediction import ClassShare
 
-_CONFIDENCE = 0.95
 _MOST = 3
 
 
@@ -147,19 +145,12 @@ class Proportion:
     @property
     def low(self) -> float:
         """The lower end of the interval."""
-        return self._interval[0]
+        return wilson_bounds(self.value, self.total)[0]
 
     @property
     def high(self) -> float:
         """The upper end of the interval."""
-        return self._interval[1]
-
-    @property
-    def _interval(self) -> tuple[float, float]:
-        """Of Wilson (1927): (p + z²/2n ± z·√(p(1−p)/n + z²/4n²)) / (1 + z²/n)."""
-        z, n, p = NormalDist().inv_cdf((1 + _CONFIDENCE) / 2), self.total, self.value
-        centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max((centre - half) / (1 + z * z / n), 0.0), min((centre + half) / (1 + z * z / n), 1.0)
+        return wilson_bounds(self.value, self.total)[1]
 
     def __str__(self) -> str:
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
