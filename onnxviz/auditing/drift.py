@@ -16,7 +16,7 @@ from onnxviz.errors import OnnxvizError, SelectionError
 from onnxviz.inputs.failures import nothing_usable
 from onnxviz.inputs.samples import Feeds
 from onnxviz.model.model import Model
-from onnxviz.model.scores import find_scores, sample_axis
+from onnxviz.model.scores import find_scores, with_both
 from onnxviz.runtime.session import Session
 
 Values = list[NDArray[Any]]
@@ -64,7 +64,7 @@ class Answers:
         rows = batching.count(feeds)
         own = [batching.unpadded(value, rows, 0).astype(np.float64) for value in values]
         if self._scores is not None:
-            own[0] = np.stack([_classes(row, self._scores.axis) for row in own[0]])
+            own[0] = np.stack([with_both(self._scores.laid_out(row)) for row in own[0]])
         return own
 
 
@@ -194,12 +194,3 @@ def _apart(a: NDArray[Any], b: NDArray[Any]) -> float:
     different = ~((a == b) | (np.isnan(a) & np.isnan(b)))
     gaps = np.abs(a[different] - b[different])
     return float(np.nan_to_num(gaps, nan=math.inf).max(initial=0.0))
-
-
-def _classes(values: NDArray[Any], axis: int) -> NDArray[Any]:
-    """The scores of one sample as (classes, positions); one logit is that of class 1, its negative of class 0."""
-    if not values.ndim:
-        values = values.reshape(1)
-    flat = np.moveaxis(values, sample_axis(axis, values.ndim), 0)
-    flat = flat.reshape(len(flat), -1)
-    return np.concatenate([-flat, flat]) if len(flat) == 1 else flat

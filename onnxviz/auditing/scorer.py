@@ -13,7 +13,7 @@ from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import printable
 from onnxviz.model.model import Model
 from onnxviz.model.probability import softmax
-from onnxviz.model.scores import find_scores, sample_axis
+from onnxviz.model.scores import find_scores, with_both
 from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.session import RunOptions, Session
 
@@ -60,7 +60,7 @@ class Scorer:
         values = self._batching.unpadded(values, rows)
         if values.dtype.kind not in "fiu" or not values.ndim or len(values) != rows:
             raise UnmeasuredError(f"'{printable(self.scores.tensor)}' does not hold scores of each sample")
-        found = [self._scored(row) for row in values]
+        found = [self.scores.laid_out(row) for row in values]
         if found and found[0].shape[1] > 1 and not self._excludes():
             raise UnmeasuredError(
                 f"nothing says that the channels of '{printable(self.scores.output)}' are classes: it has no softmax, "
@@ -68,20 +68,9 @@ class Scorer:
             )
         return found
 
-    def _scored(self, row: NDArray[np.generic]) -> Scored:
-        if not row.ndim:
-            return row.reshape(1, 1).astype(np.float64)
-        first = np.moveaxis(row, sample_axis(self.scores.axis, row.ndim), 0).astype(np.float64)
-        return first.reshape(len(first), math.prod(first.shape[1:]))
-
     def _excludes(self) -> bool:
         """Whether the graph or the metadata tell that channels are classes."""
         return bool(self.scores.link or self.scores.names) or self.scores.tensor != self.scores.output
-
-
-def with_both(scored: Scored) -> Scored:
-    """Scores with one for each class, (classes, positions): one logit is that of class 1, its negative of class 0."""
-    return np.concatenate([-scored, scored]) if len(scored) == 1 else scored
 
 
 def are_probabilities(classes: Scored) -> bool:

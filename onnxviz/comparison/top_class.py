@@ -12,7 +12,7 @@ from onnxviz.comparison.comparison import Agreement, Flip
 from onnxviz.comparison.reading import Reading
 from onnxviz.comparison.side import Side
 from onnxviz.errors import SelectionError
-from onnxviz.model.scores import Scores, find_scores, name_of, sample_axis
+from onnxviz.model.scores import Scores, find_scores, name_of, with_both
 from onnxviz.passes.expose import Tap
 
 
@@ -59,11 +59,11 @@ class TopClasses:
         for row, (one, other) in enumerate(zip(a, b, strict=True)):
             name = label if len(a) == 1 else f"{label}[{row}]"
             self._take_row(
-                name, *(_scored(array, scores) for array, scores in zip((one, other), self._scores, strict=True))
+                name, *(scores.laid_out(array) for array, scores in zip((one, other), self._scores, strict=True))
             )
 
     def _take_row(self, label: str, a: NDArray[Any], b: NDArray[Any]) -> None:
-        one, other = _classes(a), _classes(b)
+        one, other = with_both(a), with_both(b)
         if one.shape != other.shape:
             self.unequal = (
                 "top classes are not compared: "
@@ -85,22 +85,9 @@ class TopClasses:
         return Agreement(self._agreeing, self._total, self._positions, () if self._positions else tuple(self._flips))
 
 
-def _scored(values: NDArray[Any], scores: Scores) -> NDArray[Any]:
-    """The scores of one sample as (scores, positions) float64."""
-    if not values.ndim:
-        values = values.reshape(1)
-    flat = np.moveaxis(values, sample_axis(scores.axis, values.ndim), 0).astype(np.float64)
-    return flat.reshape(len(flat), -1)
-
-
-def _classes(scores: NDArray[Any]) -> NDArray[Any]:
-    """Scores as (classes, positions); one logit is that of class 1, its negative of class 0."""
-    return np.concatenate([-scores, scores]) if len(scores) == 1 else scores
-
-
 def _first(scores: NDArray[Any], names: tuple[str, ...]) -> tuple[int, str, float]:
     """The first class of (scores,), its name, and how far it is above the second; -1 where a score is NaN."""
-    classes = _classes(scores[:, None])[:, 0]
+    classes = with_both(scores[:, None])[:, 0]
     if np.isnan(classes).any():
         return -1, "", float("nan")
     number = int(classes.argmax())

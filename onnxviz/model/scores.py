@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto
 
 from onnxviz.errors import SelectionError
@@ -90,6 +94,17 @@ class Scores:
         known = shape is not None and -len(shape) <= self.axis < len(shape)
         count = shape[self.axis] if shape is not None and known else None
         return count if isinstance(count, int) else None
+
+    def laid_out(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """The scores of one sample, without its batch axis, as (scores, positions)."""
+        values = values if values.ndim else values.reshape(1)
+        first = np.moveaxis(values, sample_axis(self.axis, values.ndim), 0).astype(np.float64)
+        return first.reshape(len(first), math.prod(first.shape[1:]))
+
+
+def with_both(scored: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores with one for each class, (classes, positions): one logit is that of class 1, its negative of class 0."""
+    return np.concatenate([-scored, scored]) if len(scored) == 1 else scored
 
 
 def find_scores(model: Model, name: str | None = None) -> Scores:
