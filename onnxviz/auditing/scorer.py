@@ -12,13 +12,11 @@ from onnxviz.errors import SelectionError
 from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import printable
 from onnxviz.model.model import Model
-from onnxviz.model.probability import softmax
+from onnxviz.model.probability import are_probabilities, softmax
 from onnxviz.model.scores import find_scores, with_both
 from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.session import RunOptions, Session
 
-# How far a sum of probabilities that float32 made may be from one.
-_ONE = 1e-3
 Scored = NDArray[np.float64]
 """Scores of one sample, (classes, positions); one position where a whole image has one class."""
 
@@ -71,11 +69,6 @@ class Scorer:
     def _excludes(self) -> bool:
         """Whether the graph or the metadata tell that channels are classes."""
         return bool(self.scores.link or self.scores.names) or self.scores.tensor != self.scores.output
-
-
-def are_probabilities(classes: Scored) -> bool:
-    """Whether the scores of several classes are none below 0 and add up to 1."""
-    return len(classes) > 1 and classes.min() >= 0 and bool(np.abs(classes.sum(axis=0) - 1).max() <= _ONE)
 
 
 def changes(before: Scored, after: Scored, sure: float) -> tuple[float, float]:

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.model.detection.boxes import Boxes
-from onnxviz.model.probability import sigmoid, softmax
+from onnxviz.model.probability import are_probabilities, sigmoid, softmax
 from onnxviz.model.scores import Scores, name_of, sample_axis
 from onnxviz.predictions.prediction import ClassShare, OutputPrediction
 
-# How far a sum of probabilities that float32 made may be from one.
-_ONE = 1e-3
 _FIRST = 8
 
 
@@ -47,7 +45,7 @@ def _shares(flat: NDArray[Any], scores: Scores) -> tuple[NDArray[Any] | None, st
     """The shares of classes that exclude one another, and how they were made; None where classes do not."""
     if scores.link == "sigmoid":
         return None, "each class has a sigmoid of its own: they do not exclude one another"
-    if not scores.link and flat.min() >= 0 and abs(flat.sum() - 1) <= _ONE:
+    if not scores.link and are_probabilities(flat):
         return flat, "as the model gives them"
     ends = "the model's own softmax" if scores.link else "a softmax of the scores, which the model leaves out"
     return softmax(flat), ends

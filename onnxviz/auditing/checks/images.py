@@ -14,13 +14,13 @@ from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.photos import Photos
 from onnxviz.auditing.registry import check
-from onnxviz.auditing.scorer import Scored, are_probabilities, changes, wilson_bounds
+from onnxviz.auditing.scorer import Scored, changes, wilson_bounds
 from onnxviz.auditing.subject import Subject
 from onnxviz.errors import OnnxvizError
 from onnxviz.inputs.perturbed_image import FILTERS, INPUT_PERTURBATIONS, USUAL_FILTER, recompressed, resized_by
 from onnxviz.inputs.samples import Sample
 from onnxviz.messages import printable
-from onnxviz.model.probability import softmax
+from onnxviz.model.probability import are_probabilities, softmax
 from onnxviz.model.scores import find_scores, with_both
 
 # Smaller probabilities are no signal of float32.
