@@ -7,21 +7,20 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from onnxviz.auditing.finding import Finding
+from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.cli.tables import count_of, ruled_table
 from onnxviz.messages import printable
 
 if TYPE_CHECKING:
     from onnxviz.auditing.audit import Audit
     from onnxviz.auditing.check import Check
-    from onnxviz.auditing.finding import Severity
 
-_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
+_STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
 _NARROW = 60  # cells; below it what a finding says begins in the next line
 _WIDE = 100
 _FILE_WIDTH = 120
@@ -32,10 +31,10 @@ _SHOWN = 3  # findings of one check and severity; the others are counted and nam
 
 def findings_text(audits: Sequence[Audit], fail_on: Severity) -> str:
     """The report as plain text, for a file."""
-    console = Console(file=io.StringIO(), width=_FILE_WIDTH, highlight=False, emoji=False, color_system=None)
-    with console.capture() as captured:
-        console.print(findings_table(audits, fail_on, _FILE_WIDTH))
-    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+    text = io.StringIO()
+    console = Console(file=text, width=_FILE_WIDTH, highlight=False, emoji=False, color_system=None)
+    console.print(findings_table(audits, fail_on, _FILE_WIDTH))
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def findings_table(audits: Sequence[Audit], fail_on: Severity, width: int) -> RenderableType:
@@ -53,7 +52,7 @@ def findings_table(audits: Sequence[Audit], fail_on: Severity, width: int) -> Re
 
 def _verdict(passes: bool, words: str, fail_on: Severity) -> Text:
     sign, style = ("✓", "bold green") if passes else ("✗", "bold red")
-    at = "" if fail_on.value == "error" else f" (--fail-on {fail_on.value})"
+    at = "" if fail_on is Severity.ERROR else f" (--fail-on {fail_on.value})"
     return Text.assemble((f"{sign} {words}", style), (at, "dim"))
 
 
@@ -62,9 +61,9 @@ def _summary(audits: Sequence[Audit], fail_on: Severity, width: int) -> Renderab
 
     Without numbers on a narrow terminal: they stand below.
     """
-    table = _table()
+    table = ruled_table()
     table.add_column(no_wrap=True)
-    counts = {f"{name}s": [_count(audit, name) for audit in audits] for name in _STYLES}
+    counts = {f"{one.value}s": [audit.count(one) for audit in audits] for one in Severity}
     counts["accepted"] = [sum(bool(one.reason) for one in audit.findings) for audit in audits]
     counts["not run"] = [len(audit.not_run) for audit in audits]
     shown = [name for name, numbers in counts.items() if any(numbers) and width >= _NARROW]
@@ -78,26 +77,18 @@ def _summary(audits: Sequence[Audit], fail_on: Severity, width: int) -> Renderab
     return table
 
 
-def _count(audit: Audit, severity: str) -> int:
-    return sum(one.severity.value == severity and not one.reason for one in audit.findings)
-
-
 def _one(audit: Audit, fail_on: Severity, width: int) -> list[RenderableType]:
     """A model's verdict and findings."""
-    listed = [f"{count:,} {name}{'' if count == 1 else 's'}" for name in _STYLES if (count := _count(audit, name))]
+    listed = [count_of(count, one.value) for one in Severity if (count := audit.count(one))]
     accepted = sum(bool(one.reason) for one in audit.findings)
     listed += [f"{accepted:,} accepted"] if accepted else []
     passes = not audit.fails(fail_on)
     words = f"{'passes' if passes else 'fails'}: {', '.join(listed) or 'no findings'}"
-    ran = [f"{_checks(len(audit.passed))} found nothing"] if audit.passed else []
-    ran += [f"{_checks(len(audit.not_run))} not run"] if audit.not_run else []
+    ran = [count_of(len(audit.passed), "check") + " found nothing"] if audit.passed else []
+    ran += [count_of(len(audit.not_run), "check") + " not run"] if audit.not_run else []
     lines = [Text(printable(audit.label, _LONGEST), style="bold"), _verdict(passes, words, fail_on)]
     lines += [Text(", ".join(ran), style="dim")] if ran else []
     return [*lines, *((Text(""), _findings(audit.findings, width)) if audit.findings else ())]
-
-
-def _checks(count: int) -> str:
-    return f"{count:,} check{'' if count == 1 else 's'}"
 
 
 def _findings(findings: Sequence[Finding], width: int) -> RenderableType:
@@ -131,7 +122,7 @@ def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
 
 
 def _severity(one: Finding) -> Text:
-    return Text("accepted", style="dim") if one.reason else Text(one.severity.value, style=_STYLES[one.severity.value])
+    return Text("accepted", style="dim") if one.reason else Text(one.severity.value, style=_STYLES[one.severity])
 
 
 def _said(one: Finding) -> Text:
@@ -162,21 +153,17 @@ def _not_run(audits: Sequence[Audit], width: int) -> list[RenderableType]:
 
 def checks_table(checks: Iterable[Check], width: int) -> RenderableType:
     """A row for each check: its code, how severe what it finds is, what it needs, and what it finds."""
-    table = _table()
+    table = ruled_table()
     table.add_column("check", no_wrap=True, style="bold")
     table.add_column("severity", no_wrap=True)
     if width >= _NARROW:
         table.add_column("needs", no_wrap=True, style="dim")
     table.add_column("finds", overflow="fold")
     for check in checks:
-        severity = Text(check.severity.value, style=_STYLES[check.severity.value])
+        severity = Text(check.severity.value, style=_STYLES[check.severity])
         needs = [Text(_needs(check))] if width >= _NARROW else []
         table.add_row(check.code, severity, *needs, Text(check.title.rstrip(".")))
     return table
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
 
 
 def check_manual(check: Check) -> RenderableType:

@@ -33,17 +33,17 @@ def conversion_table(done: Conversion) -> RenderableType:
     model = done.model
     versions = ", ".join(f"{name} {version}" for name, version in done.versions.items())
     grid.add_row("source", Text(printable(f"{done.framework} model ({versions})", 500)))
-    convolutions = _counted(len(model.layers), "convolution")
+    convolutions = count_of(len(model.layers), "convolution")
     grid.add_row("model", f"{convolutions}, {model.parameters:,} parameters, opset {model.opset['']}")
     checked = done.verification
     if checked is None:
         grid.add_row("verified", Text("no (--no-verify)", style="yellow"))
     else:
         for label, text in (
-            ("filters", f"{_counted(checked.layers, 'layer')}: weights and biases identical, bit for bit"),
+            ("filters", f"{count_of(checked.layers, 'layer')}: weights and biases identical, bit for bit"),
             (
                 "maps",
-                f"{_counted(checked.maps, 'feature map')}: within {checked.maps_max_rel_diff:.1e} of the largest value",
+                f"{count_of(checked.maps, 'feature map')}: within {checked.maps_max_rel_diff:.1e} of the largest value",
             ),
             ("outputs", f"within {checked.max_rel_diff:.1e} of the largest value"),
             ("fed", checked.inputs),
@@ -53,7 +53,13 @@ def conversion_table(done: Conversion) -> RenderableType:
     return grid
 
 
-def _counted(count: int, noun: str) -> str:
+def ruled_table() -> Table:
+    """A table without rows yet, with a rule below its headings."""
+    return Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def count_of(count: int, noun: str) -> str:
+    """`1 layer`, `2,000 layers`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
@@ -89,7 +95,7 @@ def fitted_table(columns: Sequence[Column], width: int) -> list[RenderableType]:
         least = max(columns, key=lambda column: column.rank)
         columns.remove(least)
         left_out.append(least.heading)
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = ruled_table()
     for column in columns:
         table.add_column(
             column.heading,
@@ -146,7 +152,7 @@ def predictions_table(predictions: Predictions) -> RenderableType:
     head = Text(printable(predictions.provenance.model.label), style="bold")
     if len(predictions) == 1:
         return Group(head, *_prediction(predictions[0]))
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = ruled_table()
     table.add_column("input", style="bold", overflow="fold")
     table.add_column("answer", overflow="fold")
     table.add_column("next", style="dim", overflow="fold")
@@ -194,7 +200,7 @@ def _called(number: int, name: str) -> str:
 
 def statistics_table(statistics: Statistics, *, extremes: bool = False) -> RenderableType:
     """A heading with the model and the number of images, and a row per layer; if asked, what gave its highest value."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table = ruled_table()
     counted = any(layer.zeros is not None for layer in statistics.values())
     still = any(layer.constant.any() for layer in statistics.values())
     broken = any(layer.nonfinite.any() for layer in statistics.values())
@@ -217,7 +223,7 @@ def statistics_table(statistics: Statistics, *, extremes: bool = False) -> Rende
                  *([f"{layer.nonfinite.sum():,}"] if broken else []),
                  *([printable(statistics.top_sample(name))] if extremes else [])]  # fmt: skip
         table.add_row(*(Text(cell) for cell in cells))
-    images = _counted(statistics.images, "image")
+    images = count_of(statistics.images, "image")
     return Group(Text.assemble((printable(statistics.head["model"]["path"]), "bold"), f"\n{images}\n"), table)
 
 
