@@ -326,11 +326,11 @@ class _Child:
     def _death(self) -> str:
         """Why it ended that sent no result; waits for its end no longer than an interrupted one is given."""
         deadline = time.monotonic() + GRACE_SECONDS
-        while not os.waitid(os.P_PID, self.process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        while not (found := os.waitpid(self.process, os.WNOHANG))[0]:
             if time.monotonic() > deadline:
                 return "closed its connection to onnxviz"
             time.sleep(0.005)
-        status = os.waitpid(self.process, 0)[1]
+        status = found[1]
         if not os.WIFSIGNALED(status):
             return f"ended its process with exit code {os.WEXITSTATUS(status)}"
         if os.WTERMSIG(status) == signal.SIGKILL:

@@ -164,6 +164,12 @@ def test_a_death_is_told_with_what_was_at_work(death, why, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_death_is_told_where_the_system_has_no_waitid(monkeypatch):
+    """As on macOS below Python 3.13."""
+    monkeypatch.delattr(os, "waitid", raising=False)
+    assert ending(lambda tell: os._exit(7)).why == "ended its process with exit code 7"
+
+
 def test_what_a_child_prints_is_not_mixed_with_the_report(capfd):
     def work(tell):
         print("out")
