@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from deadlines import HANG_SECONDS
+from deadlines import HANG_SECONDS, gone
 
 from onnxviz.worker import Limits, Outcome, confined, limit_memory
 
@@ -46,19 +46,6 @@ def ending(work, limits=PATIENT):
     ((number, found),) = confined([work], limits)
     assert number == 0
     return found
-
-
-def gone(process):
-    """Whether a process ends within moments: one that was killed may not be reaped yet."""
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        try:
-            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def test_a_child_does_not_collect_its_parents_garbage(tmp_path):

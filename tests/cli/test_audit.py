@@ -15,7 +15,7 @@ import onnx
 import pytest
 from audits import registered
 from command_line import error_of, files_in, program
-from deadlines import HANG_SECONDS
+from deadlines import HANG_SECONDS, gone
 from protos import classifier_proto
 
 from onnxviz.auditing.registry import load_checks
@@ -315,7 +315,7 @@ def test_an_interrupt_ends_it_and_its_workers(tmp_path, classifier, number):
     assert (child.returncode, out) == (130, "")
     assert "Traceback" not in err
     assert len(workers) == 2
-    assert all(ended(process) for process in workers)
+    assert all(gone(process) for process in workers)
     assert (tmp_path / "audit.json").read_text() == "old"
 
 
@@ -324,15 +324,3 @@ def is_of_session(stat, session):
         return int(stat.read_text().rpartition(")")[2].split()[3]) == session
     except OSError:
         return False
-
-
-def ended(process):
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        try:
-            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.02)
-    return False
