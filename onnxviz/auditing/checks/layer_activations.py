@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from onnxviz.maps.histogram import EDGES
 from onnxviz.messages import printable
 from onnxviz.model.layer import Layer
 from onnxviz.runtime.batching import Batching
+from onnxviz.runtime.session import Session
 
 FLOAT16_LARGEST = 65504.0
 """The largest finite number of IEEE 754 binary16."""
@@ -45,48 +46,50 @@ def not_finite_activations(subject: Subject) -> Iterator[Finding]:
     What to do: guard the operator named (an epsilon in a division or logarithm), or keep its layer in float32.
     """
     bad, label, usable = 0, "", 0
-    feeds: Feeds | None = None
-    outputs = [port.name for port in subject.model.outputs]
-    batching = Batching.of(subject.model, subject.options.memory)
+    feeds: Feeds = {}
     for sample in subject.samples:
         try:
             read = sample.read()
-            if not _finite(read):
+            if not _finite(read.values()):
                 continue
-            usable += 1
-            found = subject.session.run(outputs, subject.session.own(batching.padded(read)))
+            finite = _outputs_finite(subject, read)
         except OnnxvizError:
             continue
-        if not _finite(dict(enumerate(found))):
+        usable += 1
+        if not finite:
             bad += 1
-            if feeds is None:
+            if bad == 1:
                 feeds, label = read, sample.label
     if not usable:
         raise UnmeasuredError("no sample could be used, or all hold NaN or infinity themselves")
-    broken = None if feeds is None else first_broken(subject.model, subject.options, feeds)
     where = f"outputs of {bad:,} of {usable:,} samples, first of {label}"
-    if feeds is None and any(layer.nonfinite.any() for layer in subject.statistics.values()):
-        broken, label = _inside(subject)
+    if not bad:
+        feeds, label = _inside(subject)
         where = f"maps of {label}, although the outputs are finite"
-    if feeds is not None or broken is not None:
+    if label:
+        broken = first_broken(subject.model, subject.options, feeds)
         yield _broken_finding(subject, f"NaN or infinity in the {where}", broken, max(bad, 1))
 
 
-def _inside(subject: Subject) -> tuple[BrokenTensor | None, str]:
-    """The first sample inside which a value is not finite, and where."""
+def _inside(subject: Subject) -> tuple[Feeds, str]:
+    """The first sample of which the maps of a convolution are not finite, and its label; "" where there is none."""
+    tensors = list(dict.fromkeys(one.tensor for one in subject.statistics.values() if one.nonfinite.any()))
+    if not tensors:
+        return {}, ""
+    session = Session.of(subject.model, tensors, subject.options)
     for sample in subject.samples:
         try:
             read = sample.read()
-            if _finite(read) and (broken := first_broken(subject.model, subject.options, read)) is not None:
-                return broken, sample.label
+            if _finite(read.values()) and not _finite(_run(subject, session, tensors, read)):
+                return read, sample.label
         except OnnxvizError:
             continue
-    return None, ""
+    return {}, ""
 
 
 def _broken_finding(subject: Subject, what: str, broken: BrokenTensor | None, count: int) -> Finding:
     if broken is None:
-        return subject.finding(what, "look at the outputs that are not finite", value=float(count), threshold=0.0)
+        return subject.finding(what, "look at the values that are not finite", value=float(count), threshold=0.0)
     do = f"guard the {broken.op} against it, or keep the layer in float32"
     if broken.weights:
         do = "its weights are not finite: see W01"
@@ -96,8 +99,13 @@ def _broken_finding(subject: Subject, what: str, broken: BrokenTensor | None, co
     )  # fmt: skip
 
 
-def _finite(arrays: Feeds | dict[int, NDArray[np.generic]]) -> bool:
-    return all(bool(np.isfinite(one.astype(np.float64)).all()) for one in arrays.values() if one.dtype.kind == "f")
+def _finite(arrays: Iterable[NDArray[Any]]) -> bool:
+    return all(bool(np.isfinite(one).all()) for one in arrays if one.dtype.kind == "f")
+
+
+def _run(subject: Subject, session: Session, tensors: Sequence[str], feeds: Feeds) -> list[NDArray[Any]]:
+    fed = Batching.of(subject.model, subject.options.memory).padded(feeds)
+    return session.run(tensors, session.own(fed))
 
 
 @check("A02", Severity.WARNING, needs=("data",), samples=8, share=0.5, bound=0.001)
@@ -310,21 +318,18 @@ def degenerate_images(subject: Subject) -> Iterator[Finding]:
         feeds = noise.read()
     except OnnxvizError as error:
         raise UnmeasuredError(f"no image can be made for it: {error}") from None
-    runs = partial(_outputs_finite, subject)
-    if not runs(feeds):
+    if not _outputs_finite(subject, feeds):
         raise UnmeasuredError("noise gives NaN or infinity as well: see A01, with data")
     size = tuple(feeds[port.name].shape[port.layout.index(axis)] for axis in "HWC")
     plain = {
         name: {**feeds, port.name: as_input(port, np.full(size, grey, np.uint8), images, Path(name))}
         for name, grey in _GREYS.items()
     }
-    bad = [name for name, fed in plain.items() if not runs(fed)]
+    bad = [name for name, fed in plain.items() if not _outputs_finite(subject, fed)]
     if bad:
         what = f"NaN or infinity for {len(bad)} of {len(plain)} plain images ({', '.join(bad)})"
         yield _broken_finding(subject, what, first_broken(model, subject.options, plain[bad[0]]), len(bad))
 
 
 def _outputs_finite(subject: Subject, feeds: Feeds) -> bool:
-    session, batching = subject.session, Batching.of(subject.model, subject.options.memory)
-    outputs = [port.name for port in subject.model.outputs]
-    return _finite(dict(enumerate(session.run(outputs, session.own(batching.padded(feeds))))))
+    return _finite(_run(subject, subject.session, [port.name for port in subject.model.outputs], feeds))

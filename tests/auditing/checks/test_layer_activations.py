@@ -64,6 +64,34 @@ def test_broken_weights_are_named_as_such_and_broken_samples_left_out():
     assert "all hold NaN" in why_not_run(classifier(), x[1:2], "A01")
 
 
+def test_samples_that_the_model_cannot_run_do_not_count():
+    """The largest value chooses among two factors; there is no sixth."""
+    made = parsed(
+        "g (float[n,1,2,2] x) => (float[n,1,2,2] y) "
+        "{ c = Conv (x, w) m = ReduceMax <keepdims=0> (c) i = Cast <to=7> (m) k = Gather (table, i) y = Mul (c, k) }",
+        w=np.ones((1, 1, 1, 1), np.float32), table=np.float32([1, np.inf]),
+    )  # fmt: skip
+    x = np.repeat(np.float32([0, 1, 5]), 4).reshape(3, 1, 2, 2)
+    (found,) = findings(made, x, "A01")
+    assert "outputs of 1 of 2 samples, first of array[1]" in found.message
+    assert "no sample could be used" in why_not_run(made, x[2:], "A01")
+
+
+def test_the_sample_is_named_whose_maps_are_not_finite():
+    """Another tensor of all samples is infinite too, and a Clip hides it."""
+    made = parsed(
+        "g (float[n,1,2,2] x) => (float[n,1,2,2] y) { c = Conv (x, w) h = HardSwish (c) b = Clip (h, low, high) "
+        "s = Mul (x, large) t = Mul (s, large) a = Clip (t, low, high) y = Add (a, b) }",
+        large=np.float32(1e20), w=np.full((1, 1, 1, 1), 1e30, np.float32), low=np.float32(0), high=np.float32(6),
+    )  # fmt: skip
+    x = np.ones((3, 1, 2, 2), np.float32)
+    x[2] = 1e30
+    assert np.isinf(run(made, x, "t")[0]).all()
+    assert np.isinf(run(made, x, "c")[0]).any(axis=(1, 2, 3)).tolist() == [False, False, True]
+    (found,) = findings(made, x, "A01")
+    assert "maps of array[2], although the outputs are finite: it begins in Conv" in found.message
+
+
 def silent(channels: int):
     """The classifier with so many of the 32 channels of its first layer dead."""
     dead = np.arange(32) < channels
