@@ -127,20 +127,26 @@ class Bands:
         return values
 
 
-def resized(picture: Image.Image, size: tuple[int, int] | None, fit: Fit) -> Image.Image:
-    """The picture in another size, interpolated linearly and, where it shrinks, averaged.
+def resized(
+    picture: Image.Image,
+    size: tuple[int, int] | None,
+    fit: Fit,
+    method: Image.Resampling = Image.Resampling.BILINEAR,
+) -> Image.Image:
+    """The picture in another size, interpolated linearly and, where it shrinks, averaged, unless told otherwise.
 
     Args:
         picture: of any mode that Pillow resizes.
         size: (height, width); None leaves it as it is.
         fit: "stretch" whatever the proportions, or "crop" the middle after scaling the shorter side.
+        method: Pillow's filter.
     """
     if size is None or picture.size == (size[1], size[0]):
         return picture
     height, width = size
     if fit == "crop":
-        return ImageOps.fit(picture, (width, height), Image.Resampling.BILINEAR)
-    return picture.resize((width, height), Image.Resampling.BILINEAR)
+        return ImageOps.fit(picture, (width, height), method)
+    return picture.resize((width, height), method)
 
 
 def resized_picture(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from onnxviz.inputs.image_bands import Fit
+from onnxviz.inputs.image_bands import Fit, resized
 from onnxviz.inputs.interpolate import resized as interpolated
 
 Pixels = NDArray[Any]
@@ -82,16 +82,12 @@ def resized_by(pixels: Pixels, size: tuple[int, int], fit: Fit, name: str = USUA
     Returns:
         (height, width, C), of the type of `pixels`.
     """
-    height, width = size
     if name == _WITHOUT_AVERAGING:
         planes = np.moveaxis(_cropped(pixels, size) if fit == "crop" else pixels, 2, 0).astype(np.float64)
         made = np.moveaxis(interpolated(planes, size), 0, 2)
         return (np.rint(made) if pixels.dtype == np.uint8 else made).astype(pixels.dtype)
-    method = _FILTERS[name]
     bands = [Image.fromarray(np.ascontiguousarray(pixels[..., place])) for place in range(pixels.shape[2])]
-    if fit == "crop":
-        return np.stack([np.asarray(ImageOps.fit(band, (width, height), method)) for band in bands], axis=2)
-    return np.stack([np.asarray(band.resize((width, height), method)) for band in bands], axis=2)
+    return np.stack([np.asarray(resized(band, size, fit, _FILTERS[name])) for band in bands], axis=2)
 
 
 def _cropped(pixels: Pixels, size: tuple[int, int]) -> Pixels:
