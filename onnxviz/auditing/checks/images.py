@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,15 @@ from onnxviz.auditing.registry import check
 from onnxviz.auditing.scorer import Scored, changes, wilson_bounds
 from onnxviz.auditing.subject import Subject
 from onnxviz.errors import OnnxvizError
-from onnxviz.inputs.perturbed_image import FILTERS, INPUT_PERTURBATIONS, USUAL_FILTER, recompressed, resized_by
+from onnxviz.inputs.image_bands import Fit
+from onnxviz.inputs.perturbed_image import (
+    FILTERS,
+    INPUT_PERTURBATIONS,
+    USUAL_FILTER,
+    Pixels,
+    recompressed,
+    resized_by,
+)
 from onnxviz.inputs.samples import Sample
 from onnxviz.messages import printable
 from onnxviz.model.probability import are_probabilities, softmax
@@ -25,6 +33,8 @@ from onnxviz.model.scores import find_scores, with_both
 
 # Smaller probabilities are no signal of float32.
 _TINY = 1e-30
+Variants = Callable[[Sample], Iterator[tuple[str, Pixels]]]
+"""A photo's pixels by what was done to them, the unchanged ones first, under ""; none where it is left out."""
 
 
 @check("I02", Severity.ERROR, needs=("data",), samples=8, spread=1e-2, apart=0.1)
@@ -137,7 +147,7 @@ def fragile_answers(subject: Subject) -> Iterator[Finding]:
     photos = Photos.of(subject, subject.threshold("images"), subject.threshold("most"))
     flips = _Flips(subject.threshold("sure"))
 
-    def variants(sample: Sample) -> Iterator[tuple[str, NDArray[Any]]]:
+    def variants(sample: Sample) -> Iterator[tuple[str, Pixels]]:
         own = photos.pixels(sample, None)
         plain = own if photos.size is None else resized_by(own, photos.size, photos.images.fit)
         yield "", plain
@@ -149,20 +159,10 @@ def fragile_answers(subject: Subject) -> Iterator[Finding]:
     for sample in photos.chosen:
         flips.take(subject, photos, sample, variants)
     flips.require(subject.threshold("images"))
-    worst = max(flips.shares, key=lambda name: flips.shares[name])
-    share = flips.shares[worst]
-    grave = wilson_bounds(share, flips.count)[0] > subject.threshold("warning")
-    if grave or share > subject.threshold("note"):
-        limit = subject.threshold("warning" if grave else "note")
-        yield subject.finding(
-            f"under {worst} {share:.1%} of the sure answers on {flips.count:.4g} photos change, limit "
-            f"{limit:.0%}; {flips.words(worst)}",
-            "train with these changes as augmentation, and look at the photos whose answers change"
-            + (f", such as {printable(flips.example[worst])}" if worst in flips.example else ""),
-            severity=Severity.WARNING if grave else Severity.NOTE,
-            value=share,
-            threshold=limit,
-        )
+    worst = flips.worst()
+    such = f", such as {printable(flips.example[worst])}" if worst in flips.example else ""
+    do = "train with these changes as augmentation, and look at the photos whose answers change" + such
+    yield from flips.judged(subject, worst, f"under {worst}", do)
 
 
 @check("I07", Severity.WARNING, needs=("data",), images=8, most=200, sure=0.5, note=0.0, warning=0.02)
@@ -186,9 +186,9 @@ def resize_contract(subject: Subject) -> Iterator[Finding]:
     if size is None:
         raise UnmeasuredError("each photo keeps its own size: none is resized (--size)")
     flips = _Flips(subject.threshold("sure"))
-    other = "crop" if fit == "stretch" else "stretch"
+    other: Fit = "crop" if fit == "stretch" else "stretch"
 
-    def variants(sample: Sample) -> Iterator[tuple[str, NDArray[Any]]]:
+    def variants(sample: Sample) -> Iterator[tuple[str, Pixels]]:
         own = photos.pixels(sample, None)
         if own.shape[:2] == size:
             return
@@ -196,24 +196,14 @@ def resize_contract(subject: Subject) -> Iterator[Finding]:
         for name in FILTERS:
             if name != USUAL_FILTER:
                 yield name, resized_by(own, size, fit, name)
-        yield other, resized_by(own, size, "crop" if other == "crop" else "stretch")
+        yield other, resized_by(own, size, other)
 
     for sample in photos.chosen:
         flips.take(subject, photos, sample, variants)
     flips.require(subject.threshold("images"), "of another size than the model's")
-    worst = max((name for name in flips.shares if name != other), key=lambda name: flips.shares[name])
-    share = flips.shares[worst]
-    grave = wilson_bounds(share, flips.count)[0] > subject.threshold("warning")
-    if grave or share > subject.threshold("note"):
-        limit = subject.threshold("warning" if grave else "note")
-        yield subject.finding(
-            f"resized by '{worst}' {share:.1%} of the sure answers on {flips.count:.4g} photos change, limit "
-            f"{limit:.0%}; {flips.words(worst)}",
-            "state how photos are resized, and resize so in deployment: here bilinear, averaging where it shrinks",
-            severity=Severity.WARNING if grave else Severity.NOTE,
-            value=share,
-            threshold=limit,
-        )
+    worst = flips.worst(but=other)
+    do = "state how photos are resized, and resize so in deployment: here bilinear, averaging where it shrinks"
+    yield from flips.judged(subject, worst, f"resized by '{worst}'", do)
 
 
 @dataclass
@@ -232,8 +222,8 @@ class _Flips:
     count: float = 0.0
     example: dict[str, str] = field(default_factory=dict)
 
-    def take(self, subject: Subject, photos: Photos, sample: Sample, variants: Any) -> None:
-        """Takes in a photo; `variants` gives its pixels by name, the unchanged ones first, under ""."""
+    def take(self, subject: Subject, photos: Photos, sample: Sample, variants: Variants) -> None:
+        """Takes in a photo."""
         found: dict[str, float] = {}
         certain = 0.0
         usual: Scored | None = None
@@ -267,14 +257,25 @@ class _Flips:
                 f"it needs {least:g} photos {what}, of which the model is sure; there are {self.count:.4g}"
             )
 
-    @property
-    def shares(self) -> Mapping[str, float]:
-        """The share of the answers that change, by name."""
-        return {name: one / self.count for name, one in self.sums.items()}
+    def worst(self, but: str = "") -> str:
+        """By what most answers change, the first of equals; `but` is not judged."""
+        return max((name for name in self.sums if name != but), key=lambda name: self.sums[name])
 
-    def words(self, but: str) -> str:
-        """The shares of all others."""
-        return ", ".join(f"{name} {share:.1%}" for name, share in self.shares.items() if name != but)
+    def judged(self, subject: Subject, worst: str, how: str, do: str) -> Iterator[Finding]:
+        """A finding where by the worst more answers change than the check's `note` and `warning` let pass."""
+        shares = {name: one / self.count for name, one in self.sums.items()}
+        share = shares.pop(worst)
+        grave = wilson_bounds(share, self.count)[0] > subject.threshold("warning")
+        limit = subject.threshold("warning" if grave else "note")
+        if grave or share > limit:
+            others = ", ".join(f"{name} {one:.1%}" for name, one in shares.items())
+            yield subject.finding(
+                f"{how} {share:.1%} of the sure answers on {self.count:.4g} photos change, limit {limit:.0%}; {others}",
+                do,
+                severity=Severity.WARNING if grave else Severity.NOTE,
+                value=share,
+                threshold=limit,
+            )
 
 
 @check("I06", Severity.ERROR, samples=8, share=0.9)
