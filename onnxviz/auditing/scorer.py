@@ -45,12 +45,14 @@ class Scorer:
         self._model = model
         self._batching = Batching.of(model, options.memory)
         self._session = Session.of(model, [self.scores.tensor], options)
+        self._count: int | None = None
 
     def of(self, feeds: Feeds) -> list[Scored]:
         """The scores of each row of a sample.
 
         Raises:
-            UnmeasuredError: they are whole pictures, of which nothing says that their channels are classes.
+            UnmeasuredError: they are whole pictures, of which nothing says that their channels are classes; or samples
+                have other numbers of them.
             InputError: the model cannot run on the sample.
         """
         rows = self._batching.count(feeds)
@@ -64,6 +66,10 @@ class Scorer:
                 f"nothing says that the channels of '{printable(self.scores.output)}' are classes: it has no softmax, "
                 "sigmoid or arg-max, and the metadata name no classes"
             )
+        for row in found:
+            self._count = len(row) if self._count is None else self._count
+            if len(row) != self._count:
+                raise UnmeasuredError(f"the model scores {len(row)} classes of one sample and {self._count} of another")
         return found
 
     def _excludes(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from onnxviz.auditing.check import Check, UnmeasuredError
 from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.score_summary import ScoreSummary
 from onnxviz.auditing.scorer import Scorer
 from onnxviz.auditing.settings import Settings
 from onnxviz.auditing.trained_weights import TrainedWeight, trained_weights
@@ -135,6 +136,11 @@ class Subject:
     def scorer(self) -> Scorer:
         """The model's scores of classes."""
         return Scorer(self.model, self.options)
+
+    @cached_property
+    def score_summary(self) -> ScoreSummary:
+        """Of the model's scores over the data."""
+        return ScoreSummary.of(self.scorer, self.samples)
 
     def _options(self) -> dict[str, Any]:
         """Where it runs and how images are prepared, as the verbs take it: of the latter only what was given."""

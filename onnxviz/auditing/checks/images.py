@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.finding import Finding, Severity
@@ -28,11 +26,8 @@ from onnxviz.inputs.perturbed_image import (
 )
 from onnxviz.inputs.samples import Sample
 from onnxviz.messages import printable
-from onnxviz.model.probability import are_probabilities, softmax
-from onnxviz.model.scores import find_scores, with_both
+from onnxviz.model.scores import find_scores
 
-# Smaller probabilities are no signal of float32.
-_TINY = 1e-30
 Variants = Callable[[Sample], Iterator[tuple[str, Pixels]]]
 """A photo's pixels by what was done to them, the unchanged ones first, under ""; none where it is left out."""
 
@@ -52,80 +47,28 @@ def constant_answer(subject: Subject) -> Iterator[Finding]:
     What to do: run the source model on two of the images; if it tells them apart, compare the two layer by layer
     (`onnxviz compare`); if not, check the preprocessing.
     """
-    sums, first = _Sums(), None
-    winners: set[int] = set()
-    differ: list[float] = []
-    for sample in subject.samples:
-        try:
-            feeds = sample.read()
-            scored = subject.scorer.of(feeds)
-        except UnmeasuredError:
-            raise
-        except OnnxvizError:
-            continue
-        first = feeds if first is None else first
-        differ.append(max(_distance(first[name], feeds[name]) for name in feeds))
-        for row in scored:
-            classes = _logits(with_both(row))
-            winners.update(classes.argmax(0).tolist())
-            sums.add(classes.mean(axis=1))
-    if sums.count < subject.threshold("samples"):
-        raise UnmeasuredError(f"it needs {subject.threshold('samples'):g} samples, and {sums.count} could be used")
-    among = float(np.mean(differ[1:])) if len(differ) > 1 else math.inf
+    seen = subject.score_summary
+    if seen.count < subject.threshold("samples"):
+        raise UnmeasuredError(f"it needs {subject.threshold('samples'):g} samples, and {seen.count} could be used")
+    among = float(np.mean(seen.apart)) if seen.apart else math.inf
     if among < subject.threshold("apart"):
         raise UnmeasuredError(
             f"the samples are too much alike: they differ by {among:.2g} of the first's deviation, limit "
             f"{subject.threshold('apart'):g}"
         )
-    between = float(sums.mean.std())
-    share = float(sums.deviation.mean()) / between if between else (0.0 if not sums.deviation.any() else math.inf)
-    if len(winners) == 1 and share < subject.threshold("spread"):
-        name = subject.scorer.scores.name(min(winners), None)
+    between, deviation = float(seen.classes.mean.std()), float(np.sqrt(seen.classes.variance).mean())
+    share = deviation / between if between else math.inf if deviation else 0.0
+    if len(seen.winners) == 1 and share < subject.threshold("spread"):
+        name = subject.scorer.scores.name(min(seen.winners), None)
         called = f" ('{printable(name)}')" if name else ""
         yield subject.finding(
-            f"class {min(winners)}{called} comes first on all {sums.count} samples, and their scores differ by "
+            f"class {min(seen.winners)}{called} comes first on all {seen.count} samples, and their scores differ by "
             f"{share:.2g} of what the classes differ by, limit {subject.threshold('spread'):g}",
             "run the source model on two of them, compare the two with 'onnxviz compare', and check the preprocessing",
             where=subject.scorer.scores.output,
             value=share,
             threshold=subject.threshold("spread"),
         )
-
-
-@dataclass
-class _Sums:
-    """Mean and deviation over samples, one at a time (Welford 1962); of numbers, (classes,)."""
-
-    count: int = 0
-    mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
-    apart: NDArray[np.float64] = field(default_factory=lambda: np.zeros(1))
-
-    def add(self, values: NDArray[np.float64]) -> None:
-        """Takes in a sample's."""
-        self.count += 1
-        before = values - self.mean
-        self.mean = self.mean + before / self.count
-        self.apart = self.apart + before * (values - self.mean)
-
-    @property
-    def deviation(self) -> NDArray[np.float64]:
-        """Over the samples, (classes,)."""
-        made: NDArray[np.float64] = np.sqrt(self.apart / max(self.count, 1))
-        return made
-
-
-def _logits(classes: Scored) -> Scored:
-    """Scores as they are; probabilities, which saturate, as their logarithms."""
-    return np.log(np.maximum(classes, _TINY)) if are_probabilities(classes) else classes
-
-
-def _distance(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """How far two inputs are apart, in units of the first's deviation; infinite of other sizes."""
-    if one.shape != other.shape or one.dtype.kind not in "fiu":
-        return math.inf
-    apart = float(np.sqrt(np.mean((one.astype(np.float64) - other) ** 2)))
-    spread = float(one.astype(np.float64).std())
-    return apart / spread if spread else (math.inf if apart else 0.0)
 
 
 @check("I05", Severity.WARNING, needs=("data",), images=8, most=200, sure=0.5, note=0.05, warning=0.2)
@@ -314,50 +257,33 @@ def kind_of_output(subject: Subject) -> Iterator[Finding]:
 
 
 def _kind_on_data(subject: Subject) -> Iterator[Finding]:
-    scores = subject.scorer.scores
-    count = full = probabilities = 0
-    low, high = math.inf, -math.inf
-    for sample in subject.samples:
-        try:
-            rows = subject.scorer.of(sample.read())
-        except UnmeasuredError:
-            raise
-        except OnnxvizError:
-            continue
-        for row in rows:
-            if len(row) == 1 or scores.link == "sigmoid":
-                raise UnmeasuredError("the answer is no softmax: its classes do not exclude one another")
-            if not np.isfinite(row).all():
-                continue
-            count += 1
-            low, high = min(low, float(row.min())), max(high, float(row.max()))
-            are = are_probabilities(row)
-            probabilities += are
-            shares = row if are and not scores.link else softmax(row, axis=0)
-            full += bool((shares.max(axis=0).astype(np.float32) == 1).all())
-    if count < subject.threshold("samples"):
-        raise UnmeasuredError(f"it needs {subject.threshold('samples'):g} samples, and {count} could be used")
-    if scores.link and probabilities == count:
+    scores, seen = subject.scorer.scores, subject.score_summary
+    if seen.single or scores.link == "sigmoid":
+        raise UnmeasuredError("the answer is no softmax: its classes do not exclude one another")
+    if seen.count < subject.threshold("samples"):
+        raise UnmeasuredError(f"it needs {subject.threshold('samples'):g} samples, and {seen.count} could be used")
+    saturated = seen.saturated / seen.count
+    if scores.link and seen.probabilities == seen.count:
         yield subject.finding(
-            f"the scores before the softmax are probabilities already, on {count} of {count} samples",
+            f"the scores before the softmax are probabilities already, on {seen.count} of {seen.count} samples",
             "leave one of them out of the export",
             where=scores.tensor,
             value=1.0,
         )
-    elif not scores.link and not probabilities and (low < 0 or high > 1):
+    elif not scores.link and not seen.probabilities and (seen.lowest < 0 or seen.highest > 1):
         yield subject.finding(
-            f"the answer is scores of {low:.4g}…{high:.4g}, not probabilities: no softmax follows",
+            f"the answer is scores of {seen.lowest:.4g}…{seen.highest:.4g}, not probabilities: no softmax follows",
             "apply a softmax where shares are needed",
             severity=Severity.NOTE,
             where=scores.output,
         )
-    if full / count > subject.threshold("share"):
+    if saturated > subject.threshold("share"):
         yield subject.finding(
-            f"the best class has all of the share, to the last bit of float32, on {full / count:.0%} of {count} "
+            f"the best class has all of the share, to the last bit of float32, on {saturated:.0%} of {seen.count} "
             f"samples, limit {subject.threshold('share'):.0%}",
             "check the preprocessing (I01) and the scale of the scores; thresholds on such shares mean nothing",
             severity=Severity.WARNING,
             where=scores.output,
-            value=full / count,
+            value=saturated,
             threshold=subject.threshold("share"),
         )
