@@ -60,7 +60,7 @@ def measure_memory(model: Model, runs: Sequence[Mapping[str, NDArray[Any]]], opt
             np.savez(files[-1][0], *feeds.values())
         told = Path(folder) / "memory.json"
         asked = json.dumps([str(model.file), options.provider, options.threads, files, str(told)])
-        command = [sys.executable, "-m", __name__, asked]
+        command = [sys.executable, "-P", "-m", __name__, asked]  # -P: no module of the current folder is run
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
         except subprocess.TimeoutExpired:

@@ -125,8 +125,7 @@ def profile(model: Model, feeds: Mapping[str, NDArray[Any]], options: RunOptions
         node.name = next((name for name in node.output if name), node.name)
     with tempfile.TemporaryDirectory(prefix="onnxviz-") as folder:
         running = replace(options, profile=str(Path(folder) / "profile"))
-        session = Session(proto, model.folder, model.label, running)
-        model.check_unchanged()
+        session = Session.of(model, proto, running)
         outputs = [port.name for port in model.outputs]
         for _ in range(WARM_UP + repeats):
             session.run(outputs, session.own(feeds))
