@@ -59,7 +59,7 @@ class TopClasses:
         for row, (one, other) in enumerate(zip(a, b, strict=True)):
             name = label if len(a) == 1 else f"{label}[{row}]"
             self._take_row(
-                name, *(scores.laid_out(array) for array, scores in zip((one, other), self._scores, strict=True))
+                name, *(scores.by_class(array) for array, scores in zip((one, other), self._scores, strict=True))
             )
 
     def _take_row(self, label: str, a: NDArray[Any], b: NDArray[Any]) -> None:

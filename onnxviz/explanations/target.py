@@ -15,7 +15,7 @@ from onnxviz.explanations.masks import checked_mask, read_mask
 from onnxviz.messages import dims, printable, unheeded
 from onnxviz.model.detection.columns import Link
 from onnxviz.model.probability import sigmoid, softmax
-from onnxviz.model.scores import Scores, name_of, sample_axis
+from onnxviz.model.scores import Scores, name_of, sample_axis, with_both
 
 # A class number, or the one the model decides for.
 ClassChoice = int | Literal["top"]
@@ -157,7 +157,7 @@ class ClassTarget:
     def _of_picture(self, channels: NDArray[Any], scores: Scores) -> tuple[NDArray[Any], str, int]:
         """Weights, words and class for scores with positions, (classes, spatial…)."""
         single = len(channels) == 1
-        both = np.concatenate([-channels, channels]) if single else channels
+        both = with_both(channels)
         winners = both.argmax(axis=0)
         counts = np.bincount(winners.reshape(-1), minlength=len(both))
         class_ = self.class_

@@ -95,7 +95,7 @@ class Scores:
         count = shape[self.axis] if shape is not None and known else None
         return count if isinstance(count, int) else None
 
-    def laid_out(self, values: NDArray[Any]) -> NDArray[np.float64]:
+    def by_class(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """The scores of one sample, without its batch axis, as (scores, positions)."""
         values = values if values.ndim else values.reshape(1)
         first = np.moveaxis(values, sample_axis(self.axis, values.ndim), 0).astype(np.float64)

@@ -18,7 +18,7 @@ from onnxviz import explain, load, maximize
 from onnxviz.cli import run
 from onnxviz.errors import SelectionError
 from onnxviz.maximization.objectives import Class
-from onnxviz.model.scores import Scores, class_names, find_scores, name_of, sample_axis
+from onnxviz.model.scores import Scores, class_names, find_scores, name_of, sample_axis, with_both
 
 STILL = {"transforms": "none", "leak": 0.0}
 RNG = np.random.default_rng(3)
@@ -295,6 +295,23 @@ def test_the_axis_of_classes(axis, shape, classes, place):
     assert scores.classes(None) is None
     assert scores.classes((3,)) == (None if axis != -1 else 3)
     assert scores.classes(("n",) * 4) is None
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(1, (5, 2, 3)), (-1, (2, 3, 5)), (2, (2, 5, 3)), (1, (5,)), (-1, (5,))])
+def test_scores_of_a_sample_by_class(axis, shape):
+    values = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    classes = shape.index(5)
+    by_hand = [np.take(values, one, classes).reshape(-1) for one in range(5)]
+    found = Scores("y", "y", "", axis, (), False).by_class(values)
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, by_hand)
+
+
+def test_one_number_is_one_score_and_one_logit_two_classes():
+    scores = Scores("y", "y", "", 1, (), False)
+    assert scores.by_class(np.array(3, np.float32)).tolist() == [[3]]
+    assert with_both(scores.by_class(np.array([[3, -4]]))).tolist() == [[-3, 4], [3, -4]]
+    assert with_both(np.ones((2, 4))).tolist() == np.ones((2, 4)).tolist()
 
 
 def test_a_layer_is_found_by_name_whatever_it_is():

@@ -127,7 +127,7 @@ class LabelledAnswer:
 
 @dataclass(frozen=True)
 class Proportion:
-    """A share of samples, with its interval.
+    """A share of samples, with its interval, that of Wilson.
 
     Attributes:
         hits: of how many samples something holds.
