@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxviz.comparison.fed_alike import PairedSample
 from onnxviz.comparison.reading import Precision, Reading
 from onnxviz.comparison.side import Side
 from onnxviz.errors import OnnxvizError, SelectionError
@@ -90,7 +91,12 @@ class Drift:
     _range: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     def take(self, label: str, a: Values, b: Values, *, scores: bool) -> None:
-        """Takes in what both runs answered to one sample; `scores`: whether the first arrays are scores of classes."""
+        """Takes in what both runs answered to one sample; `scores`: whether the first arrays are scores of classes.
+
+        Of models with other outputs the scores are compared alone.
+        """
+        if len(a) != len(b):
+            a, b = (a[:1], b[:1]) if scores else ([], [])
         self.samples += 1
         for place, (one, other) in enumerate(zip(a, b, strict=True)):
             finite = one[np.isfinite(one)]
@@ -146,36 +152,40 @@ class Drift:
         return said
 
 
-def drift(first: Answers, second: Answers, samples: Iterable[tuple[str, Feeds, Feeds]]) -> Drift:
-    """What two runs differ by over samples; those that cannot be run are left out.
+def drifts(first: Answers, others: Sequence[Answers], samples: Iterable[PairedSample]) -> list[Drift]:
+    """What each of several runs differs by from a first one; samples that cannot be read or run are left out.
 
     Args:
         first: a run that is taken as right.
-        second: the other.
-        samples: (label, feeds of the first, feeds of the second) of each.
+        others: runs of the other side; the first again for another run of it.
+        samples: as both sides read them.
 
     Raises:
         OnnxvizError: none can be run.
     """
-    found, failed = Drift(), []
-    for label, mine, theirs in samples:
+    found, failed = [Drift() for _ in others], []
+    for sample in samples:
         try:
-            a, b = first.of(mine), second.of(theirs)
+            mine, theirs = sample.read()
+            a, answers = first.of(mine), [other.of(theirs) for other in others]
         except OnnxvizError as error:
-            failed.append((label, str(error)))
+            failed.append((sample.label, str(error)))
             continue
-        scores = first.scores and second.scores
-        if len(a) != len(b):  # of models with other outputs the answers are compared alone
-            a, b = (a[:1], b[:1]) if scores else ([], [])
-        found.take(label, a, b, scores=scores)
-    if failed and not found.samples:
+        for one, other, b in zip(found, others, answers, strict=True):
+            one.take(sample.label, a, b, scores=first.scores and other.scores)
+    if failed and not found[0].samples:
         raise nothing_usable(failed)
     return found
 
 
-def precision(model: Model) -> Precision:
-    """The lowest precision that a layer of a model computes in."""
-    layers = [one for one in model.all_layers if one.source is not None]
+def drift(first: Answers, second: Answers, samples: Iterable[PairedSample]) -> Drift:
+    """As `drifts`, of one run."""
+    return drifts(first, [second], samples)[0]
+
+
+def precision(*models: Model) -> Precision:
+    """The lowest precision that a layer of the models computes in."""
+    layers = [one for model in models for one in model.all_layers if one.source is not None]
     found = {Precision.of(one, Reading.of(one)) for one in layers}
     found |= {Precision.HALF for one in layers if one.source is not None and one.source.dtype in _HALF}
     order = (Precision.QUANTISED, Precision.HALF)

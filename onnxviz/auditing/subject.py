@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from onnxviz.auditing.check import Check, UnmeasuredError
+from onnxviz.auditing.drift import Answers
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.score_summary import ScoreSummary
 from onnxviz.auditing.scorer import Scorer
@@ -16,6 +17,7 @@ from onnxviz.auditing.settings import Settings
 from onnxviz.auditing.trained_weights import TrainedWeight, trained_weights
 from onnxviz.comparison.compare import compare
 from onnxviz.comparison.comparison import Comparison
+from onnxviz.comparison.side import Side
 from onnxviz.inputs.samples import ImageOptions, InputLike, Sample, samples
 from onnxviz.maps.channel_statistics import Statistics
 from onnxviz.maps.statistics import statistics
@@ -128,6 +130,11 @@ class Subject:
         return Session.of(self.model, None, self.options)
 
     @cached_property
+    def answers(self) -> Answers:
+        """The model as it is, on its provider, ready to answer."""
+        return Answers(Side(self.model, self.images, self.options, self.model.label))
+
+    @cached_property
     def predictions(self) -> Predictions:
         """What the model says of the data, five classes each; samples that fail are skipped."""
         return predict(self.model, self.extras.data, errors="skip", **self._options())
@@ -144,7 +151,4 @@ class Subject:
 
     def _options(self) -> dict[str, Any]:
         """Where it runs and how images are prepared, as the verbs take it: of the latter only what was given."""
-        given = {"preprocess": self.images.preprocessing, "size": self.images.size, "fit": self.images.fit,
-                 "background": self.images.background}  # fmt: skip
-        asked = {name: value for name, value in given.items() if name in self.images.given}
-        return {**asked, "provider": self.options.provider, "threads": self.options.threads}
+        return {**self.images.asked, "provider": self.options.provider, "threads": self.options.threads}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from os import PathLike
-from typing import Any, Literal
+from typing import Literal
 
 from onnxviz.comparison.compare_run import CompareRun
 from onnxviz.comparison.comparison import Alone, Comparison, Difference, WorstMaps, difference_of
@@ -17,12 +16,11 @@ from onnxviz.comparison.side import Side
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
-from onnxviz.inputs.samples import ImageOptions, InputLike
+from onnxviz.inputs.samples import InputLike
 from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.model.layer import TapKind
-from onnxviz.model.model import Source, load
+from onnxviz.model.model import Source
 from onnxviz.runtime.batching import DEFAULT_MEMORY
-from onnxviz.runtime.place import split_place
 from onnxviz.runtime.providers import CPU
 from onnxviz.runtime.session import RunOptions
 
@@ -84,7 +82,7 @@ def compare(
     one_of("way to treat errors", errors, ("raise", "skip"))
     one_of("tap", at, ("activation", "conv"))
     images = {"preprocess": preprocess, "size": size, "fit": fit, "background": background}
-    first, second = (_side(source, RunOptions(provider, memory, threads), images) for source in (a, b))
+    first, second = (Side.of(source, RunOptions(provider, memory, threads), images) for source in (a, b))
     if all(side.model.label != side.label for side in (first, second)):
         refuse_unheeded({"provider": provider if provider != CPU else None}, "both models say where they run, by @")
     first, second, settled = settle_preprocessing(first, second)
@@ -129,19 +127,6 @@ def compare(
         failed=tuple(run.failed),
         notes=tuple(filter(None, notes)),
     )
-
-
-def _side(source: Source, options: RunOptions, images: Mapping[str, Any]) -> Side:
-    """A model, opened, and where it runs."""
-    label = ""
-    if isinstance(source, str | PathLike):
-        label = str(source)
-        path, place = split_place(label)
-        if path != label:
-            options = place.options(options.memory, options.threads)
-        source = path
-    model = load(source)
-    return Side(model, ImageOptions.of(model, **images), options, label or model.label)
 
 
 def _difference(pair: ReadPair, run: CompareRun, alone: Mapping[ReadPair, Alone]) -> Difference:

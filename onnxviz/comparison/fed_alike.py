@@ -28,8 +28,9 @@ class PairedSample:
     b: Sample
 
     def read(self) -> tuple[Feeds, Feeds]:
-        """The arrays for both."""
-        return self.a.read(), self.b.read()
+        """The arrays for both; what is the same sample for both is read once."""
+        first = self.a.read()
+        return first, first if self.b is self.a else self.b.read()
 
     @property
     def label(self) -> str:

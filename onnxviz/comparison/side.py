@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from onnxviz.comparison.reading import Reading
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions
-from onnxviz.model.model import Model
+from onnxviz.model.model import Model, Source, load
 from onnxviz.passes.expose import expose
 from onnxviz.runtime.batching import Batching
+from onnxviz.runtime.place import split_place
 from onnxviz.runtime.session import RunOptions, Session
 
 
@@ -33,6 +35,28 @@ class Side:
     images: ImageOptions
     options: RunOptions
     label: str
+
+    @classmethod
+    def of(cls, source: Source, options: RunOptions, images: Mapping[str, Any]) -> Side:
+        """A model, opened.
+
+        Args:
+            source: as for `load`; a path may end in `@…`.
+            options: where it runs that does not say it by `@…`.
+            images: as for `ImageOptions.of`.
+
+        Raises:
+            OnnxvizError: it cannot be opened, or there is no such place.
+        """
+        label = ""
+        if isinstance(source, str | PathLike):
+            label = str(source)
+            path, place = split_place(label)
+            if path != label:
+                options = place.options(options.memory, options.threads)
+            source = path
+        model = load(source)
+        return cls(model, ImageOptions.of(model, **images), options, label or model.label)
 
     @cached_property
     def batching(self) -> Batching:

@@ -97,6 +97,12 @@ class ImageOptions:
         return self.expected.preprocessing
 
     @property
+    def asked(self) -> dict[str, Any]:
+        """The options that were asked for, by the names under which `ImageOptions.of` and the verbs take them."""
+        every = {"preprocess": self.preprocessing, "size": self.size, "fit": self.fit, "background": self.background}
+        return {name: every[name] for name in self.given}
+
+    @property
     def assumed(self) -> bool:
         """Whether nobody said so."""
         return self.expected.assumed

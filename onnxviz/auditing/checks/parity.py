@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from onnxviz.auditing.check import UnmeasuredError
-from onnxviz.auditing.drift import Answers, Drift, drift, precision
+from onnxviz.auditing.drift import Answers, Drift, drift, drifts, precision
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.registry import check
-from onnxviz.auditing.sides import fed_alike, lowest_precision, side_of, sides
+from onnxviz.auditing.sides import fed_alike, side_of, sides
 from onnxviz.auditing.subject import Subject
 from onnxviz.comparison.comparison import ratio_words
 from onnxviz.comparison.fed_alike import paired_samples
@@ -97,10 +97,9 @@ def other_answers(subject: Subject) -> Iterator[Finding]:
     leave out; where it is a provider, another precision or version of it.
     """
     first, second = sides(subject)
-    samples = ((one.label, *one.read()) for one in paired_samples(first, second, subject.extras.data))
-    found = drift(Answers(first), Answers(second), samples)
+    found = drift(Answers(first), subject.answers, paired_samples(first, second, subject.extras.data))
     yield from _judged(
-        subject, found, f"held against {printable(first.label)}", lowest_precision(first, second),
+        subject, found, f"held against {printable(first.label)}", precision(first.model, second.model),
         "`onnxviz compare` names the first layer that differs",
     )  # fmt: skip
 
@@ -119,8 +118,9 @@ def optimisation_changes_answers(subject: Subject) -> Iterator[Finding]:
     report it to onnxruntime.
     """
     on_cpu = replace(subject, options=replace(subject.options, provider=CPU))
-    plain, optimised = (side_of(on_cpu, optimize=on) for on in (False, True))
-    found = drift(Answers(plain), Answers(optimised), fed_alike(subject))
+    runs_there = Provider.parse(subject.options.provider).name == CPU
+    optimised = subject.answers if runs_there else Answers(side_of(on_cpu))
+    found = drift(Answers(side_of(on_cpu, optimize=False)), optimised, fed_alike(subject))
     yield from _judged(
         subject, found, "with all graph optimisations, held against none", precision(subject.model),
         "find the layer with `onnxviz compare MODEL@noopt MODEL`, and ship with a lower optimisation level",
@@ -228,11 +228,10 @@ def looking_changes_answers(subject: Subject) -> Iterator[Finding]:
 
     What to do: look at fewer layers at a time, and trust the answers of the model as it is.
     """
-    here = side_of(subject)
     taps = [tensor for one in subject.model.layers if not one.scope for tensor in dict.fromkeys(one.taps.values())]
     if not taps:
         raise UnmeasuredError("the model has no convolution whose output could be given out")
-    found = drift(Answers(here), Answers(here, taps), fed_alike(subject))
+    found = drift(subject.answers, Answers(side_of(subject), taps), fed_alike(subject))
     limit = _limit(subject, precision(subject.model))
     if found.error > limit or found.margin > limit:
         yield subject.finding(
@@ -249,20 +248,19 @@ def unsteady_answers(subject: Subject) -> Iterator[Finding]:
 
     Why it matters: what flips by itself cannot be tested, and a difference to another model means nothing.
 
-    How it is measured: the same samples run `repeats` times, then with one thread. Sums of floating-point numbers
-    depend on their order, so equal bits are never asked for (onnxruntime#9704, #13061): a difference that rounding does
-    not explain is a note, a class that flips beyond it a warning.
+    How it is measured: each sample runs `repeats` times, and once with one thread; all are held against the first run.
+    Sums of floating-point numbers depend on their order, so equal bits are never asked for (onnxruntime#9704, #13061):
+    a difference that rounding does not explain is a note, a class that flips beyond it a warning.
 
     What to do: look for Dropout, Random and Bernoulli nodes left over from training (G10).
     """
     limit = _limit(subject, precision(subject.model))
-    here = Answers(side_of(subject))
-    again = Drift()
-    for _ in range(int(subject.threshold("repeats")) - 1):
-        again = max(again, drift(here, here, fed_alike(subject)), key=lambda one: (one.margin, one.error))
-    found, what = again, f"over {subject.threshold('repeats'):g} runs"
+    repeats = int(subject.threshold("repeats"))
+    others = [subject.answers] * (repeats - 1)
+    *again, alone = drifts(subject.answers, [*others, Answers(side_of(subject, threads=1))], fed_alike(subject))
+    found, what = max(again, key=lambda one: (one.margin, one.error), default=Drift()), f"over {repeats} runs"
     if found.error <= limit:
-        found, what = drift(here, Answers(side_of(subject, threads=1)), fed_alike(subject)), "with one thread"
+        found, what = alone, "with one thread"
     flips = found.margin > limit
     if flips or found.error > limit:
         yield subject.finding(

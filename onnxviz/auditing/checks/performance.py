@@ -19,6 +19,7 @@ from onnxviz.comparison.fed_alike import paired_samples
 from onnxviz.comparison.reading import Precision
 from onnxviz.comparison.side import Side
 from onnxviz.errors import OnnxvizError
+from onnxviz.inputs.failures import nothing_usable
 from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import printable
 from onnxviz.model.graph.operators import Family, names_anywhere
@@ -46,7 +47,8 @@ def latency(subject: Subject) -> Iterator[Finding]:
 
     What to do: look at the layers named first: fewer channels, a coarser grid, lower precision.
     """
-    measured = _profiled(side_of(subject), _first(subject), int(subject.threshold("repeats")))
+    label, feeds = _first(subject)
+    measured = _profiled(side_of(subject), feeds, int(subject.threshold("repeats")))
     by_layer = measured.medians(_layer_of(subject.model))
     budget = subject.settings.budgets.get("latency-ms")
     whole = sum(by_layer.values()) or 1.0
@@ -57,7 +59,7 @@ def latency(subject: Subject) -> Iterator[Finding]:
     late = budget is not None and measured.latency > budget
     held = "" if budget is None else f", the budget is {budget:g} ms"
     yield subject.finding(
-        f"a run of '{printable(_first_label(subject))}' takes {measured.latency:.3g} ms{held}; most: {listed}",
+        f"a run of '{printable(label)}' takes {measured.latency:.3g} ms{held}; most: {listed}",
         "look at the layers named first",
         severity=Severity.ERROR if late else Severity.NOTE,
         value=measured.latency,
@@ -81,8 +83,8 @@ def quantised_yet_float(subject: Subject) -> Iterator[Finding]:
     """
     if precision(subject.model) is not Precision.QUANTISED:
         return
-    own, feeds = side_of(subject), _first(subject)
-    (run,) = _profiled(own, feeds, 1, prepack=False).runs
+    label, feeds = _first(subject)
+    (run,) = _profiled(side_of(subject), feeds, 1, prepack=False).runs
     total = sum(one.multiplications for one in run)
     if not total:
         raise UnmeasuredError("the optimised graph has no convolution or matrix product whose size is told")
@@ -103,7 +105,8 @@ def quantised_yet_float(subject: Subject) -> Iterator[Finding]:
     first, second = sides(subject)
     if precision(first.model) is Precision.QUANTISED:
         return
-    pair = next(iter(paired_samples(first, second, subject.extras.data))).read()
+    pairs = paired_samples(first, second, subject.extras.data)
+    pair = next(one for one in pairs if one.label == label).read()
     repeats = int(subject.threshold("repeats"))
     before, now = (_profiled(side, fed, repeats).latency for side, fed in zip((first, second), pair, strict=True))
     if now >= before:
@@ -129,7 +132,7 @@ def half_on_a_cpu(subject: Subject) -> Iterator[Finding]:
     """
     if Provider.parse(subject.options.provider).name != CPU or precision(subject.model) is not Precision.HALF:
         return
-    measured = _profiled(side_of(subject), _first(subject), int(subject.threshold("repeats")))
+    measured = _profiled(side_of(subject), _first(subject)[1], int(subject.threshold("repeats")))
     times = measured.medians(lambda one: one.op in _CASTS)
     share, limit = times.get(True, 0.0) / (sum(times.values()) or 1.0), subject.threshold("share")
     if share > limit:
@@ -157,7 +160,7 @@ def memory(subject: Subject) -> Iterator[Finding]:
 
     What to do: fix the sizes, or turn the arena off (`enable_cpu_mem_arena = False`) and measure what that costs.
     """
-    side, feeds = side_of(subject), _first(subject)
+    side, (label, feeds) = side_of(subject), _first(subject)
     try:
         used = measure_memory(
             subject.model, [side.batching.padded(one) for one in _sizes(subject, feeds)], side.options
@@ -166,7 +169,7 @@ def memory(subject: Subject) -> Iterator[Finding]:
         raise UnmeasuredError(str(error)) from None
     ran = [one for one in used.runs if one is not None]
     if used.runs[1] is None:
-        raise UnmeasuredError(f"the model cannot be run on {_first_label(subject)} in a process of its own")
+        raise UnmeasuredError(f"the model cannot be run on {label} in a process of its own")
     first, most = used.runs[1], max(ran)
     budget = subject.settings.budgets.get("memory-mb")
     if budget is not None and most > budget * _MEGA:
@@ -216,12 +219,19 @@ def _profiled(side: Side, feeds: Feeds, repeats: int, *, prepack: bool = True) -
     return profile(side.model, side.batching.padded(feeds), replace(side.options, prepack=prepack), repeats)
 
 
-def _first(subject: Subject) -> Feeds:
-    return subject.samples[0].read()
+def _first(subject: Subject) -> tuple[str, Feeds]:
+    """The label and the arrays of the first sample that can be read.
 
-
-def _first_label(subject: Subject) -> str:
-    return subject.samples[0].label
+    Raises:
+        OnnxvizError: none can.
+    """
+    failed = []
+    for sample in subject.samples:
+        try:
+            return sample.label, sample.read()
+        except OnnxvizError as error:
+            failed.append((sample.label, str(error)))
+    raise nothing_usable(failed)
 
 
 def _layer_of(model: Model) -> Callable[[NodeRun], str]:
