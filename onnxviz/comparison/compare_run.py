@@ -103,7 +103,7 @@ class CompareRun:
                 continue
             if one.size == 0:
                 continue
-            found = ErrorSums.of(one, other, min(pair.a.axis + 1, one.ndim - 1), number)
+            found = ErrorSums.of(one, other, pair.a.axis + 1, number)
             if pair in self.sums:
                 self.sums[pair].add(found)
             else:

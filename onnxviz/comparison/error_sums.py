@@ -41,11 +41,13 @@ class ErrorSums:
         """Those of one sample.
 
         Args:
-            a: any shape with at least `axis` + 1 axes.
+            a: any shape.
             b: of the same shape.
-            axis: which axis counts channels.
+            axis: which axis counts channels; of fewer axes the last counts them, a number alone is one channel.
             sample: its number.
         """
+        a, b = np.atleast_1d(a), np.atleast_1d(b)
+        axis = min(axis, a.ndim - 1)
         one, other = (np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1) for array in (a, b))
         one, other = one.astype(np.float64), other.astype(np.float64)
         unlike = np.zeros(len(one), np.int64)

@@ -56,6 +56,7 @@ class TopClasses:
 
     def take(self, label: str, a: NDArray[Any], b: NDArray[Any]) -> None:
         """Takes in the scores of a sample, batch axis included."""
+        a, b = np.atleast_1d(a), np.atleast_1d(b)
         for row, (one, other) in enumerate(zip(a, b, strict=True)):
             name = label if len(a) == 1 else f"{label}[{row}]"
             self._take_row(

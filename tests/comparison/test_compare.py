@@ -292,3 +292,16 @@ def test_a_layer_behind_the_scores_is_held_against_the_output(tmp_path) -> None:
     assert head.tensors[0] == "mask"
     assert np.isfinite(head.alone.output_sqnr)
     assert head.alone.output_sqnr == pytest.approx(head.alone.sqnr)
+
+
+def test_outputs_without_axes() -> None:
+    """A mean over everything, such as an auxiliary loss: a number alone, which is one channel."""
+    text = "g (float[n,2,5,4] x) => (float m, float[n,3,5,4] y) { y = Conv (x, w) m = ReduceMean<keepdims=0> (y) }"
+    models = [parsed(text, w=normal(3, 2, 1, 1, seed=seed)) for seed in (1, 2)]
+    x = normal(6, 2, 5, 4, seed=3)
+    found = compare(*models, x)
+    a, b = ([untouched(one, ["m"], {"x": row[None]})["m"] for row in x] for one in models)
+    mean = next(one for one in found.outputs if one.a == "m")
+    assert mean.channels == 1
+    assert mean.sqnr == pytest.approx(decibels(np.array(a, np.float64), np.array(b, np.float64)), rel=1e-6)
+    assert mean.max_abs_diff == pytest.approx(max(abs(x - y) for x, y in zip(a, b, strict=True)), rel=1e-6)
