@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -15,7 +16,7 @@ from onnxviz.model.graph.constants import dequantize, quantize
 from onnxviz.model.graph.operators import Family, belongs, output_scale
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.layer import Layer, TapKind
-from onnxviz.model.taps import quantization
+from onnxviz.model.taps import Quantization, quantization
 from onnxviz.passes.expose import Tap
 
 
@@ -46,7 +47,7 @@ class Reading:
         zero_point: of what is stored as integers, one or (C,); None where it is stored as real numbers.
         saturates: whether rounding cuts at zero, as a ReLU does.
         stored: whether the tensor holds integers, which `real` turns into numbers.
-        axis: which axis counts samples: 0, or 1 for each Loop or Scan around the layer; channels are the next.
+        axis: which axis counts samples, see `Layer.sample_axis`; channels are the next.
     """
 
     tap: Tap
@@ -83,20 +84,12 @@ class Reading:
             ]
             if rounded:
                 tensor = rounded[0].output[0]
-        producer = scope.producers.get(tensor)
-        steps = producer if producer is not None and producer.op_type == "DequantizeLinear" else None
-        names = ("", "")
-        if found is not None:
-            names = found.scale, found.zero_point
-        elif steps is not None:
-            names = steps.input[1], (*steps.input, "")[2]
-        scale = layer.constant(names[0]) if names[0] else None
-        zero = layer.constant(names[1]) if names[1] else None
+        scale, zero = _constants(layer.constant, found or _dequantised(scope, tensor))
         saturates = scale is not None and _is_lowest(zero)
         if saturates and not activated and at == "activation":
             activated = None  # quantisation tools leave a ReLU out where saturation cuts at zero
-        axis = _sample_axis(scope)
-        return cls(Tap(tensor, scope.name), activated, scale, zero, saturates, stored=found is not None, axis=axis)
+        stored = found is not None
+        return cls(Tap(tensor, scope.name), activated, scale, zero, saturates, stored, layer.sample_axis)
 
     @classmethod
     def entering(cls, layer: Layer) -> Reading:
@@ -106,19 +99,17 @@ class Reading:
         producer = scope.producers.get(tensor)
         if producer is not None and producer.op_type == "DynamicQuantizeLinear":
             return cls(Tap(producer.input[0], scope.name))
-        stored, names = tensor, ("", "")
-        if producer is not None and producer.op_type == "DequantizeLinear":
-            stored, names = producer.input[0], (producer.input[1], (*producer.input, "")[2])
+        found, integers = _dequantised(scope, tensor), tensor
+        if found is not None and producer is not None:
+            integers = producer.input[0]
         elif belongs(node, Family.INTEGER) and output_scale(node) is not None:
-            names = node.input[1], node.input[2]
-        elif (found := quantization(scope, tensor)) is not None:
-            names = found.scale, found.zero_point
-        scale = layer.constant(names[0]) if names[0] else None
-        zero = layer.constant(names[1]) if names[1] else None
-        axis = _sample_axis(scope)
+            found = Quantization(node.input[1], node.input[2])
+        else:
+            found = quantization(scope, tensor)
+        scale, zero = _constants(layer.constant, found)
         if scale is None or (zero is not None and zero.dtype.kind not in "iu"):
-            return cls(Tap(tensor, scope.name), axis=axis)
-        return cls(Tap(stored, scope.name), None, scale, zero, stored=True, axis=axis)
+            return cls(Tap(tensor, scope.name), axis=layer.sample_axis)
+        return cls(Tap(integers, scope.name), None, scale, zero, stored=True, axis=layer.sample_axis)
 
     @property
     def stored_type(self) -> int:
@@ -152,6 +143,19 @@ class Reading:
         if self.stored and self.scale is not None:
             return dequantize(values, self.scale, self.zero_point)
         return values
+
+
+def _dequantised(scope: Scope, tensor: str) -> Quantization | None:
+    """How the integers are read of which a DequantizeLinear makes a tensor; None where none does."""
+    node = scope.producers.get(tensor)
+    return Quantization.of(node) if node is not None and node.op_type == "DequantizeLinear" else None
+
+
+def _constants(
+    value: Callable[[str], NDArray[Any] | None], found: Quantization | None
+) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+    """Scale and zero point by their names; None for what there is not, or is not constant."""
+    return (None, None) if found is None else (value(found.scale), value(found.zero_point))
 
 
 def _rescaled(layer: Layer, tensor: str) -> str:
@@ -196,14 +200,6 @@ def _unrounded_reader(layer: Layer, tensor: str) -> NodeProto | None:
     while node is not None and belongs(node, Family.QUANTISING | Family.DEQUANTISING):
         node = layer.graph_scope.only_reader(node.output[0])
     return node
-
-
-def _sample_axis(scope: Scope) -> int:
-    axis = 0
-    while scope.owner is not None and scope.parent is not None:
-        axis += belongs(scope.owner[0], Family.LOOPING)
-        scope = scope.parent
-    return axis
 
 
 def _is_lowest(zero: NDArray[Any] | None) -> bool:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
 from onnxviz.messages import one_of
-from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
@@ -28,7 +27,7 @@ class TapPlan:
     """What one layer's tensor goes through after the run.
 
     Attributes:
-        axis: which axis counts the samples: 0, or 1 for each Loop or Scan around the layer, whose turns come first.
+        axis: which axis counts the samples; see `Layer.sample_axis`.
         scale, zero_point: how quantised values are read; None where they are not quantised.
     """
 
@@ -166,8 +165,4 @@ def _plan(layer: Layer, tap: Tap, output: str) -> TapPlan:
     if found is not None:
         scale = layer.constant(found.scale)
         zero = layer.constant(found.zero_point)
-    axis, scope = 0, layer.graph_scope
-    while scope.owner is not None and scope.parent is not None:
-        axis += belongs(scope.owner[0], Family.LOOPING)
-        scope = scope.parent
-    return TapPlan(layer, tap, output, axis, scale, zero)
+    return TapPlan(layer, tap, output, layer.sample_axis, scale, zero)

@@ -13,7 +13,7 @@ from onnx import NodeProto
 
 from onnxviz.errors import ModelError
 from onnxviz.model.graph.constants import Constant, Constants, dequantize
-from onnxviz.model.graph.operators import Form
+from onnxviz.model.graph.operators import Family, Form, belongs
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.symbolic_sizes import Dim
@@ -75,6 +75,18 @@ class Layer:
     def graph_scope(self) -> Scope:
         """The graph that the layer's tensors belong to."""
         return self._graph
+
+    @property
+    def sample_axis(self) -> int:
+        """Which axis of its tensors counts samples once they are given out of the graph.
+
+        0, or 1 for each Loop or Scan around the layer, whose turns come first.
+        """
+        axis, scope = 0, self._graph
+        while scope.owner is not None and scope.parent is not None:
+            axis += belongs(scope.owner[0], Family.LOOPING)
+            scope = scope.parent
+        return axis
 
     def tapped(self, at: TapKind) -> str:
         """Which tensor a tap is, in words: "after BatchNormalization, Relu", "the operator's own output: …"."""

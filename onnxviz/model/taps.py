@@ -27,6 +27,11 @@ class Quantization:
     scale: str
     zero_point: str
 
+    @classmethod
+    def of(cls, node: NodeProto) -> Quantization:
+        """How a DequantizeLinear reads its input."""
+        return cls(node.input[1], node.input[2] if len(node.input) > 2 else "")
+
 
 @dataclass(frozen=True)
 class ActivationTap:
@@ -166,7 +171,7 @@ def quantization(scope: Scope, tensor: str) -> Quantization | None:
         seen += 1
     for reader in scope.consumers.get(tensor, []):
         if reader.op_type == "DequantizeLinear" and reader.input[0] == tensor:
-            return Quantization(reader.input[1], reader.input[2] if len(reader.input) > 2 else "")
+            return Quantization.of(reader)
     return None
 
 
