@@ -15,7 +15,6 @@ from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
 from onnxviz.model.selection import select
-from onnxviz.passes.expose import Tap
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +168,9 @@ def _outputs(a: Model, b: Model) -> tuple[tuple[ReadPair, ...], list[str], list[
     by = "name"
     if not shared and len(mine) == len(theirs):
         both, by = list(zip(mine, theirs, strict=True)), "position"
-    pairs = tuple(ReadPair(Reading(Tap(one)), Reading(Tap(other)), (one, other), by) for one, other in both)
+    pairs = tuple(
+        ReadPair(Reading.of_tensor(a, one), Reading.of_tensor(b, other), (one, other), by) for one, other in both
+    )
     left = [name for name in mine if name not in {one for one, _ in both}]
     return pairs, left, [name for name in theirs if name not in {other for _, other in both}]
 

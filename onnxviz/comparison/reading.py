@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from onnxviz.model.graph.constants import dequantize, quantize
 from onnxviz.model.graph.operators import Family, belongs, output_scale
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.layer import Layer, TapKind
+from onnxviz.model.model import Model
 from onnxviz.model.taps import Quantization, quantization
 from onnxviz.passes.expose import Tap
 
@@ -110,6 +112,13 @@ class Reading:
         if scale is None or (zero is not None and zero.dtype.kind not in "iu"):
             return cls(Tap(tensor, scope.name), axis=layer.sample_axis)
         return cls(Tap(integers, scope.name), None, scale, zero, stored=True, axis=layer.sample_axis)
+
+    @classmethod
+    def of_tensor(cls, model: Model, tensor: str) -> Reading:
+        """How a tensor of the main graph is read that is no layer's, such as an output."""
+        found = quantization(model.scope, tensor)
+        scale, zero = _constants(partial(model.constants.value, model.scope), found)
+        return cls(Tap(tensor), None, scale, zero, stored=found is not None)
 
     @property
     def stored_type(self) -> int:

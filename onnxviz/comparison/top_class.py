@@ -13,15 +13,18 @@ from onnxviz.comparison.reading import Reading
 from onnxviz.comparison.side import Side
 from onnxviz.errors import SelectionError
 from onnxviz.model.scores import Scores, find_scores, name_of, with_both
-from onnxviz.passes.expose import Tap
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Where a model scores classes that exclude one another; `refusal` says why there is no such place."""
+    """Where a model scores classes that exclude one another, and how that is read.
+
+    `refusal` says why there is no such place.
+    """
 
     scores: Scores | None
     refusal: str = ""
+    readings: tuple[Reading, ...] = ()
 
     @classmethod
     def of(cls, side: Side) -> Answer:
@@ -32,12 +35,7 @@ class Answer:
             return cls(None, str(error))
         if found.head is not None:
             return cls(None, f"{side.label} gives boxes, of which none is the first: their outputs are compared alone")
-        return cls(found)
-
-    @property
-    def readings(self) -> list[Reading]:
-        """What is read of it."""
-        return [] if self.scores is None else [Reading(Tap(self.scores.tensor))]
+        return cls(found, readings=(Reading.of_tensor(side.model, found.tensor),))
 
 
 class TopClasses:

@@ -305,3 +305,26 @@ def test_outputs_without_axes() -> None:
     assert mean.channels == 1
     assert mean.sqnr == pytest.approx(decibels(np.array(a, np.float64), np.array(b, np.float64)), rel=1e-6)
     assert mean.max_abs_diff == pytest.approx(max(abs(x - y) for x, y in zip(a, b, strict=True)), rel=1e-6)
+
+
+def test_an_output_that_is_stored_as_integers_is_read_as_real_numbers() -> None:
+    """A model that ends in a QuantizeLinear gives uint8: not 128 beside 0.0, and classes part by scores, not steps."""
+    head = "{ c = Conv (x, w) p = GlobalAveragePool (c) y = Flatten (p) }"
+    plain = parsed(f"g (float[n,3,8,8] x) => (float[n,4] y) {head}", w=normal(4, 3, 3, 3))
+    step, zero = np.float32(0.05), np.uint8(100)
+    stored = parsed(
+        f"g (float[n,3,8,8] x) => (uint8[n,4] y) {head.replace('y =', 'f =')[:-1]} y = QuantizeLinear (f, s, z) }}",
+        w=normal(4, 3, 3, 3) + 0.2 * normal(4, 3, 3, 3, seed=2), s=step, z=zero,
+    )  # fmt: skip
+    x = normal(40, 3, 8, 8, seed=3)
+    found = compare(plain, stored, x)
+    a, b = (np.concatenate([untouched(one, ["y"], {"x": row[None]})["y"] for row in x]) for one in (plain, stored))
+    assert b.dtype == np.uint8
+    numbers = (b.astype(np.float64) - int(zero)) * float(step)
+    (output,) = found.outputs
+    assert output.sqnr == pytest.approx(decibels(a.astype(np.float64), numbers), rel=1e-6)
+    assert output.rmse_over_scale == pytest.approx(np.sqrt(((numbers - a) ** 2).mean()) / step, rel=1e-6)
+    assert found.agreement.agreeing == (a.argmax(1) == b.argmax(1)).sum() < 40
+    flip = found.agreement.flips[0]
+    scores = np.sort(numbers[int(flip.sample[6:-1])])
+    assert flip.b[2] == pytest.approx(scores[-1] - scores[-2], abs=1e-6)
