@@ -86,7 +86,7 @@ class Pairing:
         Raises:
             SelectionError: the selection means no layer of A, or an operator is in neither model.
         """
-        matched = match_layers(a, b, ops if ops is not None else _with_weights(a, b))
+        matched = match_layers(a, b, ops if ops is not None else _with_weights(a, b) or None)
         chosen = {layer.name for layer in _chosen(a, layers, ops)}
         found: list[LayerPair] = []
         apart: list[NotCompared] = []

@@ -328,3 +328,13 @@ def test_an_output_that_is_stored_as_integers_is_read_as_real_numbers() -> None:
     flip = found.agreement.flips[0]
     scores = np.sort(numbers[int(flip.sample[6:-1])])
     assert flip.b[2] == pytest.approx(scores[-1] - scores[-2], abs=1e-6)
+
+
+def test_models_without_layers_that_have_weights() -> None:
+    """Nothing to match; their outputs are compared."""
+    one = parsed("g (float[n,2,5,4] x) => (float[n,2,5,4] y) { y = Relu (x) }")
+    other = parsed("g (float[n,2,5,4] x) => (float[n,2,5,4] y) { y = LeakyRelu (x) }")
+    x = normal(3, 2, 5, 4)
+    found = compare(one, other, x)
+    assert found.layers == ()
+    assert found.outputs[0].max_abs_diff == pytest.approx(0.01 * -x.min(), rel=1e-5)
