@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from onnxviz.comparison.compare_run import CompareRun
-from onnxviz.comparison.comparison import Alone, Comparison, Difference, WorstMaps, difference_of
+from onnxviz.comparison.comparison import Alone, Comparison, Difference, WorstMaps, difference_of, worst_of
 from onnxviz.comparison.exclusion import exclusion
 from onnxviz.comparison.fed_alike import NOISE, paired_samples, settle_preprocessing
 from onnxviz.comparison.pairing import LayerPair, Pairing, ReadPair
@@ -90,7 +90,8 @@ def compare(
     pairing = Pairing.of(first.model, second.model, layers, ops, at)
     run = CompareRun(first, second, pairing, samples, skip=errors == "skip", progress=progress)
     run.run()
-    option = _lower_precision(pairing.layers)
+    precisions = {(Precision.of(one.layer_a, one.a), Precision.of(one.layer_b, one.b)) for one in pairing.layers}
+    option = _lower_precision(precisions)
     alone = run.alone(pairing.layers, SAMPLES_ALONE) if option else {}
     used = len(samples) - len(run.failed)
     reads_images = any(sample.a.path for sample in samples)
@@ -120,7 +121,7 @@ def compare(
         only_a=pairing.only_a,
         only_b=pairing.only_b,
         not_compared=(*pairing.not_compared, *run.not_compared),
-        below=below if below is not None else _usual_threshold(pairing.layers),
+        below=below if below is not None else _usual_threshold(precisions),
         agreement=run.top.agreement() if run.top is not None else None,
         exclusion=exclusion([(pair, alone[pair]) for pair in pairing.layers if pair in alone], option),
         worst_maps=_worst_maps(run, compared),
@@ -140,32 +141,28 @@ def _difference(pair: ReadPair, run: CompareRun, alone: Mapping[ReadPair, Alone]
 
 def _worst_maps(run: CompareRun, compared: Mapping[LayerPair, Difference]) -> WorstMaps | None:
     """The maps of the worst layer on the sample that shows it most."""
-    differing = [pair for pair, found in compared.items() if not found.identical]
-    if not differing:
+    worst = worst_of(compared.values())
+    if worst is None:
         return None
-    worst = min(differing, key=lambda pair: (not compared[pair].unlike, compared[pair].sqnr))
-    a, b = run.maps(worst)
-    return WorstMaps(compared[worst], list(compared).index(worst), a, b)
+    place, pair = next((place, pair) for place, pair in enumerate(compared) if compared[pair] is worst)
+    return WorstMaps(worst, place, *run.maps(pair))
 
 
-def _precisions(pairs: Sequence[LayerPair]) -> set[tuple[Precision, Precision]]:
-    """What A's layers compute in, and B's."""
-    return {(Precision.of(one.layer_a, one.a), Precision.of(one.layer_b, one.b)) for one in pairs}
+_Precisions = set[tuple[Precision, Precision]]
+"""What A's layers compute in, and B's."""
 
 
-def _lower_precision(pairs: Sequence[LayerPair]) -> str:
+def _lower_precision(found: _Precisions) -> str:
     """What the list of nodes to leave out is called by the tool that made B of A; "" where B is of no lower precision.
 
     B is, where a layer is quantised, or computes in half precision, whose counterpart does not.
     """
-    found = _precisions(pairs)
     if any(a is not Precision.QUANTISED and b is Precision.QUANTISED for a, b in found):
         return "nodes_to_exclude"
     return "node_block_list" if (Precision.FULL, Precision.HALF) in found else ""
 
 
-def _usual_threshold(pairs: Sequence[LayerPair]) -> float:
-    found = _precisions(pairs)
+def _usual_threshold(found: _Precisions) -> float:
     if any(a is not b and Precision.QUANTISED in (a, b) for a, b in found):
         return QUANTISED_DECIBELS
     return FULL_DECIBELS if found <= {(Precision.FULL, Precision.FULL)} else HALF_DECIBELS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class CompareRun:
         self.failed: list[tuple[str, str]] = []
         self.sums: dict[ReadPair, ErrorSums] = {}
         self.not_compared: list[NotCompared] = []
+        self._apart: set[ReadPair] = set()
         self._skip = skip
         self._bad: set[int] = set()
         self._progress = progress
@@ -94,11 +96,12 @@ class CompareRun:
 
     def _take(self, group: Sequence[ReadPair], number: int, a: list[NDArray[Any]], b: list[NDArray[Any]]) -> None:
         for pair, one, other in zip(group, a, b, strict=False):
-            if any(pair.names == (apart.a, apart.b) for apart in self.not_compared):
+            if pair in self._apart:
                 continue
             if one.shape != other.shape:
                 why = f"A's is {dims(one.shape)}, B's {dims(other.shape)}"
                 self.not_compared.append(NotCompared(*pair.names, why))
+                self._apart.add(pair)
                 self.sums.pop(pair, None)
                 continue
             if one.size == 0:
@@ -113,11 +116,10 @@ class CompareRun:
 
     def _groups(self) -> Iterator[list[ReadPair]]:
         """The pairs, as many at a time as the memory takes; the outputs with the last."""
-        sizes = self._sizes()
         group: list[ReadPair] = []
         taken = 0
         for pair in self._pairs:
-            size = sizes.get(pair, 0) * _BYTES
+            size = self._sizes.get(pair, 0) * _BYTES
             if group and taken + size * _SPACE > self.a.options.memory:
                 yield group
                 group, taken = [], 0
@@ -125,6 +127,7 @@ class CompareRun:
             taken += size
         yield group
 
+    @cached_property
     def _sizes(self) -> dict[ReadPair, int]:
         """How many values each pair has, where shape inference tells."""
         shapes = None
@@ -166,13 +169,12 @@ class CompareRun:
         outputs = [pair.a for pair in self._pairs if not isinstance(pair, LayerPair)]
         answers = [*(one for one, _ in self._scores), *outputs]
         exchange = LayersAlone(self.a, self.b, answers, feeds)
-        sizes = self._sizes()
         found: dict[ReadPair, Alone] = {}
         group: list[LayerPair] = []
         taken, done = 0, 0
         for place, pair in enumerate(pairs):
             group.append(pair)
-            taken += 2 * sizes.get(pair, 0) * _BYTES * len(feeds)
+            taken += 2 * self._sizes.get(pair, 0) * _BYTES * len(feeds)
             if taken > self.a.options.memory / 2 or place == len(pairs) - 1:
                 for one, alone in zip(group, exchange.of(group), strict=True):
                     if alone is not None:

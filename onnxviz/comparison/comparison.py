@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,6 +139,12 @@ def difference_of(
         worst_channel_share=float(sums.noise[worst]) / total if worst >= 0 and total else 0.0,
         worst_sample=label if worst >= 0 else "",
     )
+
+
+def worst_of(differences: Iterable[Difference]) -> Difference | None:
+    """The one with the lowest SQNR, those first that have `unlike` values; None where nothing differs."""
+    differing = [one for one in differences if not one.identical]
+    return min(differing, key=lambda one: (not one.unlike, one.sqnr), default=None)
 
 
 def ratio_words(decibels: float) -> str:
@@ -298,8 +305,7 @@ class Comparison:
     @property
     def worst(self) -> Difference | None:
         """The layer with the lowest SQNR; None where no layer differs."""
-        differing = [one for one in self.layers if not one.identical]
-        return min(differing, key=lambda one: (not one.unlike, one.sqnr), default=None)
+        return worst_of(self.layers)
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON types; reads both model files once for their hashes."""

@@ -114,12 +114,6 @@ class ErrorSums:
         return float(np.clip((a - cross) / np.sqrt(a * b), -1, 1))
 
     @property
-    def rms_error(self) -> NDArray[Any]:
-        """√(mean of (a − b)²) of each channel, float64."""
-        found: NDArray[Any] = np.sqrt(self.noise / np.maximum(self.count, 1))
-        return found
-
-    @property
     def worst_channel(self) -> int:
         """The channel with the largest part of the noise; one that is `unlike` first; -1 where nothing differs."""
         if self.unlike.any():
