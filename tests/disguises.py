@@ -5,7 +5,6 @@ A label is the node's name. `anonymous` takes it away and gives it back as a tab
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime import quantization
+from quantised import optimised, quantise, unadvised
 
 CONVOLUTIONS = {"Conv", "ConvTranspose", "QLinearConv", "ConvInteger", "FusedConv"}
 
@@ -210,75 +210,50 @@ def inserted(proto: onnx.ModelProto, place: int, seed: int = 11) -> onnx.ModelPr
 # ---------------------------------------------------------------- quantised
 
 
-class _Noise(quantization.CalibrationDataReader):
-    def __init__(self, proto: onnx.ModelProto):
-        rng = np.random.default_rng(5)
-        stored = {tensor.name for tensor in proto.graph.initializer}
-        fed = {
-            value.name: [
-                dim.dim_value or (64 if axis else 1) for axis, dim in enumerate(value.type.tensor_type.shape.dim)
-            ]
-            for value in proto.graph.input
-            if value.name not in stored
-        }
-        self.left = [{name: rng.normal(size=shape).astype(np.float32) for name, shape in fed.items()}]
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return self.left.pop() if self.left else None
+def _noise(proto: onnx.ModelProto) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(5)
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    fed = {
+        value.name: [dim.dim_value or (64 if axis else 1) for axis, dim in enumerate(value.type.tensor_type.shape.dim)]
+        for value in proto.graph.input
+        if value.name not in stored
+    }
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in fed.items()}
 
 
 def quantised(folder: Path, *, per_channel: bool, operators: bool) -> Callable[[onnx.ModelProto], onnx.ModelProto]:
     """onnxruntime's own quantiser: QLinearConv and its like, or Conv between QuantizeLinear and DequantizeLinear."""
+    form, types = "QOperator" if operators else "QDQ", ("QUInt8", "QInt8" if per_channel else "QUInt8")
 
-    def quantise(proto: onnx.ModelProto) -> onnx.ModelProto:
-        source, target = folder / "plain.onnx", folder / "quantised.onnx"
-        onnx.save(proto, source)
-        logging.disable(logging.WARNING)  # it recommends pre-processing
-        try:
-            quantization.quantize_static(
-                source,
-                target,
-                _Noise(proto),
-                quant_format=quantization.QuantFormat.QOperator if operators else quantization.QuantFormat.QDQ,
-                per_channel=per_channel,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8 if per_channel else quantization.QuantType.QUInt8,
+    def made(proto: onnx.ModelProto) -> onnx.ModelProto:
+        source = _stored(proto, folder)
+        return onnx.load(
+            quantise(
+                source, folder / "quantised.onnx", [_noise(proto)], form=form, per_channel=per_channel, types=types
             )
-        finally:
-            logging.disable(logging.NOTSET)
-        return onnx.load(target)
+        )
 
-    return quantise
+    return made
 
 
 def dynamically_quantised(folder: Path) -> Callable[[onnx.ModelProto], onnx.ModelProto]:
     """ConvInteger, with the scale of its input found when it runs."""
 
-    def quantise(proto: onnx.ModelProto) -> onnx.ModelProto:
-        source, target = folder / "plain.onnx", folder / "integer.onnx"
-        onnx.save(proto, source)
-        logging.disable(logging.WARNING)
-        try:
-            quantization.quantize_dynamic(source, target, weight_type=quantization.QuantType.QUInt8)
-        finally:
-            logging.disable(logging.NOTSET)
+    def made(proto: onnx.ModelProto) -> onnx.ModelProto:
+        target = folder / "integer.onnx"
+        with unadvised():
+            quantization.quantize_dynamic(_stored(proto, folder), target, weight_type=quantization.QuantType.QUInt8)
         return onnx.load(target)
 
-    return quantise
+    return made
 
 
 def fused(folder: Path) -> Callable[[onnx.ModelProto], onnx.ModelProto]:
     """onnxruntime's own optimisation: activations in FusedConv, constants folded."""
-    import onnxruntime
+    return lambda proto: onnx.load(optimised(_stored(proto, folder), folder / "fused.onnx", "EXTENDED"))
 
-    def fuse(proto: onnx.ModelProto) -> onnx.ModelProto:
-        source, target = folder / "plain.onnx", folder / "fused.onnx"
-        onnx.save(proto, source)
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-        options.optimized_model_filepath = str(target)
-        options.log_severity_level = 3
-        onnxruntime.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
-        return onnx.load(target)
 
-    return fuse
+def _stored(proto: onnx.ModelProto, folder: Path) -> Path:
+    path = folder / "plain.onnx"
+    onnx.save(proto, path)
+    return path

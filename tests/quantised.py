@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 
 class _Samples(quantization.CalibrationDataReader):
-    """Arrays to find the ranges with, each (N, …)."""
+    """What the ranges are found with."""
 
-    def __init__(self, name: str, arrays: Sequence[np.ndarray]) -> None:
-        self.left = [{name: array} for array in arrays]
+    def __init__(self, feeds: Sequence[Mapping[str, np.ndarray]]) -> None:
+        self.left = list(feeds)
 
     def get_next(self):
         return self.left.pop() if self.left else None
@@ -26,37 +27,54 @@ class _Samples(quantization.CalibrationDataReader):
 def quantise(
     source: Path,
     target: Path,
-    arrays: Sequence[np.ndarray],
+    samples: Sequence[np.ndarray | Mapping[str, np.ndarray]],
     *,
     form: str = "QDQ",
     per_channel: bool = False,
+    types: tuple[str, str] = ("QUInt8", "QInt8"),
     exclude: Sequence[str] = (),
 ) -> Path:
-    """Writes `target`: uint8 activations, int8 weights, in `form` "QDQ" or "QOperator"; gives its path."""
+    """Writes `target`, in `form` "QDQ" or "QOperator"; gives its path.
+
+    `samples` are (N, …) of the first input, or by the name of each; `types` those of activations and of weights;
+    `exclude` names of nodes.
+    """
     name = onnx.load(source, load_external_data=False).graph.input[0].name
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it recommends to fold batch normalisation, where there may be none
-    try:
+    with unadvised():
         quantization.quantize_static(
             source,
             target,
-            _Samples(name, arrays),
+            _Samples([one if isinstance(one, Mapping) else {name: one} for one in samples]),
             quant_format=quantization.QuantFormat[form],
             per_channel=per_channel,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
+            activation_type=quantization.QuantType[types[0]],
+            weight_type=quantization.QuantType[types[1]],
             nodes_to_exclude=list(exclude),
         )
+    return target
+
+
+@contextmanager
+def unadvised() -> Iterator[None]:
+    """Without the quantiser's advice to prepare the model, and to fold batch normalisation where there may be none."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
     finally:
         logging.disable(before)
-    return target
 
 
 def folded(source: Path, target: Path) -> Path:
     """Writes `target`: the same with batch normalisations folded into convolutions, as is done before quantisation."""
+    return optimised(source, target, "BASIC")
+
+
+def optimised(source: Path, target: Path, level: str) -> Path:
+    """Writes `target`: what onnxruntime makes of the graph at a level of optimisation, "BASIC" or "EXTENDED"."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, f"ORT_ENABLE_{level}")
     options.optimized_model_filepath = str(target)
     ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     return target

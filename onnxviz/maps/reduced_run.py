@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from threading import Lock
 from typing import Any
@@ -24,7 +24,7 @@ from onnxviz.model.graph.constants import dequantize
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.passes.reductions import Reduction, reduce_channels
-from onnxviz.runtime.session import RunOptions, Session
+from onnxviz.runtime.session import Session
 
 # A float32 sum of as many equal values is off by 4e-6; more are added line by line where there are lines.
 _AT_ONCE = 4096
@@ -66,7 +66,7 @@ class ReducedRun:
     def __init__(self, tapped: TappedModel, *, complete: bool, histograms: bool) -> None:
         self.tapped = tapped
         self.histograms = histograms
-        self.options = RunOptions(tapped.options.provider, tapped.options.memory, threads=1)
+        self.options = replace(tapped.options, threads=1)
         self.rectified = [_is_rectified(plan) for plan in tapped.plans]
         self.complete = complete
         types = [tapped.model.shapes.element_type(plan.tap.tensor, plan.tap.scope) for plan in tapped.plans]

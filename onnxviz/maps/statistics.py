@@ -162,8 +162,9 @@ class _Gathered:
 
     @property
     def sum(self) -> SampleValues | None:
-        """All together; None where none could be used."""
-        return _sum(self._blocks, self._block)
+        """All together, the last block ended; None where none could be used."""
+        self.end_block()
+        return self._blocks
 
     def take(self, values: SampleValues, number: int, label: str) -> None:
         """Adds a sample behind those there are.
@@ -177,7 +178,7 @@ class _Gathered:
 
     def end_block(self) -> None:
         """What comes next belongs to another block."""
-        self._blocks, self._block = self.sum, None
+        self._blocks, self._block = _sum(self._blocks, self._block), None
 
 
 @dataclass

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnxruntime import quantization
 from oracles import untouched
+from quantised import quantise
 
 import onnxviz
 from accuracy import from_pytorch
@@ -52,17 +51,6 @@ def _shipped(name: str, folder: Path) -> Path:
     return MODELS / f"{name}.onnx"
 
 
-class _Noise(quantization.CalibrationDataReader):
-    """Pictures to find the ranges with."""
-
-    def __init__(self, name: str, shape: tuple[int, ...]):
-        rng = np.random.default_rng(5)
-        self.left = [{name: rng.normal(size=shape).astype(np.float32)} for _ in range(4)]
-
-    def get_next(self):
-        return self.left.pop() if self.left else None
-
-
 def _quantised(
     network: Callable[[Path], Path],
     shape: tuple[int, ...],
@@ -71,21 +59,11 @@ def _quantised(
     weights: str,
     folder: Path,
 ) -> onnxviz.Model:
-    path = network(folder)
-    logging.disable(logging.WARNING)  # it recommends to fold batch normalisation, where there may be none
-    try:
-        quantization.quantize_static(
-            path,
-            folder / "quantised.onnx",
-            _Noise(onnxviz.load(path).inputs[0].name, shape),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=per_channel,
-            activation_type=quantization.QuantType[activations],
-            weight_type=quantization.QuantType[weights],
-        )
-    finally:
-        logging.disable(logging.NOTSET)
-    return onnxviz.load(folder / "quantised.onnx")
+    rng = np.random.default_rng(5)
+    noise = [rng.normal(size=shape).astype(np.float32) for _ in range(4)]
+    target = folder / "quantised.onnx"
+    quantise(network(folder), target, noise, per_channel=per_channel, types=(activations, weights))
+    return onnxviz.load(target)
 
 
 def _truth(shape: tuple[int, ...], folder: Path, gradient: Gradient) -> Truth:
