@@ -286,11 +286,16 @@ class _Child:
     def started(cls, number: int, work: Work, limits: Limits) -> _Child:
         pipe, end = os.pipe()
         folder = tempfile.mkdtemp(prefix="onnxviz-")
-        with _left_uncollected():
+        collects = gc.isenabled()
+        gc.disable()  # garbage may be a session of onnxruntime: its end waits for its threads, and a child has none
+        try:
             process = os.fork()
             if process == 0:
                 os.close(pipe)
                 _confine(work, limits, end, folder)
+        finally:
+            if collects:
+                gc.enable()
         os.close(end)
         with contextlib.suppress(OSError):  # the child does so too: whoever comes first
             os.setpgid(process, process)
@@ -343,22 +348,6 @@ class _Child:
             os.killpg(self.process, signal.SIGKILL)
 
 
-@contextlib.contextmanager
-def _left_uncollected() -> Iterator[None]:
-    """Nothing of this process is collected as garbage meanwhile.
-
-    For a fork: what is garbage here may be a session of onnxruntime, whose end waits for its threads, and a child has
-    none of them. The child lifts it by `gc.freeze`, which leaves aside whatever it was born with.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
-
-
 def _confine(work: Work, limits: Limits, pipe: int, folder: str) -> NoReturn:
     """Does the work in this process, a child, sends what comes of it, and ends without the parent's clean-up."""
 
@@ -368,7 +357,7 @@ def _confine(work: Work, limits: Limits, pipe: int, folder: str) -> NoReturn:
             message = message[os.write(pipe, message) :]
 
     try:
-        gc.freeze()
+        gc.freeze()  # what it was born with stays
         gc.enable()
         os.setpgid(0, 0)
         _bind_to_parent()
