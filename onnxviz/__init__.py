@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from onnxviz.model.listing import layers
     from onnxviz.model.model import Model, load
     from onnxviz.output.filters import filters
+    from onnxviz.passes.extract import extract
     from onnxviz.plots import (
         plot_comparison,
         plot_difference,
@@ -96,6 +97,7 @@ _HOMES = {
     "explain_each": "explanations.explain",
     "explain_faithfulness": "explanations.faithfulness",
     "explain_sanity": "explanations.sanity",
+    "extract": "passes.extract",
     "filters": "output.filters",
     "grad_support": "gradients.add_gradient",
     "layers": "model.listing",
@@ -152,6 +154,7 @@ __all__ = [
     "explain_each",
     "explain_faithfulness",
     "explain_sanity",
+    "extract",
     "filters",
     "grad_support",
     "layers",

@@ -109,6 +109,7 @@ MODES = {
     "maximize signals": ["maximize", "in/signal.onnx", "front", *MAXIMIZE[3:]],
     "annotate": ["annotate", "in/m.onnx", "--preprocess", "raw", "-o", "out.onnx"],
     "annotate names": ["annotate", "in/m.onnx", "--labels", "in/names.txt", "-o", "out.onnx"],
+    "extract": ["extract", "in/m.onnx", "block1_conv2", "-o", "out.onnx"],
     "convert": ["convert", "toys:factory", "-o", "out.onnx"],
     "convert, unverified": ["convert", "toys:factory", "-o", "out.onnx", "--no-verify"],
 }  # fmt: skip
@@ -122,10 +123,11 @@ VALUES = {
     "target": "r2", "region": "0,0,2,2", "wrt": "other", "labels": "in/names.txt", "plus": "norm=-0.5",
     "fixed": "image=in/x.npy", "input_shape": "1x3x8x9", "weights": "in/m.onnx", "opset": "17",
     "against": "in/m8.onnx", "select": "W", "ignore": "W", "classes": "in/classes.csv", "source": "toys:factory",
-    "config": "in/settings.toml", "memory_limit": "5GiB", "explain": "G00",
+    "config": "in/settings.toml", "from_": "block1_conv2", "memory_limit": "5GiB", "explain": "G00",
 }  # fmt: skip
 FLAG_VALUES = {
-    ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9",
+    ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx",
+    ("extract", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9",
     ("filters", "scale"): "symmetric", ("maps", "scale"): "symmetric", ("maps", "sort"): "variance",
     ("audit", "output"): "elsewhere.json", ("audit", "target"): "onnxruntime==1.17", ("audit", "report"): "sarif",
 }  # fmt: skip

@@ -23,6 +23,7 @@ Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 COMMANDS = (
     "layers", "filters", "predict", "maps", "stats", "compare", "audit", "convert", "explain", "maximize", "annotate",
+    "extract",
 )  # fmt: skip
 """The commands, in the order of the help; each is a file here."""
 

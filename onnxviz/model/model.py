@@ -100,8 +100,7 @@ class Model:
         stamp: Stamp,
         temporary: object = None,
     ) -> None:
-        self.file = file
-        self.folder = file.parent
+        self.file, self.folder = file, file.parent
         self.label = label
         self.stored = original
         self._stamp = stamp
@@ -321,9 +320,7 @@ class Model:
 
     def with_metadata(self, entries: dict[str, str]) -> Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""
-        found = Model(annotated(self.stored, entries), self.file, self.label, self._stamp, self._temporary)
-        found._said = self._said
-        return found
+        return self.with_graph(annotated(self.stored, entries))
 
     def with_nodes(self, nodes: Iterable[NodeProto], weights: Iterable[TensorProto]) -> Model:
         """A model like this one, functions inlined, with further nodes and stored tensors; this one is unchanged."""
@@ -331,6 +328,10 @@ class Model:
         proto.CopyFrom(self.proto)
         proto.graph.node.extend(nodes)
         proto.graph.initializer.extend(weights)
+        return self.with_graph(proto)
+
+    def with_graph(self, proto: onnx.ModelProto) -> Model:
+        """A model of another graph whose stored tensors are this one's; this one is unchanged."""
         found = Model(proto, self.file, self.label, self._stamp, self._temporary)
         found._said = self._said
         return found
@@ -391,9 +392,8 @@ class Model:
         Raises:
             ModelError: the file cannot be written.
         """
-        path = Path(path)
-        write_model(self.stored, self.constants.file.bytes_of, path)
-        return path
+        write_model(self.stored, self.constants.file.bytes_of, Path(path))
+        return Path(path)
 
 
 Source = Model | str | PathLike[str] | bytes | onnx.ModelProto

@@ -33,7 +33,7 @@ _REACH = 8
 # Where models keep the names of their classes: ours, and Ultralytics'.
 NAMES_KEY = "classes"
 """Of the metadata: names of classes, as a JSON list."""
-_NAME_KEYS = (NAMES_KEY, "names")
+NAME_KEYS = (NAMES_KEY, "names")
 _MOST_CHARACTERS = 10**6
 
 
@@ -261,7 +261,7 @@ def sample_axis(axis: int, rank: int) -> int:
 
 def class_names(model: Model) -> tuple[str, ...]:
     """The names of the classes that the model's metadata give, in their order; empty if they give none."""
-    for key in _NAME_KEYS:
+    for key in NAME_KEYS:
         text = model.metadata.get(key, "")
         if not text or len(text) > _MOST_CHARACTERS:
             continue

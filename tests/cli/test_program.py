@@ -26,6 +26,7 @@ def test_the_commands_of_this_release():
         "compare",
         "convert",
         "explain",
+        "extract",
         "filters",
         "layers",
         "maps",
@@ -92,6 +93,7 @@ EXAMPLES = {
         {"looks-for/manifest.json", "looks-for/sheet.png"},
         lambda told: len(told["pictures"]) == 4 and {one["layer"] for one in told["pictures"]} == {"block1_conv2"},
     ),
+    "extract": ({"block1.onnx"}, lambda told: [one["name"] for one in told["layers"]] == ["block1_conv1"]),
     "annotate": ({"annotated.onnx"}, lambda told: told["preprocessing"]["name"] == "torch"),
 }
 

@@ -83,7 +83,7 @@ def test_a_command_line(reader, run_command, line):
     assert "error" not in ran.err
     for path in written(arguments):
         assert (reader / path).exists(), path
-    if command not in ("layers", "annotate", "predict", "stats", "compare", "audit"):  # these print tables
+    if command not in ("layers", "annotate", "extract", "predict", "stats", "compare", "audit"):  # these print tables
         assert ran.lines
         assert all((reader / path).exists() for path in ran.lines[-1:]), ran
 
