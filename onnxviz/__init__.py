@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     )
     from onnxviz.predictions.predict import predict
     from onnxviz.predictions.prediction import Prediction, Predictions
+    from onnxviz.reports.report import Report, report
 
 __version__ = "0.1.0"
 
@@ -81,6 +82,7 @@ _HOMES = {
     "Preprocessing": "inputs.preprocessing",
     "ProviderError": "errors",
     "ReceptiveField": "maps.receptive.field",
+    "Report": "reports.report",
     "SelectionError": "errors",
     "Statistics": "maps.channel_statistics",
     "SyntheticInputs": "maximization.synthetic",
@@ -114,6 +116,7 @@ _HOMES = {
     "plot_statistics": "plots",
     "plot_synthetic": "plots",
     "predict": "predictions.predict",
+    "report": "reports.report",
     "save_figure": "plots",
     "statistics": "maps.statistics",
     "stream": "maps.capture",
@@ -138,6 +141,7 @@ __all__ = [
     "Preprocessing",
     "ProviderError",
     "ReceptiveField",
+    "Report",
     "SelectionError",
     "Statistics",
     "SyntheticInputs",
@@ -171,6 +175,7 @@ __all__ = [
     "plot_statistics",
     "plot_synthetic",
     "predict",
+    "report",
     "save_figure",
     "statistics",
     "stream",

@@ -169,13 +169,31 @@ def audit(
     extras = Extras(data, sample_classes(opened, data, classes), against, source, weights, target)
     subject = Subject(opened, images, options, extras, settings)
     _check_heeded(subject)
+    return run_checks(subject, wanted, progress)
+
+
+def run_checks(
+    subject: Subject,
+    wanted: Sequence[Check],
+    progress: Callable[[str], None] | None = None,
+    spent: Callable[[], str] = lambda: "",
+) -> Audit:
+    """What checks find, one after the other.
+
+    Args:
+        subject: what they look at.
+        wanted: the checks.
+        progress: called with the code of the check that begins.
+        spent: asked before each; why no more are to run, "" where they are.
+    """
+    extras, settings = subject.extras, subject.settings
     findings: list[Finding] = []
     not_run: list[NotRun] = []
     passed: list[str] = []
     for check in wanted:
         if progress is not None:
             progress(check.code)
-        lacking = _lacking(check, extras)
+        lacking = _lacking(check, extras) or spent()
         if lacking:
             not_run.append(NotRun(check.code, lacking))
             continue
@@ -192,9 +210,9 @@ def audit(
             if not found:
                 passed.append(check.code)
         findings += found
-    reads_images = data is not None and any(sample.path for sample in subject.samples)
-    provenance = Provenance(opened, options, images if reads_images else None)
-    return Audit(opened.label, sorted_findings(findings), tuple(not_run), tuple(passed), provenance.as_dict())
+    reads_images = extras.data is not None and any(sample.path for sample in subject.samples)
+    provenance = Provenance(subject.model, subject.options, subject.images if reads_images else None)
+    return Audit(subject.model.label, sorted_findings(findings), tuple(not_run), tuple(passed), provenance.as_dict())
 
 
 def _check_heeded(subject: Subject) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,12 +20,17 @@ from onnxviz.cli.options import (
     SizeOption,
     ThreadsOption,
     parse_bytes,
+    parse_codes,
     parse_size,
 )
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import print_json, print_text, say, stdout
 from onnxviz.errors import InputError
 from onnxviz.files import destination, replacing
+
+if TYPE_CHECKING:
+    from onnxviz.auditing.audit import Audit
+    from onnxviz.auditing.finding import Severity
 
 _AUDITING = Mode(lambda given: not given["listed"] and given["explain"] is None, "{list} and {explain} audit nothing")
 _ONE = Mode(lambda given: not given["listed"], "{list} lists all checks")
@@ -104,7 +110,7 @@ def audit(
     ] = None,
     jobs: Annotated[int, typer.Option(metavar="N", help="Models audited side by side.", min=1)] = 1,
     report: Annotated[
-        Literal["text", "json", "sarif", "junit", "markdown", "github"] | None,
+        Literal["text", "json", "sarif", "junit", "html", "markdown", "github"] | None,
         typer.Option("--format", help="Of the report.", show_default="as the name of -o says, else text"),
     ] = None,
     output: Annotated[
@@ -132,8 +138,8 @@ def audit(
     options = {
         "data": data[0] if data and len(data) == 1 else data or None,  # a folder of folders may have classes
         "classes": classes, "against": against, "source": source,
-        "weights": None if weights is None else str(weights), "target": target, "select": _codes(select),
-        "ignore": _codes(ignore), "config": config, "preprocess": preprocess, "size": parse_size(size), "fit": fit,
+        "weights": None if weights is None else str(weights), "target": target, "select": parse_codes(select),
+        "ignore": parse_codes(ignore), "config": config, "preprocess": preprocess, "size": parse_size(size), "fit": fit,
         "background": background, "provider": provider, "threads": threads, "memory": parse_bytes(memory),
     }  # fmt: skip
 
@@ -155,14 +161,14 @@ def audit(
         with reporting(quiet, "auditing") as step:
             count = None if step is None else lambda done, what: step(done, len(paths))
             found = audit_each(paths, confinement, options, progress=count)
+    writer = _html if form == "html" else findings_text if form == "text" else WRITERS[form]
     if output is not None:
         with replacing(output) as temporary:
-            writer = findings_text if form == "text" else WRITERS[form]
             temporary.write_text(writer(found, limit), encoding="utf-8")
     if as_json:
         print_json(document(found, limit))
     elif output is None and form != "text":
-        print_text(WRITERS[form](found, limit))
+        print_text(writer(found, limit))
     else:
         console = stdout()
         console.print(findings_table(found, limit, console.width))
@@ -170,6 +176,12 @@ def audit(
             say(str(output), 10_000)
     if any(one.fails(limit) for one in found):
         raise typer.Exit(1)
+
+
+def _html(audits: Sequence[Audit], fail_on: Severity) -> str:
+    from onnxviz.reports.report import audits_page  # late: it brings what draws
+
+    return audits_page(audits, fail_on)
 
 
 def _say_checks(explain: str | None, as_json: bool) -> None:
@@ -190,10 +202,6 @@ def _say_checks(explain: str | None, as_json: bool) -> None:
     else:
         for check in checks:
             console.print(check_manual(check))
-
-
-def _codes(text: str | None) -> tuple[str, ...]:
-    return tuple(code.strip().upper() for code in (text or "").split(",") if code.strip())
 
 
 def _format_of(output: Path | None) -> str:

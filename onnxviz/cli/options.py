@@ -108,3 +108,8 @@ def parse_bytes(text: str) -> int:
 def parse_operators(text: str | None) -> list[str] | None:
     """The operators of `Conv,MaxPool`; None for the usual ones."""
     return [op.strip() for op in text.split(",") if op.strip()] if text is not None else None
+
+
+def parse_codes(text: str | None) -> tuple[str, ...]:
+    """The codes, or prefixes of codes, of `W,A01`."""
+    return tuple(code.strip().upper() for code in (text or "").split(",") if code.strip())

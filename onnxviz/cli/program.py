@@ -22,8 +22,8 @@ from onnxviz.worker import INTERRUPTED, supervised
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 COMMANDS = (
-    "layers", "filters", "predict", "maps", "stats", "compare", "audit", "convert", "explain", "maximize", "annotate",
-    "extract",
+    "layers", "filters", "predict", "maps", "stats", "compare", "audit", "report", "convert", "explain", "maximize",
+    "annotate", "extract",
 )  # fmt: skip
 """The commands, in the order of the help; each is a file here."""
 

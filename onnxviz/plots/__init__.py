@@ -6,7 +6,8 @@ image, `page` puts the words around it. Numbers, pictures and words come from ou
 
 from onnxviz.plots.comparison import plot_comparison
 from onnxviz.plots.difference import plot_difference
-from onnxviz.plots.explanation import plot_explanation
+from onnxviz.plots.encoding import Encoding, encode_picture
+from onnxviz.plots.explanation import overlays, plot_explanation
 from onnxviz.plots.faithfulness import plot_faithfulness
 from onnxviz.plots.filters import plot_filters
 from onnxviz.plots.maps import are_bars, plot_maps, refuse_look_of_bars
@@ -18,8 +19,11 @@ from onnxviz.plots.statistics import plot_statistics
 from onnxviz.plots.synthetic import plot_synthetic
 
 __all__ = [
+    "Encoding",
     "are_bars",
+    "encode_picture",
     "known_cmap",
+    "overlays",
     "plot_comparison",
     "plot_difference",
     "plot_explanation",

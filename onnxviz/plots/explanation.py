@@ -105,25 +105,14 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
     if explanation.map.ndim != 2 and math.prod(explanation.map.shape[:-2]) != len(labels):
         raise InputError(f"a map of shape {explanation.map.shape} cannot be laid on a photo; draw it with plot_maps")
     chosen = cmap or (DIVERGING if explanation.signed else _HEAT)
-    values = explanation.map.astype(np.float64)
     facts = explanation.facts
-    if explanation.signed:
-        limit = float(np.percentile(np.abs(values), _PERCENTILE if explanation.of_pixels else 100))
-        window = ValueRange(-limit, limit)
-    else:
-        high = float(np.percentile(values, _PERCENTILE)) if explanation.of_pixels else float(values.max())
-        least = float(values.min())
-        window = ValueRange(least if least > high / 2 else 0.0, max(high, 0.0))
+    window = _window(explanation)
     if explanation.of_pixels:
         facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
     shown = spread(len(labels), _MOST)
     grid = _Strip.of(len(shown), one_photo=len(labels) > 1 and explanation.one_photo)
     photos = explanation.photos(grid.longest)
-    heat = explanation.upsampled(photos[0].shape[:2]).astype(np.float64)
-    heat = np.clip(heat, window.low, window.high)
-    if window.low == window.high:  # nothing stands out: nothing is coloured
-        window = ValueRange(window.low, window.low + 1)
-        heat = np.full_like(heat, window.low)
+    heat, window = _heat(explanation, photos[0].shape[:2], window)
     title = title or explanation.title
     if not labels:
         words = _Words(title, facts, ("photo", explanation.method), explanation.warnings)
@@ -139,6 +128,54 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
     chosen_photos = photos if len(photos) == 1 else [photos[number] for number in shown]
     tiles = _Tiles(chosen_photos, [heats[number] for number in shown], [labels[number] for number in shown])
     return _draw_strip(tiles, grid, window, words, cmap=chosen, signed=explanation.signed)
+
+
+def overlays(explanation: HasMap, longest: int = _LONGEST) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """Returns the pixels of `plot_explanation` without words: of each map its photo, and the map laid on it.
+
+    Args:
+        explanation: As for `plot_explanation`.
+        longest: Pixels along the longer side of a photo.
+
+    Returns:
+        Pairs of (H, W, 3) uint8: the photo, and the map on a grey copy of it. One for each map; up to 24, evenly
+        spaced.
+
+    Raises:
+        InputError: The map does not have two axes.
+    """
+    if explanation.map.ndim != 2 and math.prod(explanation.map.shape[:-2]) != len(explanation.labels):
+        raise InputError(f"a map of shape {explanation.map.shape} cannot be laid on a photo; draw it with plot_maps")
+    photos = explanation.photos(longest)
+    heat, window = _heat(explanation, photos[0].shape[:2], _window(explanation))
+    heats = heat.reshape(-1, *heat.shape[-2:])
+    signed = explanation.signed
+    cmap = DIVERGING if signed else _HEAT
+    found = []
+    for number in spread(len(heats), _MOST):
+        photo = photos[0 if len(photos) == 1 else number]
+        blended = _blended(_grey(photo), window.place(heats[number]).filled(0.5 if signed else 0), cmap, signed)
+        found.append((photo, np.rint(255 * blended).astype(np.uint8)))
+    return found
+
+
+def _window(explanation: HasMap) -> ValueRange:
+    """The range of values that the colours cover."""
+    values = explanation.map.astype(np.float64)
+    if explanation.signed:
+        limit = float(np.percentile(np.abs(values), _PERCENTILE if explanation.of_pixels else 100))
+        return ValueRange(-limit, limit)
+    high = float(np.percentile(values, _PERCENTILE)) if explanation.of_pixels else float(values.max())
+    least = float(values.min())
+    return ValueRange(least if least > high / 2 else 0.0, max(high, 0.0))
+
+
+def _heat(explanation: HasMap, size: tuple[int, ...], window: ValueRange) -> tuple[NDArray[np.float64], ValueRange]:
+    """The map, or maps, at the size of a photo, cut to the window; and the window, which is not empty."""
+    heat = np.clip(explanation.upsampled(size).astype(np.float64), window.low, window.high)
+    if window.low == window.high:  # nothing stands out: nothing is coloured
+        return np.full_like(heat, window.low), ValueRange(window.low, window.low + 1)
+    return heat, window
 
 
 @dataclass(frozen=True)

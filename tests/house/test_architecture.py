@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "explanations": {"model", "inputs", "runtime", "gradients"},
     "maximization": {"model", "inputs", "runtime", "gradients"},
     "auditing": {"worker", "model", "inputs", "runtime", "maps", "comparison", "predictions", "conversion"},
+    "reports": {"model", "plots", "inputs", "runtime", "maps", "predictions", "comparison", "explanations", "auditing"},
     "output": {"model", "plots", "inputs", "maps", "explanations", "maximization", "comparison"},
 }
 # The vocabulary of graphs is for those that read, rewrite or run graphs; the families of operators and the type of
@@ -108,7 +109,17 @@ def test_folders_and_floors_are_few():
     [
         ("onnxruntime", {"runtime.session"}),
         ("matplotlib", {name for name in FILES if folder(name) == "plots"}),
-        ("PIL", {"inputs.image_files", "inputs.image_depth", "inputs.image_bands", "inputs.perturbed_image"}),
+        ("jinja2", {"reports.html_page"}),
+        (
+            "PIL",
+            {
+                "plots.encoding",
+                "inputs.image_files",
+                "inputs.image_depth",
+                "inputs.image_bands",
+                "inputs.perturbed_image",
+            },
+        ),
         ("tifffile", {"inputs.tiff_files"}),
         ("rich", {"cli.terminal", "cli.progress", "cli.tables", "cli.comparison_table", "cli.findings_table"}),
         ("typer", set(COMMAND_LINE)),
@@ -129,7 +140,19 @@ def test_pyplot_and_its_global_state_stay_out():
 
 def test_only_declared_dependencies_are_imported():
     """Core dependencies of pyproject.toml, protobuf, which onnx brings, and an extra that is asked for where it is."""
-    allowed = {"numpy", "onnx", "onnxruntime", "matplotlib", "PIL", "typer", "rich", "google", "onnxviz", "tifffile"}
+    allowed = {
+        "numpy",
+        "onnx",
+        "onnxruntime",
+        "matplotlib",
+        "PIL",
+        "typer",
+        "rich",
+        "google",
+        "onnxviz",
+        "tifffile",
+        "jinja2",
+    }
     used = {one.module.partition(".")[0] for found in IMPORTS.values() for one in found}
     assert used - set(sys.stdlib_module_names) <= allowed
 

@@ -10,7 +10,7 @@ FOLDERS = [
     ".", "model", "model/graph", "model/axes", "model/pixels", "model/detection", "passes", "runtime", "inputs", "maps",
     "maps/receptive", "predictions", "comparison", "gradients",
     "gradients/rules", "explanations", "explanations/methods", "maximization", "conversion", "auditing",
-    "auditing/checks", "auditing/formats", "plots", "output", "cli",
+    "auditing/checks", "auditing/formats", "plots", "output", "reports", "cli",
 ]  # fmt: skip
 
 

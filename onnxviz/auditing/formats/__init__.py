@@ -15,8 +15,10 @@ from onnxviz.auditing.formats.sarif import sarif
 Writer = Callable[[Sequence[Audit], Severity], str]
 """The text of a report, which ends with a line break; the severity is that from which on an audit fails."""
 
-SUFFIXES = {".json": "json", ".sarif": "sarif", ".xml": "junit", ".md": "markdown", ".txt": "text"}
-"""The format that the name of a file says, by suffix; `text` is the terminal's."""
+SUFFIXES = {
+    ".json": "json", ".sarif": "sarif", ".xml": "junit", ".html": "html", ".md": "markdown", ".txt": "text",
+}  # fmt: skip
+"""The format that the name of a file says, by suffix; `text` is the terminal's, `html` a page of `onnxviz.reports`."""
 
 
 def as_json(audits: Sequence[Audit], fail_on: Severity) -> str:

@@ -1,0 +1,109 @@
+"""`onnxviz report`: one HTML page about a model, for people to read and sign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from onnxviz.cli.heeding import ALWAYS
+from onnxviz.cli.options import (
+    BackgroundOption,
+    FitOption,
+    InputsArgument,
+    JsonOption,
+    MemoryOption,
+    ModelArgument,
+    PreprocessOption,
+    ProviderOption,
+    QuietOption,
+    SizeOption,
+    ThreadsOption,
+    parse_bytes,
+    parse_codes,
+    parse_size,
+)
+from onnxviz.cli.program import command
+from onnxviz.cli.terminal import note, print_json, say
+from onnxviz.files import destination
+
+_HEEDS = {
+    ALWAYS: "model inputs output data against labels classes select ignore fail_on config preprocess size fit "
+    "background provider threads memory seconds as_json quiet",
+}
+
+
+@command(_HEEDS, epilog="Example: onnxviz report model.onnx photos -o report.html")
+def report(
+    model: ModelArgument,
+    inputs: InputsArgument,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.html", help="Where to.", show_default=False)
+    ] = Path("report.html"),
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="INPUT", help="What it is audited on; may be repeated.", show_default="the inputs"),
+    ] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A .onnx that is taken as right.", show_default=False)
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Path and class of each image.", show_default="folders of classes"),
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(metavar="CODES", help="Checks, or groups: W,A01.", show_default="those not asked for")
+    ] = None,
+    ignore: Annotated[
+        str | None, typer.Option(metavar="CODES", help="Checks, or groups, to leave out.", show_default=False)
+    ] = None,
+    fail_on: Annotated[
+        Literal["error", "warning", "note"] | None,
+        typer.Option(help="From which severity on a model is not fit.", show_default="error"),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Settings.", show_default="onnxviz.toml, pyproject.toml")
+    ] = None,
+    preprocess: PreprocessOption = "auto",
+    size: SizeOption = None,
+    fit: FitOption = None,
+    background: BackgroundOption = None,
+    provider: ProviderOption = "cpu",
+    threads: ThreadsOption = 0,
+    memory: MemoryOption = "1GiB",
+    seconds: Annotated[
+        float, typer.Option(metavar="S", help="That the page may take, about; what does not fit is left out.", min=0.1)
+    ] = 120,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Write a page about a model: verdict, model card, findings, layers, maps. Exit code 1 where it is not fit."""
+    destination(output)
+    from onnxviz.auditing.audit import document
+    from onnxviz.cli.progress import stages
+    from onnxviz.inputs.labels import read_labels
+    from onnxviz.reports.report import report as verb
+
+    with stages(quiet) as stage:
+        made = verb(
+            model, inputs, data=data or None, against=against, classes=classes,
+            labels=None if labels is None else read_labels(labels), select=parse_codes(select),
+            ignore=parse_codes(ignore),
+            fail_on=fail_on, config=config, preprocess=preprocess, size=parse_size(size), fit=fit,
+            background=background, provider=provider, threads=threads, memory=parse_bytes(memory), seconds=seconds,
+            progress=stage,
+        )  # fmt: skip
+    made.save(output)
+    for part, why in made.left_out:
+        note(quiet, f"{part}: {why}")
+    if as_json:
+        listed = [{"part": part, "why": why} for part, why in made.left_out]
+        print_json({**document([made.audit], made.fail_on), "file": str(output), "left_out": listed})
+    else:
+        say(str(output), 10_000)
+    if made.fails:
+        raise typer.Exit(1)
