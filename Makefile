@@ -10,7 +10,7 @@ JOBS ?= 2
 LOWEST := $(VENV)/lowest
 OPENVINO := $(VENV)/openvino
 
-.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino lint zoo bench bench-quality accuracy wheel clean
+.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality accuracy wheel clean
 .DEFAULT_GOAL := demo
 
 # A line for each target, from what stands behind ## in this file.
@@ -74,6 +74,10 @@ accuracy: $(VENV)/.test ## gradients of whole networks beside their frameworks' 
 
 bench-quality: $(VENV)/.bench ## pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more
 	PYTHONPATH=$(VENV)/alternatives OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks quality
+
+browser: ## Debian's Chromium and its driver, for the tests that look at pages; needs root where they are not there
+	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || { apt-get update --quiet && \
+		apt-get install --quiet --yes --no-install-recommends chromium chromium-driver; }
 
 wheel: $(VENV)/.test ## the wheel, into dist/
 	rm -rf build dist

@@ -6,6 +6,7 @@ MAPS = ["maps", "in/m.onnx", "in/photos/a.png", "--layers", "last"]
 EXPLAIN = ["explain", "in/m.onnx", "in/photos/a.png", "--save", "e.npz"]
 COMPARE = ["compare", "in/m.onnx", "in/m8.onnx"]
 AUDIT = ["audit", "in/m.onnx"]
+REPORTED = ["--select", "W,A03,I04"]
 MAXIMIZE = ["maximize", "in/m.onnx", "block1_conv1", "--steps", "1", "--filters", "0"]
 
 # Each way in which a command works, by what one types for it. What its options are is not said here.
@@ -91,6 +92,10 @@ MODES = {
     "audit, a source": [*AUDIT, "--source", "toys:factory"],
     "audit --list": ["audit", "--list"],
     "audit --explain": ["audit", "--explain", "W01"],
+    "audit, a page": [*AUDIT, "-o", "a.html"],
+    "report": ["report", "in/m.onnx", "in/photos/a.png", *REPORTED],
+    "report, arrays": ["report", "in/m.onnx", "in/x.npy", *REPORTED],
+    "report, each photo's size": ["report", "in/open.onnx", "in/photos/a.png", *REPORTED],
     "maximize": MAXIMIZE,
     "maximize, saved": [*MAXIMIZE, "--save", "s.npz"],
     "maximize, drawn and saved": [*MAXIMIZE, "--save", "s.npz", "-o", "s"],
@@ -129,6 +134,7 @@ FLAG_VALUES = {
     ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx",
     ("extract", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9",
     ("filters", "scale"): "symmetric", ("maps", "scale"): "symmetric", ("maps", "sort"): "variance",
+    ("report", "output"): "elsewhere.html",
     ("audit", "output"): "elsewhere.json", ("audit", "target"): "onnxruntime==1.17", ("audit", "report"): "sarif",
 }  # fmt: skip
 # Where the mode has other layers, classes or sizes than most.

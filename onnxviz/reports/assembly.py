@@ -120,13 +120,15 @@ class Assembly:
         given = [one for one in every if one.label not in unusable]
         self.tell("statistics")
         with self._may_fail("statistics"):
+            self._check_time(subject, "statistics")
             self.statistics = subject.statistics
         if subject.extras.against is not None:
             self.tell("comparison")
             with self._may_fail("comparison"):
+                self._check_time(subject, "comparison")
                 self.comparison = subject.comparison
         answers = self._answers(viewed, given)
-        groups = finding_groups(audit, Illustrator(viewed, given, self.statistics))
+        groups = finding_groups(audit, Illustrator(viewed, given, self.statistics, subject.weights))
         filters = self._filters()
         views = self._views(viewed, given[:SHOWN])
         rows, more = layer_rows(self.model, self.statistics)
@@ -154,11 +156,15 @@ class Assembly:
             left_out=tuple(self.left_out),
         )
 
+    def _check_time(self, subject: Subject, part: str) -> None:
+        """Refuses a part that is late, unless a check has worked it out already."""
+        if part not in vars(subject):
+            self.time.check(part)
+
     @contextmanager
     def _may_fail(self, part: str) -> Iterator[None]:
         """What does not fit or cannot be made is left out, and why."""
         try:
-            self.time.check(part)
             yield
         except OnnxvizError as error:
             self.left_out.append((part, str(error)))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.auditing.finding import Finding
+from onnxviz.auditing.trained_weights import TrainedWeight
 from onnxviz.errors import OnnxvizError
 from onnxviz.inputs.samples import Sample
 from onnxviz.maps.channel_statistics import Statistics
@@ -57,11 +58,13 @@ class Illustrator:
         viewed: the model.
         samples: what was fed; maps are those of the first.
         statistics: over the data; None where there are none.
+        weights: of its convolutions and dense layers, as the checks measure them.
     """
 
     viewed: Viewed
     samples: Sequence[Sample]
     statistics: Statistics | None
+    weights: Sequence[TrainedWeight] = ()
     _drawn: int = 0
 
     def __call__(self, code: str, findings: Sequence[Finding]) -> FindingPicture | None:
@@ -69,17 +72,29 @@ class Illustrator:
         if self._drawn == MOST or code[0] not in "WA":
             return None
         layers = {layer.name: layer for layer in self.viewed.model.layers if not layer.scope}
-        found = next((one for one in findings if one.layer in layers), None)
+        found = next((one for one in findings if (one.layer or one.where) in layers), None)
         if found is None:
             return None
-        layer = layers[found.layer]
+        layer = layers[found.layer or found.where]
         named = {one.channel for one in findings if one.layer == layer.name and one.channel is not None}
         try:
-            made = self._filters(layer, named) if code[0] == "W" else self._maps(layer, named)
+            if code[0] == "A":
+                made = self._maps(layer, named)
+            else:
+                made = self._filters(layer, named | self._dead(layer.name, found))
         except OnnxvizError:
             return None
         self._drawn += made is not None
         return made
+
+    def _dead(self, layer: str, found: Finding) -> set[int]:
+        """The filters that the check of dead ones, which names the worst, means by its finding."""
+        if found.code != "W02" or found.channel is None or found.threshold is None:
+            return set()
+        reach = next((one.relative_reach for one in self.weights if one.name == layer), np.empty(0))
+        if found.channel >= len(reach) or float(reach[found.channel]) != found.value:
+            return set()  # it is about filters of equal weights
+        return {int(one) for one in np.flatnonzero(reach < found.threshold)}
 
     def _filters(self, layer: Layer, named: set[int]) -> FindingPicture | None:
         weight = layer.weight.astype(np.float64, copy=False)
@@ -87,8 +102,7 @@ class Illustrator:
             norms = np.sqrt((weight.reshape(len(weight), -1) ** 2).sum(axis=1))
         finite = np.isfinite(norms)
         most = float(norms[finite].max(initial=0.0)) or 1.0
-        dead = {int(one) for one in np.flatnonzero(~finite | (norms <= 1e-6 * most))}
-        marked = (dead | named) & set(range(len(norms)))
+        marked = ({int(one) for one in np.flatnonzero(~finite)} | named) & set(range(len(norms)))
         bars = tuple(
             FilterBar(number, float(norms[number] / most) if finite[number] else 1.0, number in marked)
             for number in range(min(len(norms), BARS))
@@ -97,9 +111,10 @@ class Illustrator:
         if weight.ndim == 4 and min(weight.shape[2:]) > 2:
             shown = _shown(marked, np.arange(len(norms)))
             tiles = self.viewed.pictures.add(filter_tiles(weight, shown, _SIDE), f"filters of {layer.name}")
-        said = f"{len(marked):,} of {len(norms):,} filters are marked: " if marked else ""
-        which = _listed(marked) if marked else f"the norms of {len(norms):,} filters"
-        return FindingPicture(f"{layer.name}: {said}{which}", bars, tiles)
+        few = f"the first {len(bars):,} of " if len(bars) < len(norms) else ""
+        said = f"; marked: {_listed(marked)}" if marked else ""
+        caption = f"{layer.name}, the norms of {few}{len(norms):,} filters{said}"
+        return FindingPicture(f"{caption}; below, the marked ones first" if tiles and marked else caption, bars, tiles)
 
     def _maps(self, layer: Layer, named: set[int]) -> FindingPicture | None:
         known: Mapping[str, Any] = self.statistics or {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -54,13 +55,26 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=_number, count=_count, share=_share, exact=_exact)
+    made.filters.update(parts=_parts, pieces=_pieces, number=_number, count=_count, share=_share, exact=_exact)
     return made
 
 
 def _shown(value: Any) -> Any:
     """What an expression of the template puts out: text of ours as it is, all else printable."""
     return value if hasattr(value, "__html__") else printable(str(value), _LONGEST) if value is not None else ""
+
+
+def _parts(text: str) -> list[tuple[bool, str]]:
+    """(whether it is code, text) of the parts of a sentence, where code stands between backquotes."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return [(False, text)]
+    return [(bool(place % 2), piece) for place, piece in enumerate(pieces)]
+
+
+def _pieces(name: str) -> list[str]:
+    """A name or shape in the pieces between which it may be broken: behind its separators."""
+    return re.findall(r"[^/._:×-]*[/._:×-]+|[^/._:×-]+", name)
 
 
 def _number(value: float | None) -> str:
@@ -73,7 +87,7 @@ def _count(value: int) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else percent(value)
+    return "–" if value is None else percent(value).replace("below ", "< ").replace("above ", "> ")
 
 
 def _exact(value: float | None) -> str:

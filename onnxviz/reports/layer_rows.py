@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from onnxviz.maps.channel_statistics import LayerStatistics, Statistics
 from onnxviz.messages import dims
+from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model
 from onnxviz.reports.sparkline import Sparkline, sparkline
@@ -58,7 +59,7 @@ class LayerRow:
         name, op: what it is called, and its operator.
         weight: the shape of its weight, "" where it has none.
         output: the shape of its output.
-        parameters: trained values.
+        parameters: of a convolution; None of others, whose weights `onnxviz layers` does not count one by one.
         channels: what its channels did; None where that was not looked at.
     """
 
@@ -67,13 +68,15 @@ class LayerRow:
     op: str
     weight: str
     output: str
-    parameters: int
+    parameters: int | None
     channels: ChannelNumbers | None
 
 
 def layer_rows(model: Model, statistics: Statistics | None) -> tuple[list[LayerRow], int]:
-    """A row for each convolution and each other layer with parameters; and how many more there are."""
-    layers: Sequence[Layer] = [one for one in model.all_layers if one.is_convolution or one.parameters]
+    """A row for each convolution and each product of matrices; and how many more there are."""
+    layers: Sequence[Layer] = [
+        one for one in model.all_layers if one.is_convolution or belongs(one.producer, Family.MATRIX)
+    ]
     there: Mapping[str, LayerStatistics] = statistics or {}
     rows = [
         LayerRow(
@@ -82,7 +85,7 @@ def layer_rows(model: Model, statistics: Statistics | None) -> tuple[list[LayerR
             layer.op,
             dims(layer.weight_shape, "×") if layer.weight_shape else "",
             dims(layer.output_shape, "×"),
-            layer.parameters,
+            layer.parameters if layer.is_convolution else None,
             ChannelNumbers.of(there[layer.name]) if layer.name in there else None,
         )
         for layer in layers[:MOST_ROWS]

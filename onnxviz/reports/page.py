@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from onnxviz.auditing.audit import Audit
 from onnxviz.auditing.finding import Severity
@@ -94,13 +95,25 @@ class ModelPart:
     comparison: ComparisonPart | None = None
     left_out: Sequence[tuple[str, str]] = ()
 
+    @property
+    def name(self) -> str:
+        """The name of its file, without folders."""
+        return Path(self.label).name or self.label
+
 
 @dataclass(frozen=True)
 class Page:
-    """A page: its models, and by what it was made."""
+    """A page.
+
+    Attributes:
+        models: what it shows.
+        version: of onnxviz.
+        seconds: that it was allowed to take; None for a page of audits alone.
+    """
 
     models: Sequence[ModelPart]
     version: str
+    seconds: float | None = None
 
     @property
     def failing(self) -> int:

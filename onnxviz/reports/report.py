@@ -142,7 +142,7 @@ def report(
     audit = run_checks(subject, wanted, assembly.tell, lambda: time.spent("checks"))
     part = assembly.part(subject, audit, limit)
     return Report(
-        render(Page([part], version("onnxviz"))),
+        render(Page([part], version("onnxviz"), seconds)),
         audit,
         assembly.predictions,
         assembly.statistics,

@@ -13,6 +13,7 @@ from protos import normal
 from onnxviz import plot_explanation
 from onnxviz.errors import InputError
 from onnxviz.inputs.interpolate import resized
+from onnxviz.plots import overlays
 
 
 @dataclass
@@ -95,3 +96,20 @@ def test_a_single_map_is_drawn_as_ever_and_a_volume_is_refused():
     assert [image.get_array().shape[:2] for image in figure.axes[0].images[:2]] == [(336, 448)] * 2
     with pytest.raises(InputError, match="cannot be laid on a photo"):
         plot_explanation(Shown(normal(3, 6, 8), ()))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_overlays_are_the_pixels_of_the_figure(signed):
+    shown = Shown(normal(6, 8) if signed else np.abs(normal(6, 8)), (), signed=signed)
+    figure = plot_explanation(shown)
+    drawn = [np.asarray(image.get_array()) for image in figure.axes[0].images[:2]]
+    ((photo, heat),) = overlays(shown)
+    assert np.array_equal(photo, np.rint(255 * drawn[0]))
+    assert np.abs(heat / 255 - drawn[1]).max() <= 0.5 / 255 + 1e-6
+
+
+def test_overlays_of_frames_are_one_each_and_of_a_volume_refused():
+    pairs = overlays(clip(3), 32)
+    assert [(photo.shape, heat.shape) for photo, heat in pairs] == [((24, 32, 3), (24, 32, 3))] * 3
+    with pytest.raises(InputError, match="cannot be laid on a photo"):
+        overlays(Shown(normal(3, 6, 8), ()))
