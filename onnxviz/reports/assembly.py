@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,14 +103,28 @@ class Assembly:
     def fitting(self, data: InputLike) -> InputLike:
         """The data, or as many of its images, evenly spaced, as the checks have time for."""
         found = samples(self.model, data, self.images)
-        if self._pace is None or not self._pace or any(not one.path for one in found) or len(self.model.inputs) > 1:
+        by_path = all(one.path for one in found) and len(self.model.inputs) == 1
+        pace = self._paced(found) if by_path and len(found) > _LEAST else None
+        if not pace:
             return data
-        most = max(_LEAST, math.floor(self.time.left("checks") / (PASSES * self._pace)))
+        most = max(_LEAST, math.floor(self.time.left("checks") / (PASSES * pace)))
         if len(found) <= most:
             return data
         text = f"{most:,} of {len(found):,} images, evenly spaced: more did not fit the {self.time.seconds:g} s"
         self.left_out.append(("data", f"{text} of the page (--seconds)"))
         return [found[place].path for place in spread(len(found), most)]
+
+    def _paced(self, found: Sequence[Sample]) -> float | None:
+        """Seconds for an image: as the inputs told, or else as the first three of the data do."""
+        if self._pace is None:
+            pace = Pace(lambda done, of: None, self.time.clock)
+            with suppress(OnnxvizError):
+                predict(
+                    self.model, [one.path for one in found[:3]], errors="skip", progress=pace,
+                    provider=self.options.provider, threads=self.options.threads, **self.images.asked,
+                )  # fmt: skip
+            self._pace = pace.seconds
+        return self._pace
 
     def part(self, subject: Subject, audit: Audit, fail_on: Severity) -> ModelPart:
         """Everything that is known of the model, as the template shows it."""
@@ -162,12 +176,14 @@ class Assembly:
             self.time.check(part)
 
     @contextmanager
-    def _may_fail(self, part: str) -> Iterator[None]:
-        """What does not fit or cannot be made is left out, and why."""
+    def _may_fail(self, part: str, who: str = "") -> Iterator[None]:
+        """What does not fit or cannot be made is left out, and why; `who` says that, where it speaks of its options."""
         try:
             yield
-        except OnnxvizError as error:
+        except OutOfTimeError as error:
             self.left_out.append((part, str(error)))
+        except OnnxvizError as error:
+            self.left_out.append((part, f"{who}{error}"))
 
     def _answers(self, viewed: Viewed, given: Sequence[Sample]) -> list[AnswerCard]:
         photos = {one.label: one for one in given[:ANSWERS]}
@@ -210,7 +226,7 @@ class Assembly:
             for view, maps in zip(views, viewed.maps(given, self.statistics), strict=False):
                 view.maps = maps
         self.tell("explanations")
-        with self._may_fail("explanations"):
+        with self._may_fail("explanations", "onnxviz explain: "):
             for view, explained in zip(views, viewed.explained(given), strict=False):
                 view.explained = explained
         return views

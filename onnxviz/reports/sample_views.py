@@ -50,6 +50,11 @@ class ExplainedView:
     explanation: Explanation
     pictures: Sequence[tuple[PageImage, PageImage]]
 
+    @property
+    def outlines(self) -> list[tuple[float, float, float, float]]:
+        """The boxes to draw: (left, top, right, bottom) as shares of the picture."""
+        return [corners for corners, _ in self.explanation.outlines]
+
 
 @dataclass
 class SampleView:
