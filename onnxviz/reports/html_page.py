@@ -87,6 +87,8 @@ def _count(value: int) -> str:
 
 
 def _share(value: float | None) -> str:
+    if value is not None and not math.isfinite(value):
+        return "not finite"
     return "–" if value is None else percent(value).replace("below ", "< ").replace("above ", "> ")
 
 

@@ -201,7 +201,7 @@ REFUSED = [
     (["classifier.onnx", "--timeout", "0"], "--timeout"),
     (["classifier.onnx", "--jobs", "0"], "--jobs"),
     (["classifier.onnx", "--fail-on", "never"], "--fail-on"),
-    (["classifier.onnx", "--format", "html"], "--format"),
+    (["classifier.onnx", "--format", "pdf"], "--format"),
     (["classifier.onnx", "-o", "report"], "the name of report does not say a format"),
     (["classifier.onnx", "-o", "no/audit.json"], "no/audit.json cannot be written: there is no folder no"),
     (["classifier.onnx", "-o", "empty", "--format", "json"], "empty cannot be written: it is a folder"),

@@ -12,7 +12,7 @@ from deadlines import HANG_SECONDS
 
 import onnxviz
 
-HEAVY = ("numpy", "onnx", "onnxruntime", "matplotlib", "PIL", "rich", "typer", "google.protobuf")
+HEAVY = ("numpy", "onnx", "onnxruntime", "matplotlib", "PIL", "rich", "typer", "jinja2", "google.protobuf")
 
 
 def run(code, *arguments, warnings="default"):
