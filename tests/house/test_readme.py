@@ -116,7 +116,7 @@ def test_the_python_block(reader, toy, monkeypatch):
     lines = out.getvalue().splitlines()
     assert lines[0].startswith("conv1 (32, 3, 7, 7)")
     assert "(1, 128, 12, 12)" in lines  # as its comment says
-    for name in ("model.onnx", "conv1.png", "filters.png", "maps.npz", "dog.png", "conv4.npz"):
+    for name in ("model.onnx", "conv1.png", "filters.png", "maps.npz", "dog.png", "conv4.npz", "report.html"):
         assert (reader / name).exists(), name
 
 
