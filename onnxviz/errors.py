@@ -53,4 +53,19 @@ class CodeExecution(OnnxvizError):
 
 
 class UnsupportedGradientError(OnnxvizError, NotImplementedError):
-    """A tensor cannot be differentiated; the message lists every node that stands in the way, and what helps."""
+    """A tensor cannot be differentiated; the message lists every node that stands in the way, and what helps.
+
+    Attributes:
+        gradient_free: explanation methods that need no gradient; the message offers them. `explain` leaves out those
+            that do not work on the sample.
+    """
+
+    def __init__(self, reason: str, gradient_free: tuple[str, ...] = ()) -> None:
+        offer = f"\n  Explanation methods that need no gradient: {', '.join(gradient_free)}."
+        super().__init__(reason + offer if gradient_free else reason)
+        self._reason = reason
+        self.gradient_free = gradient_free
+
+    def offering(self, gradient_free: tuple[str, ...]) -> "UnsupportedGradientError":
+        """The same with other methods that it offers."""
+        return UnsupportedGradientError(self._reason, gradient_free)

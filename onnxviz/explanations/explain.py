@@ -17,7 +17,7 @@ from onnxviz.explanations.box_target import BoxChoice, BoxTarget
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.method import Method
-from onnxviz.explanations.methods import MethodOptions, choose_method
+from onnxviz.explanations.methods import MethodOptions, choose_method, gradient_free
 from onnxviz.explanations.probe import Probe
 from onnxviz.explanations.target import ChooseTarget, ClassChoice, ClassTarget, Region, Target
 from onnxviz.inputs.failures import Progress
@@ -101,8 +101,8 @@ def explain(
         class_: a class number, or "top" for the model's own answer; for other tensors, a channel. Or a target of your
             own, such as the difference of two classes: see `onnxviz.explanations.target.ChooseTarget`.
         method: one of `METHODS`, or a method as a value, `Rise(samples=500)`, which may be one of your own
-            (`onnxviz.explanations.method.Method`). Those that need no gradient (eigen-cam, score-cam, occlusion, rise)
-            work on every model.
+            (`onnxviz.explanations.method.Method`). eigen-cam, score-cam, occlusion and
+            rise need no gradient.
         target: a tensor by name; None for the output that scores classes (`onnxviz.model.answer.choose_output`).
             Softmax, sigmoid or arg-max at the end is left out.
         region: where the target is a picture (segmentation), what part of it; see
@@ -287,7 +287,10 @@ class Explainer:
     ) -> Explanation:
         """The explanation of one sample, given as arrays of one row each by input name."""
         case, decided = self.case(feeds, progress)
-        found = self.method(case)
+        try:
+            found = self.method(case)
+        except UnsupportedGradientError as error:
+            raise error.offering(gradient_free(case)) from None
         misfit = "" if self._labelled or decided.axis is None else self.scores.misfit((1, *case.base.shape))
         boxes = decided if isinstance(decided, BoxTarget) else None
         texts = (self.method.warning, misfit, *found.warnings, *(boxes.warnings if boxes is not None else ()))

@@ -46,11 +46,21 @@ class MapAxes:
             return ()
         return tuple(", ".join(labels) for labels in product(*(part.labels for part in self.parts)))
 
+    def lies_on(self, rank: int, other: MapAxes) -> bool:
+        """Whether a map with these axes can be spread over `rank` axes of another tensor, those of `other`.
+
+        Each of its positions is one of the other's; where the other's are not told, there are as many.
+        """
+        if other.positions and self.positions:
+            return set(self.positions) <= set(other.positions)
+        return self == other or len(self.positions) == rank - len(other.parts)
+
     def over(self, heat: NDArray[Any], size: tuple[int, ...], other: MapAxes, *, corners: bool = False) -> NDArray[Any]:
         """A map spread over those of another tensor, each interpolated linearly to the size of that one's positions.
 
         Views and frames that both have stay. A map without them goes with each of the other's, or with the one that it
-        is the map of; those that only this map has are added up.
+        is the map of; those that only this map has are added up. It is constant
+        along positions that only the other has.
 
         Args:
             heat: (parts…, positions…).
@@ -59,12 +69,19 @@ class MapAxes:
             corners: how positions are interpolated; see `onnxviz.inputs.interpolate.resized`.
 
         Raises:
-            InputError: there are more positions than the map has axes of.
+            InputError: the map has positions that the other has not, or what they are is not told.
         """
-        if heat.ndim - len(self.parts) < len(size) - len(other.parts):
+        if not self.lies_on(len(size), other):
             raise InputError(
-                f"a map of {dims(heat.shape)} ({self.letters}) cannot be laid on {dims(size)} ({other.letters})"
+                f"a map of {dims(heat.shape)} ({self.letters or '?'}) cannot be laid on {dims(size)} "
+                f"({other.letters or '?'}): its positions are not those of the input"
             )
+        if self.positions and other.positions:
+            lead, own = len(self.parts), [letter for letter in other.positions if letter in self.positions]
+            heat = heat.transpose(*range(lead), *(lead + self.positions.index(letter) for letter in own))
+            for place, letter in enumerate(other.positions, lead):
+                if letter not in own:  # as along one of size 1, which the model squeezed out
+                    heat = np.expand_dims(heat, place)
         kinds = [part.kind for part in other.parts]
         for axis in reversed(range(len(self.parts))):
             if self.parts[axis].kind not in kinds:
@@ -76,10 +93,7 @@ class MapAxes:
         for place in lacking:
             heat = np.expand_dims(heat, place)
         parts = tuple(own if place in lacking else size[place] for place, own in enumerate(heat.shape[: len(kinds)]))
-        heat = resized(heat, (*parts, *size[len(kinds) :]), corners=corners)
-        if heat.ndim != len(size):
-            return heat
-        found = np.broadcast_to(heat, size)
+        found = np.broadcast_to(resized(heat, (*parts, *size[len(kinds) :]), corners=corners), size)
         for letter, index in self.picked:
             if letter in kinds and kinds.index(letter) in lacking:
                 only = np.arange(size[kinds.index(letter)]) == index

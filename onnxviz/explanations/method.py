@@ -78,9 +78,16 @@ class Method:
         """
         raise NotImplementedError
 
+    def check(self, case: Case) -> None:
+        """Refuses a sample that the method has nothing to show of, gradients aside.
+
+        Raises:
+            OnnxvizError: it has no positions, or none that the method can use.
+        """
+
     @property
     def gradient_free(self) -> bool:
-        """Whether it works on every model."""
+        """Whether it needs no gradient of the model."""
         return self.needs in ("layer", "nothing")
 
     @property

@@ -14,7 +14,7 @@ from onnxviz.messages import printable
 from onnxviz.model.graph.scopes import plain_domain, reads, walk
 from onnxviz.passes.prepare import FLOATS, Prepared
 
-# They look at the model from outside, so they work whatever it is made of.
+# They look at the model from outside, so they work whatever it is made of, where there are positions to look at.
 GRADIENT_FREE = ("occlusion", "rise", "score-cam", "eigen-cam")
 
 # Blocking nodes that a message lists.
@@ -96,7 +96,6 @@ class Support:
                 f"  Differentiable up to: '{printable(self.reaches)}' (node {self.reached} of {self.nodes}) - "
                 "every target at or before it works."
             )
-        lines.append(f"  Gradient-free methods that work for this target: {', '.join(self.gradient_free)}.")
         return "\n".join(lines)
 
     def check(self) -> None:
@@ -106,7 +105,7 @@ class Support:
             UnsupportedGradientError: it is not.
         """
         if not self:
-            raise UnsupportedGradientError(str(self))
+            raise UnsupportedGradientError(str(self), self.gradient_free)
 
 
 def check_tensors(prepared: Prepared, of: str, wrt: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx.parser
+import onnxruntime
 import pytest
 from explained import DENSE, HEAD, ended
 from protos import normal, parsed
@@ -66,3 +67,32 @@ def test_a_layer_of_another_inputs_branch_is_refused_and_never_chosen():
         assert explain(model, fed, wrt=wrt, class_=1).layer == load(model).layer(place).name
     with pytest.raises(SelectionError, match="does not depend on input 'x', which is explained"):
         explain(model, fed, wrt="x", class_=1, layer=1)
+
+
+def along_time(squeezed: bool) -> onnx.ModelProto:
+    """A network of spectrograms: rows are weighed away, then it slides along columns, with or without their axis."""
+    first = "q = Conv (x, v) s = Squeeze (q, two)" if squeezed else "s = Conv (x, v)"
+    pads, axes = ("[1,1]", [2]) if squeezed else ("[0,1,0,1]", [2, 3])
+    return parsed(
+        f"g (float[n,3,8,16] x) => (float[n,5] y) {{ {first} c = Conv <pads={pads}> (s, w) r = Relu (c)"
+        " m = ReduceMean <keepdims=0> (r, a) y = MatMul (m, d) }",
+        v=normal(6, 3, 8, 1) / 5, w=normal(4, 6, *([3] if squeezed else [1, 3])), two=np.array([2]),
+        a=np.array(axes), d=normal(4, 5),
+    )  # fmt: skip
+
+
+def test_score_cam_of_a_layer_with_fewer_axes_than_the_input():
+    """The masks are those of the same layer with its axis of size 1 kept, and the map that of the paper's formula."""
+    x, model = normal(3, 8, 16), along_time(squeezed=True)
+    found = explain(model, x, method="score-cam")
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    kept = onnx.ModelProto.FromString(model.SerializeToString())
+    kept.graph.output.add(name="r")
+    maps = onnxruntime.InferenceSession(kept.SerializeToString()).run(["r"], {"x": x[None]})[0][0].astype(np.float64)
+    masks = [(one - one.min()) / (one.max() - one.min() + 1e-8) for one in maps]
+    scores = [session.run(["y"], {"x": (x * mask).astype(np.float32)[None]})[0][0, found.class_] for mask in masks]
+    weights = np.exp(scores - np.max(scores)) / np.exp(scores - np.max(scores)).sum()
+    np.testing.assert_allclose(found.map, np.maximum(weights @ maps, 0), rtol=1e-5, atol=1e-6)
+    whole = explain(along_time(squeezed=False), x, method="score-cam")
+    np.testing.assert_allclose(found.map, whole.map[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.upsampled(), whole.upsampled(), rtol=1e-5, atol=1e-6)

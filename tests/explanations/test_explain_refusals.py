@@ -60,10 +60,45 @@ def test_regions_that_do_not_fit():
 
 def test_a_model_without_gradient_offers_what_works():
     x = normal(3, 8, 8)
-    with pytest.raises(UnsupportedGradientError, match=r"Round(.|\n)*Gradient-free methods that work.*occlusion, rise"):
+    works = "methods that need no gradient: eigen-cam, score-cam, occlusion, rise"
+    with pytest.raises(UnsupportedGradientError, match=rf"Round(.|\n)*{works}\.$"):
         explain(unsupported(), x, method="saliency")
     for method in GRADIENT_FREE:
         assert explain(unsupported(), x * 3, method=method, **few(method, 30)).map.shape == (8, 8)
+
+
+# A network that reads its input as a picture, though it is given as a row of numbers, or as one without channels.
+RESHAPED = {
+    "n,64": "q = Reshape (x, s)",
+    "n,8,8": "q = Unsqueeze (x, one)",
+}
+
+
+def reshaped(size: str, then: str = "h = Identity (r)") -> onnx.ModelProto:
+    return parsed(
+        f"g (float[{size}] x) => (float[n,5] y) {{ {RESHAPED[size]} c = Conv (q, w) r = Relu (c) {then}"
+        " m = ReduceMean <keepdims=0> (h, a) y = MatMul (m, d) }",
+        w=normal(4, 1, 3, 3), s=np.array([-1, 1, 8, 8]), one=np.array([1]), **DENSE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", RESHAPED)
+def test_score_cam_of_a_layer_that_does_not_lie_on_the_input(size):
+    x = normal(*(int(side) for side in size.split(",")[1:]))
+    words = r"score-cam masks the input.*\(HW, 6x6\) are not those of input 'x' .*: take eigen-cam,.* occlusion or rise"
+    with pytest.raises(InputError, match=words):
+        explain(reshaped(size), x, method="score-cam")
+    with pytest.raises(UnsupportedGradientError, match=r"need no gradient: eigen-cam, occlusion, rise\.$"):
+        explain(reshaped(size, "h = Round (r)"), x, method="saliency")
+    for method in ("eigen-cam", "occlusion", "rise"):
+        assert np.isfinite(explain(reshaped(size, "h = Round (r)"), x, method=method, **few(method, 20)).map).all()
+
+
+def test_what_is_offered_without_a_layer_to_map():
+    proto = parsed("g (float[n,3,8,8] x) => (float[n,5] y) { r = Round (x) f = Flatten (r) y = MatMul (f, d) }",
+                   d=normal(192, 5))  # fmt: skip
+    with pytest.raises(UnsupportedGradientError, match=r"need no gradient: occlusion, rise\.$"):
+        explain(proto, normal(3, 8, 8), method="saliency")
 
 
 def test_integers_have_no_gradient_but_can_be_covered():

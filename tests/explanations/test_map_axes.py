@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from protos import normal
 
+from onnxviz.errors import InputError
 from onnxviz.explanations.map_axes import MapAxes
 from onnxviz.inputs.interpolate import resized
 from onnxviz.model.axes.arrangement import PartAxis
@@ -47,3 +49,25 @@ def test_labels_count_from_0_in_order():
         "view 1, frame 0",
     )
     assert (CLIP.letters, MapAxes((), "DHW").letters) == ("THW", "DHW")
+
+
+def test_along_positions_that_the_map_has_not_it_is_constant():
+    heat = normal(5)
+    assert np.array_equal(MapAxes((), "W").over(heat, (4, 9), MapAxes((), "HW")), np.stack([resized(heat, (9,))] * 4))
+    planes = MapAxes((), "DW").over(normal(3, 5), (3, 4, 5), MapAxes((), "DHW"))
+    assert all(np.array_equal(planes[:, row], normal(3, 5)) for row in range(4))
+    frames = MapAxes((FRAMES,), "W").over(normal(3, 5), (3, 4, 5), CLIP)
+    assert all(np.array_equal(frames[:, row], normal(3, 5)) for row in range(4))
+
+
+def test_positions_are_told_by_their_letters_not_by_their_places():
+    heat = normal(4, 5)
+    assert np.array_equal(MapAxes((), "HW").over(heat, (5, 4), MapAxes((), "WH")), heat.T)
+
+
+@pytest.mark.parametrize(("other", "size"), [("W", (9,)), ("D", (9,)), ("", (20,)), ("", (4, 5, 6)), ("DW", (4, 5))])
+def test_a_map_with_positions_that_the_other_has_not_is_not_laid_on_it(other: str, size: tuple[int, ...]):
+    axes = MapAxes((), other)
+    assert not MapAxes((), "HW").lies_on(len(size), axes)
+    with pytest.raises(InputError, match=r"a map of 4x5 \(HW\) cannot be laid on"):
+        MapAxes((), "HW").over(normal(4, 5), size, axes)

@@ -68,7 +68,7 @@ def test_the_message_has_reasons_remedies_and_how_far_it_goes(blocked):
         "  3. Resize  node 'n_up' (output 'up', opset 20): keep_aspect_ratio_policy='not_larger' is not supported "
         "(supported: 'stretch').",
         "  Differentiable up to: 'relu' (node 2 of 8) - every target at or before it works.",
-        "  Gradient-free methods that work for this target: occlusion, rise, score-cam, eigen-cam.",
+        "  Explanation methods that need no gradient: occlusion, rise, score-cam, eigen-cam.",
     ]
     assert isinstance(caught.value, OnnxvizError)
     assert isinstance(caught.value, NotImplementedError)

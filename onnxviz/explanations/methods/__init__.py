@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypedDict
 
-from onnxviz.errors import SelectionError
+from onnxviz.errors import OnnxvizError, SelectionError
+from onnxviz.explanations.case import Case
 from onnxviz.explanations.method import Method
 from onnxviz.explanations.methods.cam import EigenCam, GradCam, GradCamPlusPlus, HiResCam, LayerCam, ScoreCam, XGradCam
 from onnxviz.explanations.methods.perturbation import Occlusion, Rise
@@ -22,6 +24,17 @@ METHODS: dict[str, Method] = {
     )
 }  # fmt: skip
 """Every method by name, with its own defaults."""
+
+
+def gradient_free(case: Case) -> tuple[str, ...]:
+    """The methods without gradients that work on a sample, in the order of the table."""
+    found = []
+    for name, method in METHODS.items():
+        if method.gradient_free:
+            with suppress(OnnxvizError):
+                method.check(case)
+                found.append(name)
+    return tuple(found)
 
 
 class MethodOptions(TypedDict, total=False):

@@ -13,11 +13,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxviz.errors import InputError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.layer_choice import choose_layer, choose_tensors
 from onnxviz.explanations.layer_maps import LayerMaps
 from onnxviz.explanations.method import Method, MethodResult, Needs
 from onnxviz.inputs.interpolate import resized
+from onnxviz.messages import dims, printable
 from onnxviz.model.axes.arrangement import PartAxis
 from onnxviz.model.probability import softmax
 
@@ -35,17 +37,30 @@ class _Cam(Method):
     layer: str | int | None = None
 
     def __call__(self, case: Case) -> MethodResult:
-        """The map of the layer."""
+        """The map of the layer; those of a detector's strides added up."""
+        found = [self._of_layer(case, *one) for one in self._layers(case)]
+        return found[0] if len(found) == 1 else _summed(found)
+
+    def check(self, case: Case) -> None:
+        """Refuses a sample of which no layer can be mapped."""
+        for _, tensors, stacked in self._layers(case):
+            self._check(case, LayerMaps.of(case, tensors, stacked))
+
+    def _layers(self, case: Case) -> list[tuple[str, tuple[str, ...], PartAxis | None]]:
+        """The layers to map, one unless a detector has several strides: as `choose_tensors` gives them."""
         strides = case.target.through if case.target is not None and self.layer is None else ()
         if not strides:
-            return self._of_layer(case, *choose_tensors(case, self.layer))
+            return [choose_tensors(case, self.layer)]
         chosen = dict.fromkeys(choose_layer(case, None, goals) for goals in strides)
-        found = [self._of_layer(case, name, (tensor,), None) for name, tensor in chosen]
-        return found[0] if len(found) == 1 else _summed(found)
+        return [(name, (tensor,), None) for name, tensor in chosen]
+
+    def _check(self, case: Case, layer: LayerMaps) -> None:
+        """Refuses a layer that the method cannot use."""
 
     def _of_layer(self, case: Case, name: str, tensors: tuple[str, ...], stacked: PartAxis | None) -> MethodResult:
         """The map of one layer, which may stand in the graph several times."""
         layer = LayerMaps.of(case, tensors, stacked)
+        self._check(case, layer)
         found = self._mapped(case, layer)
         notes = tuple(dict.fromkeys((*found.warnings, *layer.notes)))
         return replace(found, layer=name, tensor=", ".join(tensors), axes=layer.axes, warnings=notes)
@@ -161,11 +176,23 @@ class ScoreCam(_Cam):
     """ReLU(Σₖ wₖ Aₖ), w = softmax of S(x·Mₖ), Mₖ the map enlarged and stretched to 0…1 (Wang et al. 2020, 1910.01279).
 
     As in pytorch-grad-cam: no score of a blank input is subtracted, and maps are enlarged with aligned corners. Views
-    and frames are masked together, each by its own part of the channel.
+    and frames are masked together, each by its own part of the channel. Along an axis of the input that the layer has
+    not, as along one of size 1, a mask is constant; a layer with positions that the input has not is refused.
     """
 
     name: ClassVar[str] = "score-cam"
     source: ClassVar[str] = "Wang et al. 2020"
+
+    def _check(self, case: Case, layer: LayerMaps) -> None:
+        """Refuses a layer whose maps do not lie on the input: there is no place that they could mask."""
+        if not layer.axes.lies_on(len(case.spatial), case.axes):
+            name = printable(case.probe.port.name)
+            raise InputError(
+                f"score-cam masks the input with the layer's maps, but their positions ({layer.axes.positions}, "
+                f"{dims(layer.maps.shape[len(layer.axes.parts) + 1 :])}) are not those of input '{name}' "
+                f"({case.axes.letters or 'axes not told'}, {dims(case.spatial)}): take eigen-cam, whose map "
+                "stays on the layer, occlusion or rise"
+            )
 
     def _mapped(self, case: Case, layer: LayerMaps) -> MethodResult:
         maps = layer.masks()

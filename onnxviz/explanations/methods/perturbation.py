@@ -15,13 +15,23 @@ from onnxviz.errors import InputError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.method import Method, MethodResult, check_finite, check_least
 from onnxviz.inputs.interpolate import resized
+from onnxviz.messages import printable
 
 # Windows along the shorter side, unless a window is given.
 _WINDOWS = 8
 
 
+class _OfPositions(Method):
+    """What the methods share: the input has positions."""
+
+    def check(self, case: Case) -> None:
+        """Refuses an input without positions."""
+        if not case.spatial[len(case.axes.parts) :]:
+            raise InputError(f"input '{printable(case.probe.port.name)}' has no positions for {self.name} to cover")
+
+
 @dataclass(frozen=True)
-class Occlusion(Method):
+class Occlusion(_OfPositions):
     """By how much the score falls where a square is covered (Zeiler & Fergus 2014, arXiv 1311.2901, section 4.2).
 
     A position's value is the mean fall over the squares that cover it, as in captum. Squares start every `stride`
@@ -47,9 +57,8 @@ class Occlusion(Method):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the input."""
+        self.check(case)
         spatial, parts = case.spatial, len(case.axes.parts)
-        if not spatial[parts:]:
-            raise InputError(f"input '{case.probe.port.name}' has no positions to cover")
         window = self.window or max(1, round(min(spatial[parts:]) / _WINDOWS))
         stride = self.stride or max(1, window // 2)
         if stride > window:
@@ -72,7 +81,7 @@ class Occlusion(Method):
 
 
 @dataclass(frozen=True)
-class Rise(Method):
+class Rise(_OfPositions):
     """E[P(x·M)·M] / keep over random masks M (Petsiuk et al. 2018, RISE, arXiv 1806.07421, equation 6).
 
     P is the class's probability where the target is a classifier's, else the score. Masks are `cells`² random bits,
@@ -101,9 +110,8 @@ class Rise(Method):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the input."""
+        self.check(case)
         spatial, parts = case.spatial, len(case.axes.parts)
-        if not spatial[parts:]:
-            raise InputError(f"input '{case.probe.port.name}' has no positions to mask")
         views = math.prod(spatial[:parts])
         rng = np.random.default_rng(self.seed)
         total = np.zeros(spatial)
