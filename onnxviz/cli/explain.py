@@ -131,7 +131,7 @@ def explain(
     quiet: QuietOption = False,
 ) -> None:
     """Draw where a model looks: saliency, class activation maps, occlusion."""
-    from onnxviz.cli.progress import counting
+    from onnxviz.cli.progress import Forecast, counting
     from onnxviz.explanations.explain import Explainer, ScoreChoice
     from onnxviz.explanations.methods import METHODS
     from onnxviz.explanations.sanity import explain_sanity
@@ -169,10 +169,13 @@ def explain(
     several = len(fed) > 1
     folder = folder_for(output, save, "explain")
     gallery = ExplanationsWriter(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
+    advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
+    fewer = next((text for name, text in advice.items() if name in known), "")
     skipped = Skipped()
     verdicts: list[str] = []
     with counting(quiet, "explaining", len(fed)) as bar:
-        for explanation in explainer.each(fed, images, on_error=skipped.add if several else None, progress=bar.part):
+        forecast = Forecast(quiet, method, len(fed), fewer, bar.part)
+        for explanation in explainer.each(fed, images, on_error=skipped.add if several else None, progress=forecast):
             checks = None
             if sanity and explanation.map.any():
                 checks = explain_sanity(explanation, seed=seed or 0, baseline=baseline, progress=bar.part)

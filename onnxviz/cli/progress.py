@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from rich.progress import (
@@ -20,11 +21,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from onnxviz.cli.terminal import showing, stderr
+from onnxviz.cli.terminal import note, showing, stderr
 from onnxviz.messages import printable
 
 if TYPE_CHECKING:
     from onnxviz.maximization.maximize import Progress as Step
+
+
+# Seconds that are worth a warning.
+_LONG = 20
 
 
 @contextmanager
@@ -69,6 +74,56 @@ def counting(quiet: bool, what: str, total: int) -> Iterator[Bar]:
             live.update(one, completed=done, total=of, visible=True)
 
         yield Bar(lambda count=1: live.advance(whole, count), part)
+
+
+class Forecast:
+    """Says once how many runs a method makes and about how long they take, where that is long; told as methods tell.
+
+    Args:
+        quiet: whether nothing is to be said.
+        what: what runs, a word.
+        inputs: how many inputs there are, each with as many runs.
+        fewer: how to have fewer of them; "" where one cannot.
+        part: called with (done, of), too; None where no bar is shown.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        quiet: bool,
+        what: str,
+        inputs: int,
+        fewer: str = "",
+        part: Callable[[int, int], None] | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._say: Callable[[str], None] | None = lambda text: note(quiet, text)
+        self._what, self._inputs, self._fewer = what, inputs, fewer
+        self._part, self._clock = part, clock
+        self._began = clock()
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of `total` runs are done for the input that is worked on."""
+        if self._part is not None:
+            self._part(done, total)
+        if self._say is None:
+            return
+        if not done:
+            self._began = self._clock()
+            return
+        seconds = (self._clock() - self._began) / done * total * self._inputs
+        if seconds >= _LONG:
+            each = f" for each of {self._inputs} inputs" if self._inputs > 1 else ""
+            fewer = f"; {self._fewer}" if self._fewer else ""
+            self._say(f"{self._what}: {total:,} runs of the model{each}, about {duration(seconds)}{fewer}")
+        self._say = None
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `3 min`, `2.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager

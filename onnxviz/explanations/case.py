@@ -36,7 +36,7 @@ class Case:
         probe: the model.
         feeds: the sample's arrays by input name, one row each.
         target: what is scored; None until that is decided.
-        progress: called with (variants run, variants in all); None to be silent.
+        progress: called with (variants run, variants in all), first with 0 run; None to be silent.
     """
 
     probe: Probe
@@ -214,6 +214,11 @@ class Case:
         shapes = self.probe.shapes(self.sizes)
         kept = sum(_elements(shapes, node) for node in self.probe.model.proto.graph.node)
         return min(self.batch, self.probe.batching.affordable(4 * 3 * kept))
+
+    def tell(self, done: int, total: int) -> None:
+        """Tells whoever asked how many variants have run, 0 before the first."""
+        if self.progress is not None:
+            self.progress(done, total)
 
     def scores(self, variants: NDArray[Any]) -> NDArray[Any]:
         """The score of each variant of `x`: (n, …) to (n,) float64."""

@@ -121,14 +121,14 @@ def explain(
             "openvino:device_type=CPU"; there is no fallback from one that cannot start.
         memory: bytes that a batch of variants may take, about.
         threads: of onnxruntime; 0 for its own choice.
-        progress: called with (variants run, variants in all) by methods that run many.
+        progress: called with (variants run, variants in all) by methods that run many, first with 0 run.
         **options: of the method; None for its own default, and refused by a method that does not use it:
             layer: the CAM methods: a layer's name or position, or a tensor's name; by default the last convolution
                 with positions before the target (`onnxviz.explanations.layer_choice.choose_layer`).
             samples: integrated-gradients: points on the path (50); smooth-grad: noisy copies (50); rise: masks (1000).
             noise: smooth-grad: standard deviation, as a share of the input's range (0.15).
             baseline: integrated-gradients, occlusion: the value of the model's input that stands for "nothing" (0).
-            window: occlusion: side of the square in pixels (an eighth of the shorter side).
+            window: occlusion: side of the square in pixels (an eighth of the shorter side; a quarter in volumes).
             stride: occlusion: its step (half a window).
             cells: rise: cells along each side of a mask (7).
             keep: rise: the share of cells that stay (0.5).

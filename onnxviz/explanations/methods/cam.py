@@ -198,6 +198,7 @@ class ScoreCam(_Cam):
         maps = layer.masks()
         count = len(maps)
         scores = np.empty(count)
+        case.tell(0, count)
         for first in range(0, count, case.batch):
             part = maps[first : first + case.batch]
             mask = np.stack([layer.axes.over(one, case.spatial, case.axes, corners=True) for one in part])
@@ -205,8 +206,7 @@ class ScoreCam(_Cam):
             low, high = (end.reshape(-1, *[1] * (mask.ndim - 1)) for end in (flat.min(axis=1), flat.max(axis=1)))
             mask = (mask - low) / (high - low + 1e-8)
             scores[first : first + len(mask)] = case.scores(case.x * case.over_channels(mask))
-            if case.progress is not None:
-                case.progress(first + len(mask), count)
+            case.tell(first + len(mask), count)
         return MethodResult(map=_weighted(maps, softmax(scores)))
 
 

@@ -17,8 +17,9 @@ from onnxviz.explanations.method import Method, MethodResult, check_finite, chec
 from onnxviz.inputs.interpolate import resized
 from onnxviz.messages import printable
 
-# Windows along the shorter side, unless a window is given.
-_WINDOWS = 8
+# Windows along the shorter side unless a window is given, and those of a volume, along its slices too: a picture is
+# covered by 15 x 15 of them, which overlap by half, a volume by 7 x 7 x 7.
+_WINDOWS, _WINDOWS_OF_VOLUME = 8, 4
 
 
 class _OfPositions(Method):
@@ -36,9 +37,11 @@ class Occlusion(_OfPositions):
 
     A position's value is the mean fall over the squares that cover it, as in captum. Squares start every `stride`
     pixels until one reaches the far side; the last is cut off there. Of several views or frames each is covered alone.
+    In volumes and clips a box is covered. Slices and frames (D) are no pixels: its default depth is a share of theirs.
 
     Attributes:
-        window: side of the square in pixels; None for an eighth of the shorter side.
+        window: side of the square or cube in pixels; None for an eighth of the shorter side, in volumes for a quarter
+            of the shorter side of a slice, and a quarter of the slices.
         stride: its step in pixels; None for half a window.
         baseline: what is put there, in the model's input.
     """
@@ -59,13 +62,11 @@ class Occlusion(_OfPositions):
         """The map of the input."""
         self.check(case)
         spatial, parts = case.spatial, len(case.axes.parts)
-        window = self.window or max(1, round(min(spatial[parts:]) / _WINDOWS))
-        stride = self.stride or max(1, window // 2)
-        if stride > window:
-            raise InputError(f"with a stride of {stride}, squares of {window} would leave gaps; take {window} or less")
+        window, stride = self._steps(spatial[parts:], case.axes.positions)
         views = product(*(range(size) for size in spatial[:parts]))
         squares = [(*view, *square) for view, square in product(views, list(_squares(spatial[parts:], window, stride)))]
         falls, covered = np.zeros(spatial), np.zeros(spatial)
+        case.tell(0, len(squares))
         for first in range(0, len(squares), case.batch):
             part = squares[first : first + case.batch]
             masks = np.zeros((len(part), *spatial), bool)
@@ -75,9 +76,21 @@ class Occlusion(_OfPositions):
             for square, score in zip(part, scores, strict=True):
                 falls[square] += case.score - score
                 covered[square] += 1
-            if case.progress is not None:
-                case.progress(first + len(part), len(squares))
+            case.tell(first + len(part), len(squares))
         return MethodResult(map=falls / np.maximum(covered, 1))
+
+    def _steps(self, sizes: tuple[int, ...], letters: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """(window, stride) along each axis of positions; `letters` says what those count, "" where it is not told."""
+        sliced = [letter == "D" for letter in letters] if len(letters) > 2 else [False] * len(sizes)
+        side = min(size for size, apart in zip(sizes, sliced, strict=True) if not apart)
+        count = _WINDOWS_OF_VOLUME if len(sizes) > 2 else _WINDOWS
+        shares = [size if apart else side for size, apart in zip(sizes, sliced, strict=True)]
+        window = [self.window or max(1, round(share / count)) for share in shares]
+        stride = [self.stride or max(1, one // 2) for one in window]
+        for step, one in zip(stride, window, strict=True):
+            if step > one:
+                raise InputError(f"with a stride of {step}, squares of {one} would leave gaps; take {one} or less")
+        return tuple(window), tuple(stride)
 
 
 @dataclass(frozen=True)
@@ -115,21 +128,26 @@ class Rise(_OfPositions):
         views = math.prod(spatial[:parts])
         rng = np.random.default_rng(self.seed)
         total = np.zeros(spatial)
+        case.tell(0, self.samples)
         for first in range(0, self.samples, case.batch):
             rows = min(case.batch, self.samples - first)
             drawn = [random_mask(rng, spatial[parts:], self.cells, self.keep) for _ in range(rows * views)]
             masks = np.stack(drawn).reshape(rows, *spatial)
             scores = case.probabilities(case.x * case.over_channels(masks))
             total += np.tensordot(scores, masks.astype(np.float64), 1)
-            if case.progress is not None:
-                case.progress(first + rows, self.samples)
+            case.tell(first + rows, self.samples)
         return MethodResult(map=total / self.samples / self.keep)
 
 
-def _squares(spatial: tuple[int, ...], window: int, stride: int) -> Iterator[tuple[slice, ...]]:
-    starts = [range(0, math.ceil(max(size - window, 0) / stride) * stride + 1, stride) for size in spatial]
+def _squares(spatial: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+    starts = [
+        range(0, math.ceil(max(size - side, 0) / step) * step + 1, step)
+        for size, side, step in zip(spatial, window, stride, strict=True)
+    ]
     for corner in product(*starts):
-        yield tuple(slice(start, min(start + window, size)) for start, size in zip(corner, spatial, strict=True))
+        yield tuple(
+            slice(start, min(start + side, size)) for start, side, size in zip(corner, window, spatial, strict=True)
+        )
 
 
 def random_mask(rng: np.random.Generator, spatial: tuple[int, ...], cells: int, keep: float) -> NDArray[Any]:

@@ -127,12 +127,13 @@ class IntegratedGradients(_OfInput):
         total = np.zeros(case.x.shape)
         notes: tuple[str, ...] = ()
         step = case.gradient_batch(self.mode)
+        case.tell(0, count)
         for first in range(0, count, step):
             part = alphas[first : first + step].reshape(-1, *[1] * way.ndim)
             gradients, heard = case.gradients(start + part * way)
             total += np.tensordot(shares[first : first + step], gradients.astype(np.float64), 1)
             notes += heard
-            _tell(case, min(first + step, count), count)
+            case.tell(min(first + step, count), count)
         attribution = way * total
         change = case.score - float(case.scores(start[None])[0])
         gap = float(attribution.sum()) - change
@@ -175,16 +176,12 @@ class SmoothGrad(_OfInput):
         total = np.zeros(case.x.shape)
         notes: tuple[str, ...] = ()
         step = case.gradient_batch(self.mode)
+        case.tell(0, count)
         for first in range(0, count, step):
             rows = min(step, count - first)
             noise = rng.standard_normal((rows, *case.x.shape)) * deviation
             gradients, heard = case.gradients(case.x + noise)
             total += gradients.astype(np.float64).sum(axis=0)
             notes += heard
-            _tell(case, first + rows, count)
+            case.tell(first + rows, count)
         return self._largest(case, total / count, notes)
-
-
-def _tell(case: Case, done: int, total: int) -> None:
-    if case.progress is not None:
-        case.progress(done, total)
