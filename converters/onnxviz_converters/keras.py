@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from onnxviz.conversion.converter import InputShape, Observed, SourceInput, SourceModel, Traced, Unverifiable
 from onnxviz.errors import CodeExecution, ConversionError
-from onnxviz_converters import keras_archive, keras_graph, tensorflow_kernels
+from onnxviz_converters import keras_archive, keras_graph, keras_leftovers, tensorflow_kernels
 from onnxviz_converters.keras_applications import known_preprocessing
 from onnxviz_converters.keras_config import code_in
 from onnxviz_converters.keras_layers import (
     TEXT,
     array_of,
+    cause,
     convolutions,
     named_variables,
     one_line,
@@ -61,6 +62,7 @@ def open(
     """The model behind `source`; see `onnxviz.conversion.converter.Converter`."""
     # TensorFlow reads these when it is first imported; who has imported it has chosen.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    notes: list[str] = []
     if isinstance(source, Path):
         if "keras" not in sys.modules:
             os.environ["KERAS_BACKEND"] = "tensorflow"  # a file is of no backend; tf2onnx is TensorFlow's
@@ -68,7 +70,7 @@ def open(
             from onnxviz_converters.savedmodel import SavedModelSource
 
             return SavedModelSource(source, input_shapes, allow_code_execution)
-        model = _loaded(source, allow_code_execution)
+        model, notes = _loaded(source, allow_code_execution)
     else:
         model = source
     _check_backend()
@@ -77,7 +79,9 @@ def open(
     assert isinstance(model, keras.Model)
     if weights is not None:
         _load_weights(model, weights)
-    return KerasSource(model, input_shapes)
+    found = KerasSource(model, input_shapes)
+    found.notes += notes
+    return found
 
 
 def _check_backend() -> None:
@@ -91,8 +95,8 @@ def _check_backend() -> None:
         )
 
 
-def _loaded(path: Path, allow_code_execution: bool) -> Any:
-    """The model in a `.keras` or `.h5` file."""
+def _loaded(path: Path, allow_code_execution: bool) -> tuple[Any, list[str]]:
+    """The model in a `.keras` or `.h5` file, and what is to be said of it."""
     if not path.is_file():
         raise ConversionError(f"there is no file {path}")
     with path.open("rb") as file:
@@ -111,8 +115,8 @@ def _loaded(path: Path, allow_code_execution: bool) -> Any:
     import keras
 
     try:
-        with quiet():
-            return keras.models.load_model(path, compile=False, safe_mode=not allow_code_execution)
+        with quiet(), keras_leftovers.left_out(keras_archive.configurations(path)) as left_out:
+            model = keras.models.load_model(path, compile=False, safe_mode=not allow_code_execution)
     except Exception as error:
         text = one_line(error)
         if "model config" in text.lower() or "No model config" in text:
@@ -120,7 +124,12 @@ def _loaded(path: Path, allow_code_execution: bool) -> Any:
                 f"{path} holds weights without an architecture: name the code that builds the model, as "
                 f"module:factory, and give the file as --weights {path}"
             ) from None
-        raise ConversionError(f"{path} cannot be loaded by Keras {version('keras')}: {text}") from None
+        raise ConversionError(
+            f"{path} cannot be loaded by Keras {version('keras')}: {cause(error)}: load it with the version that wrote "
+            "it and save it again, or name the code that builds the model, as module:factory, and give the file as "
+            f"--weights {path}"
+        ) from None
+    return model, [f"{what}: Keras 3 has it no more, and it changes nothing; left out" for what in left_out]
 
 
 def _load_weights(model: Any, path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.conversion.converter import SourceLayer
+from onnxviz.messages import printable
 
 TEXT = (
     "input '{name}' of {model} is text, which ONNX' own operators hardly treat: convert the part of the model that "
@@ -143,6 +144,25 @@ def depthwise_order(kernel: NDArray[Any]) -> NDArray[Any]:
     """Keras' (spatial…, C, multiplier) as ONNX' (C·multiplier, 1, spatial…)."""
     spatial = kernel.shape[:-2]
     return np.moveaxis(kernel, (-2, -1), (0, 1)).reshape(-1, 1, *spatial)
+
+
+_LOADING = re.compile(
+    r"[Ee]rror when deserializing class '(\w+)' using\s+config=(.*?)\.?\n\nException encountered: ", re.DOTALL
+)
+_NAMED = re.compile(r"'name': '([^']+)'")
+
+
+def cause(error: BaseException) -> str:
+    """Why Keras could not make a model of a configuration, which it prints for each level; the reason comes last."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    levels = list(_LOADING.finditer(text))
+    if not levels:
+        return one_line(error)
+    inner = levels[-1]
+    name = _NAMED.search(inner[2])
+    where = f"layer '{name[1]}', a {inner[1]}" if name else f"a {inner[1]}"
+    reason = " ".join(text[inner.end() :].split())
+    return printable(f"{where}: {reason}", 400).rstrip(".")
 
 
 def one_line(error: BaseException) -> str:
