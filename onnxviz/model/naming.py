@@ -13,11 +13,13 @@ _TORCH_SCOPES = "pkg.torch.onnx.name_scopes"
 
 # The last part of a weight's path that says "a weight", in Keras, PyTorch, tf2onnx, PaddlePaddle and Caffe2 exports.
 _WEIGHT_WORD = re.compile(
-    r"(?:kernel|weights?|filters?|w|depthwise_kernel|pointwise_kernel|depthwise|pointwise|gamma)"
+    r"(?:kernel|weights?|weight_(?:g|v|orig)|filters?|w|depthwise_kernel|pointwise_kernel|depthwise|pointwise|gamma)"
     r"(?:_0|:0|_quantized|_quant|_int8|_fp16|_transposed)*$",
     re.IGNORECASE,
 )
 _CAFFE2 = re.compile(r"^(?P<parent>.+)_(?:w|weights?|kernel|filter)(?:_0|_quantized)*$", re.IGNORECASE)
+# PyTorch's weights that are computed from others: `layers.0.parametrizations.weight.original1`.
+_PARAMETRIZED = re.compile(r"\.parametrizations\.\w+\.original\d*$")
 # tf2onnx: `model/block1_conv1/convolution/ReadVariableOp:0`, `…/Conv2D/ReadVariableOp`.
 _TF_TAIL = re.compile(
     r"/(?:Conv\dD|DepthwiseConv2dNative|depthwise|separable_conv2d|convolution|conv\dd_transpose|MatMul)?"
@@ -51,7 +53,7 @@ def source_path(node: NodeProto) -> str:
 
 def weight_parent(weight: str) -> str:
     """`block1_conv1` for `block1_conv1/kernel`; "" where the name has no parent that means a layer."""
-    tail = _TF_TAIL.search(weight)
+    tail = _TF_TAIL.search(weight) or _PARAMETRIZED.search(weight)
     if tail:
         return weight[: tail.start()]
     for separator in ("/", "."):

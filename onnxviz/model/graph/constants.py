@@ -1,8 +1,9 @@
 """Constant tensors of a graph as numpy arrays: read from the file without loading it, and followed to their origin.
 
 A convolution's weight need not be an initializer. This room follows it through Constant, ConstantOfShape, Identity,
-Transpose, Reshape, Squeeze, Unsqueeze, Expand, Cast, CastLike, Shape, QuantizeLinear and DequantizeLinear
-(ONNX operator specification, https://onnx.ai/onnx/operators/) and says where it came from.
+Transpose, Reshape, Squeeze, Unsqueeze, Expand, Cast, CastLike, Shape, Concat, QuantizeLinear, DequantizeLinear
+(ONNX operator specification, https://onnx.ai/onnx/operators/) and the arithmetic of normalised weights, and says where
+it came from.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from onnx import NodeProto, SparseTensorProto, TensorProto
 
 from onnxviz.errors import ModelError
 from onnxviz.messages import printable
-from onnxviz.model.graph.evaluation import REARRANGING
+from onnxviz.model.graph.evaluation import PICKING, REARRANGING
 from onnxviz.model.graph.scopes import Scope, node_attributes
 from onnxviz.model.graph.tensors import TensorFile, frozen
+from onnxviz.model.graph.weight_arithmetic import ARITHMETIC, ArithmeticRefused, computed, is_reduction, shape_of
 
 Source = Literal["initializer", "constant", "computed", "dequantized"]
 _RANK: dict[Source, int] = {"initializer": 0, "constant": 1, "computed": 2, "dequantized": 3}
@@ -77,6 +79,8 @@ class _NotConstant(Exception):
 
 # Elements of a constant that is remembered.
 _REMEMBERED = 4096
+# Nodes of arithmetic that follow one another; a normalised weight has some five.
+_MOST_DEEP = 32
 
 
 class Constants:
@@ -86,6 +90,9 @@ class Constants:
         self.file = file
         # Small ones only: a chain of Reshapes that each read the one before twice would take 2**n steps.
         self._known: dict[tuple[str, str, bool], _Value] = {}
+        # Large ones, while arithmetic on them lasts, which may read one often.
+        self._passing: dict[tuple[str, str, bool], _Value] = {}
+        self._deep = 0
 
     def find(self, scope: Scope, name: str) -> Constant | None:
         """The constant called `name` as seen from `scope`; None if it depends on the input or cannot be followed."""
@@ -115,9 +122,13 @@ class Constants:
         if home is None:
             raise _NotConstant
         key = (home.name, name, values)
+        if key in self._passing:
+            return self._passing[key]
         if key not in self._known:
             value = self._computed(home, name, values=values)
             if values and value.array.size > _REMEMBERED:
+                if self._deep:
+                    self._passing[key] = value
                 return value
             self._known[key] = value
         return self._known[key]
@@ -253,6 +264,36 @@ class Constants:
         limits = np.iinfo(dtype)
         return value.then(np.clip(steps, limits.min, limits.max).astype(dtype))
 
+    def _arithmetic(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        """Weight and spectral normalisation, which exporters leave to be computed at each run; see `weight_arithmetic`.
+
+        The story is that of the largest operand: the direction of a weight, not its length.
+        """
+        if self._deep == _MOST_DEEP:
+            raise _NotConstant
+        self._deep += 1
+        try:
+            read = [values or (place == 1 and is_reduction(node)) for place in range(len(node.input))]
+            found = [self._value(scope, name, values=one) for name, one in zip(node.input, read, strict=True)]
+            operands = [one.array for one in found]
+            shape = shape_of(node, operands)
+            main = max(found, key=lambda one: one.array.size)
+            return main.then(computed(node, operands) if values else _form(shape, operands[0].dtype))
+        except ArithmeticRefused:
+            raise _NotConstant from None
+        finally:
+            self._deep -= 1
+            if not self._deep:
+                self._passing.clear()
+
+    def _joined(self, scope: Scope, node: NodeProto, values: bool) -> _Value:
+        """Sizes, put together to a shape."""
+        forms = [self._value(scope, name, values=False) for name in node.input]
+        if sum(one.array.size for one in forms) > _REMEMBERED:
+            raise _NotConstant
+        found = [self._value(scope, name, values=True) for name in node.input]
+        return found[0].then(PICKING["Concat"](node, [one.array for one in found]))
+
 
 _RULES: dict[str, Callable[[Constants, Scope, NodeProto, bool], _Value]] = {
     "Constant": Constants._constant,
@@ -268,6 +309,8 @@ _RULES: dict[str, Callable[[Constants, Scope, NodeProto, bool], _Value]] = {
     "Shape": Constants._shape,
     "DequantizeLinear": Constants._dequantize,
     "QuantizeLinear": Constants._quantize,
+    "Concat": Constants._joined,
+    **dict.fromkeys(ARITHMETIC, Constants._arithmetic),
 }
 
 
