@@ -15,6 +15,7 @@ from onnxviz.explanations.map_axes import MapAxes
 from onnxviz.messages import printable
 from onnxviz.model.axes.arrangement import PARTS, Arrangement, PartAxis
 from onnxviz.model.layer import Layer
+from onnxviz.model.taps import real_values
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +46,10 @@ class LayerMaps:
             stacked: what tells several tensors apart.
 
         Raises:
-            InputError: it has no positions, is not finite, or what its axes count cannot be told.
+            InputError: it has no positions, is not finite, is of integers of unknown scale, or what its axes count
+                cannot be told.
         """
-        arrays = case.whole(tuple(tensors))
+        arrays = [_real(case, *one) for one in zip(tensors, case.whole(tuple(tensors)), strict=True)]
         for name, array in zip(tensors, arrays, strict=True):
             if array.ndim < 2 or array.size == 0:
                 raise _no_positions(name, array)
@@ -117,6 +119,18 @@ class LayerMaps:
     def masks(self) -> NDArray[Any]:
         """The maps channel by channel, (C, parts…, positions…)."""
         return np.moveaxis(self.maps, len(self.axes.parts), 0)
+
+
+def _real(case: Case, tensor: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Values as real numbers: the zero point of an integer is no 0, and axes may have scales of their own."""
+    model = case.probe.model
+    found = real_values(model.scope, model.constants, tensor, array)
+    if found is None:
+        raise InputError(
+            f"the maps of '{printable(tensor)}' are integers whose scale is not known: choose a tensor that is "
+            "dequantised, with --layer (layer=)"
+        )
+    return found
 
 
 def _no_positions(tensor: str, array: NDArray[Any]) -> InputError:

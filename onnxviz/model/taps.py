@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto
 
 from onnxviz.messages import printable
 from onnxviz.model.activations import Passage, Steps, label
-from onnxviz.model.graph.constants import Constants
+from onnxviz.model.graph.constants import Constants, dequantize
 from onnxviz.model.graph.islands import Island, Shore
 from onnxviz.model.graph.operators import Family, belongs, convolution_form, output_scale
 from onnxviz.model.graph.reordering import Arrangements
@@ -173,6 +175,17 @@ def quantization(scope: Scope, tensor: str) -> Quantization | None:
         if reader.op_type == "DequantizeLinear" and reader.input[0] == tensor:
             return Quantization.of(reader)
     return None
+
+
+def real_values(scope: Scope, constants: Constants, tensor: str, values: NDArray[Any]) -> NDArray[Any] | None:
+    """A tensor's values as real numbers, dequantised where they are quantised; None for integers of unknown scale."""
+    if values.dtype.kind not in "iu":
+        return values
+    found = quantization(scope, tensor)
+    scale = constants.value(scope, found.scale) if found is not None else None
+    if found is None or scale is None:
+        return None
+    return dequantize(values, scale, constants.value(scope, found.zero_point))
 
 
 def _as_made(axes: Arrangements, tensor: str, start: str) -> str:

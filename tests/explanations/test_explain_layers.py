@@ -12,7 +12,7 @@ from protos import normal, parsed
 from samples import CLASSIFIER, DOG
 
 from onnxviz import explain, load
-from onnxviz.errors import SelectionError
+from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.explain import Explainer
 from onnxviz.explanations.layer_choice import choose_layer
 
@@ -96,3 +96,41 @@ def test_score_cam_of_a_layer_with_fewer_axes_than_the_input():
     whole = explain(along_time(squeezed=False), x, method="score-cam")
     np.testing.assert_allclose(found.map, whole.map[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.upsampled(), whole.upsampled(), rtol=1e-5, atol=1e-6)
+
+
+def integers(per_channel: bool = False) -> onnx.ModelProto:
+    """A convolution of integers (QOperator), and its numbers dequantised."""
+    scale = np.array([0.02, 0.03, 0.04, 0.05], np.float32) if per_channel else np.float32(0.03)
+    zero = np.array([130, 120, 110, 140], np.uint8) if per_channel else np.uint8(130)
+    made = (
+        "q = QuantizeLinear <axis=1> (f, s, z)"
+        if per_channel
+        else "q = QLinearConv <pads=[1,1,1,1]> (i, t, u, w, v, b, s, z)"
+    )
+    first = "f = Conv <pads=[1,1,1,1]> (x, k)" if per_channel else "i = QuantizeLinear (x, t, u)"
+    kernel = normal(4, 3, 3, 3)
+    return parsed(
+        f"g (float[n,3,8,8] x) => (float[n,5] y) {{ {first} {made} r = DequantizeLinear <axis=1> (q, s, z)"
+        " m = ReduceMean <keepdims=0> (r, a) y = MatMul (m, d) }",
+        t=np.float32(0.04), u=np.uint8(120), k=kernel, w=np.rint(kernel * 40).astype(np.int8), v=np.float32(1 / 40),
+        b=np.int8(0), s=scale, z=zero, **DENSE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["score-cam", "eigen-cam"])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_integers_are_read_as_the_numbers_they_stand_for(method, per_channel):
+    x = normal(3, 8, 8)
+    found, expected = (explain(integers(per_channel), x, method=method, layer=layer) for layer in ("q", "r"))
+    assert found.map.any()
+    np.testing.assert_allclose(found.map, expected.map, rtol=1e-6, atol=1e-7)
+
+
+def test_integers_of_an_unknown_scale_are_refused():
+    proto = parsed(
+        "g (float[n,3,8,8] x) => (float[n,5] y) { c = Conv <pads=[1,1,1,1]> (x, k) i = Cast <to=6> (c)"
+        " r = Cast <to=1> (i) m = ReduceMean <keepdims=0> (r, a) y = MatMul (m, d) }",
+        k=normal(4, 3, 3, 3), **DENSE,
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"the maps of 'i' are integers whose scale is not known: choose .* --layer"):
+        explain(proto, normal(3, 8, 8), method="score-cam", layer="i")
