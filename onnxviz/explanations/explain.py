@@ -307,7 +307,7 @@ class Explainer:
             attribution=None if found.attribution is None else _single(found.attribution),
             method=self.method.name,
             signed=self.method.signed,
-            class_=decided.class_ if decided.axis is not None else None,
+            class_=decided.class_,
             class_name=self._name(decided),
             classes=decided.classes,
             score=case.score,

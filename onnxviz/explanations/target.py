@@ -138,7 +138,7 @@ class ClassTarget:
             link = ""
         full = weights[0] if axis is None else np.moveaxis(weights, 0, axis)
         classes = 2 if len(channels) == 1 else len(channels)
-        return Target(np.ascontiguousarray(full), what, chosen, classes, link, axis)
+        return Target(full.copy(), what, chosen, classes, link, axis)
 
     def _of_classifier(self, channels: NDArray[Any], scores: Scores) -> tuple[NDArray[Any], str, int, Link]:
         """Weights, words, class and link for one score a class."""

@@ -260,3 +260,34 @@ def test_names_of_classes_are_not_those_of_channels_inside():
     assert explain(named(classifier_proto(), names), x, class_=2, method="saliency").class_name == "c"
     inner = explain(named(classifier_proto(), names), x, target="r1", region="all", class_=2, method="saliency")
     assert inner.class_name == ""
+
+
+NUMBERS = {
+    "a sample": ("n", "float[n] y", "y = Squeeze (k, one)"),
+    "a batch of one": ("1", "float y", "y = ReduceMean <keepdims=0> (k)"),
+    "a batch of one, as a list": ("1", "float[1] y", "q = ReduceMean <keepdims=0> (k) y = Unsqueeze (q, zero)"),
+    "whatever the batch": ("n", "float y", "y = ReduceMean <keepdims=0> (k)"),
+    "a sample, before a sigmoid": ("n", "float[n] y", "q = Squeeze (k, one) y = Sigmoid (q)"),
+}
+
+
+@pytest.mark.parametrize("form", NUMBERS)
+@pytest.mark.parametrize("method", METHODS)
+def test_one_number_without_an_axis_is_a_score(form, method):
+    """As a regression's or a binary classifier's; the map is that of the same number along an axis of size 1."""
+
+    def network(batch, port, tail):
+        return parsed(
+            f"g (float[{batch},3,8,8] x) => ({port}) {{ c = Conv <pads=[1,1,1,1]> (x, w) r = Relu (c)"
+            f" m = ReduceMean <keepdims=0> (r, a) k = MatMul (m, d) {tail} }}",
+            w=normal(4, 3, 3, 3), a=np.array([2, 3]), d=normal(4, 1), one=np.array([1]), zero=np.array([0]),
+        )  # fmt: skip
+
+    x = normal(3, 8, 8)
+    found = explain(network(*NUMBERS[form]), x, method=method, **few(method, 20))
+    expected = explain(network("n", "float[n,1] y", "y = Identity (k)"), x, method=method, **few(method, 20))
+    assert (found.class_, found.classes, found.score) == (1, 2, pytest.approx(expected.score))
+    if method != "rise" or "sigmoid" not in form:  # RISE weighs by probabilities where there are some
+        assert relative(found.map, expected.map) < 1e-5
+    negative = explain(network(*NUMBERS[form]), x, class_=0)
+    assert negative.score == pytest.approx(-expected.score)
