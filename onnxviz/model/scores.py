@@ -206,7 +206,8 @@ def _before_probabilities(model: Model, output: str) -> tuple[str, Link]:
         before = scope.producers.get(node.input[0])
         if node.op_type == "DequantizeLinear" and before is not None and before.op_type == "QuantizeLinear":
             tensor = seen = before.input[0]  # rounding the scores saturates them
-        elif node.op_type == "ArgMax":  # a segmentation that gives labels: its input has the scores
+        elif node.op_type == "ArgMax" or (node.op_type == "TopK" and seen == node.output[-1]):
+            # it gives labels, of pixels or of pictures: its input has the scores
             tensor = seen = node.input[0]
         elif belongs(node, _CARRIERS) or node.op_type == "Transpose":
             seen = node.input[0]
@@ -218,12 +219,12 @@ def _before_probabilities(model: Model, output: str) -> tuple[str, Link]:
 def channel_axis(model: Model, tensor: str) -> int:
     """Which axis of a tensor counts channels or classes, the batch axis counted: 1, unless the graph says otherwise.
 
-    A Softmax or ArgMax that reads the tensor says which. Else the last, -1, where a Transpose to channels last stands
-    before it, with only elementwise steps between.
+    A Softmax, ArgMax or TopK that reads the tensor says which. Else the last, -1, where a Transpose to channels last
+    stands before it, with only elementwise steps between.
     """
     scope = model.scope
     for reader in scope.consumers.get(tensor, []):
-        if (belongs(reader, Family.SOFTMAX) or reader.op_type == "ArgMax") and (axis := _axis(reader, model)):
+        if (belongs(reader, Family.SOFTMAX) or reader.op_type in ("ArgMax", "TopK")) and (axis := _axis(reader, model)):
             return axis
     seen = tensor
     for _ in range(_REACH):
@@ -240,12 +241,12 @@ def channel_axis(model: Model, tensor: str) -> int:
 
 
 def _axis(node: NodeProto, model: Model) -> int:
-    """The axis that a Softmax or ArgMax runs over; where it is not written, ONNX's default."""
+    """The axis that a Softmax, ArgMax or TopK runs over; where it is not written, ONNX's default."""
     given = node_attributes(node).get("axis")
     if given is not None:
         return int(given.i)
-    if node.op_type == "ArgMax":
-        return 0
+    if node.op_type in ("ArgMax", "TopK"):
+        return 0 if node.op_type == "ArgMax" else -1
     return -1 if model.opset.get("", 13) >= 13 else 1  # Softmax-13 and Softmax-1
 
 

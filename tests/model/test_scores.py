@@ -53,6 +53,8 @@ PLACES = [
     (LAST + "y = Identity (t)", "y", "", -1, {}),
     (LAST + "y = ArgMax <axis=3> (t)", "t", "", 3, {"kind": "int64"}),
     ("y = ArgMax <axis=1> (c)", "c", "", 1, {"kind": "int64"}),
+    ("v, y = TopK <axis=1> (c, one)", "c", "", 1, {"kind": "int64", "one": np.array([1])}),
+    (LAST + "v, y = TopK (t, one)", "t", "", -1, {"kind": "int64", "one": np.array([1])}),
     ("y = Softmax <axis=1> (c)", "c", "softmax", 1, {}),
     ("p = Softmax <axis=1> (c) y = Transpose <perm=[0,2,3,1]> (p)", "c", "softmax", 1, {}),
     ("y = Softmax (c)", "c", "softmax", 1, {"opset": 11}),
