@@ -68,12 +68,13 @@ class MapsWriter:
             self._parts.setdefault(name, []).extend(entries.labels)
         if not self.labels and self.folder is not None:
             self._refuse_look(batch.maps)
-        several = len(self.run.samples) > 1
+        given = [sample.label for sample in self.run.samples]
         for position, label in enumerate(batch.labels):
             number = len(self.labels)
             self.labels.append(label)
             if self.folder is not None:
-                folder = self.folder / safe_name(number, label) if several else self.folder
+                alone = given == [label]  # rows of an array have labels of their own
+                folder = self.folder if alone else self.folder / safe_name(number, label)
                 self._draw(label, position, batch, folder)
 
     def _refuse_look(self, maps: Mapping[str, NDArray[Any]]) -> None:

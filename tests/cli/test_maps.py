@@ -324,3 +324,20 @@ def test_the_name_of_another_operators_layer_is_explained(run_command, classifie
     assert ran.code == 2
     assert f"'{pool}' of {classifier} is a MaxPool" in ran.err
     assert "--ops MaxPool" in ran.err
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, "batch"])
+def test_rows_of_an_array_have_pictures_of_their_own(run_command, tmp_path, figures, batch):
+    """Of a model that insists on its batch, too: the pictures of one row were overwritten by those of the next."""
+    onnx.save(classifier_proto(batch=batch), tmp_path / "m.onnx")
+    x = np.random.default_rng(0).random((4, 3, 16, 12), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    ran = run_command("maps", "m.onnx", "x.npy", "--layers", "first", "-o", "out", "--json")
+    assert ran.code == 0
+    drawn = [entry["file"] for entry in json.loads(ran.out)["pictures"]]
+    assert [entry["input"] for entry in json.loads(ran.out)["pictures"]] == [f"x.npy[{row}]" for row in range(4)]
+    assert len(set(drawn)) == 4
+    assert all((tmp_path / file).is_file() for file in drawn)
+    np.save(tmp_path / "x.npy", x[:1])
+    assert run_command("maps", "m.onnx", "x.npy", "--layers", "first", "-o", "one").code == 0
+    assert files_in(tmp_path / "one") == [f"000-{CLASSIFIER_NAMES[0]}.png", "manifest.json"]
