@@ -21,7 +21,7 @@ from onnxviz.cli.options import (
     ThreadsOption,
     folder_for,
     parse_bytes,
-    parse_size,
+    parse_sides,
     where_to,
 )
 from onnxviz.cli.program import command
@@ -71,7 +71,7 @@ def maximize(
     variants: Annotated[int, typer.Option(metavar="N", help="Pictures of each, from different starts.", min=1)] = 1,
     steps: Annotated[int, typer.Option(metavar="N", help="Gradient steps.", min=1)] = 256,
     size: Annotated[
-        str | None, typer.Option(metavar="HxW", help="If the model leaves it open.", show_default="128x128")
+        str | None, typer.Option(metavar="[Dx][Hx]W", help="If the model leaves it open.", show_default="128x128")
     ] = None,
     param: Annotated[Literal["fourier", "pixel"], typer.Option(help="What is varied.")] = "fourier",
     jitter: Annotated[
@@ -122,7 +122,7 @@ def maximize(
             filters=parse_numbers(numbers, "filters") if numbers is not None else None,
             random=random,
             class_=parse_numbers(class_, "classes") if class_ is not None else None,
-            at=at, plus=_penalties(plus), variants=variants, steps=steps, size=parse_size(size), param=param,
+            at=at, plus=_penalties(plus), variants=variants, steps=steps, size=parse_sides(size), param=param,
             jitter=jitter, transforms=transforms, rate=rate, decay=decay, leak=leak, seed=seed, preprocess=preprocess,
             fixed=others, memory=parse_bytes(memory), provider=provider, threads=threads, progress=told,
         )  # fmt: skip

@@ -84,12 +84,31 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     Raises:
         InputError: it is none.
     """
-    if text is None:
+    sides = _sides(text) if text is not None else None
+    if sides is None:
         return None
-    match = re.fullmatch(r"(\d{1,6})[xX×](\d{1,6})", text)
-    if match is None or 0 in (height := int(match[1]), width := int(match[2])):
+    if len(sides) != 2:
         raise InputError(f"'{text}' is not a size; write height x width, such as 224x224")
-    return height, width
+    return sides[0], sides[1]
+
+
+def parse_sides(text: str | None) -> tuple[int, ...] | None:
+    """As many sides as the model has: `256` of a signal, `224x224` of a picture, `32x64x64` of a volume.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    sides = _sides(text) if text is not None else None
+    if sides is not None and not 1 <= len(sides) <= 3:
+        raise InputError(f"'{text}' is not a size; write 256 for signals, 224x224 for pictures, 32x64x64 for volumes")
+    return sides
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    """The whole numbers above 0 that an `x` parts; none where it is anything else."""
+    parts = re.split("[xX×]", text)
+    whole = all(re.fullmatch(r"[0-9]{1,6}", part) and int(part) for part in parts)
+    return tuple(int(part) for part in parts) if whole else ()
 
 
 def parse_bytes(text: str) -> int:

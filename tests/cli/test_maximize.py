@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
+from protos import normal, parsed
 
 from onnxviz import cli
 
@@ -83,3 +85,22 @@ def test_the_command_refuses_in_one_line(command, arguments, message):
     assert out == ""
     assert message in " ".join(err.split())
     assert not Path("maximize").exists()
+
+
+@pytest.mark.parametrize(
+    ("sides", "given", "wrong"), [(1, "48", "48x48"), (2, "24x20", "24"), (3, "6x10x8", "10x8"), (1, "64", "0")]
+)
+def test_sizes_of_signals_pictures_and_volumes(command, sides, given, wrong):
+    open_sides = ",".join("dhw"[3 - sides :])
+    proto = parsed(
+        f"g (float[n,3,{open_sides}] x) => (float[n,4] y) {{ c = Conv (x, k) y = ReduceMean <keepdims=0> (c, a) }}",
+        k=normal(4, 3, *[3] * sides), a=np.arange(2, 2 + sides),
+    )  # fmt: skip
+    onnx.save(proto, "classifier.onnx")
+    code, _, err = command("conv_0", "--filters", "1", "--steps", "2", "--size", given, "-o", "d", "--save", "d.npz")
+    assert code == 0, err
+    with np.load("d.npz") as archive:
+        assert archive["images"].shape[1:-1] == tuple(map(int, given.split("x")))
+    code, _, err = command("conv_0", "--filters", "1", "--steps", "2", "--size", wrong)
+    assert code == 2
+    assert ("is not a size" in err) if wrong == "0" else ("takes inputs of" in err)
