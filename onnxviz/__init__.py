@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxviz.auditing.audit import Audit, audit
+    from onnxviz.auditing.baseline import Baseline
     from onnxviz.auditing.finding import Finding
+    from onnxviz.auditing.golden import Golden
     from onnxviz.comparison.compare import compare
     from onnxviz.comparison.comparison import Comparison
     from onnxviz.conversion.convert import convert
@@ -66,12 +68,14 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Audit": "auditing.audit",
+    "Baseline": "auditing.baseline",
     "CodeExecution": "errors",
     "Comparison": "comparison.comparison",
     "ConversionError": "errors",
     "Explanation": "explanations.explanation",
     "FeatureMaps": "maps.feature_maps",
     "Finding": "auditing.finding",
+    "Golden": "auditing.golden",
     "InputError": "errors",
     "Layer": "model.layer",
     "Model": "model.model",
@@ -125,12 +129,14 @@ _HOMES = {
 
 __all__ = [
     "Audit",
+    "Baseline",
     "CodeExecution",
     "Comparison",
     "ConversionError",
     "Explanation",
     "FeatureMaps",
     "Finding",
+    "Golden",
     "InputError",
     "Layer",
     "Model",

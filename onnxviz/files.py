@@ -96,6 +96,46 @@ def assembling(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def replacing_folder(path: Path, sign: str) -> Iterator[Path]:
+    """Gives a temporary folder beside `path` that takes its place when the block ends well.
+
+    Args:
+        path: a folder, or nothing yet.
+        sign: the name of a file that tells a folder that may be replaced.
+
+    Raises:
+        OnnxvizError: there is a file, or a folder that holds other things, or it cannot be written; what was there
+            stays, and nothing else is left behind.
+    """
+    folder: Path | None = None
+    try:
+        path = path.resolve() if path.is_symlink() else path
+        if path.exists() and not path.is_dir():
+            raise OnnxvizError(f"{path} cannot be written: it is a file, not a folder")
+        if path.is_dir() and not (path / sign).is_file() and any(path.iterdir()):
+            raise OnnxvizError(f"{path} cannot be written: it holds other files; name a new folder")
+        make_folder(path.parent)
+        folder = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{os.getpid()}-", dir=path.parent))
+        _note_unfinished(folder)
+        made = folder / "new"
+        made.mkdir()
+        yield made
+        if path.exists():
+            path.rename(folder / "old")
+        try:
+            made.rename(path)
+        except OSError:
+            if (folder / "old").exists():
+                (folder / "old").rename(path)
+            raise
+    except OSError as error:
+        raise OnnxvizError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def _note_unfinished(path: Path) -> None:
     if journal is not None:
         journal.write(f"{path.absolute()}\n".encode())

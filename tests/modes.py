@@ -136,6 +136,8 @@ FLAG_VALUES = {
     ("filters", "scale"): "symmetric", ("maps", "scale"): "symmetric", ("maps", "sort"): "variance",
     ("report", "output"): "elsewhere.html",
     ("audit", "output"): "elsewhere.json", ("audit", "target"): "onnxruntime==1.17", ("audit", "report"): "sarif",
+    ("audit", "baseline"): "in/release.baseline", ("audit", "golden"): "in/golden",
+    ("audit", "write_baseline"): "new.baseline", ("audit", "write_golden"): "new-golden",
 }  # fmt: skip
 # Where the mode has other layers, classes or sizes than most.
 MODE_VALUES = {

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from onnxviz.auditing.baseline import Baseline, ModelRecord
 from onnxviz.auditing.check import Check, UnmeasuredError
 from onnxviz.auditing.finding import Finding, NotRun, Severity, sorted_findings
+from onnxviz.auditing.golden import Golden
+from onnxviz.auditing.recording import check_same_model, record, since_baseline
 from onnxviz.auditing.registry import chosen, load_checks
 from onnxviz.auditing.sample_classes import Classes, sample_classes
 from onnxviz.auditing.settings import Settings
+from onnxviz.auditing.since_baseline import SinceBaseline
 from onnxviz.auditing.subject import Extras, Subject
 from onnxviz.errors import OnnxvizError
 from onnxviz.files import write_json
@@ -33,6 +37,8 @@ _LACKING = {
     "against": "no model was given to hold it against (--against)",
     "source": "no source was given (--source)",
     "target": "no target was given (--target)",
+    "baseline": "no baseline was given (--baseline)",
+    "golden": "no golden vectors were given (--golden)",
 }
 
 
@@ -47,6 +53,8 @@ class Audit:
         passed: codes of the checks that ran and found nothing.
         head: its provenance as JSON types, as every manifest begins: the model with its SHA-256, versions, the
             provider; empty where the model could not be audited.
+        since: findings that are new and gone since the baseline; None without one.
+        record: what a baseline keeps of the model, where `keep` asked for it; see `Baseline.of`.
     """
 
     label: str
@@ -54,6 +62,8 @@ class Audit:
     not_run: tuple[NotRun, ...]
     passed: tuple[str, ...]
     head: Mapping[str, Any]
+    since: SinceBaseline | None = None
+    record: ModelRecord | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"Audit({self.label!r}, {len(self.findings)} findings, {len(self.not_run)} not run)"
@@ -80,6 +90,7 @@ class Audit:
             "findings": [one.as_dict() for one in self.findings],
             "not_run": [one.as_dict() for one in self.not_run],
             "passed": list(self.passed),
+            "since_baseline": None if self.since is None else self.since.as_dict(),
             "provenance": self.head or None,
         }
 
@@ -92,6 +103,7 @@ class Audit:
             tuple(NotRun(one["code"], one["why"]) for one in entry["not_run"]),
             tuple(entry["passed"]),
             entry["provenance"] or {},
+            None if entry["since_baseline"] is None else SinceBaseline.of(entry["since_baseline"]),
         )
 
     def save(self, path: str | PathLike[str]) -> Path:
@@ -122,6 +134,9 @@ def audit(
     source: str | None = None,
     weights: str | None = None,
     target: str | None = None,
+    baseline: Baseline | str | PathLike[str] | None = None,
+    golden: Golden | str | PathLike[str] | None = None,
+    keep: bool = False,
     select: Sequence[str] = (),
     ignore: Sequence[str] = (),
     config: Path | None = None,
@@ -145,6 +160,9 @@ def audit(
         source: what the model was converted from, as for `convert`.
         weights: the source's weights, where they lie apart.
         target: the runtime that it is to run on, such as `onnxruntime==1.17`; None for the installed one.
+        baseline: of the release, or the file that holds it: what changed since then is told.
+        golden: golden vectors of the release, or the folder that holds them, to be replayed.
+        keep: whether `record` is filled, of which a baseline is made.
         select: prefixes of codes; empty for all but those that are only run when asked for.
         ignore: prefixes of codes that are left out.
         config: a TOML file with settings; None for `onnxviz.toml` or `pyproject.toml`, if there is one.
@@ -158,7 +176,8 @@ def audit(
         progress: called with the code of the check that begins.
 
     Raises:
-        OnnxvizError: the model cannot be opened, or an option cannot be used. What a check cannot do is in `not_run`.
+        OnnxvizError: the model cannot be opened, an option cannot be used, or baseline or golden vectors are broken or
+            of another model. What a check cannot do is in `not_run`.
     """
     checks = load_checks()
     settings = Settings.read(config, checks)
@@ -166,10 +185,24 @@ def audit(
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
     options = RunOptions(provider, memory, threads)
-    extras = Extras(data, sample_classes(opened, data, classes), against, source, weights, target)
+    release = Baseline.load(baseline) if isinstance(baseline, str | PathLike) else baseline
+    released = None if release is None else release.model(opened.label)
+    vectors = Golden.load(golden) if isinstance(golden, str | PathLike) else golden
+    labels = sample_classes(opened, data, classes)
+    extras = Extras(data, labels, against, source, weights, target, released, vectors)
     subject = Subject(opened, images, options, extras, settings)
     _check_heeded(subject)
-    return run_checks(subject, wanted, progress)
+    if vectors is not None:
+        vectors.check_fits(opened)
+    if release is not None and released is not None:
+        check_same_model(subject, released, release.path)
+    found = run_checks(subject, wanted, progress)
+    ran = frozenset([*found.passed, *(one.code for one in found.findings)]) - {one.code for one in found.not_run}
+    if released is not None:
+        held = frozenset(one.code for one in checks if {"baseline", "golden"} & {*one.needs})
+        findings, since = since_baseline(subject, released, found.findings, ran, held)
+        found = replace(found, findings=sorted_findings(findings), since=since)
+    return replace(found, record=record(subject, found.head, found.findings, ran)) if keep else found
 
 
 def run_checks(

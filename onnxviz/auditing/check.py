@@ -9,7 +9,7 @@ from typing import Any, Literal
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.errors import OnnxvizError
 
-Need = Literal["data", "labels", "against", "source", "target"]
+Need = Literal["data", "labels", "against", "source", "target", "baseline", "golden"]
 """What a check cannot do without, beside the model: images, their classes, a model to compare with, …"""
 Run = Callable[[Any], Iterator[Finding]]
 """Gives the findings of a check on a `onnxviz.auditing.subject.Subject`."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from onnxviz import worker
 from onnxviz.auditing.audit import Audit, audit
+from onnxviz.auditing.baseline import Baseline
 from onnxviz.auditing.finding import Finding
+from onnxviz.auditing.golden import Golden
 from onnxviz.auditing.registry import chosen, load_checks
 from onnxviz.auditing.settings import Settings
 from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
@@ -49,6 +53,7 @@ def audit_each(
     confinement: Confinement,
     options: Mapping[str, Any],
     *,
+    write_golden: Path | None = None,
     progress: Callable[[int, str], None] | None = None,
 ) -> list[Audit]:
     """An audit of each model, in their order. One that cannot be audited has one finding, G00; others do not notice.
@@ -57,17 +62,23 @@ def audit_each(
         models: paths.
         confinement: what each may take.
         options: of `audit`, the same for all.
+        write_golden: a folder for the golden vectors of the one model that there is then.
         progress: called with how many models are done, and what is at work.
 
     Raises:
-        OnnxvizError: none of them could be opened, or the settings, codes or provider cannot be used.
+        OnnxvizError: none of them could be opened, or the settings, codes, provider, baseline or golden vectors cannot
+            be used.
     """
+    if write_golden is not None and len(models) != 1:
+        raise InputError(f"golden vectors are of one model, and {len(models)} are to be audited: leave out all but one")
+    options = _read_once(options)
     checks = load_checks()
     settings = Settings.read(options.get("config"), checks)
     chosen(checks, options.get("select", ()), options.get("ignore", ()))
     provider_name(Provider.parse(options.get("provider", CPU)))
     memory = options.get("memory", DEFAULT_MEMORY)
-    works = [partial(_work, path, memory if confinement.memory is None else None, options) for path in models]
+    works = [partial(_work, path, memory if confinement.memory is None else None, options, write_golden)
+             for path in models]  # fmt: skip
     found: dict[int, Audit] = {}
     refused: dict[int, str] = {}
 
@@ -80,6 +91,10 @@ def audit_each(
         answer = json.loads(outcome.result) if outcome.result is not None else {}
         if "audit" in answer:
             found[number] = Audit.of(answer["audit"])
+            if "record" in answer:
+                file = io.BytesIO(base64.b64decode(answer["record"]))
+                (record,) = Baseline.read(file, models[number]).models
+                found[number] = replace(found[number], record=record)
         else:
             if "refused" in answer:
                 refused[number] = answer["refused"]
@@ -103,13 +118,25 @@ def _not_audited(path: str, what: str, do: str, settings: Settings) -> Audit:
     return Audit(path, (finding,), (), (), {})
 
 
-def _work(path: str, batches: int | None, options: Mapping[str, Any], tell: Tell) -> bytes:
+def _read_once(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the baseline and the golden vectors that they name: what is wrong with them is so for all."""
+    baseline, golden = options.get("baseline"), options.get("golden")
+    read: dict[str, Any] = {}
+    if baseline is not None and not isinstance(baseline, Baseline):
+        read["baseline"] = Baseline.load(baseline)
+    if golden is not None and not isinstance(golden, Golden):
+        read["golden"] = Golden.load(golden)
+    return {**options, **read}
+
+
+def _work(path: str, batches: int | None, options: Mapping[str, Any], write_golden: Path | None, tell: Tell) -> bytes:
     """Audits one model in this process, a child; gives the audit, or why the model is refused, as JSON.
 
     Args:
         path: of the model.
         batches: the budget of batches, from which the limit of memory follows; None where there is another.
         options: of `audit`.
+        write_golden: a folder for golden vectors; None for none.
         tell: called with what begins.
     """
     try:
@@ -118,11 +145,29 @@ def _work(path: str, batches: int | None, options: Mapping[str, Any], tell: Tell
         model = load(path)
         _allow(_weights(model), batches)
         done = audit(model, **options, progress=lambda code: tell(code))
+        if write_golden is not None:
+            tell("golden vectors")
+            _golden(model, options).save(write_golden)
     except UnheededOptionError as error:
         return json.dumps({"refused": error.on_command_line}).encode()
     except OnnxvizError as error:
         return json.dumps({"refused": str(error)}).encode()
-    return json.dumps({"audit": done.as_dict()}).encode()
+    kept = {} if done.record is None else {"record": base64.b64encode(Baseline.of(done.record).to_bytes()).decode()}
+    return json.dumps({"audit": done.as_dict(), **kept}).encode()
+
+
+def _golden(model: Model, options: Mapping[str, Any]) -> Golden:
+    """Golden vectors of a model on the data of the audit, prepared and run likewise.
+
+    Raises:
+        InputError: it cannot be run on them.
+    """
+    images = {name: options[name] for name in ("preprocess", "size", "fit", "background") if name in options}
+    running = {name: options[name] for name in ("provider", "threads", "memory") if name in options}
+    try:
+        return Golden.of(model, options.get("data"), images=images, **running)
+    except OnnxvizError as error:
+        raise InputError(f"no golden vectors can be made (--write-golden): {error}") from None
 
 
 def _allow(weights: int, batches: int | None) -> None:

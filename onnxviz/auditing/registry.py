@@ -19,6 +19,7 @@ GROUP = "onnxviz.checks"
 FAMILIES = (
     "opening", "graph", "targets", "trials", "costs", "weights", "ranges", "layer_activations", "calibration", "parity",
     "performance", "images", "preprocessing_probe", "labelled", "release",
+    "since_release", "golden_vectors",
 )  # fmt: skip
 _CODE = re.compile(r"[A-Z]\d\d")
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from onnxviz.auditing.baseline import ModelRecord
 from onnxviz.auditing.check import Check, UnmeasuredError
 from onnxviz.auditing.drift import Answers
 from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.golden import Golden
+from onnxviz.auditing.layer_record import LayerChanges, LayerRecords, layer_changes, layer_records
 from onnxviz.auditing.score_summary import ScoreSummary
 from onnxviz.auditing.scorer import Scorer
 from onnxviz.auditing.settings import Settings
@@ -38,6 +41,8 @@ class Extras:
         source: what the model was converted from, for P01.
         weights: the source's weights, where they lie apart.
         target: the runtime that it is to run on, such as `onnxruntime==1.17`.
+        baseline: what was kept of the release.
+        golden: vectors that it is to answer as the release did.
     """
 
     data: InputLike = None
@@ -46,6 +51,8 @@ class Extras:
     source: str | None = None
     weights: str | None = None
     target: str | None = None
+    baseline: ModelRecord | None = None
+    golden: Golden | None = None
 
 
 @dataclass(eq=False)
@@ -94,6 +101,22 @@ class Subject:
     def weights(self) -> tuple[TrainedWeight, ...]:
         """Of all convolutions and dense layers; each is measured once."""
         return trained_weights(self.model)
+
+    @cached_property
+    def layer_records(self) -> LayerRecords:
+        """Sketches of those layers."""
+        return layer_records(self.model, self.weights)
+
+    @cached_property
+    def layer_changes(self) -> LayerChanges:
+        """What became of the layers of the baseline.
+
+        Raises:
+            UnmeasuredError: there is none.
+        """
+        if self.extras.baseline is None:
+            raise UnmeasuredError("no baseline was given (--baseline)")
+        return layer_changes(self.extras.baseline.layers, self.layer_records, self.weights)
 
     @cached_property
     def samples(self) -> list[Sample]:

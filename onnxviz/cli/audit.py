@@ -27,6 +27,7 @@ from onnxviz.cli.program import command
 from onnxviz.cli.terminal import print_json, print_text, say, stdout
 from onnxviz.errors import InputError
 from onnxviz.files import destination, replacing
+from onnxviz.messages import printable
 
 if TYPE_CHECKING:
     from onnxviz.auditing.audit import Audit
@@ -45,7 +46,8 @@ _FORMATTED = Mode(
 _HEEDS = {
     ALWAYS: "models listed as_json quiet",
     _ONE: "explain",
-    _AUDITING: "data classes against select ignore fail_on target source weights config preprocess size fit background "
+    _AUDITING: "data classes against baseline write_baseline golden write_golden select ignore fail_on target source "
+    "weights config preprocess size fit background "
     "provider threads memory timeout memory_limit jobs report output",
     _SEEN: "classes preprocess fit background",
     _COMPARED: "against",
@@ -72,6 +74,20 @@ def audit(
     ] = None,
     against: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A .onnx that is taken as right.", show_default=False)
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of the release: what changed since then.", show_default=False),
+    ] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep what later versions are held against.", show_default=False)
+    ] = None,
+    golden: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Golden vectors, to be replayed.", show_default=False)
+    ] = None,
+    write_golden: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep inputs and answers, as ONNX test data.", show_default=False),
     ] = None,
     select: Annotated[
         str | None, typer.Option(metavar="CODES", help="Checks, or groups: W,A01.", show_default="those not asked for")
@@ -132,18 +148,21 @@ def audit(
         _say_checks(None if explain is None else explain.upper(), as_json)
         return
     form = report or _format_of(output)
-    if output is not None:
-        destination(output)
+    for file in (output, write_baseline):
+        if file is not None:
+            destination(file)
     paths = model_list(models or [])
     options = {
         "data": data[0] if data and len(data) == 1 else data or None,  # a folder of folders may have classes
-        "classes": classes, "against": against, "source": source,
+        "classes": classes, "against": against, "source": source, "baseline": baseline, "golden": golden,
+        "keep": write_baseline is not None,
         "weights": None if weights is None else str(weights), "target": target, "select": parse_codes(select),
         "ignore": parse_codes(ignore), "config": config, "preprocess": preprocess, "size": parse_size(size), "fit": fit,
         "background": background, "provider": provider, "threads": threads, "memory": parse_bytes(memory),
     }  # fmt: skip
 
     from onnxviz.auditing.audit import document
+    from onnxviz.auditing.baseline import Baseline
     from onnxviz.auditing.finding import Severity
     from onnxviz.auditing.formats import WRITERS
     from onnxviz.auditing.many import Confinement, audit_each
@@ -156,11 +175,13 @@ def audit(
     confinement = Confinement(timeout, None if memory_limit is None else parse_bytes(memory_limit), jobs)
     if len(paths) == 1:
         with stages(quiet) as stage:
-            found = audit_each(paths, confinement, options, progress=lambda done, what: stage(what))
+            found = audit_each(
+                paths, confinement, options, write_golden=write_golden, progress=lambda done, what: stage(what)
+            )
     else:
         with reporting(quiet, "auditing") as step:
             count = None if step is None else lambda done, what: step(done, len(paths))
-            found = audit_each(paths, confinement, options, progress=count)
+            found = audit_each(paths, confinement, options, write_golden=write_golden, progress=count)
     writer = _html if form == "html" else findings_text if form == "text" else WRITERS[form]
     if output is not None:
         with replacing(output) as temporary:
@@ -174,6 +195,14 @@ def audit(
         console.print(findings_table(found, limit, console.width))
         if output is not None:
             say(str(output), 10_000)
+    if write_baseline is not None:
+        lost = [one.label for one in found if one.record is None]
+        if lost:
+            raise InputError(f"{write_baseline} was not written: {printable(lost[0])} could not be audited")
+        Baseline.of(*(one.record for one in found)).save(write_baseline)
+    for written in (write_baseline, write_golden):
+        if written is not None and form == "text" and not as_json:
+            say(str(written), 10_000)
     if any(one.fails(limit) for one in found):
         raise typer.Exit(1)
 

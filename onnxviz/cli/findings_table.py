@@ -88,7 +88,25 @@ def _one(audit: Audit, fail_on: Severity, width: int) -> list[RenderableType]:
     ran += [count_of(len(audit.not_run), "check") + " not run"] if audit.not_run else []
     lines = [Text(printable(audit.label, _LONGEST), style="bold"), _verdict(passes, words, fail_on)]
     lines += [Text(", ".join(ran), style="dim")] if ran else []
+    lines += [Text(words, style="dim") for words in _since(audit)]
     return [*lines, *((Text(""), _findings(audit.findings, width)) if audit.findings else ())]
+
+
+def _since(audit: Audit) -> list[str]:
+    """What is new and gone since the baseline, in words; nothing without one."""
+    if audit.since is None:
+        return []
+    told = [
+        f"{count_of(len(ones), 'finding')} {what}: {_listed(ones)}"
+        for what, ones in (("new", audit.since.new), ("gone", audit.since.gone))
+        if ones
+    ]
+    return [f"since the baseline, {words}" for words in told or ["no finding is new or gone"]]
+
+
+def _listed(findings: Sequence[Finding]) -> str:
+    listed = ", ".join(f"{one.code} {printable(one.place)}".rstrip() for one in findings[:_SHOWN])
+    return f"{listed} …" if len(findings) > _SHOWN else listed
 
 
 def _findings(findings: Sequence[Finding], width: int) -> RenderableType:

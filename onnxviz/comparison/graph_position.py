@@ -3,54 +3,57 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
-from onnxviz.comparison.layer_kind import geometry
+from onnxviz.comparison.layer_kind import Geometry, geometry
 from onnxviz.comparison.layer_name import comparable_name, name_stem
 from onnxviz.model.layer import Layer
-from onnxviz.model.layer_graph import Feeding, LayerGraph
+from onnxviz.model.layer_graph import AnyLayer, LayerGraph
 
 # How far around a layer is looked where the whole way to matched layers is not the same in both models.
 _NEAR = 2
+_A = TypeVar("_A")
+_B = TypeVar("_B")
 
 
-class GraphSide:
+class GraphSide(Generic[AnyLayer]):
     """One of two graphs of layers; nodes are the inputs, the layers in graph order and the outputs, by number.
+
+    Args:
+        graph: what feeds what.
+        geometries: of each layer.
+        names: of each layer, as `comparable_name` gives them.
 
     Attributes:
         layers: by number, from the first; inputs and outputs have none.
+        numbers: of the layers.
         ports: the numbers of inputs, and of outputs, by name.
         before, after: of each node, those that feed it, and those that it feeds.
     """
 
-    def __init__(self, graph: LayerGraph) -> None:
-        inputs, outputs = graph.inputs, list(graph.outputs)
-        nodes: list[tuple[str, Layer | str]] = [("input", name) for name in inputs]
-        nodes += [("layer", layer) for layer in graph.feeds]
-        nodes += [("output", name) for name in outputs]
-        self.numbers: dict[Layer | str, int] = {
-            what: number for number, (kind, what) in enumerate(nodes) if kind != "output"
-        }
+    def __init__(
+        self, graph: LayerGraph[AnyLayer], geometries: Mapping[AnyLayer, Geometry], names: Mapping[AnyLayer, str]
+    ) -> None:
+        inputs, outputs, layers = graph.inputs, list(graph.outputs), list(graph.feeds)
+        self.layers = dict(enumerate(layers, start=len(inputs)))
+        self.numbers = {layer: number for number, layer in self.layers.items()}
         self.ports = (
             {name: number for number, name in enumerate(inputs)},
-            {name: number for number, name in enumerate(outputs, start=len(nodes) - len(outputs))},
+            {name: number for number, name in enumerate(outputs, start=len(inputs) + len(layers))},
         )
-        self.layers = {number: what for number, (_, what) in enumerate(nodes) if isinstance(what, Layer)}
-        self.count = len(nodes)
-        nothing: Feeding = frozenset()
-        feeding = [
-            graph.feeds[what] if isinstance(what, Layer) else graph.outputs[what] if kind == "output" else nothing
-            for kind, what in nodes
-        ]
-        self.before = [sorted(self.numbers[one] for one in ones if one in self.numbers) for ones in feeding]
-        self.after: list[list[int]] = [[] for _ in nodes]
+        self.count = len(inputs) + len(layers) + len(outputs)
+        known: dict[Any, int] = {**self.ports[0], **self.numbers}
+        feeding = [*(() for _ in inputs), *graph.feeds.values(), *graph.outputs.values()]
+        self.before = [sorted(known[one] for one in ones if one in known) for ones in feeding]
+        self.after: list[list[int]] = [[] for _ in feeding]
         for number, ones in enumerate(self.before):
             for one in ones:
                 self.after[one].append(number)
-        self.geometries = {number: geometry(layer) for number, layer in self.layers.items()}
-        self.names = {number: comparable_name(layer) for number, layer in self.layers.items()}
-        self._kinds = [kind for kind, _ in nodes]
+        self.geometries = {number: geometries[layer] for number, layer in self.layers.items()}
+        self.names = {number: names[layer] for number, layer in self.layers.items()}
+        self._kinds = [*("input" for _ in inputs), *("layer" for _ in layers), *("output" for _ in outputs)]
         self.known: dict[int, int] = {}
         self.group: dict[int, int] = {}
 
@@ -66,12 +69,21 @@ Colours = list[int]
 """Of each node, by number; nodes of either side with one colour are alike."""
 
 
+def graph_side(graph: LayerGraph[Layer]) -> GraphSide[Layer]:
+    """The side of an opened model."""
+    return GraphSide(
+        graph,
+        {layer: geometry(layer) for layer in graph.feeds},
+        {layer: comparable_name(layer) for layer in graph.feeds},
+    )
+
+
 def match_positions(
-    a: GraphSide,
-    b: GraphSide,
-    known: Iterable[tuple[Layer, Layer]],
-    groups: Iterable[tuple[Sequence[Layer], Sequence[Layer]]],
-) -> list[tuple[Layer, Layer, str]]:
+    a: GraphSide[_A],
+    b: GraphSide[_B],
+    known: Iterable[tuple[_A, _B]],
+    groups: Iterable[tuple[Sequence[_A], Sequence[_B]]],
+) -> list[tuple[_A, _B, str]]:
     """The layers that position and names match, beside those that are matched already, and by which of both.
 
     Args:
@@ -87,7 +99,7 @@ def match_positions(
     search.add((a.numbers[one], b.numbers[other]) for one, other in known)
     for one, other in zip(a.ports, b.ports, strict=True):
         search.add(_ports(one, other))
-    found: list[tuple[Layer, Layer, str]] = []
+    found: list[tuple[_A, _B, str]] = []
     steps = (
         (search.of_one_structure, "position in the graph"),
         (search.of_other_channels, "position in the graph"),
@@ -114,11 +126,12 @@ def _ports(a: dict[str, int], b: dict[str, int]) -> list[tuple[int, int]]:
     return [(a[name], b[name]) for name in common] + in_order
 
 
-class _Search:
+class _Search(Generic[_A, _B]):
     """What is matched so far, and the steps that find more; each gives pairs of nodes that are layers."""
 
-    def __init__(self, a: GraphSide, b: GraphSide) -> None:
+    def __init__(self, a: GraphSide[_A], b: GraphSide[_B]) -> None:
         self.a, self.b = a, b
+        self._sides: tuple[GraphSide[Any], GraphSide[Any]] = (a, b)
         self._pairs = 0
 
     def add(self, pairs: Iterable[tuple[int, int]]) -> None:
@@ -159,7 +172,7 @@ class _Search:
     def of_one_name(self) -> list[tuple[int, int]]:
         """Layers of one name, where those of one geometry in one place have the same names, but for numbers."""
         sides = []
-        for side, places in zip((self.a, self.b), self._places(), strict=True):
+        for side, places in zip(self._sides, self._places(), strict=True):
             classes: dict[Hashable, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
             for number, place in places.items():
                 if name := side.names[number]:
@@ -177,7 +190,7 @@ class _Search:
     def _start(self, channels: bool) -> tuple[list[list[Hashable]], dict[Hashable, int]]:
         keys = [
             [("pair", side.known[n]) if n in side.known else side.own(n, channels=channels) for n in range(side.count)]
-            for side in (self.a, self.b)
+            for side in self._sides
         ]
         return keys, {}
 
@@ -185,7 +198,7 @@ class _Search:
         """Nodes by themselves and all that feeds them, or is fed by them, up to matched ones."""
         keys, numbers = self._start(channels)
         found = []
-        for side, own in zip((self.a, self.b), keys, strict=True):
+        for side, own in zip(self._sides, keys, strict=True):
             colours = [0] * side.count
             order = range(side.count) if before else reversed(range(side.count))
             neighbours = side.before if before else side.after
@@ -200,7 +213,7 @@ class _Search:
 
         Matched nodes keep their colour, so that a difference behind one says nothing about what lies before it.
         """
-        sides = self.a, self.b
+        sides = self._sides
         keys, numbers = self._start(channels)
         if rounds is None:  # all that is before and after, at once
             ways = self._along(before=True, channels=channels), self._along(before=False, channels=channels)
@@ -244,7 +257,7 @@ class _Search:
                     if node in side.layers and node not in side.known
                 ]
             )
-            for side, colours in ((self.a, a), (self.b, b))
+            for side, colours in zip(self._sides, (a, b), strict=True)
         )
         return [(node, others[colour]) for colour, node in ones.items() if colour in others]
 
@@ -253,7 +266,7 @@ class _Search:
     def _places(self) -> tuple[dict[int, Hashable], dict[int, Hashable]]:
         """What a layer is and the nearest matched ones before and after it, of each that is not matched."""
         found: list[dict[int, Hashable]] = []
-        for side in (self.a, self.b):
+        for side in self._sides:
             before = _nearest(side, range(side.count), side.before)
             after = _nearest(side, reversed(range(side.count)), side.after)
             found.append(
@@ -296,7 +309,7 @@ def _without_conflict(*lists: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return [(one, other) for one, other in pairs if counts[0][one] == counts[1][other] == 1]
 
 
-def _nearest(side: GraphSide, order: Iterable[int], neighbours: Sequence[Sequence[int]]) -> list[frozenset[int]]:
+def _nearest(side: GraphSide[Any], order: Iterable[int], neighbours: Sequence[Sequence[int]]) -> list[frozenset[int]]:
     """Of each node the pairs nearest to it, through nodes that are not matched."""
     found: list[frozenset[int]] = [frozenset()] * side.count
     for node in order:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from onnxviz.comparison.filter_similarity import alike
-from onnxviz.comparison.graph_position import GraphSide, match_positions
+from onnxviz.comparison.graph_position import graph_side, match_positions
 from onnxviz.comparison.layer_kind import dense_shape, kind, kind_of, of_kind
 from onnxviz.errors import SelectionError
 from onnxviz.model.graph.operators import Family, names, names_anywhere
@@ -116,7 +116,7 @@ def _further(
     groups: Iterable[_Group],
 ) -> list[Pair]:
     """The pairs that position and names add to those that there are."""
-    one, other = (GraphSide(layer_graph(side.model.scope, layers)) for side, layers in zip(sides, among, strict=True))
+    one, other = (graph_side(layer_graph(side.model.scope, layers)) for side, layers in zip(sides, among, strict=True))
     found = match_positions(one, other, [(pair.a, pair.b) for pair in pairs], groups)
     return [Pair(a, b, by) for a, b, by in found]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import Scope, subgraph_path, subgraphs
@@ -14,10 +15,12 @@ from onnxviz.model.layer import Layer
 Feeding = frozenset[Layer | str]
 """Layers, and inputs of the model by name."""
 _NOTHING: Feeding = frozenset()
+AnyLayer = TypeVar("AnyLayer")
+"""A layer of a model, or what is kept of one."""
 
 
 @dataclass(frozen=True, eq=False)
-class LayerGraph:
+class LayerGraph(Generic[AnyLayer]):
     """What feeds what; other operators lie between.
 
     Attributes:
@@ -27,11 +30,11 @@ class LayerGraph:
     """
 
     inputs: tuple[str, ...]
-    feeds: Mapping[Layer, Feeding]
-    outputs: Mapping[str, Feeding]
+    feeds: Mapping[AnyLayer, frozenset[AnyLayer | str]]
+    outputs: Mapping[str, frozenset[AnyLayer | str]]
 
 
-def layer_graph(top: Scope, layers: Iterable[Layer]) -> LayerGraph:
+def layer_graph(top: Scope, layers: Iterable[Layer]) -> LayerGraph[Layer]:
     """The graph of some layers of a model.
 
     Values count, not sizes or scales: a Resize to the size of another tensor is not fed by it. What a node

@@ -128,6 +128,9 @@ def prepare(folder):
     for name, count in (("three", 3), ("names", 5), ("six", 6)):
         (place / f"{name}.txt").write_text("".join(f"name {number}\n" for number in range(count)))
     (Path(folder) / "toys.py").write_text(MODULE)
+    released = onnxviz.audit(place / "m.onnx", select=["G00"], keep=True)
+    onnxviz.Baseline.of(released.record).save(place / "release.baseline")
+    onnxviz.Golden.of(place / "m.onnx").save(place / "golden")
 
 
 # What a manifest says of the options themselves: that it is written down is no effect.

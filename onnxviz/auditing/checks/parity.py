@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.drift import Answers, Drift, drift, drifts, precision
+from onnxviz.auditing.drift_verdict import FULL, HALF, QUANTISED, judged, limit_of
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.sides import fed_alike, side_of, sides
@@ -22,11 +23,6 @@ from onnxviz.messages import printable
 from onnxviz.model.graph.operators import Family, names_anywhere
 from onnxviz.runtime.providers import CPU, Provider
 
-# What rounding explains, as a share of the range of the answers. float32: reports of harmless exports reach 5.6e-4
-# (onnx#5131: 0.0045 on -8…8; pytorch#66528: 0.0022); float16 has 11 bits, of which a deep network loses a few;
-# eight bits: an SQNR of 20 dB, below which a layer counts as divergent, is a tenth.
-_FULL, _HALF, _QUANTISED = 1e-3, 1e-2, 0.1
-_WORDS = {Precision.FULL: "full", Precision.HALF: "half", Precision.QUANTISED: "quantised"}
 _MOST_NAMES = 12
 _HEAVY = Family.CONVOLUTION | Family.MATRIX | Family.RECURRENT
 
@@ -80,7 +76,7 @@ def unlike_the_source(subject: Subject) -> Iterator[Finding]:
         yield subject.finding(str(error), "convert it again")
 
 
-@check("P02", Severity.ERROR, needs=("data",), full=_FULL, half=_HALF, quantised=_QUANTISED)
+@check("P02", Severity.ERROR, needs=("data",), full=FULL, half=HALF, quantised=QUANTISED)
 def other_answers(subject: Subject) -> Iterator[Finding]:
     """Answers that differ from those of the model, or the provider, that it is held against.
 
@@ -98,13 +94,13 @@ def other_answers(subject: Subject) -> Iterator[Finding]:
     """
     first, second = sides(subject)
     found = drift(Answers(first), subject.answers, paired_samples(first, second, subject.extras.data))
-    yield from _judged(
+    yield from judged(
         subject, found, f"held against {printable(first.label)}", precision(first.model, second.model),
         "`onnxviz compare` names the first layer that differs",
     )  # fmt: skip
 
 
-@check("P03", Severity.ERROR, needs=("data",), full=_FULL, half=_HALF, quantised=_QUANTISED)
+@check("P03", Severity.ERROR, needs=("data",), full=FULL, half=HALF, quantised=QUANTISED)
 def optimisation_changes_answers(subject: Subject) -> Iterator[Finding]:
     """Answers that differ between all graph optimisations of onnxruntime and none.
 
@@ -121,7 +117,7 @@ def optimisation_changes_answers(subject: Subject) -> Iterator[Finding]:
     runs_there = Provider.parse(subject.options.provider).name == CPU
     optimised = subject.answers if runs_there else Answers(side_of(on_cpu))
     found = drift(Answers(side_of(on_cpu, optimize=False)), optimised, fed_alike(subject))
-    yield from _judged(
+    yield from judged(
         subject, found, "with all graph optimisations, held against none", precision(subject.model),
         "find the layer with `onnxviz compare MODEL@noopt MODEL`, and ship with a lower optimisation level",
     )  # fmt: skip
@@ -216,7 +212,7 @@ def off_the_provider(subject: Subject) -> Iterator[Finding]:
     )
 
 
-@check("P06", Severity.NOTE, needs=("data",), full=_FULL, half=_HALF, quantised=_QUANTISED)
+@check("P06", Severity.NOTE, needs=("data",), full=FULL, half=HALF, quantised=QUANTISED)
 def looking_changes_answers(subject: Subject) -> Iterator[Finding]:
     """Answers that change when inner tensors are given out.
 
@@ -232,7 +228,7 @@ def looking_changes_answers(subject: Subject) -> Iterator[Finding]:
     if not taps:
         raise UnmeasuredError("the model has no convolution whose output could be given out")
     found = drift(subject.answers, Answers(side_of(subject), taps), fed_alike(subject))
-    limit = _limit(subject, precision(subject.model))
+    limit = limit_of(subject, precision(subject.model))
     if found.error > limit or found.margin > limit:
         yield subject.finding(
             f"with {len(taps)} inner tensors given out, {found.words()} (rounding explains {limit:g})",
@@ -242,7 +238,7 @@ def looking_changes_answers(subject: Subject) -> Iterator[Finding]:
         )
 
 
-@check("P10", Severity.WARNING, needs=("data",), repeats=3, full=_FULL, half=_HALF, quantised=_QUANTISED)
+@check("P10", Severity.WARNING, needs=("data",), repeats=3, full=FULL, half=HALF, quantised=QUANTISED)
 def unsteady_answers(subject: Subject) -> Iterator[Finding]:
     """Answers that change from run to run, or with the number of threads.
 
@@ -254,7 +250,7 @@ def unsteady_answers(subject: Subject) -> Iterator[Finding]:
 
     What to do: look for Dropout, Random and Bernoulli nodes left over from training (G10).
     """
-    limit = _limit(subject, precision(subject.model))
+    limit = limit_of(subject, precision(subject.model))
     repeats = int(subject.threshold("repeats"))
     others = [subject.answers] * (repeats - 1)
     *again, alone = drifts(subject.answers, [*others, Answers(side_of(subject, threads=1))], fed_alike(subject))
@@ -271,23 +267,3 @@ def unsteady_answers(subject: Subject) -> Iterator[Finding]:
             value=found.margin if flips else found.error,
             threshold=limit,
         )
-
-
-def _judged(subject: Subject, found: Drift, what: str, kind: Precision, do: str) -> Iterator[Finding]:
-    """An error where an answer flips beyond rounding, a warning where a value differs so, a note on any other flip."""
-    limit = _limit(subject, kind)
-    severity = Severity.ERROR if found.margin > limit else Severity.WARNING if found.error > limit else Severity.NOTE
-    if severity is Severity.NOTE and not found.flips:
-        return
-    yield subject.finding(
-        f"{what}, {found.words()} (rounding explains {limit:g})",
-        do,
-        severity=severity,
-        where=found.flipped or found.worst,
-        value=found.margin if found.flips else found.error,
-        threshold=limit,
-    )
-
-
-def _limit(subject: Subject, kind: Precision) -> float:
-    return subject.threshold(_WORDS[kind])

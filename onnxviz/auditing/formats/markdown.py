@@ -30,7 +30,21 @@ def markdown(audits: Sequence[Audit], fail_on: Severity) -> str:
             lines += ["| severity | check | where | finding | what to do |", "|-|-|-|-|-|"]
             lines += [_line(one) for one in audit.findings]
             lines += [""]
+        lines += _since(audit)
     return _fitted(lines)
+
+
+def _since(audit: Audit) -> list[str]:
+    """Findings that are new and gone since the baseline, in a list each."""
+    lines = []
+    for what, ones in (("New", audit.since.new), ("Gone", audit.since.gone)) if audit.since is not None else ():
+        if ones:
+            lines += [f"{what} since the baseline:", ""]
+            lines += [
+                f"* {one.code}{f' `{_code(one.place)}`' if one.place else ''}: {_words(one.message)}" for one in ones
+            ]
+            lines += [""]
+    return lines
 
 
 def _row(audit: Audit, fail_on: Severity) -> str:
