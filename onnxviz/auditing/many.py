@@ -70,7 +70,7 @@ def audit_each(
             be used.
     """
     if write_golden is not None and len(models) != 1:
-        raise InputError(f"golden vectors are of one model, and {len(models)} are to be audited: leave out all but one")
+        raise InputError(f"golden vectors ({write_golden}) are of one model, and {len(models)} are audited: name one")
     options = _read_once(options)
     checks = load_checks()
     settings = Settings.read(options.get("config"), checks)

@@ -68,8 +68,9 @@ def reader(tmp_path):
 
 
 def written(arguments):
-    """The paths that -o and --save name."""
-    return [value for option, value in pairwise(arguments) if option in ("-o", "--save")]
+    """The paths of what is written."""
+    options = ("-o", "--save", "--write-baseline", "--write-golden")
+    return [value for option, value in pairwise(arguments) if option in options]
 
 
 @pytest.mark.parametrize("line", LOOKS)
@@ -78,6 +79,9 @@ def test_a_command_line(reader, run_command, line):
     if "classifier-int8.onnx" in arguments:
         photos = np.random.default_rng(1).uniform(-1, 1, (2, 1, 3, 96, 96)).astype(np.float32)
         quantise(ROOT / "models" / "classifier.onnx", reader / "classifier-int8.onnx", list(photos))
+    if "--golden" in arguments:
+        kept = ("--write-baseline", "release.baseline", "--write-golden", "golden")
+        assert run_command("audit", "models/classifier.onnx", "--select", "G00", *kept).code == 0
     ran = run_command(command, *arguments, *FEWER.get(command, []))
     assert ran.code == 0, ran
     assert "error" not in ran.err

@@ -55,7 +55,7 @@ def changed_filters(subject: Subject) -> Iterator[Finding]:
                 f"{', '.join(told)}{rest}{called}", "nothing, if it was meant; else find out what changed the weights",
                 layer=pair.after.name, value=one.distance, threshold=limit,
             )  # fmt: skip
-    folded = [pair.filters for pair in changes.pairs if pair.filters and _is_folded_otherwise(pair.filters)]
+    folded = [pair.filters for pair in changes.pairs if pair.filters and _is_folded_otherwise(pair.filters, limit)]
     if folded:
         words = "is multiplied into the weights" if folded[0].before.folded else "stands apart from the weights"
         yield subject.finding(
@@ -117,8 +117,9 @@ def _is_moved(one: FilterChange, limit: float) -> bool:
     return bool((one.moved > limit).any())
 
 
-def _is_folded_otherwise(one: FilterChange) -> bool:
-    return one.before.folded != one.after.folded
+def _is_folded_otherwise(one: FilterChange, limit: float) -> bool:
+    """Whether a normalisation was folded or unfolded; where filters moved too, one may have been taken away as well."""
+    return one.before.folded != one.after.folded and not _is_moved(one, limit)
 
 
 def _numbers(numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> str:
