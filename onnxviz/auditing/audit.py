@@ -103,7 +103,7 @@ class Audit:
             tuple(NotRun(one["code"], one["why"]) for one in entry["not_run"]),
             tuple(entry["passed"]),
             entry["provenance"] or {},
-            None if entry["since_baseline"] is None else SinceBaseline.of(entry["since_baseline"]),
+            SinceBaseline.of(entry["since_baseline"]) if entry.get("since_baseline") else None,
         )
 
     def save(self, path: str | PathLike[str]) -> Path:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.auditing.filter_sketch import sketch_size
-from onnxviz.auditing.finding import Finding
 from onnxviz.auditing.image_properties import ImageProperties
 from onnxviz.auditing.interface import Interface
 from onnxviz.auditing.layer_record import LayerRecords
@@ -99,7 +98,7 @@ class ModelRecord:
             raise TypeError("it does not say of which model it is")
         return cls(
             str(entry["path"]), head, Interface.read(entry["interface"]), LayerRecords.of(entry["layers"], numbers),
-            KeptFindings(tuple(map(Finding.of, entry["findings"])), frozenset(map(str, entry["ran"]))),
+            KeptFindings.read(entry["findings"], entry["ran"]),
             None if silent is None else SilentChannels(
                 int(silent["samples"]),
                 {str(name): tuple(map(int, ones)) for name, ones in silent["channels"].items()},

@@ -17,6 +17,8 @@ ROUNDING = 1e-5
 # How far a filter may be from what it was to be known again, as a share of its norm. One of many is near by chance:
 # the projections of two filters at random are less than 0.3 apart in 7 of 10⁹.
 _FARTHEST = 0.3
+# Filters of a layer that are looked for first: where few are found, all stand elsewhere or are others.
+_TRIED = 32
 # Single numbers of a filter by which one that moved is known again.
 _ENOUGH = 4
 # Relative distance of numbers that are one, and elements of a matrix in which they are looked up.
@@ -37,6 +39,8 @@ class FilterChange:
         rows: places of the filters.
         inputs: places of the input channels of a group.
         moved: (filters now,) distance from the filter in the baseline, as a share of its `scale`; NaN of new filters.
+        is_plain: whether filters are compared without batch normalisations, since one stands right behind the layer in
+            one version alone, and with it they are others; biases are not compared then.
         is_sampled: whether that was measured on 8 input channels at most, since others are gone.
     """
 
@@ -45,6 +49,7 @@ class FilterChange:
     rows: Places
     inputs: Places
     moved: NDArray[np.float64]
+    is_plain: bool = False
     is_sampled: bool = False
 
     @property
@@ -94,10 +99,9 @@ class FilterChange:
         norm = float(np.linalg.norm(before))
         return apart / norm if norm else math.inf if apart else 0.0
 
-    @property
-    def is_moved(self) -> bool:
-        """Whether filters or biases moved by more than rounding explains."""
-        return bool((self.moved > ROUNDING).any()) or self.bias_distance > ROUNDING
+    def is_moved(self, limit: float = ROUNDING) -> bool:
+        """Whether a filter that is still there moved by more than a share of its scale."""
+        return bool((self.moved > limit).any())  # NaN, of new filters, is not
 
 
 def _disordered(places: Places) -> bool:
@@ -114,19 +118,31 @@ def filter_change(before: Sketch, after: Sketch, weight: TrainedWeight) -> Filte
     """
     if before.window != after.window:
         return None
+    if not (before.scaled and after.scaled):
+        before, after = before.directions(), after.directions()
+    found = _change(before, after, weight, plain=False)
+    if before.folded != after.folded and (found is None or found.is_moved()):
+        plain = _change(before.plain(), after.plain(), weight, plain=True)
+        if plain is not None and (found is None or plain.distance < found.distance / 2):
+            return plain
+    return found
+
+
+def _change(before: Sketch, after: Sketch, weight: TrainedWeight, *, plain: bool) -> FilterChange | None:
+    """What became of filters of one window, with the batch normalisations that the sketches have."""
     inputs, alike = np.arange(after.inputs), before.shape[:2] == after.shape[:2]
-    if alike and before.digest == after.digest:
+    if alike and before.digest and before.digest == after.digest:
         return FilterChange(before, after, np.arange(after.filters), inputs, np.zeros(after.filters))
     if before.inputs == after.inputs:
         rows = _nearest(before, after.projection)
         if (rows >= 0).mean() > 0.5 or (after.filters < before.filters and (rows >= 0).all()):
-            return FilterChange(before, after, rows, inputs, _apart(before, rows, after.projection))
-    found = _looked_up(before, after, weight)
+            return FilterChange(before, after, rows, inputs, _apart(before, rows, after.projection), plain)
+    found = _looked_up(before, after, weight, plain=plain)
     if found is not None:
         return found
     if alike:  # each in its place, however far it moved
         rows = np.arange(after.filters)
-        return FilterChange(before, after, rows, inputs, _apart(before, rows, after.projection))
+        return FilterChange(before, after, rows, inputs, _apart(before, rows, after.projection), plain)
     return None
 
 
@@ -154,23 +170,30 @@ def _nearest(before: Sketch, projection: NDArray[np.float32]) -> Places:
     rows = np.full(count, -1)
     rows[:shared][stays] = np.flatnonzero(stays)
     new, free = np.flatnonzero(rows < 0), np.setdiff1d(np.arange(before.filters), rows)
-    old, now = before.projection[free].astype(np.float64), projection[new].astype(np.float64)
-    squares = np.maximum(np.square(old).sum(1)[None] + np.square(now).sum(1)[:, None] - 2 * now @ old.T, 0)
-    found = _assigned(squares, np.square(_FARTHEST * before.scale[free])[None])
-    rows[new[found >= 0]] = free[found[found >= 0]]
+    some = new[:: max(1, len(new) // _TRIED)]
+    if len(some) == len(new) or (_found(before, projection, some, free) >= 0).mean() > 0.25:
+        found = _found(before, projection, new, free)
+        rows[new[found >= 0]] = free[found[found >= 0]]
     if count == before.filters:  # what is left of as many stands where it stood
         waiting = np.setdiff1d(np.flatnonzero(rows < 0), rows)
         rows[waiting] = waiting if len(waiting) < count / 2 else -1
     return rows
 
 
-def _looked_up(before: Sketch, after: Sketch, weight: TrainedWeight) -> FilterChange | None:
+def _found(before: Sketch, projection: NDArray[np.float32], new: Places, free: Places) -> Places:
+    """Of some filters the place among some of the baseline that is near enough; the nearest first."""
+    old, now = before.projection[free].astype(np.float64), projection[new].astype(np.float64)
+    squares = np.maximum(np.square(old).sum(1)[None] + np.square(now).sum(1)[:, None] - 2 * now @ old.T, 0)
+    return _assigned(squares, np.square(_FARTHEST * before.scale[free])[None])
+
+
+def _looked_up(before: Sketch, after: Sketch, weight: TrainedWeight, *, plain: bool) -> FilterChange | None:
     """Filters and input channels found by single numbers that both versions have, whatever their order."""
     grouped = weight.groups > 1 and after.inputs > 1  # each group reads channels of its own
     if grouped or after.filters * after.inputs > _LARGEST:
         return None
-    found = np.concatenate([cells(part, after.shape) for _, part in effective_filters(weight)])
-    rows, inputs = _voted(found, before.columns), _voted(found.T, before.rows.T)
+    found = np.concatenate([cells(part, after.shape) for _, part in effective_filters(weight, plain=plain)])
+    rows, inputs = np.full(after.filters, -1), _voted(found.T, before.rows.T)
     for _ in range(2):  # what one axis tells helps the other
         _add_rest(rows, found, before.columns, _now(inputs, chosen(before.inputs)))
         _add_rest(inputs, found.T, before.rows.T, _now(rows, chosen(before.filters)))
@@ -179,9 +202,12 @@ def _looked_up(before: Sketch, after: Sketch, weight: TrainedWeight) -> FilterCh
     if len(np.unique(inputs)) == before.inputs == after.inputs:
         directions = signs(before.shape)[inputs].reshape(-1, PROJECTIONS)
         projection = np.concatenate(
-            [part.astype(np.float64) @ directions / math.sqrt(PROJECTIONS) for _, part in effective_filters(weight)]
+            [
+                part.astype(np.float64) @ directions / math.sqrt(PROJECTIONS)
+                for _, part in effective_filters(weight, plain=plain)
+            ]
         ).astype(np.float32)
-        return FilterChange(before, after, rows, inputs, _apart(before, rows, projection))
+        return FilterChange(before, after, rows, inputs, _apart(before, rows, projection), plain)
     at = _now(inputs, chosen(before.inputs))
     moved = np.full(after.filters, np.nan)
     there = rows >= 0
@@ -190,7 +216,7 @@ def _looked_up(before: Sketch, after: Sketch, weight: TrainedWeight) -> FilterCh
     share = len(at[at >= 0]) / before.inputs  # of the filter that was looked at
     size = np.maximum(np.sqrt(np.square(old).sum(1)), before.least * math.sqrt(share))
     moved[there] = _share(np.sqrt(apart), size)
-    return FilterChange(before, after, rows, inputs, moved, is_sampled=True)
+    return FilterChange(before, after, rows, inputs, moved, plain, is_sampled=True)
 
 
 def _now(places: Places, wanted: NDArray[np.int64]) -> NDArray[np.int64]:

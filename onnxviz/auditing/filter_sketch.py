@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,10 +35,12 @@ class Sketch:
     Attributes:
         shape: (O, I/group, spatial…) of the weight.
         folded: whether a batch normalisation right behind was multiplied in for the sketch.
+        scaled: whether filters have their lengths; not those of a dense layer of integers, whose scale is elsewhere.
         dtype: in which the weights are stored.
         digest: SHA-256 of all filters as float32, in hex.
         norm: (O,), the Euclidean norm of each filter.
         bias: (O,), what is added to each filter's sums; 0 where there is none.
+        gain: (O,), what the batch normalisation multiplied each filter with; 1 without one.
         projection: (O, PROJECTIONS), the filters times `signs` over √PROJECTIONS (Johnson and Lindenstrauss, 1984;
             with signs: Achlioptas, 2003): distances between filters are, on average, those between their projections.
         rows: (up to 8, I/group), of the filters that `chosen` names, `cells` of all input channels.
@@ -47,10 +49,12 @@ class Sketch:
 
     shape: tuple[int, ...]
     folded: bool
+    scaled: bool
     dtype: str
     digest: str
     norm: NDArray[np.float32]
     bias: NDArray[np.float32]
+    gain: NDArray[np.float32]
     projection: NDArray[np.float32]
     rows: NDArray[np.float32]
     columns: NDArray[np.float32]
@@ -86,9 +90,29 @@ class Sketch:
         """(O,), what distances are told in: the norm, of dead filters `least`."""
         return np.maximum(self.norm.astype(np.float64), self.least)
 
+    def plain(self) -> Sketch:
+        """The same without the batch normalisation, of the weights as they are stored; without biases."""
+        return replace(self._over(self.gain), folded=False)
+
+    def directions(self) -> Sketch:
+        """The same of filters divided by their lengths; without biases."""
+        return self._over(self.norm)
+
+    def _over(self, divisor: NDArray[np.float32]) -> Sketch:
+        """The same of filters divided by a number each, those by 0 as zeros; without biases."""
+        factor = np.where(divisor == 0, 0, 1 / np.where(divisor == 0, 1, divisor)).astype(np.float32)
+        return replace(
+            self, digest="", norm=self.norm * np.abs(factor), bias=np.zeros_like(self.bias),
+            gain=np.ones_like(self.gain), projection=self.projection * factor[:, None],
+            rows=self.rows * factor[chosen(self.filters), None], columns=self.columns * factor[:, None],
+        )  # fmt: skip
+
     def as_dict(self) -> dict[str, Any]:
         """As JSON types, without the numbers that `packed` gives."""
-        return {"shape": list(self.shape), "folded": self.folded, "dtype": self.dtype, "digest": self.digest}
+        return {
+            "shape": list(self.shape), "folded": self.folded, "scaled": self.scaled, "dtype": self.dtype,
+            "digest": self.digest,
+        }  # fmt: skip
 
     def packed(self) -> NDArray[np.float32]:
         """All its numbers, one behind the other."""
@@ -109,15 +133,16 @@ class Sketch:
         for name, size in sizes.items():
             parts[name] = numbers[start : start + math.prod(size)].reshape(size)
             start += math.prod(size)
-        return cls(shape, bool(entry["folded"]), str(entry["dtype"]), str(entry["digest"]), **parts)
+        folded, scaled = bool(entry["folded"]), bool(entry["scaled"])
+        return cls(shape, folded, scaled, str(entry["dtype"]), str(entry["digest"]), **parts)
 
 
 def _sizes(shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """The shape of each part of a sketch, by the shape of the weight."""
     count, inputs = shape[0], shape[1]
     return {
-        "norm": (count,), "bias": (count,), "projection": (count, PROJECTIONS), "rows": (min(count, _SAMPLED), inputs),
-        "columns": (count, min(inputs, _SAMPLED)),
+        "norm": (count,), "bias": (count,), "gain": (count,), "projection": (count, PROJECTIONS),
+        "rows": (min(count, _SAMPLED), inputs), "columns": (count, min(inputs, _SAMPLED)),
     }  # fmt: skip
 
 
@@ -146,14 +171,22 @@ def sketch(weight: TrainedWeight) -> Sketch:
         for row in place.keys() & range(start, stop):
             rows[place[row]] = found[row - start]
     gain, bias = _affine(weight)
+    factors = np.ones(shape[0], np.float32) if gain is None else _finite(gain)
+    scaled = weight.is_float or weight.layer.is_convolution
     return Sketch(
-        shape, gain is not None, weight.stored_dtype, digest.hexdigest(), norm, bias, projected, rows, columns
-    )
+        shape, gain is not None, scaled, weight.stored_dtype, digest.hexdigest(), norm, bias, factors, projected, rows,
+        columns,
+    )  # fmt: skip
 
 
-def effective_filters(weight: TrainedWeight) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Some filters at a time, (rows, elements), and the number of the first; a batch normalisation multiplied in."""
-    gain, _ = _affine(weight)
+def effective_filters(weight: TrainedWeight, *, plain: bool = False) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Some filters at a time, (rows, elements), and the number of the first; a batch normalisation multiplied in.
+
+    Args:
+        weight: of a layer.
+        plain: whether the normalisation is left out.
+    """
+    gain = None if plain else _affine(weight)[0]
     filters = weight.filters
     rows = max(1, _CHUNK // max(1, filters.shape[1]))
     for start in range(0, len(filters), rows):

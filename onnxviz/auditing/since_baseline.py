@@ -56,6 +56,23 @@ class KeptFindings:
     findings: tuple[Finding, ...]
     ran: frozenset[str]
 
+    @classmethod
+    def read(cls, entries: Sequence[Mapping[str, Any]], ran: Sequence[str]) -> KeptFindings:
+        """Those of which `Finding.as_dict` made the entries.
+
+        Raises:
+            LookupError, TypeError, ValueError: they are broken.
+        """
+        for entry in entries:
+            texts = [entry[name] for name in ("code", "message", "do")]
+            texts += [entry[name] or "" for name in ("layer", "where")] + [entry.get("accepted", "")]
+            numbers = [entry[name] for name in ("channel", "value", "threshold")]
+            if not all(isinstance(one, str) for one in texts) or not all(
+                isinstance(n, int | float | None) for n in numbers
+            ):
+                raise TypeError("a finding is broken")
+        return cls(tuple(map(Finding.of, entries)), frozenset(map(str, ran)))
+
     def renamed(self, names: Mapping[str, str], channel: Callable[[str, int], int | None]) -> KeptFindings:
         """The same under the names that layers have now, and the numbers that filters have.
 

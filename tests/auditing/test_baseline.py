@@ -17,6 +17,7 @@ from protos import normal, parsed
 
 import onnxviz
 from onnxviz.auditing.baseline import Baseline, ModelRecord
+from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.layer_record import layer_changes
 from onnxviz.auditing.trained_weights import trained_weights
 from onnxviz.errors import InputError, OnnxvizError
@@ -127,6 +128,12 @@ BROKEN = {
     "fed by itself": (
         lambda document, parts: document["models"][0]["layers"]["layers"][0].update(fed_by=[99]),
         "holds a broken baseline: IndexError",
+    ),
+    "layer": (
+        lambda document, parts: document["models"][0].update(
+            findings=[Finding("W01", Severity.NOTE, "m", "d").as_dict() | {"layer": 5}]
+        ),
+        "holds a broken baseline: TypeError: a finding is broken",
     ),
     "severity": (
         lambda document, parts: document["models"][0].update(findings=[{"code": "W01"}]),

@@ -51,7 +51,7 @@ def golden_vectors(subject: Subject) -> Iterator[Finding]:
     kind = min(golden.precision, precision(subject.model), key=_ORDER.index)
     made = f"{len(golden.vectors)} golden vectors of {printable(golden.head['model']['path'])}"
     yield from judged(
-        subject, found, f"held against {made} ({golden.head['provider']})", kind,
+        subject, found, f"held against {made} ({printable(str(golden.head['provider']))})", kind,
         "write new vectors where the weights changed on purpose; else `onnxviz compare` names the first layer that "
         "differs",
     )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from onnxviz.auditing.check import UnmeasuredError
-from onnxviz.auditing.filter_change import FilterChange
+from onnxviz.auditing.filter_change import ROUNDING, FilterChange
 from onnxviz.auditing.filter_sketch import PROJECTIONS
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.image_properties import shifts
@@ -21,7 +21,7 @@ from onnxviz.messages import printable
 _NAMED = 5
 
 
-@check("R01", Severity.NOTE, needs=("baseline",), distance=1e-5)
+@check("R01", Severity.NOTE, needs=("baseline",), distance=ROUNDING)
 def changed_filters(subject: Subject) -> Iterator[Finding]:
     """Layers and filters that are not as they were in the release: moved, in another order, gone or new.
 
@@ -30,12 +30,14 @@ def changed_filters(subject: Subject) -> Iterator[Finding]:
 
     How it is measured: a baseline keeps a sketch of each convolution and dense layer: of every filter its norm, its
     bias and 16 random projections, and single numbers of up to 8 filters and input channels. Batch normalisation right
-    behind a layer is multiplied in first, so that folding it changes nothing. Layers are matched by weights, position
-    and names, as `onnxviz compare` does it, whatever they are called; filters by their projections, or by single
-    numbers, so that channels that were reordered or pruned are found again. How far a filter moved is told as a share
-    of its norm, with a standard error of 18 % of itself, and of 18 % over the root of the number of filters for a
-    layer; where input channels are gone, it is told from up to 8 of those that are left. What moved by `distance` or
-    less is the same: rounding explains it.
+    behind a layer is multiplied in first, so that folding it changes nothing; where it is in one version alone and was
+    not folded, filters are compared without it. Of dense layers of integers directions are compared. Layers are matched
+    by weights, position and names, as `onnxviz compare` does it, whatever they are called; filters by their
+    projections, or by single numbers, so that channels that were reordered or pruned are found again. How far a filter
+    moved is told as a share of its norm, with a standard error of 18 % of itself, and of 18 % over the root of the
+    number of filters for a layer; where input channels are gone, it is told from up to 8 of those that are left. What
+    moved by `distance` or less is the same: rounding explains it. Filters that have nothing to do with each other are
+    141 % apart.
 
     What to do: nothing where it was meant; else find out which training or tool changed the weights.
     """
@@ -50,7 +52,7 @@ def changed_filters(subject: Subject) -> Iterator[Finding]:
                 "nothing, if it was meant; else find out what changed the layer", layer=pair.after.name,
             )  # fmt: skip
         elif told := [*_places(one), *_stored(one), *_moved(one, limit)]:
-            rest = "" if _is_moved(one, limit) else "; otherwise the filters are the same"
+            rest = "" if one.is_moved(limit) else "; otherwise the filters are the same"
             yield subject.finding(
                 f"{', '.join(told)}{rest}{called}", "nothing, if it was meant; else find out what changed the weights",
                 layer=pair.after.name, value=one.distance, threshold=limit,
@@ -93,6 +95,8 @@ def _places(one: FilterChange) -> Iterator[str]:
 
 
 def _stored(one: FilterChange) -> Iterator[str]:
+    if one.is_plain:
+        yield "a batch normalisation stands right behind the layer in one version alone (filters compared without it)"
     if one.before.dtype != one.after.dtype:
         yield f"weights are stored as {one.after.dtype}, and were as {one.before.dtype}"
 
@@ -113,13 +117,9 @@ def _moved(one: FilterChange, limit: float) -> Iterator[str]:
         yield f"biases moved {by}"
 
 
-def _is_moved(one: FilterChange, limit: float) -> bool:
-    return bool((one.moved > limit).any())
-
-
 def _is_folded_otherwise(one: FilterChange, limit: float) -> bool:
     """Whether a normalisation was folded or unfolded; where filters moved too, one may have been taken away as well."""
-    return one.before.folded != one.after.folded and not _is_moved(one, limit)
+    return one.before.folded != one.after.folded and not one.is_moved(limit)
 
 
 def _numbers(numbers: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> str:

@@ -10,8 +10,10 @@ import disguises
 import numpy as np
 import onnx
 import pytest
+import zoo
 from planted import MODELS, audited, changed, sample
-from planted_images import crops
+from planted_images import crop_inputs, crops
+from quantised import quantise
 from versions import exported_again, moved, quarter_gone, shuffle, with_channels
 
 from onnxviz.auditing.baseline import Baseline, ModelRecord
@@ -50,6 +52,16 @@ def said(found: tuple[Finding, ...]) -> dict[str, str]:
 def test_nothing_changed(released, code, made: Callable):
     model = made(sample().SerializeToString()) if made is not exported_again else exported_again(sample())
     assert findings(model, released, code) == ()
+
+
+@pytest.mark.parametrize("name", ["unet", *zoo.NAMES])
+def test_every_kind_of_model_is_what_it_was(name):
+    """Subgraphs, functions, quantised and transposed convolutions among them, exported again or not."""
+    proto = zoo.model(name) if name in zoo.NAMES else sample(name)
+    record = audited(proto, "G00,W02", keep=True).record
+    found = audited(proto, "R01,R03,R05,W02", baseline=Baseline.of(record))
+    assert not [one for one in found.findings if one.code != "W02"]
+    assert (found.not_run, found.since.new, found.since.gone) == ((), (), ())
 
 
 @pytest.mark.parametrize("distance", [1e-3, 0.02, 0.3])
@@ -184,14 +196,29 @@ def test_a_layer_more_and_a_layer_less():
 
 
 def test_a_normalisation_that_is_gone_is_not_called_folded(released):
-    """Its layer's filters are others: what it multiplied them with is missing."""
+    """Nor its layer's filters trained: they are as they are stored."""
     model = sample()
     place = next(number for number, one in enumerate(model.graph.node) if one.output[0] == "bn4")
     del model.graph.node[place]
     next(one for one in model.graph.node if "bn4" in one.input).input[0] = "conv4"
     (found,) = findings(model, released, "R01")
-    assert found.layer == "conv4"
-    assert "112 of 112 filters moved" in found.message
+    assert (found.layer, found.value) == ("conv4", pytest.approx(0, abs=1e-6))
+    assert "a batch normalisation stands right behind the layer in one version alone" in found.message
+    assert "otherwise the filters are the same" in found.message
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+def test_quantised(released, form, tmp_path):
+    """Each layer within what eight bits for a whole tensor may cost; by numpy on the weights, to the scale."""
+    path = quantise(MODELS / "classifier.onnx", tmp_path / "q.onnx", list(crop_inputs(4)[:, None]), form=form)
+    found = findings(path, released, "R01")
+    assert len(found) == 6
+    for one, layer in zip(found, LAYERS, strict=True):
+        values = weight(sample(), layer)
+        step = np.abs(values).max() / 127
+        assert 0 < one.value < 1.5 * np.sqrt(values.size) * step / np.sqrt(12) / np.linalg.norm(values)
+        assert "weights are stored as int8, and were as float32" in one.message
+        assert ("normalisation stands right behind the layer in one version alone" in one.message) == (layer != "dense")
 
 
 # ---------------------------------------------------------------- R03: the interface
