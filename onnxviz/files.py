@@ -96,25 +96,38 @@ def assembling(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def replacing_folder(path: Path, sign: str) -> Iterator[Path]:
-    """Gives a temporary folder beside `path` that takes its place when the block ends well.
+def folder_destination(path: Path, sign: str) -> Path:
+    """The folder that is replaced when `path` is written: where a symbolic link leads, not the link.
 
     Args:
         path: a folder, or nothing yet.
         sign: the name of a file that tells a folder that may be replaced.
 
     Raises:
-        OnnxvizError: there is a file, or a folder that holds other things, or it cannot be written; what was there
-            stays, and nothing else is left behind.
+        OnnxvizError: there is a file, or a folder that holds other things.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_dir():
+        raise OnnxvizError(f"{path} cannot be written: it is a file, not a folder")
+    if path.is_dir() and not (path / sign).is_file() and any(path.iterdir()):
+        raise OnnxvizError(f"{path} cannot be written: it holds other files; name a new folder")
+    return path
+
+
+@contextmanager
+def replacing_folder(path: Path, sign: str) -> Iterator[Path]:
+    """Gives a temporary folder beside `path` that takes its place when the block ends well.
+
+    Args:
+        path: as for `folder_destination`.
+        sign: likewise.
+
+    Raises:
+        OnnxvizError: as there; or it cannot be written. What was there stays, and nothing else is left behind.
     """
     folder: Path | None = None
     try:
-        path = path.resolve() if path.is_symlink() else path
-        if path.exists() and not path.is_dir():
-            raise OnnxvizError(f"{path} cannot be written: it is a file, not a folder")
-        if path.is_dir() and not (path / sign).is_file() and any(path.iterdir()):
-            raise OnnxvizError(f"{path} cannot be written: it holds other files; name a new folder")
+        path = folder_destination(path, sign)
         make_folder(path.parent)
         folder = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{os.getpid()}-", dir=path.parent))
         _note_unfinished(folder)

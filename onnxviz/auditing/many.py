@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +16,11 @@ from onnxviz import worker
 from onnxviz.auditing.audit import Audit, audit
 from onnxviz.auditing.baseline import Baseline
 from onnxviz.auditing.finding import Finding
-from onnxviz.auditing.golden import Golden
+from onnxviz.auditing.golden import HEAD, Golden
 from onnxviz.auditing.registry import chosen, load_checks
 from onnxviz.auditing.settings import Settings
 from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
+from onnxviz.files import folder_destination
 from onnxviz.messages import printable
 from onnxviz.model.model import Model, load
 from onnxviz.runtime.batching import DEFAULT_MEMORY
@@ -71,7 +73,24 @@ def audit_each(
     """
     if write_golden is not None and len(models) != 1:
         raise InputError(f"golden vectors ({write_golden}) are of one model, and {len(models)} are audited: name one")
-    options = _read_once(options)
+    if write_golden is None:
+        return _audit_each(models, confinement, _read_once(options), None, progress)
+    folder_destination(write_golden, HEAD)
+    with tempfile.TemporaryDirectory(prefix="onnxviz-") as made:  # a child that is killed leaves nothing elsewhere
+        folder = Path(made) / "golden"
+        found = _audit_each(models, confinement, _read_once(options), folder, progress)
+        if folder.exists():
+            Golden.load(folder).save(write_golden)
+    return found
+
+
+def _audit_each(
+    models: Sequence[str],
+    confinement: Confinement,
+    options: Mapping[str, Any],
+    write_golden: Path | None,
+    progress: Callable[[int, str], None] | None,
+) -> list[Audit]:
     checks = load_checks()
     settings = Settings.read(options.get("config"), checks)
     chosen(checks, options.get("select", ()), options.get("ignore", ()))

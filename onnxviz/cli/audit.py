@@ -195,14 +195,13 @@ def audit(
         console.print(findings_table(found, limit, console.width))
         if output is not None:
             say(str(output), 10_000)
+    written = [path for path in (write_baseline, write_golden) if path is not None]
+    if written and (lost := [one.label for one in found if not one.head]):
+        raise InputError(f"{written[0]} was not written: {printable(lost[0])} could not be audited")
     if write_baseline is not None:
-        lost = [one.label for one in found if one.record is None]
-        if lost:
-            raise InputError(f"{write_baseline} was not written: {printable(lost[0])} could not be audited")
         Baseline.of(*(one.record for one in found)).save(write_baseline)
-    for written in (write_baseline, write_golden):
-        if written is not None and form == "text" and not as_json:
-            say(str(written), 10_000)
+    for path in written if form == "text" and not as_json else ():
+        say(str(path), 10_000)
     if any(one.fails(limit) for one in found):
         raise typer.Exit(1)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import onnx
 import pytest
+from audits import registered
 from protos import classifier_proto
 
 from onnxviz.auditing.baseline import Baseline
@@ -84,6 +86,24 @@ def test_a_model_that_cannot_be_audited_leaves_the_old_baseline(run_command, cla
     assert ran.err == "error: r.baseline was not written: broken.onnx could not be audited\n"
     assert "G00" in ran.out
     assert (tmp_path / "r.baseline").read_bytes() == before
+
+
+def test_a_model_that_takes_too_long_leaves_the_old_vectors(run_command, classifier, tmp_path):
+    """Its process is killed; neither here nor in the temporary folder is anything left."""
+    arguments = ("audit", "classifier.onnx", "--select", "Z", "--write-golden", "golden")
+
+    def hang(subject):
+        time.sleep(60)
+        yield
+
+    assert run_command(*arguments[:2], "--select", "W01", *arguments[4:]).code == 0
+    before = {one: one.read_bytes() for one in (tmp_path / "golden").rglob("*") if one.is_file()}
+    with registered("Z01", hang):
+        ran = run_command(*arguments, "--timeout", "1")
+    assert ran.code == 2
+    assert ran.err == "error: golden was not written: classifier.onnx could not be audited\n"
+    assert {one: one.read_bytes() for one in (tmp_path / "golden").rglob("*") if one.is_file()} == before
+    assert {one.name for one in tmp_path.iterdir()} == {"classifier.onnx", "golden"}
 
 
 def test_golden_vectors_are_of_the_data(run_command, classifier, tmp_path):
