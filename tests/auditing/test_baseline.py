@@ -114,7 +114,14 @@ def wide_numbers(document, parts):
     parts["0.npy"] = packed.getvalue()
 
 
+def pickled(document, parts):
+    packed = io.BytesIO()
+    np.save(packed, np.array([print], object), allow_pickle=True)
+    parts["0.npy"] = packed.getvalue()
+
+
 BROKEN = {
+    "pickle": (pickled, "holds a broken baseline: ValueError: Object arrays cannot be loaded"),
     "later": (later, "holds a baseline of version 2, written by a later onnxviz; this one reads version 1"),
     "numbers": (other_numbers, "holds a broken baseline: it has 5 numbers for sketches of other layers"),
     "types": (wide_numbers, "holds a broken baseline: the sketch of a layer"),
