@@ -65,7 +65,7 @@ class Answers:
         rows = batching.count(feeds)
         own = [batching.unpadded(value, rows, 0).astype(np.float64) for value in values]
         if self._scores is not None:
-            own[0] = np.stack([with_both(self._scores.by_class(row)) for row in own[0]])
+            own[0] = np.stack([with_both(self._scores.by_class(row)) for row in self._scores.real(own[0])])
         return own
 
 

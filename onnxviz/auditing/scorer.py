@@ -60,7 +60,7 @@ class Scorer:
         values = self._batching.unpadded(values, rows)
         if values.dtype.kind not in "fiu" or not values.ndim or len(values) != rows:
             raise UnmeasuredError(f"'{printable(self.scores.tensor)}' does not hold scores of each sample")
-        found = [self.scores.by_class(row) for row in values]
+        found = [self.scores.by_class(row) for row in self.scores.real(values)]
         if found and found[0].shape[1] > 1 and not self._excludes():
             raise UnmeasuredError(
                 f"nothing says that the channels of '{printable(self.scores.output)}' are classes: it has no softmax, "

@@ -29,6 +29,7 @@ from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, sampl
 from onnxviz.messages import dims, printable, unheeded
 from onnxviz.model.detection.box_scores import with_box_scores
 from onnxviz.model.model import Source, load
+from onnxviz.model.score_steps import REAL_SCORES, with_real_scores
 from onnxviz.model.scores import find_scores, name_of
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.session import RunOptions
@@ -216,7 +217,10 @@ class Explainer:
         if self.scores.head is not None:
             self.model = with_box_scores(self.model, self.scores.head)
             self.names = self.scores.head.names_for(self.names)
-        elif score.box is not None:
+        elif self.scores.steps is not None:
+            self.model = with_real_scores(self.model, tensor, self.scores.steps)
+            tensor = REAL_SCORES
+        if self.scores.head is None and score.box is not None:
             raise unheeded(f"the answer of {self.model.label} is not one of boxes: leave out {{box}}")
         if self.scores.head is None or callable(score.class_):
             self._choose = _chooser(score.class_, score.region, self.names)

@@ -103,7 +103,7 @@ def askable(model: Model, outputs: Sequence[str]) -> list[str]:
     scope = model.scope
     found = []
     for node in reversed(scope.ancestors(outputs).nodes):
-        if not belongs(node, Family.PROBABILITY):
+        if not belongs(node, Family.PROBABILITY) or belongs(node, Family.INTEGER):
             continue
         readers = scope.consumers.get(node.output[0], [])
         swish = any(operator(reader) == "Mul" and node.input[0] in reader.input for reader in readers)

@@ -20,9 +20,10 @@ from onnxviz.model.detection.box_scores import BOX_SCORES, with_box_scores
 from onnxviz.model.detection.columns import Link
 from onnxviz.model.detection.heads import Head, detects, find_head
 from onnxviz.model.graph.operators import Family, belongs
-from onnxviz.model.graph.scopes import node_attributes, plain_domain
+from onnxviz.model.graph.scopes import node_attributes, operator
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
+from onnxviz.model.score_steps import ScoreSteps
 
 # They only move or convert numbers, so what stands before them is the same score.
 _CARRIERS = Family.IDENTITY | Family.DROPOUT | Family.RESHAPING
@@ -51,6 +52,7 @@ class Scores:
         inner: whether `output` is a tensor inside the model.
         head: of a detector, whose scores are those of boxes; `tensor` is then the one that
             `onnxviz.model.detection.box_scores.with_box_scores` adds, and `output` names all outputs that are read.
+        steps: in which the tensor's integers are read as scores, see `real`; None where it holds real numbers.
     """
 
     tensor: str
@@ -60,6 +62,7 @@ class Scores:
     names: tuple[str, ...]
     inner: bool
     head: Head | None = None
+    steps: ScoreSteps | None = None
 
     def classes(self, shape: Sequence[object] | None) -> int | None:
         """How many classes a tensor of this shape scores, None where the shape leaves it open.
@@ -95,8 +98,12 @@ class Scores:
         count = shape[self.axis] if shape is not None and known else None
         return count if isinstance(count, int) else None
 
+    def real(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The scores that the tensor's values stand for, in the same shape: of a quantised model they are integers."""
+        return values if self.steps is None else self.steps.real(values)
+
     def by_class(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        """The scores of one sample, without its batch axis, as (scores, positions)."""
+        """The scores of one sample, real numbers without its batch axis, as (scores, positions)."""
         values = values if values.ndim else values.reshape(1)
         first = np.moveaxis(values, sample_axis(self.axis, values.ndim), 0).astype(np.float64)
         return first.reshape(len(first), math.prod(first.shape[1:]))
@@ -137,7 +144,9 @@ def find_scores(model: Model, name: str | None = None) -> Scores:
             f"{model.label} has no tensor '{printable(name)}' that a node makes; its outputs are {outputs}"
         )
     tensor, link = _before_probabilities(model, name)
-    return Scores(tensor, name, link, channel_axis(model, tensor), names, name not in model.scope.outputs)
+    inner = name not in model.scope.outputs
+    steps = ScoreSteps.of(model, tensor)
+    return Scores(tensor, name, link, channel_axis(model, tensor), names, inner, steps=steps)
 
 
 def with_scores(model: Model, name: str | None = None) -> Model:
@@ -199,17 +208,22 @@ def _before_probabilities(model: Model, output: str) -> tuple[str, Link]:
     scope = model.scope
     tensor, seen = output, output
     link: Link = ""
-    while (node := scope.producers.get(seen)) is not None and node.input and not plain_domain(node.domain):
+    while (node := scope.producers.get(seen)) is not None and node.input:
+        before = scope.producers.get(node.input[0])
+        rounded = before is not None and belongs(before, Family.QUANTISING)
         if belongs(node, Family.PROBABILITY):
             tensor, link = node.input[0], "softmax" if belongs(node, Family.SOFTMAX) else "sigmoid"
+            if belongs(node, Family.INTEGER):
+                tensor = before.input[0] if before is not None and rounded else tensor
+                known = tensor in scope.producers and (rounded or ScoreSteps.of(model, tensor) is not None)
+                tensor, link = (tensor, link) if known else (output, "")
             break
-        before = scope.producers.get(node.input[0])
-        if node.op_type == "DequantizeLinear" and before is not None and before.op_type == "QuantizeLinear":
+        if before is not None and rounded and belongs(node, Family.DEQUANTISING):
             tensor = seen = before.input[0]  # rounding the scores saturates them
-        elif node.op_type == "ArgMax" or (node.op_type == "TopK" and seen == node.output[-1]):
+        elif operator(node) == "ArgMax" or (operator(node) == "TopK" and seen == node.output[-1]):
             # it gives labels, of pixels or of pictures: its input has the scores
             tensor = seen = node.input[0]
-        elif belongs(node, _CARRIERS) or node.op_type == "Transpose":
+        elif belongs(node, _CARRIERS | Family.DEQUANTISING) or operator(node) == "Transpose":
             seen = node.input[0]
         else:
             break
@@ -241,12 +255,14 @@ def channel_axis(model: Model, tensor: str) -> int:
 
 
 def _axis(node: NodeProto, model: Model) -> int:
-    """The axis that a Softmax, ArgMax or TopK runs over; where it is not written, ONNX's default."""
+    """The axis that a Softmax, ArgMax or TopK runs over; where it is not written, the operator's default."""
     given = node_attributes(node).get("axis")
     if given is not None:
         return int(given.i)
     if node.op_type in ("ArgMax", "TopK"):
         return 0 if node.op_type == "ArgMax" else -1
+    if belongs(node, Family.INTEGER):
+        return -1
     return -1 if model.opset.get("", 13) >= 13 else 1  # Softmax-13 and Softmax-1
 
 

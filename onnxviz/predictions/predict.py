@@ -153,7 +153,7 @@ class _Run:
             found.append(of_boxes(scores, boxes, self.names, self.top))
             told = set(scores.head.outputs)
         elif scores is not None:
-            array = values[scores.tensor]
+            array = scores.real(values[scores.tensor])
             self._check_names(scores.count((1, *array.shape)), scores)
             found.append(of_scores(scores, array, self.names, self.top))
             told = {scores.output}

@@ -144,7 +144,7 @@ class _Walk:
                 break
             if operator(node) == "Concat":
                 return self._concatenated(node, place, link, depth + 1) or place.alone(link)
-            if belongs(node, Family.PROBABILITY) and not link:
+            if belongs(node, Family.PROBABILITY) and not belongs(node, Family.INTEGER) and not link:
                 return self._linked(node, place, depth + 1) or place.alone(link)
             before = self._before(node, place)
             if before is None:

@@ -191,6 +191,7 @@ _ROWS: tuple[tuple[str, Family, str], ...] = (
     (_MICROSOFT, _F.FROM_ZERO_TO_ONE, "QLinearSigmoid QLinearSoftmax"),
     ("", _F.FROM_MINUS_ONE_TO_ONE, "Cos Erf Sin Softsign Tanh"),
     ("", _F.PROBABILITY, "LogSoftmax Sigmoid Softmax"),
+    (_MICROSOFT, _F.PROBABILITY, "QLinearSigmoid QLinearSoftmax"),
     ("", _F.SOFTMAX, "Hardmax LogSoftmax Softmax"),
     (_MICROSOFT, _F.SOFTMAX, "QLinearSoftmax"),
     ("", _F.ALONG_AXIS, "Hardmax LogSoftmax LpNormalization Softmax"),
