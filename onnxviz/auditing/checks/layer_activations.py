@@ -24,6 +24,7 @@ from onnxviz.maps.channel_statistics import LayerStatistics
 from onnxviz.maps.histogram import EDGES
 from onnxviz.messages import printable
 from onnxviz.model.layer import Layer
+from onnxviz.model.layer_graph import layer_graph
 from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.session import Session
 
@@ -117,7 +118,8 @@ def silent_channels(subject: Subject) -> Iterator[Finding]:
 
     How it is measured: the smallest and largest value of each channel of each convolution's activation over all
     samples, of which there must be `samples`: of few images alone many channels are silent for lack of what they look
-    for. Saturated is a channel that never leaves the last `bound` of its activation's range. A layer with more than
+    for. Saturated is a channel that never leaves the last `bound` of its activation's range; of a layer that no other
+    reads, a score that stays at 0 of 0…1 is an answer, that nothing is there, and not counted. A layer with more than
     `share` of its channels silent is a warning; all layers with fewer are one note.
 
     What to do: check the preprocessing (I01) first; what is silent on data of all kinds can be pruned.
@@ -131,8 +133,9 @@ def silent_channels(subject: Subject) -> Iterator[Finding]:
     by_name = {layer.name: layer for layer in subject.model.layers}
     few: list[tuple[float, str]] = []
     counts = dict.fromkeys(("dead", "saturated", "constant"), 0)
+    read = frozenset[Layer | str]().union(*layer_graph(subject.model.scope, subject.model.layers).feeds.values())
     for name, layer in found.items():
-        silent = _silent(layer, by_name[name], subject.threshold("bound"))
+        silent = _silent(layer, by_name[name], subject.threshold("bound"), last=by_name[name] not in read)
         marked = np.logical_or.reduce(list(silent.values()))
         share = float(marked.mean()) if marked.size else 0.0
         if share <= subject.threshold("share"):
@@ -168,8 +171,8 @@ def _kinds(counts: Mapping[str, int]) -> str:
     return " and ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
 
 
-def _silent(found: LayerStatistics, layer: Layer, bound: float) -> dict[str, NDArray[np.bool_]]:
-    """Which channels are dead, saturated or constant; each is one of these at most."""
+def _silent(found: LayerStatistics, layer: Layer, bound: float, *, last: bool) -> dict[str, NDArray[np.bool_]]:
+    """Which channels are dead, saturated or constant; each is one of these at most. `last`: no other layer reads it."""
     low, high = found.moments.lowest, found.moments.highest
     there = found.count > found.nonfinite
     dead = there & (low == 0) & (high == 0)
@@ -178,6 +181,9 @@ def _silent(found: LayerStatistics, layer: Layer, bound: float) -> dict[str, NDA
     if limits is not None:
         near = bound * (limits[1] - limits[0])
         saturated = there & ~dead & ((low >= limits[1] - near) | (high <= limits[0] + near))
+        if last and limits == (0, 1):
+            there = there & (high > near)
+            dead, saturated = dead & there, saturated & there
     # Rounding of float32 is not a signal.
     constant = there & ~dead & ~saturated & (high - low <= 4 * np.finfo(np.float32).eps * np.abs(high))
     return {"dead": dead, "saturated": saturated, "constant": constant}

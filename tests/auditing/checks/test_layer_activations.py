@@ -144,6 +144,20 @@ def test_kinds_of_silence(activation, bias, kind):
     assert f"2 {kind} of 4" in found.message
 
 
+@pytest.mark.parametrize(("bias", "kind"), [(-10, "saturated"), (-1e3, "dead"), (10, "saturated")])
+@pytest.mark.parametrize("read", [False, True])
+def test_a_score_that_says_nothing_is_there(bias, kind, read):
+    """Every channel is at a bound: at 0 of a score that nothing reads, it is an answer."""
+    follows = "r = Conv (s, v) y = Relu (r)" if read else "y = Identity (s)"
+    made = parsed(
+        f"g (float[n,2,5,5] x) => (float[n,4,5,5] y) {{ c = Conv (x, w, b) s = Sigmoid (c) {follows} }}",
+        w=normal(4, 2, 1, 1) / 100, v=np.abs(normal(4, 4, 1, 1)), b=np.full(4, bias, np.float32),
+    )  # fmt: skip
+    found = [one for one in findings(made, normal(9, 2, 5, 5), "A02") if one.layer == "conv_0"]
+    assert len(found) == (read or bias > 0)
+    assert not found or f"4 {kind} on all 9" in found[0].message
+
+
 def scaled(factor: float):
     """The classifier with the maps of its second layer times a factor, which the third takes back."""
     return changed(
