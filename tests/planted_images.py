@@ -89,10 +89,10 @@ def beginning(proto: onnx.ModelProto, scale: Any, offset: Any, *, keep_note: boo
     return proto
 
 
-def crops(folder: Path, count: int, side: int = SIDE, seed: int = 0) -> list[str]:
-    """Files with crops of the three photos, of that side."""
+def crops(folder: Path, count: int, side: int = SIDE, seed: int = 0, *, more: bool = False) -> list[str]:
+    """Files with crops of the three photos, of that side; with `more` of eight."""
     paths = []
-    for number, pixels in enumerate(photo_crops(count, side, seed)):
+    for number, pixels in enumerate(photo_crops(count, side, seed, more=more)):
         path = folder / f"crop{number:02}.png"
         Image.fromarray(pixels).save(path)
         paths.append(str(path))

@@ -20,9 +20,11 @@ from onnxviz.inputs.preprocessing import NAMED, Preprocessing
 
 # Of fewer classes, a margin in units of their scores' spread says nothing: of two it is always 2.
 _FEWEST_CLASSES = 5
+# The next class alone is often another name of the best one: margins over it vary several times as much.
+_NEXT = 5
 
 
-@check("I01", Severity.WARNING, needs=("data",), images=30, most=120, gain=0.2, deviations=3)
+@check("I01", Severity.WARNING, needs=("data",), images=30, most=120, gain=0.1, deviations=3)
 def preprocessing_probe(subject: Subject) -> Iterator[Finding]:
     """Photos that reach the model in another way than in training: another range, or BGR for RGB.
 
@@ -30,12 +32,19 @@ def preprocessing_probe(subject: Subject) -> Iterator[Finding]:
 
     How it is measured: each photo is given to the model as stated and in the other usual ways: raw (0…255), unit
     (0…1), signed (−1…1), torch (torchvision's mean and deviation) and caffe (mean taken out, BGR), each as RGB and as
-    BGR. Of the scores before softmax, each class's mean over the photos is taken out; a photo's clearness is then the
-    margin of its best class over the next, in units of the deviation of its scores, so that a way that only makes
-    scores larger, or gives one answer for all, gains nothing. Another way is reported where the mean clearness is
-    larger by `gain`, and the photos' differences lie `deviations` standard errors above zero (paired t-test). It takes
-    `images` photos of several classes, and a model of five or more; two ways under which a model answers equally well
-    are not told apart.
+    BGR. Of the scores before softmax, each class's mean over the photos is taken out; a photo's clearness is then how
+    far its best class lies above the mean of the next five (of fewer than ten classes, half of them), in units of the
+    deviation of its scores, so that a way that only makes scores larger, or gives one answer for all, gains nothing.
+    Another way is reported where the mean clearness is larger by `gain`, and the photos' differences lie `deviations`
+    standard errors above zero (paired t-test). It takes `images` photos of several classes, and a model of five or
+    more.
+
+    What was seen: the sample classifier and EfficientNet-Lite0, Lite1 and Lite2, on 30 to 36 crops of three photos and
+    of nine. Under the right way no other gained 2.1 standard errors; that held for a classifier of CIFAR-10 and one of
+    five kinds of pictures too, which tell few photos apart and are rarely warned of at all. BGR for RGB gained 18 % to
+    60 % (3.0 to 5.0 standard errors), 0…255 for 0…1 and the reverse 68 % and more, signed for torch 14 % to 20 % (4.0
+    to 4.5). Two ways under which a model answers alike are not told apart: torch for signed is some twice the contrast,
+    which gains 5 % to 19 % on the three EfficientNets and 3 % (1.2) on the sample classifier.
 
     What to do: compare accuracy on labelled photos under both, then keep the right one in the file with `onnxviz
     annotate`.
@@ -136,11 +145,12 @@ def _scores(subject: Subject, photos: Photos, ways: list[Preprocessing]) -> list
 
 
 def _clearness(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The margin of each photo's best class over the next, in units of its scores' deviation; (photos,)."""
+    """How far each photo's best class is above the mean of the next, in units of its scores' deviation; (photos,)."""
     apart = np.nan_to_num(scores - scores.mean(0))
-    best = np.sort(apart, axis=1)[:, -2:]
+    count = min(_NEXT, apart.shape[1] // 2)
+    best = np.sort(apart, axis=1)[:, -count - 1 :]
     spread = apart.std(axis=1)
-    clear: NDArray[np.float64] = (best[:, 1] - best[:, 0]) / np.where(spread > 0, spread, 1)
+    clear: NDArray[np.float64] = (best[:, -1] - best[:, :-1].mean(axis=1)) / np.where(spread > 0, spread, 1)
     return clear
 
 

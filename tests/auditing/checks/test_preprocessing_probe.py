@@ -24,6 +24,12 @@ def photos(tmp_path_factory) -> list[str]:
     return crops(tmp_path_factory.mktemp("photos"), 36)
 
 
+@pytest.fixture(scope="module")
+def various(tmp_path_factory) -> list[str]:
+    """Crops of eight photos, of which the classifier knows all but one."""
+    return crops(tmp_path_factory.mktemp("various"), 32, more=True)
+
+
 def wanting(name: str) -> onnx.ModelProto:
     """The sample classifier, made to want images in that range; nothing in the file says so."""
     return beginning(classifier(), *TO_SIGNED[name])
@@ -37,13 +43,31 @@ def wanting(name: str) -> onnx.ModelProto:
 def test_photos_that_are_shown_otherwise(photos, right, stated):
     (found,) = findings(wanting(right), photos, "I01", preprocess=stated)
     assert found.severity is Severity.WARNING
-    assert found.value > 0.2
+    assert found.value > 0.1
     assert f"the stated '{stated if stated != BGR else 'scale'}" in found.message
+
+
+@pytest.mark.parametrize(
+    ("right", "stated"), [("raw", "unit"), ("unit", "raw"), ("torch", "signed"), ("signed", BGR), ("raw", "raw"),
+                          ("torch", "torch")]
+)  # fmt: skip
+def test_photos_of_many_kinds(various, right, stated):
+    assert len(findings(wanting(right), various, "I01", preprocess=stated)) == (right != stated)
 
 
 @pytest.mark.parametrize("right", sorted(TO_SIGNED))
 def test_photos_that_are_shown_as_in_training(photos, right):
     assert not findings(wanting(right), photos, "I01", preprocess=right)
+
+
+def test_what_the_model_sees_equally_well_is_not_told_apart(photos):
+    """Under torch for signed the sample classifier answers as before: twice the contrast and an offset cost nothing."""
+    x = crop_inputs(36)
+    shown = (((x + 1) / 2 - MEAN.reshape(3, 1, 1)) / STD.reshape(3, 1, 1)).astype(np.float32)
+    right, other = (run(classifier(), one)[0] for one in (x, shown))
+    assert (right.argmax(1) == other.argmax(1)).mean() >= 0.97
+    assert clearness(shown).mean() > 0.95 * clearness(x).mean()
+    assert not findings(wanting("signed"), photos, "I01", preprocess="torch")
 
 
 def test_the_metadata_of_the_sample_classifier_are_right(photos):
@@ -55,12 +79,12 @@ def clearness(x: np.ndarray) -> np.ndarray:
     scores = np.concatenate([run(classifier(), one[None])[0] for one in x]).astype(np.float64)
     made = []
     for row in scores - scores.mean(axis=0):
-        best, second = sorted(row)[:-3:-1]
-        made.append((best - second) / np.sqrt(np.mean((row - row.mean()) ** 2)))
+        best, *others = sorted(row, reverse=True)
+        made.append((best - sum(others[:5]) / 5) / np.sqrt(np.mean((row - row.mean()) ** 2)))
     return np.array(made)
 
 
-@pytest.mark.parametrize(("contrast", "warns"), [(0.57, False), (0.51, True), (0.4, True), (0.25, True)])
+@pytest.mark.parametrize(("contrast", "warns"), [(0.53, False), (0.48, True), (0.4, True), (0.25, True)])
 def test_the_measure_and_its_threshold(photos, contrast, warns):
     """Images of too little contrast, just past the threshold, and just short of it."""
     right = crop_inputs(36)
@@ -68,7 +92,7 @@ def test_the_measure_and_its_threshold(photos, contrast, warns):
     gain = best.mean() / seen.mean() - 1
     apart = best - seen
     deviations = apart.mean() / (apart.std(ddof=1) / 6)
-    assert bool(gain > 0.2 and deviations > 3) is warns
+    assert bool(gain > 0.1 and deviations > 3) is warns
     stated = f"scale={contrast / 127.5},mean={contrast}"
     found = findings(wanting("signed"), photos, "I01", preprocess=stated)
     assert len(found) == warns
@@ -114,7 +138,8 @@ def lite0(tmp_path_factory) -> Path:
     [("signed", "signed"), ("signed", BGR), ("raw", "unit"), ("unit", "raw"), ("torch", "signed"), ("torch", "torch"),
      ("signed", "torch")],
 )  # fmt: skip
-def test_efficientnet_lite(lite0, tmp_path, right, stated):
-    photos = crops(tmp_path, 30, side=300)
+@pytest.mark.parametrize("more", [False, True], ids=["three photos", "eight photos"])
+def test_efficientnet_lite(lite0, tmp_path, right, stated, more):
+    photos = crops(tmp_path, 32, side=300, more=more)
     made = beginning(onnx.load(lite0), *TO_SIGNED[right])
     assert len(findings(made, photos, "I01", preprocess=stated)) == (right != stated)
