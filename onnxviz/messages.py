@@ -27,6 +27,15 @@ def percent(share: float) -> str:
     return {"0.0 %": "below 0.1 %", "100.0 %": "above 99.9 %"}.get(text, text) if 0 < share < 1 else text
 
 
+def meant(given: object, choices: Iterable[str]) -> str:
+    """`did you mean conv1? ` (with the space) where one of the choices is spelt much like `given`; else ""."""
+    from difflib import get_close_matches  # late: few commands fail
+
+    by_letters = {choice.casefold(): choice for choice in choices}
+    close = get_close_matches(str(given)[:200].casefold(), list(by_letters)[:5000], n=1, cutoff=0.7)
+    return f"did you mean {printable(by_letters[close[0]])}? " if close else ""
+
+
 def one_of(what: str, given: object, choices: Iterable[str], error: type[OnnxvizError] = InputError) -> None:
     """Refuses what is not among the choices, and lists them: `there is no tap 'x'; there are activation, conv`.
 
@@ -41,7 +50,8 @@ def one_of(what: str, given: object, choices: Iterable[str], error: type[Onnxviz
     """
     known = list(choices)
     if given not in known:
-        raise error(f"there is no {what} '{printable(str(given))}'; there are {', '.join(known)}")
+        hint = meant(given, known)
+        raise error(f"there is no {what} '{printable(str(given))}'; {hint}there are {', '.join(known)}")
 
 
 def unheeded(message: str) -> UnheededOptionError:

@@ -148,6 +148,7 @@ MODE_VALUES = {
     **{(mode, "axes"): "x=N,C,W" for mode in ("maps, signals", "maps lines", "explain signals")},
     **{(f"explain --sanity{rise}", "axes"): "x=N,C,W" for rise in ("", " rise")},
     **{(mode, "axes"): "x=N,C,H,W" for mode in ("explain a segmentation", "explain a detector")},
+    **{(mode, "layers"): "back" for mode in ("filters lines", "filters, signals", "filters rgb")},
     ("compare, signals", "layers"): "front", ("compare, signals", "ops"): "Relu",
     ("compare, signals", "data"): "in/s.npy",
     ("maps, arrays by name", "axes"): "left=N,C,H,W",

@@ -5,7 +5,7 @@ import pytest
 import zoo
 
 from onnxviz import InputError, ProviderError, SelectionError
-from onnxviz.messages import dims, one_of, printable
+from onnxviz.messages import dims, meant, one_of, printable
 
 
 def test_what_is_there_passes():
@@ -13,11 +13,26 @@ def test_what_is_there_passes():
     assert one_of("tap", "conv", iter(["conv"])) is None
 
 
-@pytest.mark.parametrize("given", ["relu", "", "activation ", None, 3])
+@pytest.mark.parametrize("given", ["relu", "", None, 3])
 def test_what_is_not_there_is_refused_with_what_is(given):
     with pytest.raises(InputError) as error:
         one_of("tap", given, ("activation", "conv"))
     assert str(error.value) == f"there is no tap '{given}'; there are activation, conv"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("activation ", "activation"), ("Conv", "conv"), ("convv", "conv"), ("kernel", None), (None, None)],
+)
+def test_what_is_spelt_much_like_a_choice_is_taken_for_a_misspelling_of_it(given, said):
+    assert meant(given, ("activation", "conv")) == (f"did you mean {said}? " if said else "")
+    with pytest.raises(InputError) as error:
+        one_of("tap", given, ("activation", "conv"))
+    assert ("did you mean" in str(error.value)) == bool(said)
+
+
+def test_a_suggestion_is_fit_for_a_terminal():
+    assert meant("layer", ["layer\x1b"]) == "did you mean layer\N{REPLACEMENT CHARACTER}? "
 
 
 def test_the_error_can_be_another():

@@ -65,7 +65,9 @@ def audit(
     data: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="INPUT", help="Images, folders, .npy, .npz, or NAME=PATH; may be repeated.", show_default=False
+            metavar="INPUT",
+            help="Images, folders, lists of paths (.txt), .npy, .npz, or NAME=PATH; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     classes: Annotated[

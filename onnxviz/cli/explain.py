@@ -59,7 +59,10 @@ def explain(
         ),
     ] = "grad-cam",
     layer: Annotated[
-        str | None, typer.Option(metavar="L", help="For CAMs: a layer or tensor.", show_default="last convolution")
+        str | None,
+        typer.Option(
+            "--layer", "--layers", metavar="L", help="For CAMs: a layer or tensor.", show_default="last convolution"
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="TENSOR", help="What is explained.", show_default="the output with scores")

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from onnxviz.cli.heeding import ALWAYS
-from onnxviz.cli.options import CmapOption, JsonOption, ModelArgument, Picture, QuietOption, SaveOption, where_to
+from onnxviz.cli.options import (
+    CmapOption,
+    JsonOption,
+    LayersInsteadOption,
+    ModelArgument,
+    Picture,
+    QuietOption,
+    SaveOption,
+    named_layers,
+    where_to,
+)
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import report
 
-if TYPE_CHECKING:
-    pass
-
-
 _HEEDS = {
-    ALWAYS: "model selection first numbers channels style scale cmap layout output picture save as_json quiet",
+    ALWAYS: "model selection layers first numbers channels style scale cmap layout output picture save as_json quiet",
 }  # `onnxviz.filters` refuses what it would not heed
 
 
@@ -28,6 +34,7 @@ def filters(
         list[str] | None,
         typer.Argument(metavar="LAYER", help="Names, globs or positions; the first convolution.", show_default=False),
     ] = None,
+    layers: LayersInsteadOption = None,
     first: Annotated[int | None, typer.Option(metavar="N", help="How many filters.", min=1, show_default="6")] = None,
     numbers: Annotated[
         str | None, typer.Option("--filters", metavar="0,3,5-9|all", help="Which filters.", show_default=False)
@@ -62,7 +69,7 @@ def filters(
     with reporting(quiet, "drawing") as progress:
         files = write_filters(
             model,
-            selection or "first",
+            named_layers(selection, layers) or "first",
             first=first,
             filters=numbers,
             channels=channels,

@@ -39,6 +39,11 @@ IN_FOLDER = Mode(
 )
 
 
+def flag_of(parameter: Any) -> str:
+    """How an option is spelt: `--layers`, `--no-verify`."""
+    return str((parameter.opts or parameter.secondary_opts)[0])
+
+
 def check_heeded(context: typer.Context, heeds: Heeds) -> None:
     """Refuses what the command line gives and no mode in force heeds, whatever its value.
 
@@ -56,7 +61,7 @@ def check_heeded(context: typer.Context, heeds: Heeds) -> None:
         raise TypeError(f"{context.command.name} does not say in which mode it heeds {wrong}: see cli/heeding.py")
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-    flags = {one.name: (one.opts or one.secondary_opts)[0].lstrip("-") for one in context.command.params}
+    flags = {one.name: flag_of(one).lstrip("-") for one in context.command.params}
     for mode, names in heeds.items():
         if not mode.holds(context.params):
             unheeded = {flags[name].replace("-", "_"): True for name in names.split() if name in given}

@@ -18,6 +18,7 @@ from onnxviz.cli.options import (
     FormatOption,
     InputsArgument,
     JsonOption,
+    LayersOption,
     MemoryOption,
     ModelArgument,
     OpsOption,
@@ -62,9 +63,7 @@ _HEEDS = {
 def maps(
     model: ModelArgument,
     inputs: InputsArgument,
-    layers: Annotated[
-        str, typer.Option(metavar="SELECTION", help="Names, globs, 0,4,11, 0-3, all, first, last, block-ends, every:4.")
-    ] = "all",
+    layers: LayersOption = "all",
     ops: OpsOption = None,
     at: AtOption = "activation",
     first: Annotated[

@@ -10,6 +10,7 @@ import typer
 from onnxviz.cli.heeding import ALWAYS, DRAWN
 from onnxviz.cli.options import (
     JsonOption,
+    LayersInsteadOption,
     MemoryOption,
     ModelArgument,
     Picture,
@@ -20,6 +21,7 @@ from onnxviz.cli.options import (
     SeedOption,
     ThreadsOption,
     folder_for,
+    named_layers,
     parse_bytes,
     parse_sides,
     where_to,
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 
 
 _HEEDS = {
-    ALWAYS: "model selection numbers random class_ at plus variants steps size param jitter transforms rate decay leak "
-    "seed preprocess fixed provider memory threads output save as_json quiet",
+    ALWAYS: "model selection layers numbers random class_ at plus variants steps size param jitter transforms rate "
+    "decay leak seed preprocess fixed provider memory threads output save as_json quiet",
     DRAWN: "picture",
 }
 
@@ -46,6 +48,7 @@ def maximize(
         list[str] | None,
         typer.Argument(metavar="LAYER", help="Names, globs or positions.", show_default=False),
     ] = None,
+    layers: LayersInsteadOption = None,
     numbers: Annotated[
         str | None, typer.Option("--filters", metavar="0,3,5-9", help="Which filters.", show_default=False)
     ] = None,
@@ -118,7 +121,7 @@ def maximize(
     with climbing(quiet) as told:
         found = make(
             model,
-            selection or None,
+            named_layers(selection, layers),
             filters=parse_numbers(numbers, "filters") if numbers is not None else None,
             random=random,
             class_=parse_numbers(class_, "classes") if class_ is not None else None,

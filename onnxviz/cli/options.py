@@ -23,6 +23,12 @@ InputsArgument = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]
+LayersOption = Annotated[
+    str, typer.Option(metavar="SELECTION", help="Names, globs, 0,4,11, 0-3, all, first, last, block-ends, every:4.")
+]
+LayersInsteadOption = Annotated[
+    str | None, typer.Option(metavar="SELECTION", help="In place of LAYER, as for maps.", show_default=False)
+]
 CmapOption = Annotated[str | None, typer.Option(metavar="NAME", help="A matplotlib colour map.", show_default=False)]
 OpsOption = Annotated[
     str | None,
@@ -122,6 +128,17 @@ def parse_bytes(text: str) -> int:
         raise InputError(f"'{text}' is not a number of bytes; write 512MiB, 2GiB …")
     step = 1024 if match[3] in ("ib", None) else 1000
     return int(float(match[1]) * step ** " kmgt".index(match[2] or " "))
+
+
+def named_layers(argument: list[str] | None, option: str | None) -> list[str] | None:
+    """The layers that `LAYER` or `--layers` names; None where neither does.
+
+    Raises:
+        InputError: both do.
+    """
+    if argument and option is not None:
+        raise InputError(f"layers are named twice, as {argument[0]} and with --layers {option}: leave one of them out")
+    return [option] if option is not None else argument or None
 
 
 def parse_operators(text: str | None) -> list[str] | None:

@@ -6,17 +6,20 @@ import io
 import os
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from onnxviz import __version__
-from onnxviz.cli.heeding import Heeds, check_heeded
+from onnxviz.cli.heeding import Heeds, check_heeded, flag_of
 from onnxviz.cli.terminal import failure, say, stderr
-from onnxviz.errors import OnnxvizError, UnheededOptionError, UnsupportedGradientError
+from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError, UnsupportedGradientError
+from onnxviz.messages import meant
 from onnxviz.worker import INTERRUPTED, supervised
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -27,11 +30,24 @@ COMMANDS = (
 )  # fmt: skip
 """The commands, in the order of the help; each is a file here."""
 
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """The parameters, whose flags the help shows without a type: they take no value."""
+    for one in parameters:
+        if getattr(one, "is_flag", False):
+            one.metavar = ""
+    return parameters
+
+
+class _Program(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
 app = typer.Typer(
     name="onnxviz",
+    cls=_Program,
     help="See inside the CNN you ship: layers, filters and feature maps of any .onnx.",
-    no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -56,11 +72,30 @@ def command(heeds: Heeds, *, epilog: str) -> Callable[[Verb], Verb]:
     """
 
     class Heedful(TyperCommand):
+        def get_params(self, ctx: Any) -> list[Any]:
+            return _without_types_of_flags(super().get_params(ctx))
+
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if not ctx.resilient_parsing:
+                _refuse_repeated(self.make_parser(ctx).parse_args([*args])[2])
+            return super().parse_args(ctx, args)
+
         def invoke(self, ctx: Any) -> Any:
             check_heeded(ctx, heeds)
             return super().invoke(ctx)
 
     return app.command(cls=Heedful, epilog=epilog)
+
+
+def _refuse_repeated(order: Sequence[Any]) -> None:
+    """Refuses an option that is given twice, of whose values one would be dropped.
+
+    Args:
+        order: the parameters, each as often as it is given.
+    """
+    for one, times in Counter(one for one in order if one.param_type_name == "option").items():
+        if times > 1 and not one.multiple:
+            raise InputError(f"{flag_of(one)} is given {times} times: give it once")
 
 
 def load_commands(arguments: Sequence[str] | None = None) -> typer.Typer:
@@ -86,7 +121,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # names in a file need not fit the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = load_commands(given)(args=given, standalone_mode=False)
+        code = load_commands(given)(args=given or ["--help"], standalone_mode=False)
         sys.stdout.flush()
     except UnheededOptionError as error:
         failure(error.on_command_line)
@@ -97,7 +132,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except (BrokenPipeError, SystemExit):  # the reader of a pipe has enough; Typer makes an exit of it
+    except (BrokenPipeError, SystemExit):  # the reader of a pipe has enough, or a shell its completions
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:  # a full disk, a name too long, no permission
@@ -106,8 +143,18 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # how Typer says that the command line is wrong
             raise
-        failure(error.format_message().replace("Value error, ", ""))
+        failure(_usage(error))
         return 2
     if code == INTERRUPTED:
         stderr().print("interrupted")
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with a command line, as Typer says it; of an option that does not exist, which was meant."""
+    if (name := getattr(error, "option_name", None)) and hasattr(error, "possibilities"):
+        options = [flag for one in error.ctx.command.get_params(error.ctx) for flag in (*one.opts, *one.secondary_opts)]
+        known = [flag for flag in options if flag.startswith("--")]
+        where = error.ctx.command_path
+        return f"{where} has no option {name}; {meant(name, known)}{where} --help lists them"
+    return str(error.format_message()).replace("Value error, ", "")

@@ -15,6 +15,7 @@ from onnxviz.cli.options import (
     FormatOption,
     InputsArgument,
     JsonOption,
+    LayersOption,
     ModelArgument,
     OpsOption,
     PreprocessOption,
@@ -49,9 +50,7 @@ _HEEDS = {
 def stats(
     model: ModelArgument,
     inputs: InputsArgument,
-    layers: Annotated[
-        str, typer.Option(metavar="SELECTION", help="Names, globs, 0,4,11, 0-3, all, first, last, block-ends, every:4.")
-    ] = "all",
+    layers: LayersOption = "all",
     ops: OpsOption = None,
     at: AtOption = "activation",
     complete: Annotated[

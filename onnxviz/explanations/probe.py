@@ -9,7 +9,7 @@ from onnxviz.gradients.add_gradient import add_gradient
 from onnxviz.gradients.gradient import GradientSession
 from onnxviz.gradients.step import Mode
 from onnxviz.inputs.samples import Feeds
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, meant, printable
 from onnxviz.model.axes.axis_trace import AxisTrace
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.shapes import Shapes
@@ -128,7 +128,8 @@ def _explained(model: Model, wrt: str | None) -> Port:
     if wrt is not None:
         found = next((port for port in model.inputs if port.name == wrt), None)
         if found is None:
-            raise SelectionError(f"{model.label} has no input '{printable(wrt)}'; it has {there}")
+            hint = meant(wrt, [port.name for port in model.inputs])
+            raise SelectionError(f"{model.label} has no input '{printable(wrt)}'; {hint}it has {there}")
         return found
     images = [port for port in model.inputs if port.layout]
     candidates = images or list(model.inputs)

@@ -20,7 +20,7 @@ from onnxviz.inputs.image_files import MAX_PIXELS, ImageReader, parse_colour
 from onnxviz.inputs.image_pages import Page, find_pages, one_page, parse_address
 from onnxviz.inputs.image_sets import LIST_SUFFIX, images_in, listed_in
 from onnxviz.inputs.preprocessing import Preprocessing
-from onnxviz.messages import dims, printable, refuse_unheeded
+from onnxviz.messages import dims, meant, printable, refuse_unheeded
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
@@ -395,4 +395,5 @@ def _only_input(model: Model) -> Port:
 
 def _no_such_input(model: Model, name: str) -> str:
     there = ", ".join(printable(port.name) for port in model.inputs) or "none"
-    return f"{model.label} has no input called '{printable(name)}'; it has {there}"
+    hint = meant(name, [port.name for port in model.inputs])
+    return f"{model.label} has no input called '{printable(name)}'; {hint}it has {there}"

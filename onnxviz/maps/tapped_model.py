@@ -15,7 +15,7 @@ from onnxviz.messages import one_of
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
-from onnxviz.model.selection import select
+from onnxviz.model.selection import parts_of, select
 from onnxviz.model.taps import quantization
 from onnxviz.passes.expose import Tap, expose
 from onnxviz.runtime.batching import Batching
@@ -114,7 +114,7 @@ class TappedModel:
         model = self.model
         there = model.layers if ops is None else model.layers_of(ops)
         asked = [selection] if isinstance(selection, str | int) else list(selection)
-        parts = [part.strip() for item in asked for part in str(item).split(",")]
+        parts = [part for item in asked for part in parts_of(item, there)]
         if "block-ends" in parts:
             # Sizes that the model leaves open are those of the first sample that can be read.
             there = model.layers_of(ops, model.shapes_at(self._first_sizes()))
@@ -122,8 +122,8 @@ class TappedModel:
             return select(selection, there, model.label)
         except SelectionError:
             named = {layer.name: layer for layer in model.all_layers}
-            other = next((named[part] for part in parts if part in named), None)
-            if other is None or other in there:
+            other = named.get(next((str(part) for part in parts if not _is_among(part, there)), ""))
+            if other is None:
                 raise
             raise SelectionError(
                 f"'{other.name}' of {model.label} is a {other.op}, not among the operators chosen: "
@@ -166,3 +166,11 @@ def _plan(layer: Layer, tap: Tap, output: str) -> TapPlan:
         scale = layer.constant(found.scale)
         zero = layer.constant(found.zero_point)
     return TapPlan(layer, tap, output, layer.sample_axis, scale, zero)
+
+
+def _is_among(part: str | int, layers: Sequence[Layer]) -> bool:
+    """Whether a part of a selection means any of the layers."""
+    try:
+        return bool(select(part, layers, ""))
+    except SelectionError:
+        return False

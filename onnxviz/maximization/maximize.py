@@ -31,6 +31,7 @@ from onnxviz.messages import dims, one_of, refuse_unheeded, unheeded
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
 from onnxviz.model.scores import find_scores, with_scores
+from onnxviz.model.selection import parts_of
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.session import RunOptions
 
@@ -263,10 +264,12 @@ def _layers(model: Model, selection: Sequence[str | int]) -> Sequence[Layer]:
     try:
         return model.select(selection)
     except SelectionError:
-        every = {layer.name for layer in model.all_layers}
-        if not all(isinstance(item, str) and item in every for item in selection):
+        named: dict[str | int, Layer] = {layer.name: layer for layer in model.all_layers}
+        parts = [part for item in selection for part in parts_of(item, model.all_layers)]
+        if not named.keys() & parts:
             raise
-        return [model.layer(item, any=True) for item in selection]
+        found = [layer for part in parts for layer in ([named[part]] if part in named else model.select(part))]
+        return list(dict.fromkeys(found))
 
 
 def _drawn(layer: Layer, count: int, seed: int) -> list[int]:

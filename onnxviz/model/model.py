@@ -28,7 +28,7 @@ from onnxviz.model.normal_form import Scratch, annotated, follow_links, normalis
 from onnxviz.model.pixels.input_range import InputRange, common_range, input_ranges, picture_inputs
 from onnxviz.model.ports import Port, port_of, read_layout
 from onnxviz.model.preprocessing_note import PREPROCESSING_KEY, conflict, read_note
-from onnxviz.model.selection import select
+from onnxviz.model.selection import chosen_operators, select
 from onnxviz.model.skeleton import read_skeleton
 from onnxviz.model.validate import check
 from onnxviz.model.writing import write_model
@@ -196,13 +196,7 @@ class Model:
         """
         if ops is None:
             return self._find(None, shapes)
-        wanted = {op.rpartition(":")[2] for op in ops}
-        unused = sorted(wanted.difference(self.operators))
-        if unused:
-            raise SelectionError(f"{self.label} has no {', '.join(unused)}; it has {', '.join(self.operators)}")
-        if not wanted:
-            raise SelectionError(f"no operator was named; {self.label} has {', '.join(self.operators)}")
-        return self._find(wanted, shapes)
+        return self._find(chosen_operators(ops, self.operators, self.label), shapes)
 
     @cached_property
     def operators(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from onnxviz.errors import SelectionError
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, meant, printable
 from onnxviz.model.answer import Ending, askable, choose_output
 from onnxviz.model.detection.box_scores import BOX_SCORES, with_box_scores
 from onnxviz.model.detection.columns import Link
@@ -140,8 +140,9 @@ def find_scores(model: Model, name: str | None = None) -> Scores:
         name = choose_output(model, ends, names) if len(ends) > 1 else ends[0].output
     if name not in model.scope.producers:
         outputs = ", ".join(printable(port.name) for port in model.outputs)
+        hint = meant(name, model.scope.producers)
         raise SelectionError(
-            f"{model.label} has no tensor '{printable(name)}' that a node makes; its outputs are {outputs}"
+            f"{model.label} has no tensor '{printable(name)}' that a node makes; {hint}its outputs are {outputs}"
         )
     tensor, link = _before_probabilities(model, name)
     inner = name not in model.scope.outputs

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from onnxviz.errors import SelectionError
+from onnxviz.messages import meant
 from onnxviz.model.layer import Layer
 
 _RANGE = re.compile(r"^([0-9]{1,9})-([0-9]{1,9})$")
 _EVERY = re.compile(r"^every:([0-9]{1,9})$")
 _NUMBER = re.compile(r"^[0-9]{1,9}$")
+_WORDS = ("all", "first", "last", "block-ends")
 _LISTED = 12
 _LONGEST = 100_000
 
@@ -34,8 +36,7 @@ def select(
     """
     parts: list[str | int] = []
     for item in [selection] if isinstance(selection, str | int) else selection:
-        exact = isinstance(item, int) or any(layer.name == item for layer in layers)
-        parts.extend([item] if exact else [part.strip() for part in str(item).split(",") if part.strip()])
+        parts.extend(parts_of(item, layers))
     if not layers:
         raise SelectionError(f"{model} has no convolution; onnxviz layers {model} --all lists what it has")
     if not parts:
@@ -46,6 +47,33 @@ def select(
     if exactly_one and len(chosen) != 1:
         raise SelectionError(f"{selection!r} means {len(chosen)} layers of {model}; name one")
     return tuple(layers[index] for index in sorted(chosen))
+
+
+def chosen_operators(ops: Iterable[str], there: Sequence[str], model: str) -> set[str]:
+    """The operators that are named, without their domains.
+
+    Args:
+        ops: `Conv`, or with its domain, `com.microsoft::QLinearConv`.
+        there: those that the model uses.
+        model: how messages call the model.
+
+    Raises:
+        SelectionError: none is named, or one that the model does not use; the message lists those it does.
+    """
+    wanted = {op.rpartition(":")[2] for op in ops}
+    if unused := sorted(wanted.difference(there)):
+        hint = meant(unused[0], there)
+        raise SelectionError(f"{model} has no {', '.join(unused)}; {hint}it has {', '.join(there)}")
+    if not wanted:
+        raise SelectionError(f"no operator was named; {model} has {', '.join(there)}")
+    return wanted
+
+
+def parts_of(item: str | int, layers: Sequence[Layer]) -> list[str | int]:
+    """The parts of one item of a selection: what commas separate, unless the whole is a layer's name."""
+    if isinstance(item, int) or any(layer.name == item for layer in layers):
+        return [item]
+    return [part.strip() for part in str(item).split(",") if part.strip()]
 
 
 def numbers(text: str, what: str) -> list[int]:
@@ -99,7 +127,8 @@ def _meaning(part: str | int, layers: Sequence[Layer], model: str) -> Sequence[i
             if matching:
                 return matching
         if not _NUMBER.match(part):
-            raise SelectionError(f"no layer is called '{part}' in {model}; {_what_there_is(layers, model)}")
+            hint = meant(part, [*(layer.name for layer in layers), *_WORDS])
+            raise SelectionError(f"no layer is called '{part}' in {model}; {hint}{_what_there_is(layers, model)}")
         part = int(part)
     if not -count <= part < count:
         raise SelectionError(f"no layer has position {part} in {model}; {_what_there_is(layers, model)}")

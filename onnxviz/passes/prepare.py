@@ -13,7 +13,7 @@ from onnx import GraphProto, TensorProto
 
 from onnxviz.errors import InputError
 from onnxviz.messages import dims as shown
-from onnxviz.messages import printable
+from onnxviz.messages import meant, printable
 from onnxviz.model.graph.constants import Constant, Constants
 from onnxviz.model.graph.scopes import Scope, plain_domain
 from onnxviz.model.graph.shapes import Inference, Shapes
@@ -184,8 +184,8 @@ def _pin(model: Model, graph: GraphProto, shapes: Mapping[str, tuple[int | str |
     for name, dims in shapes.items():
         value = inputs.get(name)
         if value is None:
-            there = ", ".join(printable(known) for known in inputs)
-            raise InputError(f"{model.label} has no input '{printable(name)}'; it has {there}")
+            there, hint = ", ".join(printable(known) for known in inputs), meant(name, inputs)
+            raise InputError(f"{model.label} has no input '{printable(name)}'; {hint}it has {there}")
         shape = value.type.tensor_type.shape
         if value.type.tensor_type.HasField("shape") and len(shape.dim) != len(dims):
             declared = next((port.shape for port in model.inputs if port.name == name), None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from matplotlib import colormaps
 
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.messages import printable
+from onnxviz.messages import meant, printable
 
 
 def known_cmap(name: str | None) -> str | None:
@@ -17,7 +17,8 @@ def known_cmap(name: str | None) -> str | None:
     """
     if name is not None and name not in colormaps:
         some = "gray, viridis, inferno, magma, RdBu_r"
-        raise InputError(f"there is no colour map '{printable(name)}'; some of {len(colormaps)}: {some}")
+        hint = meant(name, colormaps)
+        raise InputError(f"there is no colour map '{printable(name)}'; {hint}some of {len(colormaps)}: {some}")
     return name
 
 
