@@ -195,7 +195,7 @@ def explain(
         say(verdict)
     note_handed(quiet, running.assignment)
     written = gallery.close(skipped.list)
-    photos = any(sample.path for sample in fed)
+    photos = any(sample.photo for sample in fed)
     if photos and (said := images.expected.words(opened.label)):
         note(quiet, said)
     document = {

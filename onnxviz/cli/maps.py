@@ -216,7 +216,7 @@ def _top_patches(
     note_handed(quiet, options.assignment)
     if search.not_finite:
         note(quiet, words(search.not_finite, len(given) - len(search.failed)))
-    if any(sample.path for sample in given) and (said := images.expected.words(model.label)):
+    if any(sample.photo for sample in given) and (said := images.expected.words(model.label)):
         note(quiet, said)
     report(as_json, document, written)
     skipped.end(len(given))

@@ -85,7 +85,7 @@ def folder_for(output: Path | None, save: Path | None, usual: str) -> Path | Non
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """(height, width) of an `HxW`.
+    """(height, width) of an `HxW`, or of a square's side.
 
     Raises:
         InputError: it is none.
@@ -93,6 +93,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     sides = _sides(text) if text is not None else None
     if sides is None:
         return None
+    sides = sides * 2 if len(sides) == 1 else sides
     if len(sides) != 2:
         raise InputError(f"'{text}' is not a size; write height x width, such as 224x224")
     return sides[0], sides[1]

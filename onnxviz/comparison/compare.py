@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
+from onnxviz.arguments import typed
 from onnxviz.comparison.compare_run import CompareRun
 from onnxviz.comparison.comparison import Alone, Comparison, Difference, WorstMaps, difference_of, worst_of
 from onnxviz.comparison.exclusion import exclusion
@@ -16,7 +17,7 @@ from onnxviz.comparison.side import Side
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
-from onnxviz.inputs.samples import InputLike
+from onnxviz.inputs.samples import InputLike, Size
 from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.model.layer import TapKind
 from onnxviz.model.model import Source
@@ -31,6 +32,7 @@ FULL_DECIBELS, HALF_DECIBELS, QUANTISED_DECIBELS = 60.0, 40.0, 20.0
 quantised; where one alone is quantised."""
 
 
+@typed
 def compare(
     a: Source,
     b: Source,
@@ -41,7 +43,7 @@ def compare(
     at: TapKind = "activation",
     below: float | None = None,
     preprocess: str | Preprocessing = "auto",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     fit: Fit | None = None,
     background: str | None = None,
     provider: str = "cpu",
@@ -94,7 +96,7 @@ def compare(
     option = _lower_precision(precisions)
     alone = run.alone(pairing.layers, SAMPLES_ALONE) if option else {}
     used = len(samples) - len(run.failed)
-    reads_images = any(sample.a.path for sample in samples)
+    reads_images = any(sample.a.photo for sample in samples)
     said = [one.images.expected.words(one.label) for one in (first, second)] if reads_images and not settled else []
     noise = (
         f"no data were given: {NOISE} samples of noise were fed; give photos for figures that hold for them"

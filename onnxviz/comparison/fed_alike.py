@@ -74,12 +74,12 @@ def paired_samples(a: Side, b: Side, data: InputLike) -> list[PairedSample]:
         return _noise(a, b, ports, (mine, theirs))
     first = samples(a.model, data, mine)
     mine.check_heeded(a.model, first)
-    if all(sample.path for sample in first) and not _by_name(data):
+    if all(sample.photo for sample in first) and not _by_name(data):
         second = samples(b.model, data, theirs)
         theirs.check_heeded(b.model, second)
         return [PairedSample(*both) for both in zip(first, second, strict=True)]
     _refuse_other_forms(a, b, ports)
-    if any(sample.path for sample in first) and mine.expected != theirs.expected:
+    if any(sample.photo for sample in first) and mine.expected != theirs.expected:
         raise InputError("images given by the name of an input are prepared alike for both: give --preprocess")
     return [PairedSample(sample, _renamed(sample, ports)) for sample in first]
 

@@ -21,6 +21,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from onnxviz.arguments import typed
 from onnxviz.conversion.converter import SourceModel
 from onnxviz.conversion.sources import converter_for, input_shapes, resolved
 from onnxviz.conversion.verification_record import keep_record
@@ -99,6 +100,7 @@ class Conversion:
         }
 
 
+@typed
 def convert(
     source: object,
     *,

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError, UnsupportedGradientError
 from onnxviz.explanations.box_target import BoxChoice, BoxTarget
 from onnxviz.explanations.case import Case
@@ -22,10 +23,11 @@ from onnxviz.explanations.probe import Probe
 from onnxviz.explanations.target import ChooseTarget, ClassChoice, ClassTarget, Region, Target
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.image_bands import Fit
+from onnxviz.inputs.image_files import Picture
 from onnxviz.inputs.labels import fitting_names
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, Size, samples
 from onnxviz.messages import dims, printable, unheeded
 from onnxviz.model.detection.box_scores import with_box_scores
 from onnxviz.model.model import Source, load
@@ -72,6 +74,7 @@ class ExplainOptions(MethodOptions, total=False):
     threads: int
 
 
+@typed
 def explain(
     model: Source,
     x: InputLike,
@@ -85,7 +88,7 @@ def explain(
     axes: Mapping[str, str] | None = None,
     labels: Sequence[str] | None = None,
     preprocess: str | Preprocessing = "auto",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     fit: Fit | None = None,
     background: str | None = None,
     provider: str = "cpu",
@@ -156,13 +159,14 @@ def explain(
     return found[0]
 
 
+@typed
 def explain_each(
     model: Source,
     x: InputLike,
     *,
     method: str | Method = "grad-cam",
     preprocess: str | Preprocessing = "auto",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     fit: Fit | None = None,
     background: str | None = None,
     **options: Unpack[ExplainOptions],
@@ -256,7 +260,7 @@ class Explainer:
                 rows = self.probe.batching.rows(sample.read())
                 for number, feeds in enumerate(rows):
                     label = sample.label if len(rows) == 1 else f"{sample.label}[{number}]"
-                    yield self.of(feeds, label, sample.path, images if sample.path else None, progress)
+                    yield self.of(feeds, label, sample.photo, images if sample.photo else None, progress)
             except (UnsupportedGradientError, UnheededOptionError):
                 raise  # no other sample would do better
             except OnnxvizError as error:
@@ -285,7 +289,7 @@ class Explainer:
         self,
         feeds: Feeds,
         label: str = "array",
-        path: str = "",
+        photo: str | Picture = "",
         images: ImageOptions | None = None,
         progress: Progress | None = None,
     ) -> Explanation:
@@ -328,7 +332,8 @@ class Explainer:
             approximations=found.approximations,
             settings=self.method,
             sample=label,
-            path=path,
+            path=photo if isinstance(photo, str) else "",
+            image=photo,
             input=case.x.copy(),
             channel_axis=case.channel_axis,
             provenance=Provenance(self.model, self.probe.options, images),

@@ -15,6 +15,7 @@ from onnxviz.explanations.case import Case
 from onnxviz.explanations.map_axes import MapAxes
 from onnxviz.explanations.method import Method
 from onnxviz.files import save_arrays
+from onnxviz.inputs.image_files import Picture
 from onnxviz.inputs.interpolate import resized
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.sample_picture import sample_picture
@@ -52,7 +53,8 @@ class Explanation:
         approximations: where the gradient is not that of what the model computes.
         settings: the method as a value, with its options.
         sample: the input's label.
-        path: of the image file, "" for arrays.
+        path: of the image file, "" for arrays and for images that were given in memory.
+        image: the path, or the image in memory; "" for arrays.
         input: the array that was fed, one sample without batch axis.
         channel_axis: which of its axes counts channels, None if there is none.
         provenance: the model, software and image options.
@@ -84,6 +86,7 @@ class Explanation:
     settings: Method
     sample: str
     path: str
+    image: str | Picture
     input: NDArray[Any]
     channel_axis: int | None
     provenance: Provenance
@@ -127,7 +130,7 @@ class Explanation:
         if self.layer and positions != self.size[len(self.case.axes.parts) :]:
             facts.append(f"{'×'.join(map(str, positions))} positions")
         images = self.provenance.images
-        if self.path and images is not None and images.expected.mark:
+        if images is not None and images.expected.mark:
             facts.append(images.expected.mark)
         return facts
 
@@ -169,7 +172,7 @@ class Explanation:
         """
         parts = len(self.case.axes.parts)
         if not parts or self.channel_axis is None:
-            return [sample_picture(self.input, self.channel_axis, self.path, self.provenance.images, longest)]
+            return [sample_picture(self.input, self.channel_axis, self.image, self.provenance.images, longest)]
         first = self.case.channels_first(self.input)
         pictures = first.reshape(first.shape[0], -1, *first.shape[1 + parts :])
         bounds = _range(pictures)

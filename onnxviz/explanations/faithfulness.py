@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.explanation import Explanation
@@ -86,6 +87,7 @@ class Faithfulness:
         }
 
 
+@typed
 def explain_faithfulness(
     explanation: Explanation, *, steps: int = 56, baseline: float | None = None, seed: int = 0
 ) -> Faithfulness:

@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, numpy_helper
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError, ModelError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.explanation import Explanation
@@ -140,6 +141,7 @@ class Sanity:
         }
 
 
+@typed
 def explain_sanity(
     explanation: Explanation,
     *,

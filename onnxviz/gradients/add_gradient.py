@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from onnx import TensorProto, helper
 
+from onnxviz.arguments import typed
 from onnxviz.errors import SelectionError
 from onnxviz.gradients.engine import Accumulated, accumulate, trace
 from onnxviz.gradients.gradient import Gradient, Passed
@@ -22,6 +23,7 @@ from onnxviz.passes.prepare import FLOATS, InputShapes, Prepared, prepare
 _MODES = ("plain", "guided", "deconv")
 
 
+@typed
 def add_gradient(
     model: Source,
     of: str | None = None,
@@ -61,6 +63,7 @@ def add_gradient(
     return gradient
 
 
+@typed
 def grad_support(
     model: Source,
     target: str | None = None,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError
 from onnxviz.inputs.labels import check_labels
 from onnxviz.inputs.preprocessing import Preprocessing
@@ -15,6 +16,7 @@ from onnxviz.model.preprocessing_note import PREPROCESSING_KEY
 from onnxviz.model.scores import NAMES_KEY
 
 
+@typed
 def annotate(
     model: Source,
     preprocess: str | Preprocessing | None,

@@ -19,6 +19,25 @@ from onnxviz.model.ports import Port
 MAX_ARCHIVE_BYTES = 2**31
 
 
+def as_array(given: object, taken: str) -> NDArray[Any]:
+    """What a caller gave in place of an array, as one; a tensor of a framework, or nested sequences of numbers.
+
+    Args:
+        given: it.
+        taken: what is taken, in words.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        array = np.asarray(given)
+    except Exception as error:  # a framework's own, of tensors that are on another device or have a gradient
+        raise InputError(f"a {type(given).__name__} is no array: {printable(str(error))}") from None
+    if array.dtype.kind not in "biufcSU" and not hasattr(given, "__array__"):
+        raise InputError(f"an input is {taken}, not {type(given).__name__}")
+    return array
+
+
 def fitted(array: NDArray[Any], port: Port, what: str) -> NDArray[Any]:
     """`array` with the batch axis and element type that `port` wants, not copied where it fits already.
 
@@ -151,3 +170,34 @@ def _readable(path: Path, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # damaged headers and archives raise a dozen kinds
         raise InputError(f"{path} is not {what}: {printable(str(error))}") from None
+
+
+def whole_numbers(values: NDArray[Any], port: Port, name: str, path: Path, *, deep: bool) -> NDArray[Any]:
+    """`values` as whole numbers for an integer input, if that is what they are but for the rounding of float32.
+
+    Args:
+        values: float32, preprocessed.
+        port: the input.
+        name: of the preprocessing.
+        path: of the image.
+        deep: whether the image has more than 8 bits a channel.
+
+    Raises:
+        InputError: they would be rounded, or are beyond the range of the input's type; the message says both ranges.
+    """
+    whole = np.rint(values.astype(np.float64))
+    low, high = values.min(), values.max()
+    least, most = value_range(np.dtype(port.dtype))
+    # Three float32 operations, each off by half a unit in the last place of what it handles.
+    if np.abs(whole - values).max() > 4 * np.finfo(np.float32).eps * max(abs(low), abs(high), 255):
+        how, remedy = f"gives fractions, {low:g}…{high:g}", "give --preprocess raw, or another that gives whole numbers"
+        if deep and name == "raw":
+            remedy = f"{path} has more than 8 bits a channel, or is none of 8: save it with 8, or give a .npy"
+    elif low < least or high > most:
+        how, remedy = f"gives {low:g}…{high:g}", "give --preprocess, such as scale=1,mean=128"
+    else:
+        return whole
+    raise InputError(
+        f"preprocessing '{name}' {how}; input '{printable(port.name)}' takes {port.dtype}, whole numbers "
+        f"{written(least)}…{written(most)}: {remedy}"
+    )

@@ -6,8 +6,9 @@ import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -178,6 +179,63 @@ class ImageReader:
             self._picture.seek(place)
         self._next = place + 1
         return self._picture
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image in memory, read as an image file is.
+
+    Attributes:
+        image: of 8 bits a channel.
+        path: what messages and labels call it: the name of the file that it was opened from, or `image`.
+    """
+
+    image: Image.Image
+    path: Path
+
+    def read(
+        self,
+        place: int = 0,
+        *,
+        channels: int | None = 3,
+        size: tuple[int, int] | None = None,
+        fit: Fit = "stretch",
+        background: str = "white",
+    ) -> NDArray[Any]:
+        """Its pixels, upright; as for `read_image`.
+
+        Raises:
+            InputError: its channels have more than 8 bits, or the file that it was opened from cannot be decoded.
+        """
+        ground = parse_colour(background)
+        if self.image.mode.startswith(("I", "F")):
+            raise InputError(
+                f"an image of mode {self.image.mode} has values without a known range: give its file, or an array"
+            )
+        with _in_one_line(self.path):
+            upright = ImageOps.exif_transpose(self.image)
+        flat = _flatten(upright, _kind(upright).channels(channels, str(self.path)), ground)
+        pixels = np.asarray(resized(flat, size, fit))
+        return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def held_picture(given: object, layout: str, shape: Sequence[int | str | None] | None) -> Picture | None:
+    """`given`, if it is an image in memory and the input takes pictures: one of Pillow's, or (H, W, 3) uint8, RGB.
+
+    Args:
+        given: what a caller gave.
+        layout: of the input, "NCHW" or "NHWC" where it takes pictures.
+        shape: of the input. An array that is (C, H, W) of it already is no image.
+    """
+    if isinstance(given, Image.Image):
+        return Picture(given, Path(Path(getattr(given, "filename", "") or "image").name))
+    if layout not in ("NCHW", "NHWC") or not hasattr(given, "__array__") or not hasattr(given, "shape"):
+        return None
+    if str(getattr(given, "dtype", "")).rpartition(".")[2] != "uint8" or len(given.shape) != 3 or given.shape[2] != 3:
+        return None
+    if layout == "NCHW" and shape is not None and given.shape[0] == shape[1] and shape[3] == 3:
+        return None
+    return Picture(Image.fromarray(np.ascontiguousarray(given)), Path("image"))
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
 from onnxviz.inputs.image_bands import resized_picture
-from onnxviz.inputs.image_files import read_image
+from onnxviz.inputs.image_files import Picture, read_image
 from onnxviz.inputs.samples import ImageOptions
 
 
 def sample_picture(
     array: NDArray[Any],
     channel_axis: int | None,
-    path: str = "",
+    photo: str | Picture = "",
     images: ImageOptions | None = None,
     longest: int = 0,
     bounds: tuple[float, float] | None = None,
@@ -28,7 +28,8 @@ def sample_picture(
         array: the values that were fed, without batch axis; NaN and infinite ones are shown as 0.
         channel_axis: which axis counts channels, None if there is none. Of one, three or four channels the first three
             are red, green and blue; of any other number the first is shown, in grey.
-        path: of the image file, with the page if it has several (`photo.tif[3]`); "" if there is none.
+        photo: the path of the image file, with the page if it has several (`photo.tif[3]`), or the image in memory; ""
+            if there is none.
         images: how it was read.
         longest: pixels along the longer side, in the proportions of the file (of the input, where it was cropped); 0
             for the size that was fed, pixel by pixel.
@@ -40,8 +41,8 @@ def sample_picture(
     planes = array[None] if channel_axis is None else np.moveaxis(array, channel_axis, 0)
     if planes.ndim != 3:
         raise InputError(f"an input of shape {array.shape} is not a picture")
-    if path and images is not None:
-        return _of_file(path, planes.shape, images, longest)
+    if photo and images is not None:
+        return _of_photo(photo, planes.shape, images, longest)
     shown = planes[:3] if planes.shape[0] in (3, 4) else planes[:1]
     finite = np.where(np.isfinite(shown), shown, 0).astype(np.float64)
     low, high = bounds if bounds is not None else (float(finite.min()), float(finite.max()))
@@ -55,9 +56,10 @@ def sample_picture(
     return np.ascontiguousarray(np.broadcast_to(pixels, (3, *pixels.shape[1:])).transpose(1, 2, 0))
 
 
-def _of_file(path: str, fed: tuple[int, ...], images: ImageOptions, longest: int) -> NDArray[Any]:
-    """The picture of an image file; `fed` is the input's (channels, height, width)."""
-    read = partial(read_image, path, channels=1 if fed[0] == 1 else None, background=images.background)
+def _of_photo(photo: str | Picture, fed: tuple[int, ...], images: ImageOptions, longest: int) -> NDArray[Any]:
+    """The picture of an image; `fed` is the input's (channels, height, width)."""
+    reading = photo.read if isinstance(photo, Picture) else partial(read_image, photo)
+    read = partial(reading, channels=1 if fed[0] == 1 else None, background=images.background)
     size = (fed[1], fed[2])
     if longest and images.fit != "crop":
         try:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.inputs.arrays import converted, fitted, read_archive, read_array, value_range, written
+from onnxviz.inputs.arrays import as_array, converted, fitted, read_archive, read_array, whole_numbers
 from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_bands import Fit
-from onnxviz.inputs.image_files import MAX_PIXELS, ImageReader, parse_colour
+from onnxviz.inputs.image_files import MAX_PIXELS, ImageReader, Picture, held_picture, parse_colour
 from onnxviz.inputs.image_pages import Page, find_pages, one_page, parse_address
 from onnxviz.inputs.image_sets import LIST_SUFFIX, images_in, listed_in
 from onnxviz.inputs.preprocessing import Preprocessing
@@ -28,6 +29,11 @@ from onnxviz.model.ports import Port
 Feeds = dict[str, NDArray[Any]]
 # What a caller may give: an array, a path, several of them, or one for each input's name.
 InputLike = Any
+# (height, width) in pixels, or the side of a square.
+Size = int | tuple[int, int]
+# How numpy and frameworks, and Pillow, say that something is an array; an image that is asked for it is decoded.
+_ARRAYS = ("__array__", "__array_interface__")
+_TAKEN = "an image, an array, a path, a mapping of those by input name, or a sequence of those"
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Sample:
         batchable: whether the arrays of several samples may be joined along the first axis.
         path: the whole path of an image file, with the page where it has several (`photo.tif[3]`); "" for an array.
         in_turn: whether it is read from a file that stays open for the samples behind it: by one thread, in order.
+        picture: an image that was given in memory; None for a file and for an array.
     """
 
     label: str
@@ -47,6 +54,12 @@ class Sample:
     batchable: bool
     path: str = ""
     in_turn: bool = False
+    picture: Picture | None = None
+
+    @property
+    def photo(self) -> str | Picture:
+        """Where its picture is: in a file, or in memory; "" for an array."""
+        return self.path or self.picture or ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ class ImageOptions:
         cls,
         model: Model,
         preprocess: str | Preprocessing = "auto",
-        size: tuple[int, int] | None = None,
+        size: Size | None = None,
         fit: Fit | None = None,
         background: str | None = None,
     ) -> ImageOptions:
@@ -81,12 +94,13 @@ class ImageOptions:
         Args:
             model: what `auto` asks.
             preprocess: see `Expectation.of`.
-            size: (height, width) in pixels.
+            size: (height, width) in pixels; a number for a square.
             fit: "stretch" or "crop"; None for "stretch".
             background: a colour; None for white.
         """
         asked = {"preprocess": preprocess != "auto", "size": size, "fit": fit, "background": background}
         given = tuple(name for name, value in asked.items() if value)
+        size = (size, size) if isinstance(size, int) else size
         fit, background = fit or "stretch", background or "white"
         parse_colour(background)
         return cls(Expectation.of(model, preprocess), size, fit, background, given)
@@ -115,7 +129,7 @@ class ImageOptions:
                 or a size that the model does not take.
         """
         given = dict.fromkeys(self.given, True)
-        if not any(sample.path for sample in found):
+        if not any(sample.photo for sample in found):
             refuse_unheeded(given, "arrays are fed as they are")
             return
         if self.size is None and not any(map(image_size, model.inputs)):
@@ -156,11 +170,11 @@ def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample
 
     Args:
         model: the model that they are for.
-        given: an array in the model's layout (with or without the batch axis); the path of an image, of a folder of
-            images (and of folders of them), of a `.npy`, of a `.npz` keyed by input name, or of a `.txt` with a path
-            a line; `NAME=PATH` (a string) or a mapping of input
-            names for one input of several; or a sequence of those. Each page or frame of an image is a sample;
-            `photo.tif[3]` is one of them, `photo.tif[:]` are all.
+        given: an image of Pillow's or (H, W, 3) uint8, RGB; an array in the model's layout (with or without the batch
+            axis); the path of an image, of a folder of images (and of folders of them), of a `.npy`, of a `.npz` keyed
+            by input name, or of a `.txt` with a path a line; `NAME=PATH` (a string) or a mapping of input names for one
+            input of several; or a sequence of those. Each page or frame of an image file is a sample; `photo.tif[3]` is
+            one of them, `photo.tif[:]` are all.
         images: how image files are read.
 
     Raises:
@@ -168,10 +182,10 @@ def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample
     """
     if isinstance(given, Mapping):
         return _by_name(model, given, images)
-    if isinstance(given, str | Path) or hasattr(given, "__array__"):
+    if isinstance(given, str | PathLike) or any(hasattr(type(given), how) for how in _ARRAYS):
         given = [given]
-    if not isinstance(given, Sequence):
-        raise InputError(f"an input is an array, a path, a mapping or a sequence of those, not {type(given).__name__}")
+    if not isinstance(given, Sequence) or isinstance(given, bytes | bytearray):
+        raise InputError(f"an input is {_TAKEN}, not {type(given).__name__}")
     named: dict[str, InputLike] = {}
     found: list[Sample] = []
     names = {port.name for port in model.inputs}
@@ -196,9 +210,12 @@ def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample
 
 
 def _one(model: Model, item: InputLike, images: ImageOptions) -> list[Sample]:
-    if not isinstance(item, str | Path):
+    if not isinstance(item, str | PathLike):
         port = _only_input(model)
-        return _rows({port.name: fitted(np.asarray(item), port, "the array")}, _ports(model), "array")
+        if (picture := held_picture(item, port.layout, port.shape)) is not None:
+            read = partial(_image_feeds, model, port, picture, 0, images)
+            return [Sample(str(picture.path), read, True, picture=picture)]
+        return _rows({port.name: fitted(as_array(item, _TAKEN), port, "the array")}, _ports(model), "array")
     path = Path(item)
     if path.is_dir():
         return [one for file, label in images_in(path) for one in _images(model, file, None, images, label)]
@@ -221,10 +238,13 @@ def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions,
         if name not in ports:
             raise InputError(_no_such_input(model, str(name)))
     feeds: Feeds = {}
-    image = ""
+    image: str | Picture = ""
     for name, item in given.items():
         port = ports[name]
-        if isinstance(item, str | Path):
+        if (picture := held_picture(item, port.layout, port.shape)) is not None:
+            feeds[name] = image_input(model, port, picture, 0, images)
+            label, image = label or str(picture.path), picture
+        elif isinstance(item, str | PathLike):
             path = Path(item)
             if path.suffix.lower() == ".npy":
                 feeds[name] = fitted(read_array(path), port, str(path))
@@ -234,13 +254,13 @@ def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions,
                 image = str(path)
             label = label or path.name
         else:
-            feeds[name] = fitted(np.asarray(item), port, f"the array for '{printable(name)}'")
+            feeds[name] = fitted(as_array(item, _TAKEN), port, f"the array for '{printable(name)}'")
     if not feeds:
         raise InputError("no input was given")
     return _rows(feeds, ports, label or "array", image)
 
 
-def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") -> list[Sample]:
+def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str | Picture = "") -> list[Sample]:
     """One sample for each entry of the batch axis, where the arrays that have one agree; else one sample of it all.
 
     An array without a batch axis goes with every sample. A slice is taken, and converted, when it is fed.
@@ -261,7 +281,8 @@ def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str = "") 
     length = max(lengths) if len(lengths) == 1 else 1
     if length <= 1 or len(fixed) > 1 or fixed == {length}:
         single = lengths == {1} and batched == feeds.keys()
-        return [Sample(label, lambda: {n: converting(n, a) for n, a in feeds.items()}, single, image)]
+        path, picture = (image, None) if isinstance(image, str) else ("", image)
+        return [Sample(label, lambda: {n: converting(n, a) for n, a in feeds.items()}, single, path, picture=picture)]
     return [entry(index) for index in range(length)]
 
 
@@ -283,7 +304,7 @@ def _images(model: Model, path: Path, page: Page, images: ImageOptions, label: s
     return made
 
 
-def _image_feeds(model: Model, port: Port, file: ImageReader, place: int, images: ImageOptions) -> Feeds:
+def _image_feeds(model: Model, port: Port, file: ImageReader | Picture, place: int, images: ImageOptions) -> Feeds:
     return {port.name: image_input(model, port, file, place, images)}
 
 
@@ -297,8 +318,10 @@ def _channels(port: Port) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def image_input(model: Model, port: Port, file: ImageReader, place: int, images: ImageOptions) -> NDArray[Any]:
-    """The array for `port` made from the page at this place of an image file: (1, C, H, W) or (1, H, W, C).
+def image_input(
+    model: Model, port: Port, file: ImageReader | Picture, place: int, images: ImageOptions
+) -> NDArray[Any]:
+    """The array for `port` made from the page at this place of an image: (1, C, H, W) or (1, H, W, C).
 
     Raises:
         InputError: the page cannot be read, has other channels, or gives values that the input cannot hold; or the
@@ -343,40 +366,9 @@ def as_input(port: Port, pixels: NDArray[Any], images: ImageOptions, path: Path)
     if port.layout == "NCHW":
         values = values.transpose(2, 0, 1)
     if port.dtype.startswith(("uint", "int")):
-        values = _whole(values, port, chosen.name, path, deep=pixels.dtype != np.uint8)
+        values = whole_numbers(values, port, chosen.name, path, deep=pixels.dtype != np.uint8)
     what = f"preprocessing '{chosen.name}' of {path}"
     return np.ascontiguousarray(converted(values[None], port, what))
-
-
-def _whole(values: NDArray[Any], port: Port, name: str, path: Path, *, deep: bool) -> NDArray[Any]:
-    """`values` as whole numbers for an integer input, if that is what they are but for the rounding of float32.
-
-    Args:
-        values: float32, preprocessed.
-        port: the input.
-        name: of the preprocessing.
-        path: of the image.
-        deep: whether the image has more than 8 bits a channel.
-
-    Raises:
-        InputError: they would be rounded, or are beyond the range of the input's type; the message says both ranges.
-    """
-    whole = np.rint(values.astype(np.float64))
-    low, high = values.min(), values.max()
-    least, most = value_range(np.dtype(port.dtype))
-    # Three float32 operations, each off by half a unit in the last place of what it handles.
-    if np.abs(whole - values).max() > 4 * np.finfo(np.float32).eps * max(abs(low), abs(high), 255):
-        how, remedy = f"gives fractions, {low:g}…{high:g}", "give --preprocess raw, or another that gives whole numbers"
-        if deep and name == "raw":
-            remedy = f"{path} has more than 8 bits a channel, or is none of 8: save it with 8, or give a .npy"
-    elif low < least or high > most:
-        how, remedy = f"gives {low:g}…{high:g}", "give --preprocess, such as scale=1,mean=128"
-    else:
-        return whole
-    raise InputError(
-        f"preprocessing '{name}' {how}; input '{printable(port.name)}' takes {port.dtype}, whole numbers "
-        f"{written(least)}…{written(most)}: {remedy}"
-    )
 
 
 def _ports(model: Model) -> dict[str, Port]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
+from onnxviz.arguments import typed
 from onnxviz.errors import OnnxvizError
 from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
-from onnxviz.inputs.samples import ImageOptions, InputLike
+from onnxviz.inputs.samples import ImageOptions, InputLike, Size
 from onnxviz.maps.feature_maps import FeatureMaps
 from onnxviz.maps.folded import MapsBatch
 from onnxviz.maps.map_store import MapStore
@@ -28,6 +29,7 @@ from onnxviz.runtime.session import RunOptions
 Selection = str | int | Sequence[str | int]
 
 
+@typed
 def capture(
     model: Source,
     x: InputLike,
@@ -37,7 +39,7 @@ def capture(
     at: TapKind = "activation",
     axes: Mapping[str, str] | None = None,
     preprocess: str | Preprocessing = "auto",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     fit: Fit | None = None,
     background: str | None = None,
     provider: str = "cpu",
@@ -94,6 +96,7 @@ def capture(
     return FeatureMaps(store.arrays(), run.origin(labels, failed.list, store.rows, store.parts))
 
 
+@typed
 def stream(
     model: Source,
     x: InputLike,
@@ -103,7 +106,7 @@ def stream(
     at: TapKind = "activation",
     axes: Mapping[str, str] | None = None,
     preprocess: str | Preprocessing = "auto",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     fit: Fit | None = None,
     background: str | None = None,
     provider: str = "cpu",

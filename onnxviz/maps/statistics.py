@@ -15,12 +15,13 @@ from functools import partial
 from itertools import islice
 from typing import Literal
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, Size
 from onnxviz.maps.channel_statistics import LayerStatistics, Statistics
 from onnxviz.maps.reduced_run import ReducedRun, SampleValues
 from onnxviz.maps.tapped_model import LayerChoice, TappedModel
@@ -40,6 +41,7 @@ _LITTLE = 1 / 500
 _PERHAPS_LITTLE = 1 / 50
 
 
+@typed
 def statistics(
     model: Source,
     x: InputLike,
@@ -50,7 +52,7 @@ def statistics(
     complete: bool = False,
     histogram: bool = False,
     preprocess: str | Preprocessing = "auto",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     fit: Fit | None = None,
     background: str | None = None,
     provider: str = "cpu",
@@ -141,7 +143,7 @@ def gather(run: ReducedRun, threads: int, *, skip: bool, progress: Progress | No
         layers[layer.name] = LayerStatistics(
             layer.name, layer.op, plan.tap.tensor, rectified, complete, moments, counted
         )
-    reads_images = any(sample.path for sample in tapped.samples)
+    reads_images = any(sample.photo for sample in tapped.samples)
     provenance = Provenance(tapped.model, run.options, tapped.images if reads_images else None)
     return Statistics(layers, len(done.labels), done.labels, provenance.as_dict(), tapped.at, tuple(done.failed))
 

@@ -108,7 +108,7 @@ class TappedModel:
     @property
     def reads_images(self) -> bool:
         """Whether any sample is an image file, to which preprocessing applies."""
-        return any(sample.path for sample in self.samples)
+        return any(sample.photo for sample in self.samples)
 
     def _select(self, selection: str | int | Sequence[str | int], ops: Sequence[str] | None) -> tuple[Layer, ...]:
         model = self.model

@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.sample_picture import sample_picture
-from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, Size, samples
 from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.receptive.field import ReceptiveField
 from onnxviz.messages import unheeded
@@ -136,6 +137,7 @@ class TopPatches:
         }
 
 
+@typed
 def top_patches(
     model: Source,
     x: InputLike,
@@ -144,7 +146,7 @@ def top_patches(
     count: int = 9,
     at: TapKind = "activation",
     preprocess: str | Preprocessing = "auto",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     fit: Fit | None = None,
     background: str | None = None,
     provider: str = "cpu",
@@ -228,7 +230,7 @@ class Search:
         self.layers = layers
         self.count = count
         self.at: TapKind = at
-        self.provenance = Provenance(model, options, images if any(sample.path for sample in given) else None)
+        self.provenance = Provenance(model, options, images if any(sample.photo for sample in given) else None)
         self.failed: list[tuple[str, str]] = []
         self.watch = FiniteWatch()
         self._tensors = [layer.taps[at] for layer in layers]
@@ -336,7 +338,7 @@ class Search:
         port = next((port for port in self.model.inputs if port.layout in ("NCHW", "NHWC")), None)
         if port is None or port.channel_axis is None:
             raise InputError(f"{self.model.label} takes no images: patches cannot be cut")
-        return sample_picture(given.read()[port.name][0], port.channel_axis, given.path, self.images)
+        return sample_picture(given.read()[port.name][0], port.channel_axis, given.photo, self.images)
 
 
 def _any(samples: NDArray[Any]) -> int:

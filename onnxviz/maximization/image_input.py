@@ -73,7 +73,7 @@ class ImageInput:
 
 def image_input(
     model: Model,
-    size: tuple[int, ...] | None = None,
+    size: int | tuple[int, ...] | None = None,
     preprocess: str | Preprocessing = "auto",
     fixed: Collection[str] = (),
 ) -> ImageInput:
@@ -81,7 +81,8 @@ def image_input(
 
     Args:
         model: the model.
-        size: sides that the input leaves open; None: 128 x 128, or 256 for signals, 32 x 32 x 32 for volumes.
+        size: sides that the input leaves open, a number for sides that are alike; None: 128 x 128, or 256 for signals,
+            32 x 32 x 32 for volumes.
         preprocess: as for `onnxviz.inputs.expectation.Expectation.of`; where nothing is known, signals and what has
             other than 1, 3 or 4 channels get −1…1, since they are seldom brightnesses.
 
@@ -132,7 +133,9 @@ def _input(model: Model, fixed: Collection[str]) -> Port:
     return found[0]
 
 
-def _size(model: Model, declared: list[int | str | None], given: tuple[int, ...] | None) -> tuple[int, ...]:
+def _size(model: Model, declared: list[int | str | None], given: int | tuple[int, ...] | None) -> tuple[int, ...]:
+    if isinstance(given, int):
+        given = (given,) * len(declared)
     if given is not None:
         fits = len(given) == len(declared) and all(
             not isinstance(dim, int) or dim == side for dim, side in zip(declared, given, strict=True)

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.gradients.leaky_relu import cut_of
 from onnxviz.inputs.preprocessing import Preprocessing
@@ -59,6 +60,7 @@ class Progress(NamedTuple):
     activation: float
 
 
+@typed
 def maximize(
     model: Source,
     layer: What = None,
@@ -70,7 +72,7 @@ def maximize(
     plus: Objective | None = None,
     variants: int = 1,
     steps: int = 256,
-    size: tuple[int, ...] | None = None,
+    size: int | tuple[int, ...] | None = None,
     param: Literal["fourier", "pixel"] = "fourier",
     jitter: int | None = None,
     transforms: Transforms = "standard",
@@ -98,7 +100,7 @@ def maximize(
         plus: added to every objective: `-0.1 * TotalVariation()`.
         variants: pictures of each objective, from different starts; with `plus=Diversity(layer)` unlike each other.
         steps: number of gradient steps, 1 or more.
-        size: (height, width) where the model leaves it open; 128 x 128 by default.
+        size: (height, width) where the model leaves it open, a number for a square; 128 x 128 by default.
         param: "fourier" (spectrum, decorrelated colours) or "pixel".
         jitter: pixels, the largest shift of "standard" and "jitter"; None: 16, less where a side is under 224.
         transforms: "standard" (jitter, scale ±10 %, rotation ±10°), "jitter", "none", or values of

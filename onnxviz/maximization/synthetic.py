@@ -126,6 +126,24 @@ class SyntheticInputs:
     made: SyntheticSettings
     provenance: Provenance
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What a figure calls each: its number, and its activation or that it is dead."""
+        each = zip(self.targets, self.after, self.dead, strict=True)
+        return tuple(f"{target.label}  {'dead' if dead else f'{after:.3g}'}" for target, after, dead in each)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """For each the row that a figure puts it in: its layer."""
+        return tuple(target.row for target in self.targets)
+
+    @property
+    def facts(self) -> str:
+        """What a figure says of them: model, steps, and what was assumed of the input."""
+        model, mark = Path(self.provenance.model.label).name, self.made.canvas.expected.mark
+        said = f"{model}, {self.made.climb.steps} steps; with each its number and activation"
+        return " · ".join(filter(None, (said, mark)))
+
     @classmethod
     def of(
         cls,

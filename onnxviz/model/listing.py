@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from onnxviz.arguments import typed
 from onnxviz.messages import one_of, unheeded
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.layer import Layer
@@ -14,6 +15,7 @@ from onnxviz.model.ports import Port
 Layout = Literal["onnx", "keras"]
 
 
+@typed
 def layers(
     model: Source, *, all: bool = False, ops: Sequence[str] | None = None, layout: Layout = "onnx"
 ) -> dict[str, Any]:

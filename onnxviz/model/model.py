@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 from onnx import NodeProto, TensorProto
 
+from onnxviz.arguments import typed
 from onnxviz.errors import ModelError, SelectionError
 from onnxviz.model.activation_layout import lay_axes
 from onnxviz.model.batch_axis import batch_inputs
@@ -39,6 +40,7 @@ if TYPE_CHECKING:  # what follows axes is imported where it is asked for: most i
     from onnxviz.model.axes.said_axes import SaidAxes
 
 
+@typed
 def load(source: Source) -> Model:
     """Opens a model: its graph is read, its weights stay where they are.
 

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.files import is_picture, make_folder, safe_name, save_arrays
 from onnxviz.inputs.failures import Progress
@@ -52,6 +53,7 @@ class _Look:
     layout: str
 
 
+@typed
 def filters(
     model: Source,
     layers: str | int | Sequence[str | int] = "first",

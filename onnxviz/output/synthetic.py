@@ -35,30 +35,10 @@ def write_synthetic(synthetic: SyntheticInputs, folder: Path, suffix: str = "png
             figure = plot_synthetic(image[None], labels=[target.label], rows=[target.row], title=str(target))
             written.append(save_figure(figure, path))
     sheet = folder / f"{SHEET}.{suffix}"
-    written.append(save_figure(sheet_figure(synthetic), sheet))
+    written.append(save_figure(plot_synthetic(synthetic), sheet))
     pictures = [{**entry, "file": name} for entry, name in zip(synthetic.entries(), names, strict=True)]
     manifest = {**synthetic.manifest(), "sheet": sheet.name, "pictures": pictures}
     return [*written, write_json(folder / "manifest.json", manifest)], manifest
-
-
-def sheet_figure(synthetic: SyntheticInputs) -> Any:
-    """The sheet of all pictures, a row for each layer, as a matplotlib Figure."""
-    steps, label = synthetic.made.climb.steps, Path(synthetic.provenance.model.label).name
-    mark = synthetic.made.canvas.expected.mark
-    labels = [
-        f"{target.label}  {'dead' if dead else f'{after:.3g}'}"
-        for target, after, dead in zip(synthetic.targets, synthetic.after, synthetic.dead, strict=True)
-    ]
-    rows = [target.row for target in synthetic.targets]
-    layers = list(dict.fromkeys(rows))
-    title = layers[0] if len(layers) == 1 and layers[0] else "What excites it most"
-    return plot_synthetic(
-        synthetic.images,
-        labels=labels,
-        rows=rows if len(layers) > 1 else None,
-        title=title,
-        subtitle=" · ".join(filter(None, (f"{label}, {steps} steps; with each its number and activation", mark))),
-    )
 
 
 def file_names(synthetic: SyntheticInputs) -> list[str]:

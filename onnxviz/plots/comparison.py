@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError
 from onnxviz.messages import printable
 from onnxviz.plots.lettering import shortened, width_of
@@ -33,7 +34,7 @@ class HasRatio(Protocol):
 
 
 class HasRatios(Protocol):
-    """What `plot_comparison` needs."""
+    """What `plot_comparison` needs of a comparison."""
 
     @property
     def layers(self) -> Sequence[HasRatio]:
@@ -44,6 +45,7 @@ class HasRatios(Protocol):
         """The ratio in dB below which a layer is marked."""
 
 
+@typed
 def plot_comparison(comparison: HasRatios, *, title: str | None = None, subtitle: str | None = None) -> Figure:
     """Returns a figure of how far each layer of model B is from A's.
 

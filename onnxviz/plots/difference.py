@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError
 from onnxviz.plots.bars import draw_bars
 from onnxviz.plots.lettering import rounded
@@ -18,6 +19,7 @@ from onnxviz.plots.sheet import Sheet, draw
 _HEAT = 24  # pixels that a signal's row is high
 
 
+@typed
 def plot_difference(
     a: ArrayLike,
     b: ArrayLike,

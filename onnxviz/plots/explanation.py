@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError
 from onnxviz.plots.lettering import broken, noun_of, rounded, shortened, width_of
 from onnxviz.plots.mosaic import ValueRange, spread
@@ -81,6 +82,7 @@ class HasMap(Protocol):
         """The picture behind each map, or the one behind all, (H, W, 3) uint8."""
 
 
+@typed
 def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str | None = None) -> Figure:
     """Returns a figure of an explanation: the photo, and the map laid on it, with a colour bar.
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.plots.lettering import rounded, width_of
 from onnxviz.plots.mosaic import ValueRange
 from onnxviz.plots.page import MARGIN, page, write
@@ -15,7 +16,7 @@ _LINES = ("#2f6690", "#b5442e", "#8a8d90")
 
 
 class HasCurves(Protocol):
-    """What `plot_faithfulness` needs."""
+    """What `plot_faithfulness` needs of a faithfulness."""
 
     @property
     def shares(self) -> NDArray[Any]:
@@ -50,6 +51,7 @@ class HasCurves(Protocol):
         """What the curves are of."""
 
 
+@typed
 def plot_faithfulness(curves: HasCurves, *, title: str | None = None, subtitle: str | None = None) -> Figure:
     """Returns a figure of the deletion and the insertion curve (Petsiuk et al. 2018, RISE).
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError
 from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings
@@ -30,6 +31,7 @@ class HasWeight(Protocol):
         """(O, I, spatial...)."""
 
 
+@typed
 def plot_filters(
     layer: HasWeight | ArrayLike,
     *,

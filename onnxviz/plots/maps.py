@@ -1,18 +1,19 @@
 """A plot of a layer's feature maps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.plots.bars import draw_bars
 from onnxviz.plots.lettering import noun_of
 from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings, sort_channels
-from onnxviz.plots.options import chosen_numbers
+from onnxviz.plots.options import chosen_numbers, one_layer
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
 from onnxviz.plots.sheet import Sheet, draw, slices
 
@@ -20,9 +21,11 @@ _HEAT_CELL, _HEAT_WIDTH = 18, 540
 _STRIP = "viridis"
 
 
+@typed
 def plot_maps(
-    maps: ArrayLike,
+    maps: ArrayLike | Mapping[str, NDArray[Any]],
     *,
+    layer: str | None = None,
     sample: int = 0,
     spatial: int | None = None,
     first: int | None = 64,
@@ -42,7 +45,9 @@ def plot_maps(
         maps: (N, C, spatial...) or, for one input, (C, spatial...); any real type. Two spatial axes: one picture a
             map. One: a heat map, channels down,
             positions across. Three: one row a channel, up to 8 evenly spaced slices along the first spatial axis.
-            None, or all of length 1 (dense layers, global poolings): bars, from zero, on one scale.
+            None, or all of length 1 (dense layers, global poolings): bars, from zero, on one scale. Or what
+            `onnxviz.capture` gives.
+        layer: Of what `capture` gives, the layer to draw; None where it has one.
         sample: Which of the N inputs to show, 0..N-1.
         spatial: Number of spatial axes, 0..3, where the shape alone does not tell. None: 2 for arrays of 3 or 4
             axes, 3 for 5 axes, 1 for 2 axes, 0 for 1 axis.
@@ -58,7 +63,7 @@ def plot_maps(
         cmap: matplotlib colour map, not for "lines"; None: "gray" for a grid, "viridis" for strips and heat maps,
             "RdBu_r" with "symmetric".
         parts: What the first spatial axis counts, one label each: `frame 0`, `frame 1`, … of a clip. None: positions.
-        title: First line; None: "Feature maps".
+        title: First line; None: the layer's name, "Feature maps" for an array.
         subtitle: Words put before the facts that the second line states.
 
     Returns:
@@ -66,14 +71,21 @@ def plot_maps(
         constant or not finite are framed and named.
 
     Raises:
-        SelectionError: A channel or sample that is not there.
+        SelectionError: A layer, channel or sample that is not there, or none is named of several layers.
         InputError: The maps cannot be drawn, or an option does not exist or does not fit them.
         UnheededOptionError: Bars have no style, scale, colour map or columns; lines no colour map; a strip no columns.
     """
     one_of("style", style or "grid", ("grid", "strip", "lines"))
     if scale is not None:
         one_of("scale", scale, ("map", "layer", "symmetric", "standardize"))
-    values, samples = _one_sample(as_numbers(maps), sample, spatial)
+    if isinstance(maps, Mapping):
+        name, found = one_layer(maps, layer, "maps")
+        title = name if title is None else title
+        array, spatial = as_numbers(found), found.ndim - 2 if spatial is None else spatial
+    else:
+        refuse_unheeded({"layer": layer}, "an array is of one layer")
+        array = as_numbers(maps)
+    values, samples = _one_sample(array, sample, spatial)
     if columns is not None and columns < 1:
         raise InputError(f"a grid of {columns} columns cannot be drawn; give 1 or more")
     chosen = chosen_numbers(channels, first if sort is None else None, len(values), "channel")

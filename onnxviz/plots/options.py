@@ -1,12 +1,16 @@
 """Checks of what plots are asked for."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from matplotlib import colormaps
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import meant, printable
+
+Found = TypeVar("Found")
+_LISTED = 12
 
 
 def known_cmap(name: str | None) -> str | None:
@@ -20,6 +24,28 @@ def known_cmap(name: str | None) -> str | None:
         hint = meant(name, colormaps)
         raise InputError(f"there is no colour map '{printable(name)}'; {hint}some of {len(colormaps)}: {some}")
     return name
+
+
+def one_layer(found: Mapping[str, Found], layer: str | None, what: str) -> tuple[str, Found]:
+    """Returns (name, what was found) of the layer that is to be drawn, of a verb's result by layer.
+
+    Args:
+        found: By the names of layers.
+        layer: A name; None where there is one layer.
+        what: What was found, in messages.
+
+    Raises:
+        SelectionError: There is no such layer, or none is named of several.
+    """
+    names = [printable(name) for name in found]
+    listed = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+    if layer is None and len(names) == 1:
+        return next(iter(found.items()))
+    if layer is None:
+        raise SelectionError(f"there are {what} of {len(names)} layers ({listed}): name one, layer='{names[0]}'")
+    if layer not in found:
+        raise SelectionError(f"there are no {what} of '{printable(layer)}'; {meant(layer, found)}there are {listed}")
+    return layer, found[layer]
 
 
 def chosen_numbers(asked: Sequence[int] | None, first: int | None, count: int, noun: str) -> list[int]:

@@ -1,13 +1,16 @@
 """A plot of the image regions that excite filters most."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
+from onnxviz.messages import refuse_unheeded
 from onnxviz.plots.lettering import rounded
+from onnxviz.plots.options import one_layer
 from onnxviz.plots.sheet import Sheet, draw
 
 
@@ -37,9 +40,11 @@ class HasCrops(Protocol):
         """Whether a region is one."""
 
 
+@typed
 def plot_patches(
-    patches: HasCrops,
+    patches: HasCrops | Mapping[str, HasCrops],
     *,
+    layer: str | None = None,
     filters: Sequence[int] | None = None,
     first: int = 16,
     title: str | None = None,
@@ -49,7 +54,8 @@ def plot_patches(
     """Returns a figure of the image regions that excite filters most: one row a filter, the best on the left.
 
     Args:
-        patches: What `onnxviz.top_patches` gives for a layer.
+        patches: What `onnxviz.top_patches` gives, for a layer or by layer.
+        layer: Which layer; None where there is one.
         filters: Which filters, in this order; None: the first `first`.
         first: How many filters to show where `filters` is None.
         title: First line; None: the layer's name.
@@ -60,9 +66,14 @@ def plot_patches(
         Figure: `figure.axes[0].images[0]` is the mosaic. Over each region stands its activation.
 
     Raises:
-        SelectionError: A filter that the layer does not have.
+        SelectionError: A layer or filter that is not there, or none is named of several layers.
         InputError: An image is gone.
+        UnheededOptionError: A layer is named, of patches of one layer.
     """
+    if isinstance(patches, Mapping):
+        patches = one_layer(patches, layer, "patches")[1]
+    else:
+        refuse_unheeded({"layer": layer}, "these are patches of one layer")
     total, most = patches.values.shape
     chosen = list(range(min(first, total))) if filters is None else list(filters)
     crops = patches.crops(chosen) if crops is None else crops

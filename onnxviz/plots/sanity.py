@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.plots.lettering import shortened, width_of
 from onnxviz.plots.mosaic import ValueRange
 from onnxviz.plots.sheet import Sheet, draw
@@ -36,7 +37,7 @@ class HasStage(Protocol):
 
 
 class HasStages(Protocol):
-    """What `plot_sanity` needs."""
+    """What `plot_sanity` needs of a sanity check."""
 
     @property
     def true(self) -> NDArray[Any]:
@@ -51,6 +52,7 @@ class HasStages(Protocol):
         """In words."""
 
 
+@typed
 def plot_sanity(
     sanity: HasStages, *, title: str | None = None, subtitle: str | None = None, cmap: str = "inferno"
 ) -> Figure:

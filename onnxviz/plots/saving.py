@@ -10,10 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from numpy.typing import ArrayLike
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError
 from onnxviz.files import PICTURES, replacing
 
 
+@typed
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float | None = None) -> Path:
     """Writes a figure to a PNG, SVG or PDF file and returns its path; the file appears whole or not at all.
 

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.messages import printable
 from onnxviz.plots.lettering import rounded, shortened, width_of
 from onnxviz.plots.mosaic import ValueRange
@@ -18,7 +19,7 @@ _DEAD = "#b5442e"
 
 
 class HasChannels(Protocol):
-    """What `plot_statistics` needs of a layer; arrays are (channels,)."""
+    """What `plot_statistics` needs of a layer's statistics; arrays are (channels,)."""
 
     @property
     def mean(self) -> NDArray[Any]:
@@ -45,6 +46,7 @@ class HasChannels(Protocol):
         """bool, whether all values were the same."""
 
 
+@typed
 def plot_statistics(
     layers: Mapping[str, HasChannels], *, title: str | None = None, subtitle: str | None = None
 ) -> Figure:

@@ -1,18 +1,41 @@
 """A plot of synthetic inputs."""
 
 from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError
 from onnxviz.plots.mosaic import as_numbers, flaw, grid_columns
 from onnxviz.plots.sheet import Sheet, draw
 
 
+class HasPictures(Protocol):
+    """What `plot_synthetic` needs of synthetic inputs."""
+
+    @property
+    def images(self) -> NDArray[Any]:
+        """(N, spatial..., C) in 0..1."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One for each picture."""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """For each picture the name of the row it goes in."""
+
+    @property
+    def facts(self) -> str:
+        """How they were made."""
+
+
+@typed
 def plot_synthetic(
-    images: ArrayLike,
+    images: ArrayLike | HasPictures,
     *,
     labels: Sequence[str] | None = None,
     rows: Sequence[str] | None = None,
@@ -24,10 +47,13 @@ def plot_synthetic(
     Args:
         images: (N, spatial..., C) in 0..1. Two spatial axes: one picture each, of three channels in colour, of one in
             grey, of others a grey picture a channel. One: a line a channel. Three: the middle slice along the first.
-        labels: One for each picture; None: their numbers.
-        rows: For each picture the name of the row it goes in, equal ones next to each other; None: as they come.
-        title: First line; None: "Synthetic inputs".
-        subtitle: Words put before the facts that the second line states.
+            Or what `onnxviz.maximize` gives.
+        labels: One for each picture; None: what `maximize` calls them, numbers for an array.
+        rows: For each picture the name of the row it goes in, equal ones next to each other; None: those of `maximize`,
+            as they come for an array.
+        title: First line; None: the layer, if there is one, else "What excites it most"; for an array "Synthetic
+            inputs".
+        subtitle: Words put before the facts that the second line states; None: how `maximize` made them.
 
     Returns:
         Figure: `figure.axes[0].images[0]` is the mosaic, float32 0..1, with a fourth channel for what is left out.
@@ -35,7 +61,14 @@ def plot_synthetic(
     Raises:
         InputError: The pictures cannot be drawn, or there are not as many labels or rows.
     """
-    values = as_numbers(images).astype(np.float32)
+    if hasattr(images, "images"):
+        made = cast(HasPictures, images)
+        layers = list(dict.fromkeys(made.rows))
+        images, labels = made.images, made.labels if labels is None else labels
+        rows = made.rows if rows is None and len(layers) > 1 else rows
+        usual = layers[0] if len(layers) == 1 and layers[0] else "What excites it most"
+        title, subtitle = usual if title is None else title, made.facts if subtitle is None else subtitle
+    values = as_numbers(cast(ArrayLike, images)).astype(np.float32)
     if not 3 <= values.ndim <= 5:
         raise InputError(f"pictures are (N, spatial..., C) with 1 to 3 spatial axes, not of shape {values.shape}")
     facts = [*([subtitle] if subtitle else []), "×".join(map(str, values.shape[1:-1])) + " input"]

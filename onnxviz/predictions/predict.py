@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from onnxviz.arguments import typed
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.labels import fitting_names
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Size, samples
 from onnxviz.messages import one_of
 from onnxviz.model.detection.box_scores import with_box_scores
 from onnxviz.model.detection.boxes import Boxes
@@ -27,6 +28,7 @@ from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.session import RunOptions, Session
 
 
+@typed
 def predict(
     model: Source,
     x: InputLike,
@@ -34,7 +36,7 @@ def predict(
     labels: Sequence[str] | None = None,
     top: int = 5,
     preprocess: str | Preprocessing = "auto",
-    size: tuple[int, int] | None = None,
+    size: Size | None = None,
     fit: Fit | None = None,
     background: str | None = None,
     provider: str = "cpu",
@@ -90,7 +92,7 @@ def predict(
             progress(done, len(given))
     if not found:
         raise nothing_usable(failed)
-    reads_images = any(sample.path for sample in given)
+    reads_images = any(sample.photo for sample in given)
     provenance = Provenance(opened, running, images if reads_images else None)
     return Predictions(tuple(found), provenance, run.names_source, tuple(failed), tuple(dict.fromkeys(run.notes)))
 

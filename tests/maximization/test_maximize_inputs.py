@@ -12,7 +12,7 @@ from protos import two_inputs_proto
 from onnxviz import cli
 from onnxviz.errors import InputError
 from onnxviz.maximization.maximize import maximize
-from onnxviz.output.synthetic import sheet_figure
+from onnxviz.plots import plot_synthetic
 
 
 def network(shape, spatial):
@@ -46,7 +46,7 @@ def test_grey_many_channels_signals_and_volumes(shape, pictures, tmp_path, monke
     found = maximize(proto, "conv", filters=[0, 3], steps=40)
     assert found.images.shape == pictures
     assert (found.after > found.before).all()
-    assert isinstance(sheet_figure(found), Figure)
+    assert isinstance(plot_synthetic(found), Figure)
     onnx.save(proto, "net.onnx")
     assert cli.run(["maximize", "net.onnx", "conv", "--filters", "0", "--steps", "2", "-q"]) == 0
     assert {path.name for path in Path("maximize").iterdir()} == {"conv_0.png", "sheet.png", "manifest.json"}
