@@ -9,7 +9,7 @@ from functools import cache, wraps
 from inspect import Parameter, getattr_static, signature
 from numbers import Real
 from os import PathLike
-from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from onnxviz.errors import InputError
 from onnxviz.messages import printable
@@ -50,13 +50,13 @@ def _check(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
 @cache
 def _taken(function: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
     """The type of each argument by name; and the names of those that need none, in order."""
-    hints = get_type_hints(function)
+    hints = get_type_hints(function, include_extras=True)
     found: dict[str, Any] = {}
     positional = []
     for name, parameter in signature(function).parameters.items():
         hint = hints[name]
         if parameter.kind is Parameter.VAR_KEYWORD:
-            found.update(get_type_hints(*get_args(hint)))
+            found.update(get_type_hints(get_args(hint)[0], include_extras=True))
             continue
         found[name] = hint
         if parameter.kind is Parameter.POSITIONAL_OR_KEYWORD:
@@ -73,6 +73,8 @@ def fits(value: Any, hint: Any) -> bool:
         return any(fits(value, part) for part in parts)
     if kind is Any:
         return True
+    if kind is Annotated:
+        return fits(value, parts[0])
     if kind is Literal:
         return isinstance(value, str)  # a choice that there is not is refused with those there are
     if kind in (None, type(None)):
@@ -96,7 +98,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 
 def words(hint: Any) -> str:
-    """What is taken: `a whole number or None`."""
+    """What is taken: `a whole number or None`; a type of several parts says what they are with `Annotated`."""
     found = list(dict.fromkeys(_words(hint)))
     if "a path" in found and "text" in found:
         found.remove("text")
@@ -109,6 +111,8 @@ def _words(hint: Any) -> list[str]:
         if any(map(_is_numpys, parts)):
             return ["an array", *(word for part in _beside_numpys(parts) for word in _words(part))]
         return [word for part in parts for word in _words(part)]
+    if kind is Annotated:
+        return [str(parts[1])]
     if kind is Literal:
         return [repr(part) for part in parts]
     if kind is tuple:

@@ -14,6 +14,7 @@ from protos import classifier_proto
 import onnxviz
 from onnxviz.arguments import fits, typed, words
 from onnxviz.explanations.target import ChooseTarget
+from onnxviz.inputs.samples import Size
 
 # `audit` has settings of its own, which say what is wrong with them.
 FUNCTIONS = {
@@ -85,6 +86,7 @@ class Answer:
         (Sequence[str], [["a"], ("a", "b")], ["a", [1], b"a"]),
         (Mapping[str, int], [{}, {"a": 1}], [{"a": "b"}, [("a", 1)], None]),
         (tuple[int, int], [(1, 2), [1, 2]], [(1, 2, 3), (1,), (1, "2"), 3, "12"]),
+        (Size, [3, (1, 2), [1, 2]], [1.5, (1, 2, 3), "3"]),
         (tuple[int, ...], [(), (1, 2, 3)], [("1",), 1]),
         (Literal["a", "b"], ["a", "c"], [1, None]),
         (Callable[[int], None], [print, lambda x: x], [3, "print"]),
@@ -112,6 +114,7 @@ def test_what_fits_a_type_and_what_does_not(hint, taken, refused):
         (Callable[[int], None], "a function"),
         (ArrayLike | None, "an array or None"),
         (onnxviz.Explanation, "an Explanation"),
+        (Size | None, "a whole number or (height, width) in pixels or None"),
     ],
 )
 def test_types_in_words(hint, said):

@@ -53,7 +53,11 @@ def test_every_verb_refuses_a_choice_in_the_same_words():
     maps, model = np.zeros((1, 3, 32, 32), np.float32), zoo.model("classifier")
     refusals = [
         (lambda: add_gradient(model, mode="smooth"), InputError, "mode 'smooth'; there are plain, guided, deconv"),
-        (lambda: plot_filters(maps, style="row"), InputError, "style 'row'; there are rows, grid, rgb, lines"),
+        (
+            lambda: plot_filters(maps, style="row"),
+            InputError,
+            "style 'row'; did you mean rows? there are rows, grid, rgb, lines",
+        ),
         (lambda: plot_maps(maps, scale="big"), InputError, "scale 'big'; there are map, layer, symmetric, standardize"),
         (lambda: plot_maps(maps, sort="std"), InputError, "order of channels 'std'; there are mean, variance, norm"),
         (lambda: plot_maps(maps, cmap="mauve"), InputError, "colour map 'mauve'; some of"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -10,6 +9,7 @@ import typer
 
 from onnxviz.cli.heeding import ALWAYS, DRAWN, IN_FOLDER
 from onnxviz.cli.options import (
+    CLASSES_HELP,
     AxesOption,
     BackgroundOption,
     CmapOption,
@@ -31,7 +31,6 @@ from onnxviz.cli.options import (
 )
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, note_handed, report, say
-from onnxviz.errors import InputError
 
 if TYPE_CHECKING:
     from onnxviz.explanations.methods import MethodOptions
@@ -49,7 +48,9 @@ _HEEDS = {
 def explain(
     model: ModelArgument,
     inputs: InputsArgument,
-    class_: Annotated[str, typer.Option("--class", metavar="N|top", help="Which class; the model's answer.")] = "top",
+    class_: Annotated[
+        str, typer.Option("--class", metavar="0,3,5-9|all|NAME", help=CLASSES_HELP, show_default="top, the answer")
+    ] = "top",
     method: Annotated[
         str,
         typer.Option(
@@ -147,8 +148,6 @@ def explain(
     from onnxviz.plots import known_cmap
     from onnxviz.runtime.session import RunOptions
 
-    if class_ != "top" and not re.fullmatch(r"-?[0-9]{1,9}", class_):
-        raise InputError(f"'{class_}' is not a class; write its number, or top")
     options = {
         "layer": layer, "samples": samples, "noise": noise, "baseline": baseline, "window": window, "stride": stride,
         "cells": cells, "keep": keep, "seed": seed,
@@ -157,7 +156,7 @@ def explain(
     if sanity:  # the checks use these, whether the method does or not
         options = {name: value for name, value in options.items() if name in known or name not in ("baseline", "seed")}
     score = ScoreChoice(
-        "top" if class_ == "top" else int(class_),
+        class_,
         target,
         read_region(region),
         read_labels(labels) if labels is not None else None,
@@ -171,13 +170,16 @@ def explain(
     fed = explainer.samples(inputs, images)
     several = len(fed) > 1
     folder = folder_for(output, save, "explain")
-    gallery = ExplanationsWriter(folder, save, several=several, suffix=picture, cmap=known_cmap(cmap))
+    classes = len(explainer.aims)
+    gallery = ExplanationsWriter(
+        folder, save, several=several, by_class=classes > 1, suffix=picture, cmap=known_cmap(cmap)
+    )
     advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
     fewer = next((text for name, text in advice.items() if name in known), "")
     skipped = Skipped()
     verdicts: list[str] = []
-    with counting(quiet, "explaining", len(fed)) as bar:
-        forecast = Forecast(quiet, method, len(fed), fewer, bar.part)
+    with counting(quiet, "explaining", len(fed) * classes) as bar:
+        forecast = Forecast(quiet, method, len(fed) * classes, fewer, bar.part)
         for explanation in explainer.each(fed, images, on_error=skipped.add if several else None, progress=forecast):
             checks = None
             if sanity and explanation.map.any():

@@ -9,6 +9,7 @@ import typer
 
 from onnxviz.cli.heeding import ALWAYS, DRAWN
 from onnxviz.cli.options import (
+    CLASSES_HELP,
     JsonOption,
     LayersInsteadOption,
     MemoryOption,
@@ -56,7 +57,7 @@ def maximize(
         int | None, typer.Option(metavar="N", help="How many filters to draw.", min=1, show_default="6")
     ] = None,
     class_: Annotated[
-        str | None, typer.Option("--class", metavar="N", help="Which classes, before softmax.", show_default=False)
+        str | None, typer.Option("--class", metavar="0,3,5-9|all|NAME", help=CLASSES_HELP, show_default=False)
     ] = None,
     at: Annotated[
         Literal["activation", "conv"] | None,
@@ -124,7 +125,7 @@ def maximize(
             named_layers(selection, layers),
             filters=parse_numbers(numbers, "filters") if numbers is not None else None,
             random=random,
-            class_=parse_numbers(class_, "classes") if class_ is not None else None,
+            class_=class_,
             at=at, plus=_penalties(plus), variants=variants, steps=steps, size=parse_sides(size), param=param,
             jitter=jitter, transforms=transforms, rate=rate, decay=decay, leak=leak, seed=seed, preprocess=preprocess,
             fixed=others, memory=parse_bytes(memory), provider=provider, threads=threads, progress=told,

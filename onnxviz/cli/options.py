@@ -71,6 +71,8 @@ AxesOption = Annotated[
         show_default=False,
     ),
 ]
+# Of `--class`.
+CLASSES_HELP = "Which classes, by number or by a name of the labels."
 SeedOption = Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)]
 
 

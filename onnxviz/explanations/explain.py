@@ -29,6 +29,7 @@ from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, Size, samples
 from onnxviz.messages import dims, printable, unheeded
+from onnxviz.model.class_choice import ClassesLike, class_numbers
 from onnxviz.model.detection.box_scores import with_box_scores
 from onnxviz.model.model import Source, load
 from onnxviz.model.score_steps import REAL_SCORES, with_real_scores
@@ -42,14 +43,14 @@ class ScoreChoice:
     """The number that is explained, as `explain` takes it.
 
     Attributes:
-        class_: a class, "top" for the model's answer, or a choice of one's own.
+        class_: a class or several, "top" for the model's answer, or a choice of one's own.
         target: the tensor of the scores; None for those of the output that scores classes.
         region: of a segmentation, or of the input of a detector.
         labels: names of the classes, in place of the model's own.
         box: the number of one of a detector's boxes; None to choose it by its score.
     """
 
-    class_: ClassChoice | ChooseTarget = "top"
+    class_: ClassesLike | ChooseTarget = "top"
     target: str | None = None
     region: Region = "auto"
     labels: Sequence[str] | None = None
@@ -62,7 +63,7 @@ _USUAL_SCORE, _USUAL_RUN = ScoreChoice(), RunOptions()
 class ExplainOptions(MethodOptions, total=False):
     """Options of `explain` but for its input's and its method."""
 
-    class_: ClassChoice | ChooseTarget
+    class_: ClassesLike | ChooseTarget
     target: str | None
     region: Region
     box: int | None
@@ -102,8 +103,8 @@ def explain(
     Args:
         model: an opened model, or what `load` opens.
         x: an image, or an array in the model's layout; see `onnxviz.inputs.samples.samples`. One sample.
-        class_: a class number, or "top" for the model's own answer; for other tensors, a channel. Or a target of your
-            own, such as the difference of two classes: see `onnxviz.explanations.target.ChooseTarget`.
+        class_: a class by number or name, or "top" for the model's own answer; for other tensors, a channel. Or a
+            target of your own, such as the difference of two classes: see `onnxviz.explanations.target.ChooseTarget`.
         method: one of `METHODS`, or a method as a value, `Rise(samples=500)`, which may be one of your own
             (`onnxviz.explanations.method.Method`). eigen-cam, score-cam, occlusion and
             rise need no gradient.
@@ -149,6 +150,8 @@ def explain(
         model, method, ScoreChoice(class_, target, region, labels, box), wrt=wrt, axes=axes,
         running=RunOptions(provider, memory, threads), **options,
     )  # fmt: skip
+    if len(explainer.aims) != 1:
+        raise InputError(f"{len(explainer.aims)} classes were given; explain takes one, explain_each several")
     images = ImageOptions.of(explainer.model, preprocess, size, fit, background)
     given = explainer.samples(x, images)
     if len(given) != 1:
@@ -171,7 +174,10 @@ def explain_each(
     background: str | None = None,
     **options: Unpack[ExplainOptions],
 ) -> Iterator[Explanation]:
-    """One `Explanation` for each sample of `x`, one after the other; arguments and errors as for `explain`."""
+    """One `Explanation` for each sample of `x` and each class, one after the other; the rest as for `explain`.
+
+    `class_` may be several classes (`onnxviz.model.class_choice.class_numbers`): [3, "dog"], "0,3,5-9", "all".
+    """
     given: dict[str, Any] = dict(options)
     score, running = ScoreChoice(**_taken(given, ScoreChoice)), RunOptions(**_taken(given, RunOptions))
     explainer = Explainer(model, method, score, running=running, **given)
@@ -194,6 +200,7 @@ class Explainer:
         method: how it is explained.
         scores: the tensor that gives the scores.
         names: of the classes.
+        aims: what decides which number is explained, one for each class.
     """
 
     def __init__(
@@ -216,7 +223,6 @@ class Explainer:
         else:
             self.names = self.scores.names
         self._labelled = score.labels is not None
-        self._choose: ChooseTarget | None = None
         tensor = self.scores.tensor
         if self.scores.head is not None:
             self.model = with_box_scores(self.model, self.scores.head)
@@ -226,11 +232,13 @@ class Explainer:
             tensor = REAL_SCORES
         if self.scores.head is None and score.box is not None:
             raise unheeded(f"the answer of {self.model.label} is not one of boxes: leave out {{box}}")
+        classes = self._classes(score.class_)
         if self.scores.head is None or callable(score.class_):
-            self._choose = _chooser(score.class_, score.region, self.names)
+            self.aims: list[ChooseTarget | BoxChoice] = [_chooser(one, score.region, self.names) for one in classes]
         else:
-            self._boxes = BoxChoice(self.scores.head, score.class_, score.region, score.box, self.names)
-            tensor = self._boxes.tensor
+            head, region = self.scores.head, score.region
+            boxes = [BoxChoice(head, one, region, score.box, self.names) for one in classes if not callable(one)]
+            self.aims, tensor = [*boxes], boxes[0].tensor
         self.probe = Probe(self.model, tensor, wrt, running)
 
     def samples(self, x: InputLike, images: ImageOptions) -> list[Sample]:
@@ -260,7 +268,8 @@ class Explainer:
                 rows = self.probe.batching.rows(sample.read())
                 for number, feeds in enumerate(rows):
                     label = sample.label if len(rows) == 1 else f"{sample.label}[{number}]"
-                    yield self.of(feeds, label, sample.photo, images if sample.photo else None, progress)
+                    for aim in self.aims:
+                        yield self.of(feeds, label, sample.photo, images if sample.photo else None, progress, aim)
             except (UnsupportedGradientError, UnheededOptionError):
                 raise  # no other sample would do better
             except OnnxvizError as error:
@@ -268,14 +277,17 @@ class Explainer:
                     raise
                 on_error(sample.label, error)
 
-    def case(self, feeds: Feeds, progress: Progress | None = None) -> tuple[Case, Target]:
-        """One sample, and what of it is scored."""
+    def case(
+        self, feeds: Feeds, progress: Progress | None = None, aim: ChooseTarget | BoxChoice | None = None
+    ) -> tuple[Case, Target]:
+        """One sample, and what of it is scored: by the first of `aims`, unless told."""
         bare = Case(self.probe, feeds, None, progress)
-        if self._choose is None:
-            decided: Target = self._boxes(bare)
+        aim = aim or self.aims[0]
+        if isinstance(aim, BoxChoice):
+            decided: Target = aim(bare)
         else:
             axis = bare.class_axis(self.scores.tensor) if bare.base.ndim > 1 else None
-            decided = self._choose(self.scores if axis is None else replace(self.scores, axis=axis), bare.base)
+            decided = aim(self.scores if axis is None else replace(self.scores, axis=axis), bare.base)
         if decided.weights.shape != bare.base.shape:
             raise InputError(
                 f"the target weighs values of shape {dims(decided.weights.shape)}, but "
@@ -292,9 +304,10 @@ class Explainer:
         photo: str | Picture = "",
         images: ImageOptions | None = None,
         progress: Progress | None = None,
+        aim: ChooseTarget | BoxChoice | None = None,
     ) -> Explanation:
         """The explanation of one sample, given as arrays of one row each by input name."""
-        case, decided = self.case(feeds, progress)
+        case, decided = self.case(feeds, progress, aim)
         try:
             found = self.method(case)
         except UnsupportedGradientError as error:
@@ -342,6 +355,14 @@ class Explainer:
             boxes=boxes.boxes if boxes is not None else (),
             names=self.names,
         )
+
+    def _classes(self, asked: ClassesLike | ChooseTarget) -> Sequence[ClassChoice | ChooseTarget]:
+        """The classes that are explained, by number; "top" and a choice of one's own stay."""
+        if callable(asked) or isinstance(asked, int) or asked == "top":
+            return [asked]
+        head = self.scores.head
+        count = head.count if head is not None else self.scores.count(self.model.shapes.of(self.scores.tensor))
+        return class_numbers(asked, self.names, count)
 
     def _name(self, decided: Target) -> str:
         """The class's name, "" where it has none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,11 @@ from onnxviz.model.probability import sigmoid, softmax
 from onnxviz.model.scores import Scores, name_of, sample_axis, with_both
 
 # A class number, or the one the model decides for.
-ClassChoice = int | Literal["top"]
+# A number, "top" for the answer of the model, or a name.
+ClassChoice = int | str
 # Rows and columns of the target, top and left inclusive, bottom and right not.
-Box = tuple[int, int, int, int]
-Region = Literal["auto", "all", "argmax"] | Box | NDArray[Any]
+Box = Annotated[tuple[int, int, int, int], "(top, left, bottom, right) in whole numbers"]
+Region = Literal["auto", "all", "argmax"] | Box | Annotated[NDArray[Any], "a mask"]
 
 _MOST_LISTED = 5
 

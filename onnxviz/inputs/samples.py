@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ Feeds = dict[str, NDArray[Any]]
 # What a caller may give: an array, a path, several of them, or one for each input's name.
 InputLike = Any
 # (height, width) in pixels, or the side of a square.
-Size = int | tuple[int, int]
+Size = int | Annotated[tuple[int, int], "(height, width) in pixels"]
 # How numpy and frameworks, and Pillow, say that something is an array; an image that is asked for it is decoded.
 _ARRAYS = ("__array__", "__array_interface__")
 _TAKEN = "an image, an array, a path, a mapping of those by input name, or a sequence of those"

@@ -29,6 +29,7 @@ from onnxviz.maximization.parametrisation import DECAY, Fourier, Parametrisation
 from onnxviz.maximization.synthetic import PictureTarget, SyntheticInputs, SyntheticSettings
 from onnxviz.maximization.transforms import Jitter, Transform, margin, standard, usual_jitter
 from onnxviz.messages import dims, one_of, refuse_unheeded, unheeded
+from onnxviz.model.class_choice import ClassesLike, class_numbers
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
 from onnxviz.model.scores import find_scores, with_scores
@@ -67,7 +68,7 @@ def maximize(
     *,
     filters: Numbers = None,
     random: int | None = None,
-    class_: Numbers = None,
+    class_: ClassesLike | None = None,
     at: TapKind | None = None,
     plus: Objective | None = None,
     variants: int = 1,
@@ -95,7 +96,8 @@ def maximize(
             one or more objectives (`onnxviz.maximization.objectives`); None where `class_` is given.
         filters: numbers of the filters of each layer; None: `random` of them, drawn by `seed`.
         random: how many filters of each layer to draw, 6 by default.
-        class_: numbers of classes, of the output that scores them, before the softmax.
+        class_: classes of the output that scores them, before the softmax, by number or name: 3, "dog", "0,3,5-9",
+            "all" (`onnxviz.model.class_choice.class_numbers`).
         at: "activation" (None), the layer's output, or "conv", before the activation function.
         plus: added to every objective: `-0.1 * TotalVariation()`.
         variants: pictures of each objective, from different starts; with `plus=Diversity(layer)` unlike each other.
@@ -206,7 +208,13 @@ def _parametrisation(param: str, shape: tuple[int, ...], decay: float | None) ->
 
 
 def _targets(
-    model: Model, layer: What, filters: Numbers, random: int | None, class_: Numbers, at: TapKind | None, seed: int
+    model: Model,
+    layer: What,
+    filters: Numbers,
+    random: int | None,
+    class_: ClassesLike | None,
+    at: TapKind | None,
+    seed: int,
 ) -> list[PictureTarget]:
     """What is asked for, checked as far as the graph tells."""
     tap: TapKind = at or "activation"
@@ -222,7 +230,7 @@ def _targets(
     for one in _layers(model, names) if names else ():
         numbers = _drawn(one, _DRAWN if random is None else random, seed) if filters is None else _list(filters)
         found.extend(_of_objective(model, Filter(one.name, number, tap)) for number in numbers)
-    classes = [Class(number) for number in _list(class_)] if class_ is not None else []
+    classes = [Class(number) for number in _classes(model, class_)] if class_ is not None else []
     found.extend(_of_objective(model, objective) for objective in classes)
     if not found:
         raise SelectionError("nothing to maximise: name a layer, an objective or a class")
@@ -283,6 +291,11 @@ def _drawn(layer: Layer, count: int, seed: int) -> list[int]:
         raise SelectionError(f"{count} filters cannot be drawn; '{layer.name}' has {there}")
     drawn = np.random.default_rng(seed).choice(there, min(count, there), replace=False)
     return sorted(int(number) for number in drawn)
+
+
+def _classes(model: Model, asked: ClassesLike) -> list[int]:
+    scores = find_scores(model)
+    return class_numbers(asked, scores.names, scores.count(model.shapes.of(scores.tensor)))
 
 
 def _list(numbers: int | Sequence[int]) -> list[int]:

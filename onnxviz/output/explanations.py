@@ -23,6 +23,7 @@ class ExplanationsWriter:
         output: a picture for a single input, or a folder; None to draw nothing.
         save: an `.npz` for the raw maps; None not to keep them.
         several: whether there is more than one input.
+        by_class: whether there is more than one class of each.
         suffix: "png", "svg" or "pdf", for pictures in a folder.
         cmap: matplotlib colour map; None for the plot's own.
 
@@ -31,18 +32,27 @@ class ExplanationsWriter:
     """
 
     def __init__(
-        self, output: Path | None, save: Path | None, *, several: bool, suffix: str = "png", cmap: str | None = None
+        self,
+        output: Path | None,
+        save: Path | None,
+        *,
+        several: bool,
+        by_class: bool = False,
+        suffix: str = "png",
+        cmap: str | None = None,
     ) -> None:
         check_archive(save)
         single = output is not None and is_picture(output)
-        if several and single:
-            raise InputError(f"several inputs were given for the one file {output}; give a folder")
+        if (several or by_class) and single:
+            what = "inputs" if several else "classes"
+            raise InputError(f"several {what} were given for the one file {output}; give a folder")
         for file in (output if single else None, save):
             if file is not None and not file.parent.is_dir():  # said before anything is computed
                 raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
         self.file = output if single else None
         self.folder = None if single else output
         self.several = several
+        self.by_class = by_class
         self.save = save
         self.suffix = suffix
         self.cmap = cmap
@@ -63,8 +73,9 @@ class ExplanationsWriter:
         if self.folder is not None:
             stem = Path(explanation.sample).stem
             name = safe_name(number, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
+            name += f"-class{explanation.class_}" if self.by_class else ""
             path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.suffix}"
-        if path is not None and number and not self.several:  # rows of one array, which the model takes at once
+        if path is not None and path in self.written:  # rows of one array, which the model takes at once
             path = path.with_name(f"{path.stem}-{number}{path.suffix}")
         entry: dict[str, Any] = {**explanation.as_dict(), "file": None if path is None else str(path)}
         if sanity is not None:

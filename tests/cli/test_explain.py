@@ -51,7 +51,7 @@ def test_command_on_several_inputs(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["--class", "12"], "no class 12; 'logits' has 11, 0 to 10"),
-        (["--class", "dog"], "'dog' is not a class"),
+        (["--class", "wolf"], "there is no class 'wolf'; there are 11, such as astronaut"),
         (["--layer", "conv9"], "no layer is called 'conv9'"),
         (["--method", "magic"], "no method 'magic'"),
         (["--region", "here"], "'here' is not a region"),
