@@ -8,9 +8,9 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from onnxviz.errors import InputError, OnnxvizError
@@ -23,9 +23,10 @@ PICTURES = (".png", ".svg", ".pdf")
 
 # Beginning of the names of unfinished files, so that what an aborted process leaves can be told and removed.
 UNFINISHED = ".onnxviz-"
+_LARGEST_MANIFEST = 2**28
 # Where the paths of unfinished files are noted for a supervising process, if there is one.
 journal: IO[bytes] | None = None
-_RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³])$", re.IGNORECASE)
 
 
 def destination(path: Path) -> Path:
@@ -203,6 +204,55 @@ def write_json(path: Path, document: dict[str, Any]) -> Path:
     return path
 
 
+def write_manifest(folder: Path, command: str, written: Iterable[Path], document: dict[str, Any]) -> Path:
+    """Writes `manifest.json` into the folder of a run; gives its path.
+
+    The manifest lists by command what was written there. What an earlier run of the same command wrote, and this one
+    did not, is removed; what other commands or people put there stays.
+
+    Args:
+        folder: where the run wrote.
+        command: what wrote.
+        written: the files of this run, in the folder.
+        document: what the manifest says.
+
+    Raises:
+        OnnxvizError: the folder cannot be written, or the disk is full.
+    """
+    path = folder / "manifest.json"
+    earlier = _earlier_files(path)
+    names = sorted({one.relative_to(folder).as_posix() for one in written})
+    write_json(path, {**document, "written": {**earlier, command: names}})
+    for name in sorted({*earlier.get(command, ())} - {*names}):
+        _remove_picture(folder, name)
+    return path
+
+
+def _earlier_files(path: Path) -> dict[str, list[str]]:
+    """What the manifest there lists as written, by command; nothing where it is none of ours, or cannot be read."""
+    try:
+        if path.stat().st_size > _LARGEST_MANIFEST:
+            return {}
+        listed = json.loads(path.read_text(encoding="utf-8"))["written"]
+        return {str(command): [str(name) for name in names] for command, names in listed.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
+
+
+def _remove_picture(folder: Path, name: str) -> None:
+    """Removes a picture below the folder, and its own folder if that is empty then; a manifest may say anything."""
+    parts = PurePosixPath(name).parts
+    path = folder.joinpath(*parts)
+    if ".." in parts or PurePosixPath(name).is_absolute() or path.suffix.lower() not in PICTURES:
+        return
+    with suppress(OSError, ValueError):  # it is no name, is open elsewhere, or belongs to somebody else
+        if path.is_symlink() or not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
+            return
+        path.unlink()
+        if path.parent != folder:
+            path.parent.rmdir()
+
+
 def make_folder(path: Path) -> Path:
     """Makes the folder `path` and those above it, if need be.
 
@@ -219,16 +269,27 @@ def make_folder(path: Path) -> Path:
 def safe_name(index: int, name: str, width: int = 3) -> str:
     """A file name for `name`, distinct for distinct (index, name) on every file system: `004-block3_conv1`.
 
-    Letters, digits, `.`, `_` and `-` stay; where anything else was replaced or cut, eight digits of a hash of the
-    true name are added. The index alone makes names of one list distinct on systems that ignore case.
+    Letters of any language, digits, `.`, `_` and `-` stay, composed (NFC); where anything else was replaced or cut,
+    eight digits of a hash of the true name are added. The index alone makes names of one list distinct on systems that
+    ignore case.
     """
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:60].rstrip("._-")
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "_", name) if name.isascii() else _letters(name)
+    slug = slug.encode()[:60].decode(errors="ignore").strip("._-")
     if slug != name or _RESERVED.match(slug):
         import hashlib  # late: it loads a library of its own, and few names need it
 
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         slug = f"{slug}-{digest}" if slug else digest
     return f"{index:0{width}d}-{slug}" if slug else f"{index:0{width}d}"
+
+
+def _letters(name: str) -> str:
+    """`name`, composed, with `_` for what is no letter, mark, digit, dot or dash, such as bidirectional controls."""
+    import unicodedata
+
+    composed = unicodedata.normalize("NFC", name)
+    kept = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else " " for c in composed)
+    return "_".join(kept.split())
 
 
 def _umask() -> int:

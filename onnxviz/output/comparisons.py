@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from onnxviz.comparison.comparison import Comparison
-from onnxviz.files import make_folder, safe_name, write_json
+from onnxviz.files import make_folder, safe_name, write_manifest
 from onnxviz.messages import printable
 from onnxviz.plots import plot_comparison, plot_difference, save_figure
 
@@ -42,4 +42,4 @@ def write_comparison(comparison: Comparison, folder: Path, suffix: str = "png") 
         written.append(save_figure(figure, folder / f"{safe_name(maps.place, worst.a)}.{suffix}"))
         pictures["worst"] = {"layer": worst.a, "input": worst.worst_sample, "file": written[-1].name}
     document = {**comparison.as_dict(), "pictures": pictures}
-    return [*written, write_json(folder / "manifest.json", document)]
+    return [*written, write_manifest(folder, "compare", written, document)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.sanity import Sanity
-from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_json
+from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.inputs.failures import nothing_usable
 from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_sanity, save_figure
 
@@ -107,7 +107,7 @@ class ExplanationsWriter:
         lost = [{"input": label, "error": error} for label, error in failed]
         manifest = {**self._manifest, "explanations": self.entries, "failed": lost}
         if self.folder is not None:
-            self.written.append(write_json(self.folder / "manifest.json", manifest))
+            self.written.append(write_manifest(self.folder, "explain", self.written, manifest))
         if self.save is not None:
             self.written.extend(save_arrays(self._arrays, self.save, manifest))
         return self.written

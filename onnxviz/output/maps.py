@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.files import check_archive, make_folder, safe_name, write_json
+from onnxviz.files import check_archive, make_folder, safe_name, write_manifest
 from onnxviz.inputs.failures import nothing_usable
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.maps.feature_maps import FeatureMaps
@@ -153,7 +153,7 @@ class MapsWriter:
         if self.folder is not None:
             written = [self.folder / entry["file"] for entry in self.pictures if entry["file"]]
             manifest = {**origin.manifest(), "look": asdict(self.look), "pictures": self.pictures}
-            written.append(write_json(self.folder / "manifest.json", manifest))
+            written.append(write_manifest(self.folder, "maps", written, manifest))
         if self.store is not None and self.save is not None:
             written.extend(FeatureMaps(self.store.arrays(), origin).write(self.save))
         return written

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from onnxviz.files import check_folder, make_folder, safe_name, save_arrays, write_json
+from onnxviz.files import check_folder, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.maps.top_patches import Search, TopPatches
 from onnxviz.plots import plot_patches, save_figure
 
@@ -70,7 +70,7 @@ def write_patches(
     head = {**search.provenance.as_dict(), "at": search.at, "samples": labels, "not_finite": not_finite}
     manifest = {**head, "patches": sheets, "failed": failed}
     if folder is not None:
-        written.append(write_json(folder / "manifest.json", manifest))
+        written.append(write_manifest(folder, "patches", written, manifest))
     if save is not None:
         written.extend(save_arrays(arrays, save, manifest))
     return document, written

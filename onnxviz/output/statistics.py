@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from onnxviz.files import check_archive, check_folder, make_folder, write_json
+from onnxviz.files import check_archive, check_folder, make_folder, write_manifest
 from onnxviz.maps.channel_statistics import Statistics
 from onnxviz.plots import plot_statistics, save_figure
 
@@ -37,7 +37,7 @@ def write_statistics(statistics: Statistics, folder: Path | None, save: Path | N
         subtitle = f"{Path(statistics.head['model']['path']).name}, {images}"
         figure = plot_statistics(statistics, subtitle=subtitle)
         written.append(save_figure(figure, make_folder(folder) / f"statistics.{suffix}"))
-        written.append(write_json(folder / "manifest.json", statistics.as_dict() | statistics.head))
+        written.append(write_manifest(folder, "stats", written, statistics.as_dict() | statistics.head))
     if save is not None:
         written.extend(statistics.write(save))
     return written

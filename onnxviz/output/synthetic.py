@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from onnxviz.files import make_folder, safe_name, write_json
+from onnxviz.files import make_folder, safe_name, write_manifest
 from onnxviz.maximization.synthetic import SyntheticInputs
 from onnxviz.plots import plot_synthetic, save_figure, save_picture
 
@@ -38,7 +38,7 @@ def write_synthetic(synthetic: SyntheticInputs, folder: Path, suffix: str = "png
     written.append(save_figure(plot_synthetic(synthetic), sheet))
     pictures = [{**entry, "file": name} for entry, name in zip(synthetic.entries(), names, strict=True)]
     manifest = {**synthetic.manifest(), "sheet": sheet.name, "pictures": pictures}
-    return [*written, write_json(folder / "manifest.json", manifest)], manifest
+    return [*written, write_manifest(folder, "maximize", written, manifest)], manifest
 
 
 def file_names(synthetic: SyntheticInputs) -> list[str]:
@@ -49,5 +49,7 @@ def file_names(synthetic: SyntheticInputs) -> list[str]:
         words = [target.row or str(target.objective), number, None if target.variant is None else target.variant + 1]
         name = "_".join(str(word) for word in words if word is not None)
         plain.append(safe_name(0, name).partition("-")[2])
-    taken = Counter(name.lower() for name in [*plain, SHEET])
-    return [f"{name if taken[name.lower()] == 1 else safe_name(place, name)}.png" for place, name in enumerate(plain)]
+    taken = Counter(name.casefold() for name in [*plain, SHEET])
+    return [
+        f"{name if taken[name.casefold()] == 1 else safe_name(place, name)}.png" for place, name in enumerate(plain)
+    ]

@@ -53,6 +53,7 @@ def test_pictures_and_a_manifest_that_names_them(tmp_path, suffix, magic) -> Non
     assert [path.name for path in written] == [f"layers.{suffix}", f"001-block1_conv2.{suffix}", "manifest.json"]
     assert all(path.read_bytes().startswith(magic) for path in written[:2])
     manifest = json.loads(written[2].read_text(), parse_constant=pytest.fail)
+    assert manifest.pop("written") == {"compare": sorted(path.name for path in written[:2])}
     pictures = manifest.pop("pictures")
     assert pictures == {
         "layers": f"layers.{suffix}",
