@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
+from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from onnxviz.conversion.convert import Conversion
     from onnxviz.maps.channel_statistics import Statistics
     from onnxviz.predictions.prediction import OutputPrediction, Prediction, Predictions
+
+# Characters of an open size's name that is shown as it is.
+_LONGEST_NAME = 10
 
 
 def conversion_table(done: Conversion) -> RenderableType:
@@ -84,7 +89,22 @@ def layer_table(model: Model, layers: Sequence[Layer], layout: Layout, width: in
 
     Columns that would say nothing are left out; so are, one by one, those that do not fit into `width` cells.
     """
-    return Group(_heading(model, layers), *fitted_table(_columns(layers, layout), width))
+    shapes = [output_shape(layer, layout) for layer in layers]
+    short = short_names(shapes)
+    legend = [Text(f"{name} = {printable(size, 200)}", style="dim") for size, name in short.items()]
+    return Group(_heading(model, layers), *fitted_table(_columns(layers, layout, short), width), *legend)
+
+
+def short_names(shapes: Sequence[Sequence[int | str | None] | None]) -> dict[str, str]:
+    """A letter for each open size that is long to read, `floor(height/2 - 1/2) + 1`, in the order of the shapes.
+
+    Short names of axes, `batch` or `height`, stay, and no letter is one of them.
+    """
+    sizes = list(dict.fromkeys(size for shape in shapes for size in shape or () if isinstance(size, str)))
+    kept = {size for size in sizes if size.isidentifier() and len(size) <= _LONGEST_NAME}
+    letters = (f"{letter}{turn or ''}" for turn in count() for letter in ascii_lowercase)
+    free = (name for name in letters if name not in kept)
+    return {size: next(free) for size in sizes if size not in kept}
 
 
 def fitted_table(columns: Sequence[Column], width: int) -> list[RenderableType]:
@@ -111,13 +131,14 @@ def fitted_table(columns: Sequence[Column], width: int) -> list[RenderableType]:
     return [table, Text(note, style="dim")] if left_out else [table]
 
 
-def _columns(layers: Sequence[Layer], layout: Layout) -> list[Column]:
+def _columns(layers: Sequence[Layer], layout: Layout, short: Mapping[str, str]) -> list[Column]:
     """All columns in the order they are shown."""
     filters = "filters (HWIO)" if layout == "keras" else "filters (OIHW)"
     if any(len(layer.kernel or (0, 0)) != 2 for layer in layers if layer.is_convolution):
         filters = "filters (…IO)" if layout == "keras" else "filters (OI…)"
     typed = any(layer.dtype not in ("float32", None) for layer in layers)
     traced = any(x.weight_source not in ("initializer", None) or x.counts for x in layers if x.is_convolution)
+    outputs = [output_shape(layer, layout) for layer in layers]
     norms = {True: "folded in", False: "separate", None: ""}
     return [
         Column("#", [str(layer.index) for layer in layers], style="dim", right=True),
@@ -131,7 +152,7 @@ def _columns(layers: Sequence[Layer], layout: Layout) -> list[Column]:
         Column("pads", [_pads(layer.pads) if layer.strides else "" for layer in layers], rank=8),
         Column("dilation", [dims(x.dilations, "×") if max(x.dilations or (1,)) > 1 else "" for x in layers], rank=4),
         Column("groups", [_groups(layer) for layer in layers], rank=4),
-        Column("output", [dims(output_shape(layer, layout), "×") for layer in layers]),
+        Column("output", [dims(shape and [short.get(str(size), size) for size in shape], "×") for shape in outputs]),
         Column("activation", [_activation(layer) for layer in layers], rank=3),
         Column("params", [f"{x.parameters:,}" if x.parameters else "" for x in layers], rank=3, right=True),
         Column("type", [(layer.dtype or "") if typed else "" for layer in layers], rank=5),
