@@ -88,15 +88,26 @@ class Support:
             f"cannot differentiate {what}: {count} of {self.nodes} nodes on the path "
             f"{'has' if count == 1 else 'have'} no gradient."
         ]
-        lines += [f"  {number}. {blocking}" for number, blocking in enumerate(self.blocking[:LISTED], 1)]
-        if count > LISTED:
-            lines.append(f"  … and {count - LISTED} more (grad_support lists them all)")
+        causes = self._causes()
+        lines += [f"  {number}. {cause}" for number, cause in enumerate(causes[:LISTED], 1)]
+        if len(causes) > LISTED:
+            lines.append(f"  … and {len(causes) - LISTED} more (grad_support lists them all)")
         if self.reaches:
             lines.append(
                 f"  Differentiable up to: '{printable(self.reaches)}' (node {self.reached} of {self.nodes}) - "
                 "every target at or before it works."
             )
         return "\n".join(lines)
+
+    def _causes(self) -> list[str]:
+        """What stands in the way, a cause each: sizes that are left open are one, however many nodes need them."""
+        sizes = [one for one in self.blocking if one.kind == "unknown-static-shape"]
+        if len(sizes) < 2:
+            return [str(one) for one in self.blocking]
+        others = {one.op for one in sizes[1:]} - {sizes[0].op}
+        also = f", then {', '.join(map(printable, sorted(others)))}" if others else ""
+        said = f"{len(sizes)} nodes need sizes that are left open, first {sizes[0]}".replace("\n", f"{also}\n", 1)
+        return [said if one is sizes[0] else str(one) for one in self.blocking if one not in sizes[1:]]
 
     def check(self) -> None:
         """Goes on only if the target is differentiable.
@@ -141,8 +152,8 @@ def judge(prepared: Prepared, of: str, wrt: Sequence[str], found: Accumulated) -
     def blocking(node: NodeProto, kind: Kind, reason: str, remedy: str) -> Blocking:
         domain = plain_domain(node.domain)
         op = f"{domain}::{node.op_type}" if domain else node.op_type
-        if kind == "unknown-static-shape" and prepared.pin_hint:
-            remedy = f"pass {prepared.pin_hint}"
+        if kind == "unknown-static-shape":  # where all inputs have their sizes, no size that is given helps
+            remedy = f"pass {prepared.pin_hint}" if prepared.pin_hint else ""
         return Blocking(node.name, op, id_of(node), prepared.opset, positions.get(id_of(node), 0), kind, reason, remedy)
 
     refused = _causes(path, found.refused)
@@ -187,7 +198,7 @@ def _not_floats(prepared: Prepared, of: str, wrt: Sequence[str]) -> list[Blockin
             continue
         what = TensorProto.DataType.Name(kind).lower()
         behind = _float_behind(prepared, name)
-        remedy = f"choose '{behind}', which is a float" if behind else "choose a tensor of floats"
+        remedy = f"add_gradient takes '{behind}', which is a float" if behind else "choose a tensor of floats"
         reason = f"it holds {what}, and only floating point numbers have a gradient"
         found.append(Blocking("", "tensor", name, prepared.opset, 0, "non-float", reason, remedy))
     return found

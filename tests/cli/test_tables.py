@@ -89,13 +89,13 @@ def test_long_open_sizes_are_letters_in_the_rows_and_said_once() -> None:
     rows = [line for line in lines if " Conv " in line]
     assert len(rows) == 2
     assert all(len(row) < 120 for row in rows)
-    assert [row.split()[-2] for row in rows] == ["a×4×b×c", "a×5×b×c"]  # "a" is the batch's own name
+    assert [row.split()[6] for row in rows] == ["a×4×b×c", "a×5×b×c"]  # "a" is the batch's own name
     assert lines[-2:] == [f"b = {long[0]}", f"c = {long[1]}"]
 
 
 def test_short_open_sizes_stay_as_they_are() -> None:
     lines = open_sizes("batch", "height", "width")
-    assert [line.split()[-2] for line in lines if " Conv " in line] == ["batch×4×height×width", "batch×5×height×width"]
+    assert [line.split()[6] for line in lines if " Conv " in line] == ["batch×4×height×width", "batch×5×height×width"]
     assert not any(" = " in line for line in lines)
 
 

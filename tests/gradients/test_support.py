@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -102,6 +104,22 @@ def test_a_long_list_is_cut_in_the_message():
     assert "14." not in str(support)
 
 
+def test_sizes_that_are_left_open_are_one_cause_however_many_nodes_need_them():
+    weight = "<float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}>"
+    chain = " ".join(f"t{i + 1} = Conv<strides = [2, 2]>(t{i}, w)" for i in range(14))
+    support = grad_support(parsed(f"g (float[N,1,H,W] t0) => (float[N,1,h,v] t14) {weight} {{ {chain} }}"))
+    assert len(support.blocking) == 14
+    lines = str(support).splitlines()
+    assert "14 of 14 nodes on the path have no gradient" in lines[0]
+    assert re.match(r"  1\. 14 nodes need sizes that are left open, first Conv  node .* leaves open\.$", lines[1])
+    assert lines[2] == "     -> pass shapes={'t0': (1, 1, 224, 224)}"
+    assert "  2. " not in str(support)
+    assert "more (grad_support" not in str(support)
+    pinned = grad_support(parsed(f"g (float[N,1,H,W] t0) => (float[N,1,h,v] t14) {weight} {{ {chain} }}"),
+                          shapes={"t0": (1, 1, 2**15, 2**15)})  # fmt: skip
+    assert pinned
+
+
 REASONS = {
     "open sizes": (
         "g (float[N, 1, H, W] x) => (float y) <float[1,1,3,3] w = {1,2,3,4,5,6,7,8,9}> "
@@ -120,7 +138,7 @@ REASONS = {
         "g (uint8[1, 4] x) => (float[1, 4] y) { f = Cast<to = 1>(x) y = Relu(f) }",
         "non-float",
         "'x': it holds uint8",
-        "choose 'f', which is a float",
+        "add_gradient takes 'f', which is a float",
     ),
     "only steps": (
         "g (float[1, 4] x) => (float[1, 4] y) { f = Floor(x) y = Relu(f) }",
