@@ -22,7 +22,7 @@ def convert(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A .keras, .h5, .pt2 or TorchScript file, a SavedModel folder, or module:factory.",
+            help="A .keras, .h5, .pt2 or TorchScript file, a SavedModel folder, module:factory or file.py:factory.",
             show_default=False,
         ),
     ],

@@ -16,14 +16,15 @@ from typing import Any
 
 from onnxviz.conversion.converter import Converter, InputShape
 from onnxviz.errors import ConversionError
-from onnxviz.messages import printable
+from onnxviz.messages import meant, printable
 
 GROUP = "onnxviz.converters"
 
 
-# `package.module:name`, or a call of it with literal arguments: `keras.applications:VGG16(weights=None)`.
+# `package.module:name` or `file.py:name`, or a call of it with literal arguments:
+# `keras.applications:VGG16(weights=None)`.
 _FACTORY = re.compile(
-    r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)(?P<call>\(.*\))?", re.DOTALL
+    r"(?P<module>[A-Za-z_]\w*(?:\.\w+)*|[^:]*\.py):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)(?P<call>\(.*\))?", re.DOTALL
 )
 
 
@@ -82,7 +83,8 @@ def resolved(source: object) -> tuple[object, str]:
             return _made(match["module"], match["name"], match["call"]), text
         if not path.exists():
             raise ConversionError(
-                f"there is no file {printable(text)}; code that makes a model is named module:factory"
+                f"there is no file {printable(text)}; code that makes a model is named module:factory or "
+                "file.py:factory"
             )
         if path.suffix.lower() in _ONNX:
             raise ConversionError(f"{path} is an ONNX model already: onnxviz layers, filters and maps read it as it is")
@@ -90,8 +92,29 @@ def resolved(source: object) -> tuple[object, str]:
     return source, str(getattr(source, "name", None) or type(source).__name__)
 
 
+def _beside(file: Path) -> str:
+    """The name by which a file of Python is imported as a module, with its folder where Python looks first.
+
+    Raises:
+        ConversionError: there is no such file, or its name is not one of a module.
+    """
+    if not file.is_file():
+        raise ConversionError(f"there is no file {printable(str(file))}")
+    if not file.stem.isidentifier():
+        raise ConversionError(f"{printable(str(file))} cannot be imported: '{file.stem}' is no name of a module")
+    folder = str(file.resolve().parent)
+    known = importlib.util.find_spec(file.stem)
+    if known is not None and Path(known.origin or "").resolve() != file.resolve():
+        raise ConversionError(f"another module is called '{file.stem}' already: rename {printable(str(file))}")
+    if folder not in sys.path[:1]:
+        sys.path.insert(0, folder)
+    return file.stem
+
+
 def _made(module: str, name: str, call: str | None) -> object:
     """What `module:name` gives: the object itself if it is a model, else what calling it returns."""
+    if module.endswith(".py"):
+        module = _beside(Path(module))
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)  # a module beside the user, as `python -m` finds it
@@ -114,9 +137,8 @@ def _made(module: str, name: str, call: str | None) -> object:
             named = {key: value for key, value in vars(target).items() if not key.startswith("_") and callable(value)}
             own = [key for key, value in named.items() if getattr(value, "__module__", None) == module]
             there = own or list(named)
-            raise ConversionError(
-                f"{module} has no '{name}'; it has {', '.join(there[:8])}{' …' if len(there) > 8 else ''}"
-            )
+            shown = f"{', '.join(there[:8])}{' …' if len(there) > 8 else ''}"
+            raise ConversionError(f"{module} has no '{name}'; {meant(part, named)}it has {shown}")
         target = getattr(target, part)
     arguments, keywords = _literals(call)
     if call is None and any(one.recognises(target) for one in converters()):

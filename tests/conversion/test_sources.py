@@ -50,6 +50,43 @@ def test_code_that_makes_a_model(toy, code, source):
     assert len(done.model.layers) == 2
 
 
+@pytest.mark.parametrize("where", ["", "./", "{here}/", "sub/", "sub/../"])
+@pytest.mark.parametrize("what", ["factory", "Nested.build()"])
+def test_code_in_a_file_is_named_by_its_path(toy, code, where, what):
+    toy("")
+    folder = code / "sub" if where == "sub/" else code
+    (code / "sub").mkdir()
+    if where == "sub/":
+        (code / "toys.py").rename(folder / "toys.py")
+    (folder / "beside.py").write_text("value = 1\n", encoding="utf-8")
+    (folder / "toys.py").write_text("import beside\n" + MODULE, encoding="utf-8")
+    source = f"{where.format(here=code)}toys.py:{what}"
+    try:
+        done = conversion(source)
+    finally:
+        __import__("sys").modules.pop("beside", None)
+    assert done.source == source
+    assert len(done.model.layers) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("nowhere/toys.py:factory", "there is no file nowhere/toys.py$"),
+        ("my-toys.py:factory", "my-toys.py cannot be imported: 'my-toys' is no name of a module"),
+        ("json.py:factory", "another module is called 'json' already: rename json.py"),
+        ("toys.py:factroy", "toys has no 'factroy'; did you mean factory?"),
+        ("toys.py", "toys.py is not a kind of file that a converter knows .* or module:factory"),
+    ],
+)
+def test_code_in_a_file_that_cannot_be_had(toy, code, source, said):
+    toy("")
+    for name in ("my-toys.py", "json.py"):
+        (code / name).write_text("", encoding="utf-8")
+    with pytest.raises(ConversionError, match=said):
+        conversion(source)
+
+
 def test_a_call_has_literal_arguments(toy, code):
     converter = toy("")
     onnxviz.convert("toys:factory(3, 'text', (1, None), size=-2.5, flags={'a': [True]})", verify=False)
