@@ -113,7 +113,7 @@ class Forecast:
             return
         seconds = (self._clock() - self._began) / done * total * self._inputs
         if seconds >= _LONG:
-            each = f" for each of {self._inputs} inputs" if self._inputs > 1 else ""
+            each = f" for each of {self._inputs} maps" if self._inputs > 1 else ""
             fewer = f"; {self._fewer}" if self._fewer else ""
             self._say(f"{self._what}: {total:,} runs of the model{each}, about {duration(seconds)}{fewer}")
         self._say = None

@@ -22,7 +22,7 @@ def told(capsys, seconds_a_run: float, total: int, inputs: int = 1) -> list[str]
 def test_runs_and_their_time_are_said_once(capsys):
     assert told(capsys, 0.5, 1050) == ["occlusion: 1,050 runs of the model, about 9 min; a larger --stride shortens it"]
     assert told(capsys, 0.5, 50, inputs=7) == [
-        "occlusion: 50 runs of the model for each of 7 inputs, about 3 min; a larger --stride shortens it"
+        "occlusion: 50 runs of the model for each of 7 maps, about 3 min; a larger --stride shortens it"
     ]
     assert told(capsys, 0.1, 50) == []
 
