@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -123,6 +124,21 @@ def document(audits: Sequence[Audit], fail_on: Severity = Severity.ERROR) -> dic
         "fails": any(one.fails(fail_on) for one in audits),
         "models": [one.as_dict() for one in audits],
     }
+
+
+def reasons(audits: Sequence[Audit]) -> list[tuple[tuple[str, ...], str]]:
+    """Why checks were not run: for each reason the codes, and the reason, with the number of models if not of all."""
+    codes: dict[str, Counter[str]] = {}
+    audited = sum(bool(audit.head) for audit in audits)
+    for audit in audits:
+        for one in audit.not_run:
+            codes.setdefault(one.why, Counter())[one.code] += 1
+    found = []
+    for why, counted in sorted(codes.items(), key=lambda one: min(one[1])):
+        most = max(counted.values())
+        models = "" if most == audited else f", in {most:,} of {audited:,} models"
+        found.append((tuple(sorted(counted)), why + models))
+    return found
 
 
 def audit(

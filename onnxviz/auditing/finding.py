@@ -57,9 +57,9 @@ class Finding:
 
     @property
     def place(self) -> str:
-        """The layer, channel and whatever else it is about, in words; "" where that is the whole model."""
+        """The layer, channel and whatever else it is about, each once, in words; "" where that is the whole model."""
         channel = "" if self.channel is None else f"channel {self.channel}"
-        return ", ".join(part for part in (self.layer, channel, self.where) if part)
+        return ", ".join(dict.fromkeys(part for part in (self.layer, channel, self.where) if part))
 
     def of_channel(self, channel: int | None) -> Finding:
         """The same of one channel or filter, from 0; None for all."""
@@ -102,3 +102,11 @@ def _finite(number: float | None) -> float | None:
 def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """The most severe first, then by code; of one check in the order in which it gave them."""
     return tuple(sorted(findings, key=lambda one: (one.severity.rank, one.code)))
+
+
+def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """The findings in groups of one check, severity and reason, in their order."""
+    groups: dict[tuple[str, Severity, str], list[Finding]] = {}
+    for one in findings:
+        groups.setdefault((one.code, one.severity, one.reason), []).append(one)
+    return list(groups.values())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,7 +27,7 @@ from onnxviz.cli.options import (
 )
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import print_json, print_text, say, stdout
-from onnxviz.errors import InputError
+from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
 from onnxviz.files import destination, replacing
 from onnxviz.messages import printable
 
@@ -41,7 +43,8 @@ _COMPARED = Mode(
 )
 _CONVERTED = Mode(lambda given: given["source"] is not None, "weights are loaded into {source}")
 _FORMATTED = Mode(
-    lambda given: not given["as_json"] or given["output"] is not None, "{json} says the format of what is printed"
+    lambda given: not given["as_json"] or (given["output"] is not None and given["report"] != "github"),
+    "{json} says the format of what is printed",
 )
 _HEEDS = {
     ALWAYS: "models listed as_json quiet",
@@ -129,7 +132,11 @@ def audit(
     jobs: Annotated[int, typer.Option(metavar="N", help="Models audited side by side.", min=1)] = 1,
     report: Annotated[
         Literal["text", "json", "sarif", "junit", "html", "markdown", "github"] | None,
-        typer.Option("--format", help="Of the report.", show_default="as the name of -o says, else text"),
+        typer.Option(
+            "--format",
+            help="Of the report; github: a step's annotations and summary.",
+            show_default="as the name of -o says, else text",
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="nowhere")
@@ -149,7 +156,8 @@ def audit(
             raise InputError(f"{'--list' if listed else '--explain'} audits nothing: leave out {models[0]}")
         _say_checks(None if explain is None else explain.upper(), as_json)
         return
-    form = report or _format_of(output)
+    annotated = report == "github"  # in the log, where GitHub reads them; a file is of the kind that its name says
+    form = report if report and not annotated else _format_of(output)
     for file in (output, write_baseline):
         if file is not None:
             destination(file)
@@ -167,43 +175,48 @@ def audit(
     from onnxviz.auditing.baseline import Baseline
     from onnxviz.auditing.finding import Severity
     from onnxviz.auditing.formats import WRITERS
+    from onnxviz.auditing.formats.github import append_summary
     from onnxviz.auditing.many import Confinement, audit_each
     from onnxviz.auditing.registry import load_checks
     from onnxviz.auditing.settings import Settings
     from onnxviz.cli.findings_table import findings_table, findings_text
     from onnxviz.cli.progress import reporting, stages
 
-    limit = Severity(fail_on or Settings.read(config, load_checks()).fail_on or "error")
     confinement = Confinement(timeout, None if memory_limit is None else parse_bytes(memory_limit), jobs)
-    if len(paths) == 1:
-        with stages(quiet) as stage:
-            found = audit_each(
-                paths, confinement, options, write_golden=write_golden, progress=lambda done, what: stage(what)
-            )
-    else:
-        with reporting(quiet, "auditing") as step:
-            count = None if step is None else lambda done, what: step(done, len(paths))
-            found = audit_each(paths, confinement, options, write_golden=write_golden, progress=count)
+    with _annotating_errors(annotated):
+        limit = Severity(fail_on or Settings.read(config, load_checks()).fail_on or "error")
+        if len(paths) == 1:
+            with stages(quiet) as stage:
+                found = audit_each(
+                    paths, confinement, options, write_golden=write_golden, progress=lambda done, what: stage(what)
+                )
+        else:
+            with reporting(quiet, "auditing") as step:
+                count = None if step is None else lambda done, what: step(done, len(paths))
+                found = audit_each(paths, confinement, options, write_golden=write_golden, progress=count)
     writer = _html if form == "html" else findings_text if form == "text" else WRITERS[form]
     if output is not None:
         with replacing(output) as temporary:
             temporary.write_text(writer(found, limit), encoding="utf-8")
-    if as_json:
+    if annotated:
+        print_text(WRITERS["github"](found, limit))
+        if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+            append_summary(found, limit, Path(summary))
+    elif as_json:
         print_json(document(found, limit))
     elif output is None and form != "text":
         print_text(writer(found, limit))
     else:
         console = stdout()
         console.print(findings_table(found, limit, console.width))
-        if output is not None:
-            say(str(output), 10_000)
     written = [path for path in (write_baseline, write_golden) if path is not None]
     if written and (lost := [one.label for one in found if not one.head]):
         raise InputError(f"{written[0]} was not written: {printable(lost[0])} could not be audited")
     if write_baseline is not None:
         Baseline.of(*(one.record for one in found)).save(write_baseline)
-    for path in written if form == "text" and not as_json else ():
-        say(str(path), 10_000)
+    for path in [*([output] if output is not None else []), *written]:
+        if not as_json and (path == output or form == "text" or annotated):
+            say(str(path), 10_000)
     if any(one.fails(limit) for one in found):
         raise typer.Exit(1)
 
@@ -212,6 +225,19 @@ def _html(audits: Sequence[Audit], fail_on: Severity) -> str:
     from onnxviz.reports.report import audits_page  # late: it brings what draws
 
     return audits_page(audits, fail_on)
+
+
+@contextmanager
+def _annotating_errors(annotated: bool) -> Iterator[None]:
+    """Says in an annotation too why nothing could be audited."""
+    from onnxviz.auditing.formats.github import refusal
+
+    try:
+        yield
+    except OnnxvizError as error:
+        if annotated:
+            print_text(refusal(error.on_command_line if isinstance(error, UnheededOptionError) else str(error)))
+        raise
 
 
 def _say_checks(explain: str | None, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.audit import Audit, reasons
+from onnxviz.auditing.finding import Finding, Severity, alike
 from onnxviz.cli.tables import count_of, ruled_table
 from onnxviz.messages import printable
 
 if TYPE_CHECKING:
-    from onnxviz.auditing.audit import Audit
     from onnxviz.auditing.check import Check
 
 _STYLES = {Severity.ERROR: "bold red", Severity.WARNING: "bold yellow", Severity.NOTE: "bold cyan"}
@@ -111,9 +110,9 @@ def _listed(findings: Sequence[Finding]) -> str:
 
 def _findings(findings: Sequence[Finding], width: int) -> RenderableType:
     shown: list[Finding] = []
-    for alike in _alike(findings):
-        shown += alike[:_SHOWN]
-        if rest := alike[_SHOWN:]:
+    for group in alike(findings):
+        shown += group[:_SHOWN]
+        if rest := group[_SHOWN:]:
             listed = ", ".join(printable(one.place) for one in rest[:_SHOWN])
             more = f"{len(rest):,} more: {listed}{' …' if len(rest) > _SHOWN else ''} (all with --json)"
             shown.append(Finding(rest[0].code, rest[0].severity, more, ""))
@@ -131,14 +130,6 @@ def _findings(findings: Sequence[Finding], width: int) -> RenderableType:
     return grid
 
 
-def _alike(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """The findings in groups of one check, severity and reason, in their order."""
-    groups: dict[tuple[str, Severity, str], list[Finding]] = {}
-    for one in findings:
-        groups.setdefault((one.code, one.severity, one.reason), []).append(one)
-    return list(groups.values())
-
-
 def _severity(one: Finding) -> Text:
     return Text("accepted", style="dim") if one.reason else Text(one.severity.value, style=_STYLES[one.severity])
 
@@ -152,20 +143,14 @@ def _said(one: Finding) -> Text:
 
 def _not_run(audits: Sequence[Audit], width: int) -> list[RenderableType]:
     """The reasons, each once, with the codes of the checks; and in how many models, where not in all."""
-    codes: dict[str, Counter[str]] = {}
-    audited = sum(bool(audit.head) for audit in audits)
-    for audit in audits:
-        for one in audit.not_run:
-            codes.setdefault(one.why, Counter())[one.code] += 1
-    if not codes:
+    found = reasons(audits)
+    if not found:
         return []
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(max_width=_CODES_WIDTH[width < _WIDE])
     grid.add_column(overflow="fold")
-    for why, counted in sorted(codes.items(), key=lambda one: min(one[1])):
-        most = max(counted.values())
-        models = "" if most == audited else f", in {most:,} of {audited:,} models"
-        grid.add_row(Text(" ".join(sorted(counted))), Text(printable(why, _LONGEST) + models))
+    for codes, why in found:
+        grid.add_row(Text(" ".join(codes)), Text(printable(why, _LONGEST)))
     return [Text("not run", style="bold"), grid]
 
 

@@ -145,6 +145,46 @@ def test_annotations_are_all_that_is_printed(run_command, broken):
     assert ran.lines[0].startswith("::error file=broken.onnx,line=1,title=W01 block1_conv1::")
 
 
+def test_beside_annotations_a_file_is_of_the_kind_that_its_name_says(run_command, tmp_path, broken):
+    """Annotations are read from the log alone; one audit gives both."""
+    ran = run_command("audit", broken, "--select", "W01", "--format", "github", "-o", "audit.sarif")
+    assert ran.code == 1
+    assert [line.partition(" ")[0] for line in ran.lines] == ["::error", "audit.sarif"]
+    assert len(json.loads((tmp_path / "audit.sarif").read_text())["runs"][0]["results"]) == 1
+    assert "does not say a format" in error_of(run_command("audit", broken, "--format", "github", "-o", "annotations"))
+
+
+def test_a_step_of_github_gets_a_summary(run_command, tmp_path, monkeypatch, broken):
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    for _ in range(2):
+        run_command("audit", broken, "--select", "W01", "--format", "github")
+    run_command("audit", broken, "--select", "W01", "-o", "audit.md")
+    assert summary.read_text(encoding="utf-8") == 2 * (tmp_path / "audit.md").read_text(encoding="utf-8")
+
+
+def test_a_summary_that_cannot_be_written_is_an_error_after_the_annotations(run_command, tmp_path, monkeypatch, broken):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere" / "summary.md"))
+    ran = run_command("audit", broken, "--select", "W01", "--format", "github")
+    assert (ran.code, len(ran.lines)) == (2, 1)
+    assert "nowhere/summary.md (GITHUB_STEP_SUMMARY) cannot be written: No such file or directory" in ran.err
+
+
+def test_why_nothing_could_be_audited_is_an_annotation_too(run_command, tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"no model")
+    ran = run_command("audit", "m.onnx", "--format", "github")
+    assert ran.code == 2
+    (line,) = ran.lines
+    assert line == f"::error title=onnxviz audit::{ran.err.removeprefix('error: ').rstrip()}"
+    ran = run_command("audit", "m.onnx", "--select", "Q", "--format", "github")
+    assert ran.lines[0].startswith("::error title=onnxviz audit::no check is called 'Q'")
+
+
+def test_annotations_are_not_asked_for_beside_json(run_command, broken):
+    ran = run_command("audit", broken, "--json", "--format", "github", "-o", "audit.sarif")
+    assert "--json says the format of what is printed: leave out --format" in error_of(ran)
+
+
 def test_the_list_of_checks(run_command):
     ran = run_command("audit", "--list")
     assert ran.code == 0

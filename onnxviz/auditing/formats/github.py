@@ -1,42 +1,92 @@
-"""Workflow commands of GitHub Actions: findings as annotations.
+"""Annotations and the summary of a step of GitHub Actions: workflow commands in its log, Markdown in its file.
 
 GitHub takes ten errors, ten warnings and ten notices of a step and drops the rest without a word, so the tenth says how
-many more there are.
+many more there are; of a summary of more than 1,024 KiB it shows nothing.
 """
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from onnxviz.auditing.audit import Audit
 from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.formats.markdown import markdown
+from onnxviz.auditing.formats.repository import repository_path
+from onnxviz.errors import OnnxvizError
 from onnxviz.messages import printable
 
 MOST = 10
+"""Annotations of one severity that GitHub takes of a step."""
+SUMMARY_BYTES = 1024 * 1024
+"""What a step's summary may have."""
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
 
 
 def github(audits: Sequence[Audit], fail_on: Severity) -> str:
-    """An annotation for each finding that is not accepted, the most severe first; at most ten of a severity."""
+    """An annotation for each finding that is not accepted, the most severe first; at most ten of a severity.
+
+    Each check has one of each model before any has a second, so that a hundred dead filters do not hide the rest.
+    """
+    found = _in_turn(audits)
     lines = []
     for severity, command in _COMMANDS.items():
-        found = [
-            (audit, one)
-            for audit in audits
-            for one in audit.findings
-            if one.severity is severity and not one.reason
-        ]  # fmt: skip
-        shown = found if len(found) <= MOST else found[: MOST - 1]
+        alike = [(audit, one) for audit, one in found if one.severity is severity]
+        shown = alike if len(alike) <= MOST else alike[: MOST - 1]
         lines += [_annotation(command, audit, one) for audit, one in shown]
-        if len(found) > len(shown):
-            more = f"and {len(found) - len(shown):,} more: see the whole report"
-            lines.append(f"::{command} title=onnxviz audit::{more}")
+        if more := len(alike) - len(shown):
+            lines.append(
+                f"::{command} title=onnxviz audit::and {more:,} more: "
+                "the summary of this step shows more, onnxviz audit -o audit.json has all"
+            )
     return "".join(f"{line}\n" for line in lines)
+
+
+def refusal(message: str) -> str:
+    """An annotation that says why nothing could be audited."""
+    return f"::error title=onnxviz audit::{_data(message)}\n"
+
+
+def append_summary(audits: Sequence[Audit], fail_on: Severity, path: Path) -> None:
+    """Adds the audits as Markdown to the summary of a step, the file that `GITHUB_STEP_SUMMARY` names.
+
+    Args:
+        audits: one a model.
+        fail_on: the severity from which on an audit fails.
+        path: of the file; what is in it stays, and counts against `SUMMARY_BYTES`.
+
+    Raises:
+        OnnxvizError: the file cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            text = markdown(audits, fail_on, SUMMARY_BYTES - os.fstat(file.fileno()).st_size)
+            file.write(text)
+    except OSError as error:
+        raise OnnxvizError(
+            f"the step's summary {path} (GITHUB_STEP_SUMMARY) cannot be written: {error.strerror or error}"
+        ) from None
+
+
+def _in_turn(audits: Sequence[Audit]) -> list[tuple[Audit, Finding]]:
+    """The findings that are not accepted: the first of each check of each model, then the second of each, and so on."""
+    seen: Counter[tuple[int, str, Severity]] = Counter()
+    turns = []
+    for number, audit in enumerate(audits):
+        for one in audit.findings:
+            if not one.reason:
+                key = (number, one.code, one.severity)
+                turns.append((seen[key], audit, one))
+                seen[key] += 1
+    return [(audit, one) for _, audit, one in sorted(turns, key=lambda turn: turn[0])]
 
 
 def _annotation(command: str, audit: Audit, one: Finding) -> str:
     place = f" {one.place}" if one.place else ""
-    properties = f"file={_property(audit.label)},line=1,title={_property(f'{one.code}{place}')}"
+    file = repository_path(audit.label) or audit.label
+    properties = f"file={_property(file)},line=1,title={_property(f'{one.code}{place}')}"
     return f"::{command} {properties}::{_data(f'{one.message}. What to do: {one.do}')}"
 
 

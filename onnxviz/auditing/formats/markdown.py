@@ -1,78 +1,208 @@
-"""Markdown: an audit as a comment on a pull request, or as the summary of a step."""
+"""Markdown of GitHub and GitLab: an audit as a comment on a pull request, or as the summary of a step."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from onnxviz.auditing.audit import Audit
-from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.audit import Audit, reasons
+from onnxviz.auditing.finding import Finding, Severity, alike
 from onnxviz.messages import printable
 
 LONGEST = 65_536
-"""Characters that GitHub takes of a comment; a step summary may have 1,024 KiB."""
-_ROOM = 200  # for the last line
+"""Characters that GitHub takes of a comment; bytes are counted, which are never fewer."""
+_ROOM = 300  # for what ends a text that was cut
+_SHOWN = 3  # findings of one check and severity of a model; the others are counted and named
+_SIGNS = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.NOTE: "ℹ️"}
+_FINDINGS = ["| | check | finding | what to do |", "|-|-|-|-|"]
+# What GitHub makes links and pictures of after Markdown has been read, so that no backslash keeps it from it: mentions,
+# issues, addresses, :emoji:, commits. A word joiner, which takes no room, parts them.
+_JOINER = "&#8288;"
+_LIVE = re.compile(
+    r"(?P<parted>[@#:](?=\S)|\bwww(?=\.)|\bGH-(?=\d))|(?P<commit>\b(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{7,40}\b)"
+    r"|(?P<escaped>[\\`*_\[\]~])|(?P<entity>[&<>|])|(?P<formula>\$)",
+    re.IGNORECASE,
+)
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
 
 
-def markdown(audits: Sequence[Audit], fail_on: Severity) -> str:
-    """The verdict, a table of the models where there are several, and a table of findings of each that has any."""
-    failing = sum(audit.fails(fail_on) for audit in audits)
-    noun = f"{len(audits):,} models" if len(audits) > 1 else f"`{_code(audits[0].label)}`"
-    verdict = f"❌ {failing:,} of {noun} fail" if len(audits) > 1 else f"❌ {noun} fails"
-    lines = [f"### {verdict if failing else f'✅ {noun} pass' + ('es' if len(audits) == 1 else '')}", ""]
+@dataclass(frozen=True)
+class _Line:
+    """A line, and how many findings and models it shows."""
+
+    text: str
+    findings: int = 0
+    models: int = 0
+
+
+def markdown(audits: Sequence[Audit], fail_on: Severity, most: int = LONGEST) -> str:
+    """The verdict, a table of the models where there are several, and the findings of each that has any.
+
+    Notes and what is accepted are folded, unless they fail the audit; so are the checks that were not run.
+
+    Args:
+        audits: one a model.
+        fail_on: the severity from which on an audit fails.
+        most: bytes that the text may have; where they do not do, it ends with how much is left out. Where they do not
+            do for that either, it is "".
+    """
+    lines = [_Line(f"### {_verdict(audits, fail_on)}"), _Line("")]
     if len(audits) > 1:
-        lines += ["| | model | errors | warnings | notes | not run |", "|-|-|-:|-:|-:|-:|"]
+        lines += _plain("| | model | errors | warnings | notes | not run |", "|-|-|-:|-:|-:|-:|")
         lines += [_row(audit, fail_on) for audit in audits]
-        lines += [""]
+        lines += [_Line("")]
     for audit in audits:
-        if audit.findings:
-            lines += [f"#### `{_code(audit.label)}`", ""] if len(audits) > 1 else []
-            lines += ["| severity | check | where | finding | what to do |", "|-|-|-|-|-|"]
-            lines += [_line(one) for one in audit.findings]
-            lines += [""]
-        lines += _since(audit)
-    return _fitted(lines)
+        if len(audits) == 1 or audit.findings or audit.since is not None:
+            lines += _plain(f"#### {_code(audit.label)}", "") if len(audits) > 1 else []
+            lines += _plain(_counts(audit, fail_on), "")
+            lines += _findings(audit, fail_on)
+            lines += _since(audit)
+    return _fitted([*lines, *_not_run(audits)], most)
 
 
-def _since(audit: Audit) -> list[str]:
+def _since(audit: Audit) -> Iterator[_Line]:
     """Findings that are new and gone since the baseline, in a list each."""
-    lines = []
-    for what, ones in (("New", audit.since.new), ("Gone", audit.since.gone)) if audit.since is not None else ():
+    since = audit.since
+    for what, ones in (("New", since.new), ("Gone", since.gone)) if since is not None else ():
         if ones:
-            lines += [f"{what} since the baseline:", ""]
-            lines += [
-                f"* {one.code}{f' `{_code(one.place)}`' if one.place else ''}: {_words(one.message)}" for one in ones
-            ]
-            lines += [""]
-    return lines
+            yield from _plain(f"{what} since the baseline:", "")
+            for one in ones:
+                place = f" {_code(one.place)}" if one.place else ""
+                yield _Line(f"* {one.code}{place}: {_words(one.message)}")
+            yield _Line("")
 
 
-def _row(audit: Audit, fail_on: Severity) -> str:
-    counts = " | ".join(f"{audit.count(severity):,}" for severity in Severity)
-    return f"| {'❌' if audit.fails(fail_on) else '✅'} | `{_code(audit.label)}` | {counts} | {len(audit.not_run):,} |"
+def _verdict(audits: Sequence[Audit], fail_on: Severity) -> str:
+    failing = sum(audit.fails(fail_on) for audit in audits)
+    at = "" if fail_on is Severity.ERROR else f" (--fail-on {fail_on.value})"
+    if len(audits) == 1:
+        return f"{'❌' if failing else '✅'} {_code(audits[0].label)} {'fails' if failing else 'passes'}{at}"
+    return f"❌ {failing:,} of {len(audits):,} models fail{at}" if failing else f"✅ {len(audits):,} models pass{at}"
 
 
-def _line(one: Finding) -> str:
-    severity = f"accepted: {_words(one.reason)}" if one.reason else one.severity.value
-    where = f"`{_code(one.place)}`" if one.place else ""
-    return f"| {severity} | {one.code} | {where} | {_words(one.message)} | {_words(one.do)} |"
+def _counts(audit: Audit, fail_on: Severity) -> str:
+    """`**1 error** · 2 notes · 17 checks found nothing · 3 not run`: what fails the audit is bold."""
+    parts = []
+    for severity in Severity:
+        if count := audit.count(severity):
+            words = _many(count, severity.value)
+            parts.append(f"**{words}**" if severity.reaches(fail_on) else words)
+    accepted = sum(bool(one.reason) for one in audit.findings)
+    parts += [f"{accepted:,} accepted"] if accepted else []
+    parts = parts or ["no findings"]
+    parts += [f"{_many(len(audit.passed), 'check')} found nothing"] if audit.passed else []
+    parts += [f"{len(audit.not_run):,} not run"] if audit.not_run else []
+    return " · ".join(parts)
 
 
-def _fitted(lines: Sequence[str]) -> str:
-    """As many lines as a comment takes, and how many are left out."""
-    size = 0
-    for number, line in enumerate(lines):
-        size += len(line) + 1
-        if size > LONGEST - _ROOM:
-            return "\n".join([*lines[:number], "", f"and {len(lines) - number:,} more lines: see the whole report", ""])
-    return "\n".join(lines)
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _words(text: str) -> str:
-    """Strangers' text that Markdown and HTML read as nothing but text."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|~@$&!])", r"\\\1", printable(text, 500))
+def _row(audit: Audit, fail_on: Severity) -> _Line:
+    counts = [*map(audit.count, Severity), len(audit.not_run)]
+    cells = [
+        "❌" if audit.fails(fail_on) else "✅",
+        _code(audit.label),
+        *(f"{count:,}" if count else "" for count in counts),
+    ]
+    return _Line(f"| {' | '.join(cells)} |", models=1)
+
+
+def _findings(audit: Audit, fail_on: Severity) -> Iterator[_Line]:
+    """A table of what wants an eye, then the others, folded."""
+    seen = Severity.WARNING if fail_on is Severity.ERROR else fail_on
+    open_ones = [one for one in audit.findings if one.severity.reaches(seen) and not one.reason]
+    folded = [one for one in audit.findings if not one.severity.reaches(seen) or one.reason]
+    if open_ones:
+        yield from [*_plain(*_FINDINGS), *_rows(open_ones), _Line("")]
+    if folded:
+        notes, accepted = sum(not one.reason for one in folded), sum(bool(one.reason) for one in folded)
+        words = [_many(notes, "note" if seen is Severity.WARNING else "other")] if notes else []
+        words += [f"{accepted:,} accepted"] if accepted else []
+        yield from [*_opened(", ".join(words)), *_plain(*_FINDINGS), *_rows(folded), *_plain("", "</details>", "")]
+
+
+def _rows(findings: Iterable[Finding]) -> Iterator[_Line]:
+    for group in alike(findings):
+        yield from (_Line(_cells(one, _said(one), _words(one.do)), findings=1) for one in group[:_SHOWN])
+        if rest := group[_SHOWN:]:
+            places = ", ".join(_code(one.place) for one in rest[:_SHOWN] if one.place)
+            listed = f": {places}{' …' if len(rest) > _SHOWN else ''}" if places else ""
+            yield _Line(_cells(rest[0], f"and {len(rest):,} more{listed}", ""), findings=len(rest))
+
+
+def _cells(one: Finding, said: str, do: str) -> str:
+    severity = "accepted" if one.reason else f"{_SIGNS[one.severity]}&nbsp;{one.severity.value}"
+    return f"| {severity} | {one.code} | {said} | {do} |"
+
+
+def _said(one: Finding) -> str:
+    """Where, what was found, and why it is let pass."""
+    place = f"{_code(one.place)}<br>" if one.place else ""
+    accepted = f"<br>accepted: {_words(one.reason)}" if one.reason else ""
+    return f"{place}{_words(one.message)}{accepted}"
+
+
+def _not_run(audits: Sequence[Audit]) -> Iterator[_Line]:
+    """The reasons, each once, with the codes of the checks."""
+    found = reasons(audits)
+    if found:
+        count = len({code for codes, _ in found for code in codes})
+        yield from [*_opened(f"{_many(count, 'check')} not run"), *_plain("| checks | why |", "|-|-|")]
+        yield from (_Line(f"| {' '.join(codes)} | {_words(why)} |") for codes, why in found)
+        yield from _plain("", "</details>", "")
+
+
+def _opened(what: str) -> list[_Line]:
+    return _plain(f"<details><summary>{what}</summary>", "")
+
+
+def _plain(*texts: str) -> list[_Line]:
+    return [_Line(text) for text in texts]
+
+
+def _fitted(lines: Sequence[_Line], most: int) -> str:
+    """As many lines as there is room for, what they opened closed again, and how much is left out."""
+    sizes = [len(line.text.encode()) + 1 for line in lines]
+    if sum(sizes) <= most:
+        return "\n".join(line.text for line in lines).rstrip("\n") + "\n"
+    size = kept = 0
+    while size + sizes[kept] <= most - _ROOM:
+        size += sizes[kept]
+        kept += 1
+    left = lines[kept:]
+    models, findings = sum(line.models for line in left), sum(line.findings for line in left)
+    more = " and ".join(_many(count, noun) for count, noun in ((models, "model"), (findings, "finding")) if count)
+    texts = [line.text for line in lines[:kept]]
+    closing = ["", "</details>"] if sum(map(_opens, texts)) > texts.count("</details>") else []
+    closing += ["", f"and {more or 'the reasons of some checks'} more: `onnxviz audit -o audit.json` has all"]
+    text = "".join(f"{line}\n" for line in [*texts, *closing])
+    return text if len(text.encode()) <= most else ""
+
+
+def _opens(text: str) -> bool:
+    return text.startswith("<details>")
+
+
+def _words(text: str, limit: int = 500) -> str:
+    """Strangers' text that Markdown, HTML and what GitHub does to them read as nothing but text."""
+    return _LIVE.sub(_harmless, printable(text, limit))
+
+
+def _harmless(found: re.Match[str]) -> str:
+    text = found[0]
+    if found["parted"]:
+        return f"{text}{_JOINER}"
+    if found["commit"]:  # of seven digits or more
+        return _JOINER.join(text[start : start + 6] for start in range(0, len(text), 6))
+    if found["escaped"]:
+        return f"\\{text}"
+    return f"<span>{text}</span>" if found["formula"] else _ENTITIES[text]
 
 
 def _code(text: str) -> str:
-    """Text between backquotes, in a cell of a table."""
-    return printable(text, 300).replace("`", "'").replace("|", "\\|")
+    """A name, as code where that can be written in a cell of a table."""
+    name = printable(text, 300)
+    return f"`{name}`" if re.fullmatch(r"[^`|\s]([^`|]*[^`|\s])?", name) else _words(name, 300)

@@ -1,8 +1,9 @@
 """SARIF 2.1.0: findings as code scanning reads them.
 
 The standard is OASIS's; what GitHub's code scanning asks beyond it: every result has a physical location with all four
-fields of a region (a model is binary, so line 1, column 1), no text is empty, and `primaryLocationLineHash` alone tells
-a finding from another, so that it must not come from the file's content or from what was measured.
+fields of a region (a model is binary, so line 1, column 1), no text is empty, `primaryLocationLineHash` alone tells a
+finding from another, so that it must not come from the file's content or from what was measured, and of a run it keeps
+5,000 results and refuses more than 25,000.
 """
 
 from __future__ import annotations
@@ -21,10 +22,13 @@ from urllib.parse import quote
 from onnxviz.auditing.audit import Audit
 from onnxviz.auditing.check import Check
 from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.formats.repository import repository_path
 from onnxviz.auditing.registry import load_checks
 from onnxviz.messages import printable
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+MOST = 5000
+"""Results that GitHub keeps of a run."""
 _LONGEST = 1024  # characters of a rule's fullDescription that GitHub takes
 # How sure a finding is, and how it counts, in the words of code scanning.
 _PRECISION = {Severity.ERROR: "very-high", Severity.WARNING: "high", Severity.NOTE: "medium"}
@@ -32,24 +36,30 @@ _PROBLEM = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE:
 
 
 def sarif(audits: Sequence[Audit], fail_on: Severity) -> str:
-    """One run with all findings, and the checks that were not run as notifications. Accepted ones are suppressed."""
+    """One run with the findings, and the checks that were not run as notifications. Accepted ones are suppressed.
+
+    Of more findings than `MOST` the most severe are results, and a notification says how many others there are.
+    """
     codes = {code for audit in audits for code in audit.codes}
     rules = [check for check in load_checks() if check.code in codes]
     index = {check.code: number for number, check in enumerate(rules)}
     seen: Counter[tuple[str, str]] = Counter()
+    found = [(audit, one) for audit in audits for one in audit.findings]
+    if len(found) > MOST:
+        found.sort(key=lambda pair: (bool(pair[1].reason), pair[1].severity.rank))
+    notes = [_not_run(audit, one.code, one.why) for audit in audits for one in audit.not_run]
+    if (more := len(found) - MOST) > 0:
+        text = f"{more:,} more findings, the least severe, are left out: onnxviz audit -o audit.json has all"
+        notes.append({"level": "warning", "message": {"text": text}})
     run = {
         "tool": {"driver": {
             "name": "onnxviz", "version": version("onnxviz"), "semanticVersion": version("onnxviz"),
             "rules": [_rule(check) for check in rules],
         }},
         "automationDetails": {"id": _run_id(audits)},
-        "invocations": [{
-            "executionSuccessful": True,
-            "toolExecutionNotifications": [_not_run(audit, one.code, one.why) for audit in audits
-                                           for one in audit.not_run],
-        }],
+        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": notes}],
         "artifacts": [_artifact(audit) for audit in audits],
-        "results": [_result(audit, one, index, seen) for audit in audits for one in audit.findings],
+        "results": [_result(audit, one, index, seen) for audit, one in found[:MOST]],
     }  # fmt: skip
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=1) + "\n"
 
@@ -78,7 +88,7 @@ def _result(audit: Audit, one: Finding, index: Mapping[str, int], seen: Counter[
         "ruleId": one.code,
         "ruleIndex": index[one.code],
         "level": one.severity.value,
-        "message": {"text": f"{printable(head, 1000)}. What to do: {printable(one.do, 1000)}."},
+        "message": {"text": _text(f"{printable(head, 1000)}. What to do: {printable(one.do, 1000)}.")},
         "locations": [{
             "physicalLocation": {
                 "artifactLocation": {"uri": uri(audit.label)},
@@ -100,7 +110,7 @@ def _not_run(audit: Audit, code: str, why: str) -> dict[str, Any]:
     return {
         "associatedRule": {"id": code},
         "level": "note",
-        "message": {"text": f"{code} was not run: {printable(why, 1000)}"},
+        "message": {"text": _text(f"{code} was not run: {printable(why, 1000)}")},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri(audit.label)}}}],
     }
 
@@ -111,11 +121,14 @@ def _artifact(audit: Audit) -> dict[str, Any]:
 
 
 def uri(label: str) -> str:
-    """The path of a model as a relative reference from the current folder; as a file URI where it is not below it."""
-    path = os.path.relpath(label)
-    if path.startswith(os.pardir):
-        return Path(label).absolute().as_uri()
-    return quote(path.replace(os.sep, "/"))
+    """The path of a model as a relative reference from the top of its repository; as a file URI where it is outside."""
+    path = repository_path(label)
+    return Path(os.path.normpath(Path(label).absolute())).as_uri() if path is None else quote(os.fsencode(path))
+
+
+def _text(message: str) -> str:
+    """A message in which nothing is a link: `[text](target)` is one even in plain text (§3.11.6)."""
+    return message.replace("](", "] (")
 
 
 def _run_id(audits: Sequence[Audit]) -> str:

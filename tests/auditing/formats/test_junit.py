@@ -4,9 +4,12 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 from audits import NASTY, audit_of, finding, sample_audits
+from hypothesis import given, settings
+from stranger_texts import texts
 
 from onnxviz.auditing.finding import Severity
-from onnxviz.auditing.formats.junit import junit
+from onnxviz.auditing.formats.junit import LONGEST, junit
+from onnxviz.messages import printable
 
 # Of the schema of Jenkins' xUnit plugin, junit-10.xsd: what each element may have. (It says `errors` for `error`, which
 # is what pytest writes and what its readers take.)
@@ -19,6 +22,9 @@ ATTRIBUTES = {
 CHILDREN = {
     "testsuites": {"testsuite"}, "testsuite": {"testcase"}, "testcase": {"failure", "error", "skipped", "system-out"},
 }  # fmt: skip
+
+
+ON = Severity.ERROR
 
 
 def read(audits, on="error"):
@@ -95,3 +101,37 @@ def test_characters_that_xml_does_not_have_are_replaced():
     texts = [text for element in root.iter() for text in (*element.attrib.values(), element.text or "")]
     assert all(text.replace("\n", "").isprintable() for text in texts)
     assert any("`<b>&" in text for text in texts)
+
+
+@given(texts, texts, texts)
+@settings(max_examples=50)
+def test_what_is_read_back_is_what_was_said(name, message, do):
+    root = read([audit_of(finding(layer=name, message=message, do=do), label=name, not_run=[("W02", message)])])
+    failing, skipped = root.iter("testcase")
+    assert {element.tag for element in root.iter()} == {"testsuites", "testsuite", "testcase", "failure", "skipped"}
+    assert failing.get("classname") == f"{printable(name, 1000)}.weights"
+    assert failing.get("name") == printable(f"W01 {name}".rstrip(), 300)
+    assert failing[0].get("message") == skipped[0].get("message") == printable(message, 1000)
+    assert failing[0].text == f"error: {printable(message, 1000)}\nwhat to do: {printable(do, 1000)}"
+
+
+def test_a_name_that_looks_like_a_second_one_is_no_second_one():
+    names = ["a", "a (2)", "a", "a", "a (2)"]
+    root = read([audit_of(*(finding(layer=name) for name in names))])
+    found = [case.get("name") for case in root.iter("testcase")]
+    assert len(set(found)) == len(names)
+    assert found[:3] == ["W01 a", "W01 a (2)", "W01 a (3)"]
+
+
+@pytest.mark.parametrize(("severity", "tag"), [("error", "failure"), ("note", "skipped")])
+def test_a_file_is_no_longer_than_gitlab_takes(severity, tag):
+    """30 MB, here 100 kB. What is left out fails where it would have failed."""
+    findings = [finding(layer=f"l{n}", message='"é' * 250, severity=severity) for n in range(300)]
+    audits = [audit_of(*findings), audit_of(label="n.onnx", passed=["W01"])]
+    text = junit(audits, ON, 100_000)
+    assert LONGEST == 30_000_000
+    assert 80_000 < len(text.encode()) <= 100_000
+    cases = list(Xml.fromstring(text).iter("testcase"))
+    last = cases[-1]
+    assert (last.get("classname"), last.get("name"), last[0].tag) == ("n.onnx.audit", "left out", tag)
+    assert last[0].get("message") == f"{301 - (len(cases) - 1):,} more tests: onnxviz audit -o audit.json has all"

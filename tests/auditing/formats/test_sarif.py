@@ -6,9 +6,11 @@ from urllib.parse import unquote
 
 import pytest
 from audits import NASTY, audit_of, finding, sample_audits
+from hypothesis import HealthCheck, given, settings
+from stranger_texts import texts
 
 from onnxviz.auditing.finding import Severity
-from onnxviz.auditing.formats.sarif import sarif, uri
+from onnxviz.auditing.formats.sarif import MOST, sarif, uri
 from onnxviz.auditing.registry import load_checks
 
 ON = Severity.ERROR
@@ -89,6 +91,37 @@ def test_every_result_lies_in_its_file_at_line_1_column_1():
             "startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1,
         }  # fmt: skip
         assert re.fullmatch(r"[A-Za-z0-9._~%/-]+", location["physicalLocation"]["artifactLocation"]["uri"])
+
+
+def texts_of(run):
+    """The messages of results and notifications."""
+    return [one["message"]["text"] for one in (*run["results"], *run["invocations"][0]["toolExecutionNotifications"])]
+
+
+@given(texts, texts)
+@settings(
+    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)  # the current folder is the same throughout
+def test_a_message_holds_no_link(name, message):
+    """`[text](target)` is a link in a plain text message (SARIF 2.1.0, section 3.11.6)."""
+    run = run_of([audit_of(finding(layer=name, message=message, do=name), not_run=[("W02", message)])])
+    for text in texts_of(run):
+        assert not re.search(r"\]\(", text)
+        assert text.replace("] (", "](").isprintable()
+
+
+def test_of_more_results_than_are_kept_the_most_severe_are_there():
+    """GitHub keeps 5,000 of a run and refuses 25,001."""
+    notes = [finding(severity="note", layer=f"l{n}") for n in range(4999)]
+    accepted = [finding(layer="accepted", reason="known")] * 2
+    run = run_of([audit_of(*accepted, *notes, label="a.onnx"), audit_of(finding("G00"), finding(severity="warning"))])
+    assert len(run["results"]) == MOST == 5000
+    assert [one["level"] for one in run["results"][:3]] == ["error", "warning", "note"]
+    assert not any("suppressions" in one for one in run["results"])
+    (said,) = run["invocations"][0]["toolExecutionNotifications"]
+    assert (said["level"], said["message"]["text"][:54]) == (
+        "warning", "3 more findings, the least severe, are left out: onnxv",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("label", ["m.onnx", "./a/../a/m.onnx", "a b#é%.onnx", "deep/er/m.onnx"])
