@@ -124,6 +124,7 @@ def test_folders_and_floors_are_few():
         ("tifffile", {"inputs.tiff_files"}),
         ("rich", {"cli.terminal", "cli.progress", "cli.tables", "cli.comparison_table", "cli.findings_table"}),
         ("typer", set(COMMAND_LINE)),
+        ("pytest", {"auditing.pytest_plugin"}),
         *((framework, set()) for framework in (*FRAMEWORKS, "cv2", "click")),
         *((package, set()) for package in ("scipy", "skimage", "pandas", "tqdm", "requests", "setuptools", "psutil")),
         ("onnxviz_converters", set()),
@@ -140,8 +141,12 @@ def test_pyplot_and_its_global_state_stay_out():
 
 
 def test_only_declared_dependencies_are_imported():
-    """Core dependencies of pyproject.toml, protobuf, which onnx brings, and an extra that is asked for where it is."""
+    """Core dependencies of pyproject.toml, protobuf, which onnx brings, what is asked for where it is, and pytest.
+
+    It is pytest that imports its plugin, and nothing else does.
+    """
     allowed = {
+        "pytest",
         "numpy",
         "onnx",
         "onnxruntime",
