@@ -10,7 +10,7 @@ MARKUP = [
     "<!-- c -->", "</details>", "</td></tr></table>", "a|b", "\\|", "\\\\|", "`code`", "``", "`", "\\", "\\`",
     "$x^2$", "$`x`$", "$$", "**bold**", "_it_", "__b__", "~~gone~~", "~", "&lt;b&gt;", "&#64;octocat", "&amp;",
     "\\@octocat", "# head", "- item", "1. one", "> quote", "---", "| a | b |", "```", "    code", "* * *", "=",
-    "[ ] task", "{{ x }}", "${{ github.token }}",
+    "[ ] task", "_www.evil.example", "{{ x }}", "${{ github.token }}",
 ]  # fmt: skip
 COMMANDS = [
     "::error::x", "::set-output name=a::b", "::add-mask::x", "::stop-commands::x", "##[error]x",

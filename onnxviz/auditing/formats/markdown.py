@@ -20,7 +20,8 @@ _FINDINGS = ["| | check | finding | what to do |", "|-|-|-|-|"]
 # issues, addresses, :emoji:, commits. A word joiner, which takes no room, parts them.
 _JOINER = "&#8288;"
 _LIVE = re.compile(
-    r"(?P<parted>[@#:](?=\S)|\bwww(?=\.)|\bGH-(?=\d))|(?P<commit>\b(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{7,40}\b)"
+    r"(?P<parted>[@#:](?=\S)|www(?=\.)|GH-(?=\d))"
+    r"|(?P<commit>(?<![0-9a-z])(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{7,40}(?![0-9a-z]))"
     r"|(?P<escaped>[\\`*_\[\]~])|(?P<entity>[&<>|])|(?P<formula>\$)",
     re.IGNORECASE,
 )

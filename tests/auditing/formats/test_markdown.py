@@ -24,7 +24,7 @@ TAGS = {
 }  # fmt: skip
 # What GitHub makes a link or a picture of in the text that Markdown leaves (not in code).
 LIVE = {
-    "mention": r"(?<![\w`])@[a-z0-9]", "issue": r"#\d|\bGH-\d", "address": r"\b(https?|ftp)://|\bwww\.|\bmailto:\w",
+    "mention": r"(?<![\w`])@[a-z0-9]", "issue": r"#\d|GH-\d", "address": r"(https?|ftp)://|www\.|mailto:\w",
     "mail": r"[\w.+-]@[\w-]", "emoji": r":[a-z0-9_+-]+:", "commit": r"\b(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{7,40}\b",
 }  # fmt: skip
 
