@@ -13,7 +13,7 @@ from onnx import NodeProto
 
 from onnxviz.errors import ModelError
 from onnxviz.model.graph.constants import Constant, Constants, dequantize
-from onnxviz.model.graph.operators import Family, Form, belongs
+from onnxviz.model.graph.operators import Family, Form, belongs, running_statistics, settings_inputs
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.symbolic_sizes import Dim
@@ -221,7 +221,16 @@ class Layer:
 
     @property
     def parameters(self) -> int:
-        """Number of weights and biases."""
+        """Number of trained values: weights and biases; of other layers than convolutions, what they read as constants.
+
+        Values that several layers share count in each.
+        """
+        if self._form is None:
+            beside = {*settings_inputs(self._proto), *running_statistics(self._proto)}
+            read = [
+                self._constants.find(self._graph, name) for name in self._proto.input if name and name not in beside
+            ]
+            return sum(one.size for one in read if one is not None and one.is_trained)
         count = int(np.prod(self.weight_shape, dtype=np.int64)) if self.weight_shape else 0
         return count + (self.weight_shape[0] if self.has_bias and self.weight_shape else 0)
 

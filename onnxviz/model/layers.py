@@ -13,7 +13,7 @@ from onnxviz.messages import printable
 from onnxviz.model.functions import SCOPE_KEY
 from onnxviz.model.graph.constants import Constant, Constants
 from onnxviz.model.graph.names import distinct
-from onnxviz.model.graph.operators import Family, Form, belongs, convolution_form, settings_inputs
+from onnxviz.model.graph.operators import Family, Form, belongs, convolution_form, running_statistics, settings_inputs
 from onnxviz.model.graph.scopes import Scope, node_attributes, plain_domain, walk
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.windows import auto_pad
@@ -191,22 +191,19 @@ _QUANTIZED = frozenset({TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, T
 def count_parameters(top: Scope, constants: Constants) -> int:
     """Number of trained values in a graph and its subgraphs, each stored tensor counted once.
 
-    Floating-point and quantised tensors count, batch-norm statistics among them; scalars, quantisation scales and
-    zero points, and the integers that say shapes and axes do not.
+    Floating-point and quantised tensors count; scalars, quantisation scales and zero points, the running mean and
+    variance of batch normalisations, and the integers that say shapes and axes do not.
     """
     settings: set[tuple[str, str]] = set()
     sizes: dict[tuple[str, str], int] = {}
     scopes: dict[str, Scope] = {"": top}
     for scope, node in walk(top):
         scopes.setdefault(scope.name, scope)
-        settings.update((scope.name, name) for name in settings_inputs(node))
+        settings.update((scope.name, name) for name in (*settings_inputs(node), *running_statistics(node)))
         if belongs(node, Family.CONSTANT) and node.output:
             found = constants.find(scope, node.output[0])
-            if found is not None and found.shape:
-                size = int(np.prod(found.shape, dtype=np.int64))
-                kind = np.dtype(found.dtype).kind if found.dtype in np.sctypeDict else "V"
-                if kind in "fV" or found.stored_dtype in ("int8", "uint8"):
-                    sizes[scope.name, node.output[0]] = size
+            if found is not None and found.is_trained:
+                sizes[scope.name, node.output[0]] = found.size
     for scope in scopes.values():
         for name, tensor in scope.initializers.items():
             if tensor.dims and tensor.data_type in _FLOATS | _QUANTIZED:

@@ -192,14 +192,30 @@ def test_all_layers_keep_the_names_of_convolutions() -> None:
 
 
 def test_operators_that_the_model_does_not_have() -> None:
-    with pytest.raises(SelectionError, match="has no Konv; it has BatchNormalization"):
+    with pytest.raises(SelectionError, match=r"has no Konv; did you mean Conv\? it has BatchNormalization"):
         load(zoo.model("classifier")).layers_of(["Konv"])
 
 
 def test_parameters_leave_out_settings() -> None:
     proto = zoo.model("classifier")
-    learned = sum(numpy_helper.to_array(t).size for t in proto.graph.initializer if t.name not in ("six", "zero"))
+    gathered = [name for node in proto.graph.node if node.op_type == "BatchNormalization" for name in node.input[3:]]
+    others = {"six", "zero", *gathered}
+    assert len(gathered) == 2
+    learned = sum(numpy_helper.to_array(t).size for t in proto.graph.initializer if t.name not in others)
     assert load(proto).parameters == learned
+
+
+@pytest.mark.parametrize("name", ["classifier", "unet"])
+def test_parameters_are_those_that_pytorch_trains_and_rows_add_up_to_them(name: str) -> None:
+    path = Path(__file__).resolve().parents[2] / "models" / f"{name}.onnx"
+    graph = onnx.load(path).graph
+    stored = {one.name: numpy_helper.to_array(one).size for one in graph.initializer}
+    norms = [node for node in graph.node if node.op_type == "BatchNormalization"]
+    assert norms
+    gathered = sum(stored[name] for node in norms for name in node.input[3:])
+    model = load(path)
+    assert model.parameters == sum(stored.values()) - gathered
+    assert sum(layer.parameters for layer in model.all_layers) == model.parameters
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,17 @@ class Constant:
     stored_dtype: str
     _read: Callable[[], NDArray[Any]]
 
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether these may be trained values: numbers with a fraction, or quantised ones; and not a lone number."""
+        kind = np.dtype(self.dtype).kind if self.dtype in np.sctypeDict else "V"
+        return bool(self.shape) and (kind in "fV" or self.stored_dtype in ("int8", "uint8"))
+
     @cached_property
     def array(self) -> NDArray[Any]:
         """The values, read-only, of `shape`."""

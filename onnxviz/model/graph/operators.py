@@ -415,6 +415,11 @@ def settings_inputs(node: NodeProto) -> list[str]:
     return [node.input[place] for place in places if place < len(node.input)]
 
 
+def running_statistics(node: NodeProto) -> list[str]:
+    """The names of the inputs that training gathers and does not learn: mean and variance of a batch normalisation."""
+    return list(node.input[3:5]) if key_of(node) == ("", "BatchNormalization") else []
+
+
 _OUTPUT_SCALES: tuple[tuple[str, int, str], ...] = (
     ("", 1, "QuantizeLinear"),
     ("", 6, "QLinearConv QLinearMatMul"),
