@@ -14,7 +14,7 @@ from onnxviz.auditing.check import Check, UnmeasuredError
 from onnxviz.auditing.finding import Finding, NotRun, Severity, sorted_findings
 from onnxviz.auditing.golden import Golden
 from onnxviz.auditing.recording import check_same_model, record, since_baseline
-from onnxviz.auditing.registry import chosen, load_checks
+from onnxviz.auditing.registry import chosen, load_checks, refuse_untaken
 from onnxviz.auditing.sample_classes import Classes, sample_classes
 from onnxviz.auditing.settings import Settings
 from onnxviz.auditing.since_baseline import SinceBaseline
@@ -27,6 +27,7 @@ from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import ImageOptions, InputLike
 from onnxviz.messages import refuse_unheeded
+from onnxviz.model.graph.shapes import shared_inference
 from onnxviz.model.model import Source, load
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.session import RunOptions
@@ -192,12 +193,15 @@ def audit(
         progress: called with the code of the check that begins.
 
     Raises:
-        OnnxvizError: the model cannot be opened, an option cannot be used, or baseline or golden vectors are broken or
-            of another model. What a check cannot do is in `not_run`.
+        OnnxvizError: the model cannot be opened, an option cannot be used, by none of the chosen checks for example, or
+            baseline or golden vectors are broken or of another model. What a check cannot do is in `not_run`.
     """
-    checks = load_checks()
-    settings = Settings.read(config, checks)
-    wanted = chosen(checks, select or settings.select, (*ignore, *settings.ignore), settings.budgets)
+    given = {
+        "data": data, "against": against, "classes": classes, "source": source, "weights": weights, "target": target,
+        "golden": golden, "select": select, "ignore": ignore, "config": config, "preprocess": preprocess, "size": size, "fit": fit,
+        "background": background, "provider": provider, "threads": threads,
+    }  # fmt: skip
+    wanted, settings = wanted_checks(given)
     opened = load(model)
     images = ImageOptions.of(opened, preprocess, size, fit, background)
     options = RunOptions(provider, memory, threads)
@@ -215,7 +219,7 @@ def audit(
     found = run_checks(subject, wanted, progress)
     ran = frozenset([*found.passed, *(one.code for one in found.findings)]) - {one.code for one in found.not_run}
     if released is not None:
-        held = frozenset(one.code for one in checks if {"baseline", "golden"} & {*one.needs})
+        held = frozenset(one.code for one in load_checks() if {"baseline", "golden"} & {*one.needs})
         findings, since = since_baseline(subject, released, found.findings, ran, held)
         found = replace(found, findings=sorted_findings(findings), since=since)
     return replace(found, record=record(subject, found.head, found.findings, ran)) if keep else found
@@ -235,33 +239,40 @@ def run_checks(
         progress: called with the code of the check that begins.
         spent: asked before each; why no more are to run, "" where they are.
     """
-    extras, settings = subject.extras, subject.settings
     findings: list[Finding] = []
     not_run: list[NotRun] = []
     passed: list[str] = []
-    for check in wanted:
-        if progress is not None:
-            progress(check.code)
-        lacking = _lacking(check, extras) or spent()
-        if lacking:
-            not_run.append(NotRun(check.code, lacking))
-            continue
-        found: list[Finding] = []
-        subject.check = check
-        try:
-            for one in check.run(subject):
-                found.append(settings.judged(one))  # kept where a later part cannot be measured
-        except UnmeasuredError as error:
-            not_run.append(NotRun(check.code, str(error)))
-        except OnnxvizError as error:
-            not_run.append(NotRun(check.code, f"it failed: {error}"))
-        else:
-            if not found:
+    with shared_inference():
+        for check in wanted:
+            if progress is not None:
+                progress(check.code)
+            why_not = _lacking(check, subject.extras) or spent()
+            found, why = ([], why_not) if why_not else _asked(check, subject)
+            findings += found
+            if why:
+                not_run.append(NotRun(check.code, why))
+            elif not found:
                 passed.append(check.code)
-        findings += found
-    reads_images = extras.data is not None and any(sample.path for sample in subject.samples)
+    reads_images = subject.extras.data is not None and any(sample.path for sample in subject.samples)
     provenance = Provenance(subject.model, subject.options, subject.images if reads_images else None)
     return Audit(subject.model.label, sorted_findings(findings), tuple(not_run), tuple(passed), provenance.as_dict())
+
+
+def wanted_checks(options: Mapping[str, Any]) -> tuple[tuple[Check, ...], Settings]:
+    """The checks that an audit with these options runs, and the settings by which they judge.
+
+    Args:
+        options: of `audit`, by name.
+
+    Raises:
+        OnnxvizError: the settings cannot be read, there is no such check, or none of the chosen heeds an option.
+    """
+    checks = load_checks()
+    settings = Settings.read(options.get("config"), checks)
+    select, ignore = options.get("select", ()), options.get("ignore", ())
+    wanted = chosen(checks, select or settings.select, (*ignore, *settings.ignore), settings.budgets)
+    refuse_untaken(wanted, checks, options)
+    return wanted, settings
 
 
 def _check_heeded(subject: Subject) -> None:
@@ -273,6 +284,20 @@ def _check_heeded(subject: Subject) -> None:
     refuse_unheeded({"against": against}, "two models are compared on data, and there are none without {data}")
     refuse_unheeded(dict.fromkeys(set(images.given) - {"size"}, True), "no image is read without {data}")
     check_noise_heeded(subject.model, images)
+
+
+def _asked(check: Check, subject: Subject) -> tuple[list[Finding], str]:
+    """What a check finds, and why it could not run, or not to its end; "" where it could."""
+    found: list[Finding] = []
+    subject.check = check
+    try:
+        for one in check.run(subject):
+            found.append(subject.settings.judged(one))  # kept where a later part cannot be measured
+    except UnmeasuredError as error:
+        return found, str(error)
+    except OnnxvizError as error:
+        return found, f"it failed: {error}"
+    return found, ""
 
 
 def _lacking(check: Check, extras: Extras) -> str:

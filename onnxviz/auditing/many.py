@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from onnxviz import worker
-from onnxviz.auditing.audit import Audit, audit
+from onnxviz.auditing.audit import Audit, audit, wanted_checks
 from onnxviz.auditing.baseline import Baseline
 from onnxviz.auditing.finding import Finding
 from onnxviz.auditing.golden import HEAD, Golden
-from onnxviz.auditing.registry import chosen, load_checks
+from onnxviz.auditing.registry import load_checks
 from onnxviz.auditing.settings import Settings
 from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
 from onnxviz.files import folder_destination
@@ -68,8 +68,8 @@ def audit_each(
         progress: called with how many models are done, and what is at work.
 
     Raises:
-        OnnxvizError: none of them could be opened, or the settings, codes, provider, baseline or golden vectors cannot
-            be used.
+        OnnxvizError: none of them could be opened, or the settings, codes, options, provider, baseline or golden
+            vectors cannot be used.
     """
     if write_golden is not None and len(models) != 1:
         raise InputError(f"golden vectors ({write_golden}) are of one model, and {len(models)} are audited: name one")
@@ -91,9 +91,7 @@ def _audit_each(
     write_golden: Path | None,
     progress: Callable[[int, str], None] | None,
 ) -> list[Audit]:
-    checks = load_checks()
-    settings = Settings.read(options.get("config"), checks)
-    chosen(checks, options.get("select", ()), options.get("ignore", ()))
+    _, settings = wanted_checks(options)
     provider_name(Provider.parse(options.get("provider", CPU)))
     memory = options.get("memory", DEFAULT_MEMORY)
     works = [partial(_work, path, memory if confinement.memory is None else None, options, write_golden)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from onnxviz.auditing.check import Check, Need, Run
+from onnxviz.auditing.check import Check, Need, Run, Use
 from onnxviz.auditing.finding import Severity
 from onnxviz.errors import OnnxvizError, SelectionError
-from onnxviz.messages import printable
+from onnxviz.messages import printable, refuse_unheeded
 
 GROUP = "onnxviz.checks"
 """Entry points of third parties: modules that register checks when they are imported."""
@@ -21,6 +21,10 @@ FAMILIES = (
     "performance", "images", "preprocessing_probe", "labelled", "release",
     "since_release", "golden_vectors",
 )  # fmt: skip
+# Values of options that say no more than leaving them out.
+_USUAL = {"preprocess": "auto", "provider": "cpu", "threads": 0}
+# Checks that a refusal names.
+_NAMED = 3
 _CODE = re.compile(r"[A-Z]\d\d")
 
 CHECKS: dict[str, Check] = {}
@@ -28,8 +32,8 @@ CHECKS: dict[str, Check] = {}
 
 
 def check(
-    code: str, severity: Severity, *, needs: tuple[Need, ...] = (), asked: bool = False, budgets: tuple[str, ...] = (),
-    **thresholds: float,
+    code: str, severity: Severity, *, needs: tuple[Need, ...] = (), takes: tuple[Use, ...] = (), asked: bool = False,
+    budgets: tuple[str, ...] = (), **thresholds: float,
 ) -> Callable[[Run], Run]:  # fmt: skip
     """Registers a generator of findings as a check; its docstring is the manual.
 
@@ -37,6 +41,7 @@ def check(
         code: a letter and two digits.
         severity: as in `Check`.
         needs: as in `Check`.
+        takes: as in `Check`.
         asked: as in `Check`.
         budgets: as in `Check`.
         thresholds: as in `Check`.
@@ -50,7 +55,7 @@ def check(
         if not _CODE.fullmatch(code) or code in CHECKS or not manual:
             raise ValueError(f"'{code}' is no free code of a check with a manual")
         CHECKS[code] = Check(
-            code, manual.splitlines()[0], manual, severity, needs, asked, budgets, dict(thresholds), run
+            code, manual.splitlines()[0], manual, severity, needs, takes, asked, budgets, dict(thresholds), run
         )
         return run
 
@@ -96,6 +101,28 @@ def chosen(
         and (not one.asked or one.code in select or given.intersection(one.budgets))
         and not any(one.code.startswith(prefix) for prefix in ignore)
     )
+
+
+def refuse_untaken(wanted: Iterable[Check], checks: Iterable[Check], options: Mapping[str, object]) -> None:
+    """Refuses options that some check heeds, and none of those that were chosen.
+
+    Args:
+        wanted: the checks that were chosen.
+        checks: all there are.
+        options: of `audit`, by name.
+
+    Raises:
+        UnheededOptionError: one is given; the message names checks that heed it.
+    """
+    heeded = {option for one in wanted for option in one.options}
+    for name, value in options.items():
+        if value is None or name in heeded or (name in _USUAL and value == _USUAL[name]):
+            continue
+        if takers := [one.code for one in checks if name in one.options]:
+            more = f" and {len(takers) - _NAMED} more" if len(takers) > _NAMED else ""
+            named = ", ".join(takers[:_NAMED])
+            do = "do" if len(takers) > 1 else "does"
+            refuse_unheeded({name: True}, f"no check that was chosen looks at {{{name}}}; {named}{more} {do}")
 
 
 def known_code(prefix: str, checks: Iterable[Check]) -> None:

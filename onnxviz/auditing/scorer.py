@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +44,14 @@ class Scorer:
         if self.scores.head is not None:
             raise UnmeasuredError(f"{model.label} gives boxes: which answers are the same is not defined for them here")
         self._model = model
+        self._options = options
         self._batching = Batching.of(model, options.memory)
-        self._session = Session.of(model, [self.scores.tensor], options)
         self._count: int | None = None
+
+    @cached_property
+    def _session(self) -> Session:
+        """Opened at the first sample: where the scores lie can be asked without a run."""
+        return Session.of(self._model, [self.scores.tensor], self._options)
 
     def of(self, feeds: Feeds) -> list[Scored]:
         """The scores of each row of a sample.

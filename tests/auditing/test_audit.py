@@ -218,7 +218,7 @@ def test_the_memory_that_a_batch_may_take_holds_for_statistics_and_comparisons(c
         yield looked_at.finding(f"{len(looked_at.statistics)} and {len(looked_at.comparison.layers)} layers", "do")
 
     data = np.zeros((1, 3, 16, 12), np.float32)
-    with registered("Z01", run):
+    with registered("Z01", run, needs=("data", "against")):
         found = onnxviz.audit(classifier, data, against=str(classifier), select=["Z"], memory=1 << 20)
     assert codes(found) == ["Z01"]
     assert told == {"statistics": 1 << 20, "compare": 1 << 20}

@@ -123,7 +123,9 @@ class Run:
         """What `onnx_audit` said of a test beside its message; "" where it said nothing."""
         head = rf"\n_+ {name} _+\n"
         found = re.search(
-            head + r"(?:(?!\n___).)*?-- Captured onnxviz audit call -+\n(.*?)\n(?:---|===|___|- generated)", self.out, re.DOTALL
+            head + r"(?:(?!\n___).)*?-- Captured onnxviz audit call -+\n(.*?)\n(?:---|===|___|- generated)",
+            self.out,
+            re.DOTALL,
         )
         return found[1] if found else ""
 

@@ -278,6 +278,39 @@ def step_row(what: str, ours: Measured, theirs: Measured, aim: float) -> Row:
                ratio >= aim)  # fmt: skip
 
 
+# What an audit of the file alone may take: so many times as long as the weights, and so many seconds a model.
+TIMES, EACH = 3, 0.3
+
+
+def auditing(model: str, repeat: int) -> list[Row]:
+    """Audits without data of ten models of 100 MB, beside one look at each weight."""
+    from auditing import MODELS, RUNNING, RUNS
+
+    count = str(MODELS)
+    with tempfile.TemporaryDirectory() as folder:
+        work("make-audited", folder)
+        static, least, one, whole, bare = alternate(
+            repeat,
+            partial(work, "audit", folder, count, *RUNNING),
+            partial(work, "finite", folder, count),
+            partial(work, "audit", folder, "1", *RUNNING),
+            partial(work, "audit", folder, count),
+            partial(work, "bare-runs", folder, count),
+        )
+    limit, more = TIMES * least.seconds + EACH * MODELS, static.memory - one.memory
+    by_hand = bare.seconds + least.seconds
+    what = f"audit of {count} models of 100 MB"
+    return [
+        Row(f"{what}, file alone; isfinite", f"{static.seconds:.2f} s", f"{least.seconds:.2f} s",
+            f"{static.seconds / least.seconds:.1f}×", f"≤ {TIMES}× + {EACH} s a model = {limit:.2f} s",
+            static.seconds <= limit),
+        Row("the same, memory; of 1 model", f"{static.memory:.0f} MiB", f"{one.memory:.0f} MiB", f"{more:+.0f} MiB",
+            "≤ +32 MiB", more <= 32),
+        Row(f"{what}, and run; {RUNS} runs in onnxruntime, isfinite", f"{whole.seconds:.2f} s", f"{by_hand:.2f} s",
+            f"{whole.seconds / by_hand:.1f}×", "", None),
+    ]  # fmt: skip
+
+
 BENCHMARKS = {
     "first-map": first_map,
     "all-maps": all_maps,
@@ -287,6 +320,7 @@ BENCHMARKS = {
     "watching": watching,
     "gradient": gradient,
     "maximize": maximize,
+    "auditing": auditing,
 }
 
 

@@ -1,4 +1,5 @@
-"""The measured pieces of work; each run prints one line of JSON: seconds after imports, peak memory in MiB.
+"""The measured pieces of work; each run prints one line of JSON: seconds after imports, peak memory in MiB
+of the process or its largest child.
 
 What gives a number has measured its seconds itself.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+import auditing
 import numpy as np
 import steps
 import watching
@@ -203,6 +205,10 @@ WORK = {
     "watch-by-hand": watching.by_hand,
     "watch-by-hooks": watching.by_hooks,
     "watch-many": watching.many,
+    "make-audited": auditing.make,
+    "audit": auditing.audit,
+    "finite": auditing.finite,
+    "bare-runs": auditing.bare,
     "draw": draw,
     "draw-subplots": draw_subplots,
     "draw-subplots-no-ticks": lambda: draw_subplots(ticks=False),
@@ -215,7 +221,8 @@ def main() -> None:
     found = run()
     seconds = found if isinstance(found, float) else time.perf_counter() - started
     unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+    largest = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    peak = largest * unit / 2**20
     print(json.dumps({"seconds": seconds, "memory": peak}))
 
 

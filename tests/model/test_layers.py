@@ -276,6 +276,28 @@ def test_inference_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "took more than" in inference.infer(zoo.model("classifier"))[1]
 
 
+@pytest.mark.inference_worker
+def test_one_worker_for_all_shapes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Started once, for two models and sizes, and ended behind them."""
+    started = []
+
+    def noted(*given: object, **options: object) -> object:
+        started.append(popen(*given, **options))
+        return started[-1]
+
+    popen = shapes.subprocess.Popen
+    monkeypatch.setattr(shapes.subprocess, "Popen", noted)
+    models = [load(zoo.model("classifier")), load(zoo.model("classifier"))]
+    with shapes.shared_inference():
+        assert [model.layers[0].output_shape for model in models] == [("batch", 8, 32, 32)] * 2
+        assert models[0].shapes_at({"x": (3, 3, 32, 32)}).of(models[0].layers[0].taps["conv"]) == (3, 8, 32, 32)
+        assert [one.returncode for one in started] == [None]
+    assert len(started) == 1
+    assert started[0].returncode is not None
+    assert load(zoo.model("classifier")).layers[0].output_shape == ("batch", 8, 32, 32)
+    assert len(started) == 2
+
+
 def test_unsorted_nodes_are_sorted() -> None:
     proto = zoo.model("classifier")
     nodes = list(proto.graph.node)

@@ -28,7 +28,7 @@ BUDGETS = {
 _OF_ACTIVATIONS = ("macs", "activation-bytes")
 
 
-@check("G08", Severity.NOTE, budgets=tuple(BUDGETS))
+@check("G08", Severity.NOTE, takes=("noise",), budgets=tuple(BUDGETS))
 def over_budget(subject: Subject) -> Iterator[Finding]:
     """More parameters, multiply-accumulates, weight bytes or activation bytes than the budget allows.
 

@@ -221,7 +221,7 @@ class _Flips:
             )
 
 
-@check("I06", Severity.ERROR, samples=8, share=0.9)
+@check("I06", Severity.ERROR, takes=("data",), samples=8, share=0.9)
 def kind_of_output(subject: Subject) -> Iterator[Finding]:
     """A softmax that is taken twice, is missing, or is saturated.
 

@@ -305,7 +305,7 @@ def alike_channels(subject: Subject) -> Iterator[Finding]:
             )
 
 
-@check("A07", Severity.ERROR)
+@check("A07", Severity.ERROR, takes=("noise",))
 def degenerate_images(subject: Subject) -> Iterator[Finding]:
     """Black, white or grey images that give NaN or infinity.
 

@@ -27,7 +27,7 @@ _MOST_NAMES = 12
 _HEAVY = Family.CONVOLUTION | Family.MATRIX | Family.RECURRENT
 
 
-@check("P01", Severity.ERROR)
+@check("P01", Severity.ERROR, takes=("source",))
 def unlike_the_source(subject: Subject) -> Iterator[Finding]:
     """A model that is not what it was converted from, or was changed after it was compared with that.
 
@@ -76,7 +76,7 @@ def unlike_the_source(subject: Subject) -> Iterator[Finding]:
         yield subject.finding(str(error), "convert it again")
 
 
-@check("P02", Severity.ERROR, needs=("data",), full=FULL, half=HALF, quantised=QUANTISED)
+@check("P02", Severity.ERROR, needs=("data",), takes=("against",), full=FULL, half=HALF, quantised=QUANTISED)
 def other_answers(subject: Subject) -> Iterator[Finding]:
     """Answers that differ from those of the model, or the provider, that it is held against.
 
@@ -170,7 +170,7 @@ def layers_lost_to_precision(subject: Subject) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-@check("P05", Severity.ERROR, off=0.1)
+@check("P05", Severity.ERROR, takes=("session",), off=0.1)
 def off_the_provider(subject: Subject) -> Iterator[Finding]:
     """Nodes that do not run on the execution provider that was asked for.
 

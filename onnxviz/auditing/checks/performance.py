@@ -67,7 +67,7 @@ def latency(subject: Subject) -> Iterator[Finding]:
     )
 
 
-@check("P08", Severity.WARNING, needs=("data",), share=0.1, repeats=10)
+@check("P08", Severity.WARNING, needs=("data",), takes=("against",), share=0.1, repeats=10)
 def quantised_yet_float(subject: Subject) -> Iterator[Finding]:
     """A quantised model that computes in float all the same, or is no faster than the float one.
 

@@ -185,7 +185,7 @@ def changed_photos(subject: Subject) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-@check("R05", Severity.WARNING, needs=("baseline",))
+@check("R05", Severity.WARNING, needs=("baseline",), takes=("data",))
 def newly_dead(subject: Subject) -> Iterator[Finding]:
     """Filters and channels that are dead and were alive in the release.
 

@@ -36,7 +36,7 @@ _TARGET = re.compile(r"(?:onnxruntime(?:-gpu|-openvino|-directml|-qnn)?)\s*==\s*
 _TOO_NEW = re.compile(r"; onnxruntime \S+ knows (?:opsets|versions) up to (\d+)")
 
 
-@check("G01", Severity.ERROR)
+@check("G01", Severity.ERROR, takes=("target",))
 def newer_than_the_target(subject: Subject) -> Iterator[Finding]:
     """An operator set or IR version that the target runtime does not know.
 
@@ -109,7 +109,7 @@ def _empty(ir: int, opsets: dict[str, int]) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=imports, ir_version=ir)
 
 
-@check("G02", Severity.ERROR)
+@check("G02", Severity.ERROR, takes=("session",))
 def does_not_open(subject: Subject) -> Iterator[Finding]:
     """An operator or type that the provider does not run.
 

@@ -20,7 +20,7 @@ _SHOWN = 3
 _OTHER_SIDES = (224, 320, 299, 512, 640)
 
 
-@check("G07", Severity.ERROR, difference=0.01)
+@check("G07", Severity.ERROR, takes=("noise",), difference=0.01)
 def batch(subject: Subject) -> Iterator[Finding]:
     """A batch of several samples that fails, or gives something else than each sample alone.
 
@@ -81,7 +81,7 @@ def _apart(found: Parting) -> str:
     return f"'{printable(found.output)}' differs by {found.difference:.2%} of its range"
 
 
-@check("G09", Severity.NOTE)
+@check("G09", Severity.NOTE, takes=("noise",))
 def sizes(subject: Subject) -> Iterator[Finding]:
     """Sizes of pictures that the model refuses although it declares them; and whether it runs at all.
 
@@ -143,7 +143,7 @@ def _runs(trial: Trial, side: int) -> bool:
     return True
 
 
-@check("G10", Severity.ERROR, difference=1e-3)
+@check("G10", Severity.ERROR, takes=("noise",), difference=1e-3)
 def training_leftovers(subject: Subject) -> Iterator[Finding]:
     """Batch normalisations and dropouts in training mode, and operators that draw random numbers.
 

@@ -176,13 +176,16 @@ def _copies(weight: TrainedWeight, distance: float) -> tuple[int, int, float, in
     differ = weight.range.high - weight.range.low
     alive = np.flatnonzero((lengths > 0) & (differ > _EQUAL * weight.range.largest))
     order = alive[np.lexsort((shadows[alive, 0], alive // each))]  # groups apart
+    sorted_shadows, groups = shadows[order], order // each
     copies: dict[int, tuple[float, bool]] = {}
     for step in range(1, min(_NEIGHBOURS, len(order))):
-        ahead, behind = order[step:], order[:-step]
-        near = (np.abs(shadows[ahead] - shadows[behind]) < _WINDOW * distance).all(1) & (
-            ahead // each == behind // each
-        )
-        for pair in zip(behind[near].tolist(), ahead[near].tolist(), strict=True):
+        ahead, behind = sorted_shadows[step:], sorted_shadows[:-step]
+        near = (ahead[:, 0] - behind[:, 0] < _WINDOW * distance) & (groups[step:] == groups[:-step])
+        places = np.flatnonzero(near)
+        if not len(places):
+            break  # those that are farther on in the order are farther away
+        places = places[(np.abs(ahead[places] - behind[places]) < _WINDOW * distance).all(1)]
+        for pair in zip(order[places].tolist(), order[places + step].tolist(), strict=True):
             if max(pair) in copies:
                 continue
             apart, flips = _apart(matrix[pair[0]], matrix[pair[1]])

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import cached_property
 from typing import IO
 
@@ -124,6 +125,20 @@ class Inference:
         return lines[-1] if lines else f"exit {code}"
 
 
+_shared: ContextVar[Inference | None] = ContextVar("_shared", default=None)
+
+
+@contextlib.contextmanager
+def shared_inference() -> Iterator[None]:
+    """One worker for all shapes that are worked out meanwhile: its start takes longer than most models do."""
+    with Inference() as inference:
+        before = _shared.set(inference)
+        try:
+            yield
+        finally:
+            _shared.reset(before)
+
+
 def _exchanged(process: subprocess.Popen[bytes], data: bytes) -> bytes | None:
     """What the worker answers, None if it dies over it."""
     assert process.stdin is not None
@@ -141,7 +156,7 @@ class Shapes:
     Args:
         model: a skeleton with functions inlined; not changed.
         inputs: sizes of inputs that the model leaves open, by input name.
-        inference: a worker that runs already; by default one is started, and ended behind it.
+        inference: a worker that runs already; by default that of `shared_inference`, or one is started for it alone.
     """
 
     def __init__(
@@ -207,8 +222,8 @@ class Shapes:
 
     @cached_property
     def _inferred(self) -> tuple[onnx.ModelProto, str]:
-        if self._inference is not None:
-            return self._inference.infer(self._model)
+        if (running := self._inference or _shared.get()) is not None:
+            return running.infer(self._model)
         with Inference() as inference:
             return inference.infer(self._model)
 
