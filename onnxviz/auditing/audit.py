@@ -198,8 +198,8 @@ def audit(
     """
     given = {
         "data": data, "against": against, "classes": classes, "source": source, "weights": weights, "target": target,
-        "golden": golden, "select": select, "ignore": ignore, "config": config, "preprocess": preprocess, "size": size, "fit": fit,
-        "background": background, "provider": provider, "threads": threads,
+        "golden": golden, "select": select, "ignore": ignore, "config": config, "preprocess": preprocess, "size": size,
+        "fit": fit, "background": background, "provider": provider, "threads": threads,
     }  # fmt: skip
     wanted, settings = wanted_checks(given)
     opened = load(model)
