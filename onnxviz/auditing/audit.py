@@ -199,7 +199,7 @@ def audit(
     given = {
         "data": data, "against": against, "classes": classes, "source": source, "weights": weights, "target": target,
         "golden": golden, "select": select, "ignore": ignore, "config": config, "preprocess": preprocess, "size": size,
-        "fit": fit, "background": background, "provider": provider, "threads": threads,
+        "fit": fit, "keep": keep, "background": background, "provider": provider, "threads": threads,
     }  # fmt: skip
     wanted, settings = wanted_checks(given)
     opened = load(model)

@@ -73,12 +73,13 @@ def audit_each(
     """
     if write_golden is not None and len(models) != 1:
         raise InputError(f"golden vectors ({write_golden}) are of one model, and {len(models)} are audited: name one")
+    _, settings = wanted_checks({**options, "keep": options.get("keep") or write_golden is not None})
     if write_golden is None:
-        return _audit_each(models, confinement, _read_once(options), None, progress)
+        return _audit_each(models, confinement, _read_once(options), settings, None, progress)
     folder_destination(write_golden, HEAD)
     with tempfile.TemporaryDirectory(prefix="onnxviz-") as made:  # a child that is killed leaves nothing elsewhere
         folder = Path(made) / "golden"
-        found = _audit_each(models, confinement, _read_once(options), folder, progress)
+        found = _audit_each(models, confinement, {**_read_once(options), "keep": True}, settings, folder, progress)
         if folder.exists():
             Golden.load(folder).save(write_golden)
     return found
@@ -88,10 +89,10 @@ def _audit_each(
     models: Sequence[str],
     confinement: Confinement,
     options: Mapping[str, Any],
+    settings: Settings,
     write_golden: Path | None,
     progress: Callable[[int, str], None] | None,
 ) -> list[Audit]:
-    _, settings = wanted_checks(options)
     provider_name(Provider.parse(options.get("provider", CPU)))
     memory = options.get("memory", DEFAULT_MEMORY)
     works = [partial(_work, path, memory if confinement.memory is None else None, options, write_golden)

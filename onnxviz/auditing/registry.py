@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from onnxviz.auditing.check import Check, Need, Run, Use
+from onnxviz.auditing.check import OPTIONS, Check, Need, Run, Use
 from onnxviz.auditing.finding import Severity
 from onnxviz.errors import OnnxvizError, SelectionError
 from onnxviz.messages import printable, refuse_unheeded
@@ -114,7 +114,8 @@ def refuse_untaken(wanted: Iterable[Check], checks: Iterable[Check], options: Ma
     Raises:
         UnheededOptionError: one is given; the message names checks that heed it.
     """
-    heeded = {option for one in wanted for option in one.options}
+    kept = (*OPTIONS["data"], *OPTIONS["noise"]) if options.get("keep") else ()  # what is kept is of the data
+    heeded = {option for one in wanted for option in one.options}.union(kept)
     for name, value in options.items():
         if value is None or name in heeded or (name in _USUAL and value == _USUAL[name]):
             continue

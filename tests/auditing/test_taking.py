@@ -55,7 +55,11 @@ def test_a_check_declares_what_it_reads(check, models):
     read: set[str] = set()
     for model in models:
         seen = [set(), set(), set()]
-        given = Extras(PHOTOS, {"dog.jpg": 0}, str(CLASSIFIER), "toys:factory", None, "onnxruntime==1.17")
+        given = Extras(
+            PHOTOS, {"dog.jpg": 0}, str(CLASSIFIER), "toys:factory", None, "onnxruntime==1.17",
+            onnxviz.audit(model, crop_inputs(8), select=["G01"], keep=True).record,
+            onnxviz.Golden.of(model, crop_inputs(2)),
+        )  # fmt: skip
         subject = Subject(
             model, noting(ImageOptions, seen[0], **vars(ImageOptions.of(model))), noting(RunOptions, seen[1]),
             noting(Extras, seen[2], **vars(given)), Settings(budgets=dict.fromkeys(check.budgets, 1.0)), check,
@@ -65,14 +69,22 @@ def test_a_check_declares_what_it_reads(check, models):
         read |= (
             (seen[0] & {"size"}) | (seen[1] & {"provider"}) | (seen[2] & {_READ.get(one, one) for one in vars(given)})
         )
-    assert read <= check.options, check.takes
+    assert read - {"baseline"} <= check.options, check.takes  # every audit heeds it: what is new and gone is told
     if check.code != "G10":  # it looks at a model with leftovers of training alone
         assert {OPTIONS[use][0] for use in check.takes} <= read
 
 
+def test_what_a_baseline_keeps_is_of_the_data(classifier):
+    """So no check need look at them."""
+    assert onnxviz.audit(classifier, PHOTOS, select=["W"], preprocess="torch", keep=True).record is not None
+    with pytest.raises(UnheededOptionError, match="looks at data"):
+        onnxviz.audit(classifier, PHOTOS, select=["W"])
+
+
 OPTIONS_GIVEN = {
     "data": PHOTOS, "classes": {"dog.jpg": 0}, "against": str(CLASSIFIER), "source": "toys:factory",
-    "weights": "weights.npz", "target": "onnxruntime==1.17", "preprocess": "torch", "size": (32, 32), "fit": "crop",
+    "weights": "weights.npz", "target": "onnxruntime==1.17", "golden": "vectors",
+    "preprocess": "torch", "size": (32, 32), "fit": "crop",
     "background": "black", "provider": "cuda", "threads": 1,
 }  # fmt: skip
 

@@ -38,8 +38,7 @@ def preprocessing_probe(subject: Subject) -> Iterator[Finding]:
     Another way is reported where the mean clearness is larger by `gain`, and the photos' differences lie `deviations`
     standard errors above zero (paired t-test). It takes `images` photos of several classes, and a model of five or
     more.
-
-    What was seen: the sample classifier and EfficientNet-Lite0, Lite1 and Lite2, on 30 to 36 crops of three photos and
+    Seen were the sample classifier and EfficientNet-Lite0, Lite1 and Lite2, on 30 to 36 crops of three photos and
     of nine. Under the right way no other gained 2.1 standard errors; that held for a classifier of CIFAR-10 and one of
     five kinds of pictures too, which tell few photos apart and are rarely warned of at all. BGR for RGB gained 18 % to
     60 % (3.0 to 5.0 standard errors), 0…255 for 0…1 and the reverse 68 % and more, signed for torch 14 % to 20 % (4.0
