@@ -134,7 +134,10 @@ def test_preprocessing_is_kept_and_used(run_command, toy, tmp_path):
         (["toys:nothing", "-o", "m.onnx"], "toys:nothing is of type NoneType"),
         (["toys:leaves", "-o", "m.onnx"], "toys:leaves failed: SystemExit"),
         (["gone.keras", "-o", "m.onnx"], "there is no file gone.keras"),
-        (["toys:factory", "-o", "m.onnx", "--allow-code"], "No such option"),
+        (
+            ["toys:factory", "-o", "m.onnx", "--allow-code"],
+            "has no option --allow-code; did you mean --allow-code-execution?",
+        ),
     ],
 )
 def test_errors_are_one_line_and_exit_code_2(run_command, toy, arguments, message):

@@ -34,7 +34,9 @@ def test_no_such_class():
 def test_no_such_layer_method_or_target():
     with pytest.raises(SelectionError, match=r"no layer is called 'conv9'.*conv1, conv2, conv3"):
         explain(CLASSIFIER, DOG, layer="conv9")
-    with pytest.raises(SelectionError, match="no method 'gradcam'; there are grad-cam, grad-cam"):
+    with pytest.raises(
+        SelectionError, match=r"no method 'gradcam'; did you mean grad-cam\? there are grad-cam, grad-cam"
+    ):
         explain(CLASSIFIER, DOG, method="gradcam")
     with pytest.raises(SelectionError, match="no tensor 'nowhere' that a node makes; its outputs are logits"):
         explain(CLASSIFIER, DOG, target="nowhere")

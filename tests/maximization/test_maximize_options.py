@@ -33,10 +33,10 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_both_sides_have_the_same_options():
-    """Those of the command alone say what is written and printed; `--filters` is `numbers` inside."""
+    """Those of the command alone say what is written and printed; inside, `--filters` is `numbers`."""
     python, shell = ({*inspect.signature(verb).parameters} for verb in (maximize, command))
     assert python - shell == {"layer", "filters", "progress"}
-    assert shell - python == {"selection", "numbers", "output", "picture", "save", "as_json", "quiet"}
+    assert shell - python == {"selection", "layers", "numbers", "output", "picture", "save", "as_json", "quiet"}
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_filters_that_do_not_exist(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"style": "row"}, "there is no style 'row'; there are rows, grid"),
+        ({"style": "row"}, "there is no style 'row'; did you mean rows. there are rows, grid"),
         ({"scale": "map"}, "scale 'map'"),
         ({"layout": "HWIO"}, "layout 'HWIO'"),
         ({"cmap": "greyish"}, "'greyish'"),
