@@ -7,6 +7,7 @@ import pytest
 from house_source import COMMAND_LINE, CONVERTERS, FILES, PACKAGE, ROOT, TREES, imports_of
 
 AT_THE_TOP = {
+    "arguments.py",
     "__init__.py",
     "__main__.py",
     "errors.py",
