@@ -13,7 +13,6 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
-import gc
 import os
 import selectors
 import shutil
@@ -27,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from onnxviz import files
+from onnxviz import files, forks
 
 with contextlib.suppress(ImportError):  # not on Windows, where nothing is forked either
     import resource
@@ -286,16 +285,11 @@ class _Child:
     def started(cls, number: int, work: Work, limits: Limits) -> _Child:
         pipe, end = os.pipe()
         folder = tempfile.mkdtemp(prefix="onnxviz-")
-        collects = gc.isenabled()
-        gc.disable()  # garbage may be a session of onnxruntime: its end waits for its threads, and a child has none
-        try:
+        with forks.uncollected():
             process = os.fork()
             if process == 0:
                 os.close(pipe)
                 _confine(work, limits, end, folder)
-        finally:
-            if collects:
-                gc.enable()
         os.close(end)
         with contextlib.suppress(OSError):  # the child does so too: whoever comes first
             os.setpgid(process, process)
@@ -357,8 +351,7 @@ def _confine(work: Work, limits: Limits, pipe: int, folder: str) -> NoReturn:
             message = message[os.write(pipe, message) :]
 
     try:
-        gc.freeze()  # what it was born with stays
-        gc.enable()
+        forks.begin()
         os.setpgid(0, 0)
         _bind_to_parent()
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent ends it

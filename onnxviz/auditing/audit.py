@@ -211,6 +211,7 @@ def audit(
     labels = sample_classes(opened, data, classes)
     extras = Extras(data, labels, against, source, weights, target, released, vectors)
     subject = Subject(opened, images, options, extras, settings)
+    _ = opened.layers  # one that contradicts itself is refused here, before any native code sees it
     _check_heeded(subject)
     if vectors is not None:
         vectors.check_fits(opened)
@@ -296,7 +297,7 @@ def _asked(check: Check, subject: Subject) -> tuple[list[Finding], str]:
     except UnmeasuredError as error:
         return found, str(error)
     except OnnxvizError as error:
-        return found, f"it failed: {error}"
+        return found, f"it failed: {str(error).removeprefix(f'{subject.model.label}: ')}"
     return found, ""
 
 

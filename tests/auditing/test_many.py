@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 import pytest
 from audits import registered, run_on_zeros
-from hostile import aborting, array, endless_loop, info, model, node, small, weight, write
-from onnx import helper
+from hostile import aborting, array, endless_loop, info, model, node, small, write
+from hostile_models import cyclic, flooding, unknown_operator
 from protos import classifier_proto
 
 from onnxviz.auditing.audit import audit, document
@@ -43,27 +43,14 @@ def good(tmp_path):
     return paths
 
 
-def flooding():
-    """Asks for 8 GB while it runs, in a size that the graph does not say."""
-    nodes = [
-        node("Shape", ["x"], ["s"]), node("ReduceProd", ["s"], ["p"], keepdims=1),
-        node("Mul", ["p", "factor"], ["n"]), node("ConstantOfShape", ["n"], ["big"]),
-        node("ReduceSum", ["big"], ["r"], keepdims=0), node("Add", ["x", "r"], ["xr"]),
-        node("Conv", ["xr", "w"], ["y"]),
-    ]  # fmt: skip
-    return model(nodes, [weight(), array("factor", [2_000_000_000 // 192], np.int64)])
-
-
 def hostile():
     """What a stranger may put into a folder of models: bytes that each break another part."""
     whole = small().SerializeToString()
-    cycle = model([node("Conv", ["b", "w"], ["a"]), node("Relu", ["a"], ["b"])], [weight()])
-    unknown = model([helper.make_node("Nowhere", ["x"], ["y"], domain="their.domain")], domains=["their.domain"])
     return {
         "empty": b"", "text": b"no model\n", "cut short": whole[: len(whole) // 2],
-        "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n", "cycle": cycle,
+        "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n", "cycle": cyclic(),
         "html": b"<!DOCTYPE html><html>404</html>", "aborting": aborting(), "endless": endless_loop(),
-        "flooding": flooding(), "unknown operator": unknown,
+        "flooding": flooding(), "unknown operator": unknown_operator(),
     }  # fmt: skip
 
 
@@ -112,7 +99,7 @@ def test_forty_models_of_which_ten_are_hostile(running, tmp_path):
     without = audit_each(good, limits, SELECT)
     taken = time.monotonic() - begin
     found = dict(zip(mixed, audit_each(mixed, limits, SELECT), strict=True))
-    assert time.monotonic() - begin < 2 * taken + 5.0 + 2.0 + 10.0
+    assert time.monotonic() - begin < 3 * taken + 5.0 + 2.0 + 10.0
     assert json.dumps(document([found[path] for path in good])) == json.dumps(document(without))
     assert all(one.passed == ("W01", "Z01") for one in without)
     for name, path in bad.items():

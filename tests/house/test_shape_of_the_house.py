@@ -13,6 +13,7 @@ AT_THE_TOP = {
     "errors.py",
     "messages.py",
     "files.py",
+    "forks.py",
     "worker.py",
     "py.typed",
     "README.md",

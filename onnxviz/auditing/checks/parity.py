@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from onnxviz import forks
 from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.drift import Answers, Drift, drift, drifts, precision
 from onnxviz.auditing.drift_verdict import FULL, HALF, QUANTISED, judged, limit_of
@@ -69,6 +70,11 @@ def unlike_the_source(subject: Subject) -> Iterator[Finding]:
         return
     if precision(model) is Precision.QUANTISED:
         raise UnmeasuredError("the model is quantised: hold it against its float model (--against, P02 and P04)")
+    if forks.stranded:
+        raise UnmeasuredError(
+            f"{forks.stranded} has run in the process that asks, and cannot run in one forked from it: use `onnxviz "
+            "audit` on the command line, or `audit` in place of `audit_each`"
+        )
     told = None if subject.images.assumed else subject.images.preprocessing
     try:
         verified_again(model, source, subject.extras.weights, told)
