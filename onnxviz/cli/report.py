@@ -63,7 +63,7 @@ def report(
     ] = None,
     fail_on: Annotated[
         Literal["error", "warning", "note"] | None,
-        typer.Option(help="From which severity on a model is not fit.", show_default="error"),
+        typer.Option(help="From which severity on the exit code is 1.", show_default="error"),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Settings.", show_default="onnxviz.toml, pyproject.toml")
@@ -102,7 +102,7 @@ def report(
         note(quiet, f"{part}: {why}")
     if as_json:
         listed = [{"part": part, "why": why} for part, why in made.left_out]
-        print_json({**document([made.audit], made.fail_on), "file": str(output), "left_out": listed})
+        print_json({**document([made.audit], made.fail_on), "files": [str(output)], "left_out": listed})
     else:
         say(str(output), 10_000)
     if made.fails:

@@ -239,7 +239,7 @@ def channel_axis(model: Model, tensor: str) -> int:
     """
     scope = model.scope
     for reader in scope.consumers.get(tensor, []):
-        if (belongs(reader, Family.SOFTMAX) or reader.op_type in ("ArgMax", "TopK")) and (axis := _axis(reader, model)):
+        if (belongs(reader, Family.SOFTMAX) or _gives_labels(reader)) and (axis := _axis(reader, model)):
             return axis
     seen = tensor
     for _ in range(_REACH):
@@ -255,12 +255,16 @@ def channel_axis(model: Model, tensor: str) -> int:
     return 1
 
 
+def _gives_labels(node: NodeProto) -> bool:
+    return operator(node) == "ArgMax" or operator(node) == "TopK"
+
+
 def _axis(node: NodeProto, model: Model) -> int:
     """The axis that a Softmax, ArgMax or TopK runs over; where it is not written, the operator's default."""
     given = node_attributes(node).get("axis")
     if given is not None:
         return int(given.i)
-    if node.op_type in ("ArgMax", "TopK"):
+    if _gives_labels(node):
         return 0 if node.op_type == "ArgMax" else -1
     if belongs(node, Family.INTEGER):
         return -1

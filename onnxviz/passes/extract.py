@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import onnx
 from onnx import TensorProto, ValueInfoProto, helper
 
+from onnxviz.arguments import typed
 from onnxviz.errors import SelectionError
 from onnxviz.messages import printable
 from onnxviz.model.graph.scopes import Scope, plain_domain, walk
@@ -24,6 +25,7 @@ _OWN_NOTES = "onnxviz."
 _LISTED = 8
 
 
+@typed
 def extract(
     model: Source,
     layers: str | int | Sequence[str | int],

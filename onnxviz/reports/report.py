@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
+from onnxviz.arguments import typed
 from onnxviz.auditing.audit import Audit, run_checks
 from onnxviz.auditing.finding import Severity
 from onnxviz.auditing.registry import chosen, load_checks
@@ -74,6 +75,7 @@ class Report:
         return write_page(self.html, Path(path))
 
 
+@typed
 def report(
     model: Source,
     x: InputLike,

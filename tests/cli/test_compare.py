@@ -151,6 +151,7 @@ def test_files(run_command, classifier, other, photo, tmp_path) -> None:
     assert document.pop("files") == ran.lines[-3:]
     manifest = json.loads((tmp_path / "c" / "manifest.json").read_text())
     assert manifest.pop("pictures")["worst"]["layer"] == "block1_conv2"
+    assert manifest.pop("written") == {"compare": ["001-block1_conv2.png", "layers.png"]}
     assert manifest == document
 
 

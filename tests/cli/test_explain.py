@@ -76,7 +76,7 @@ def test_command_lists_what_blocks_a_gradient(tmp_path, capsys):
     assert run(["explain", str(path), str(tmp_path / "x.npy"), "--method", "saliency"]) == 2
     err = capsys.readouterr().err
     assert "\n  1. Round" in err
-    assert "occlusion, rise, score-cam, eigen-cam" in err
+    assert "eigen-cam, score-cam, occlusion, rise" in err
 
 
 def test_labels_from_a_file(tmp_path, capsys):

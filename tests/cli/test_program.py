@@ -32,6 +32,7 @@ def test_the_commands_of_this_release():
         "maps",
         "maximize",
         "predict",
+        "report",
         "stats",
     ]
 
@@ -93,6 +94,7 @@ EXAMPLES = {
         {"looks-for/manifest.json", "looks-for/sheet.png"},
         lambda told: len(told["pictures"]) == 4 and {one["layer"] for one in told["pictures"]} == {"block1_conv2"},
     ),
+    "report": ({"report.html"}, lambda told: told["files"] == ["report.html"]),
     "extract": ({"block1.onnx"}, lambda told: [one["name"] for one in told["layers"]] == ["block1_conv1"]),
     "annotate": ({"annotated.onnx"}, lambda told: told["preprocessing"]["name"] == "torch"),
 }

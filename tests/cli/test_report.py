@@ -1,7 +1,5 @@
 """`onnxviz report` and `audit --format html`: a page, its exit code, and one line for what cannot be meant."""
 
-import json
-
 import pytest
 from command_line import error_of, files_in
 from page_parts import read
@@ -24,11 +22,11 @@ def test_a_page_is_written(run_command, tmp_path):
 
 
 def test_json_is_that_of_the_audit_and_names_the_page(run_command):
-    ran = run_command("report", CLASSIFIER, PHOTO, *FEW, "-o", "page.html", "--json")
-    document = json.loads(ran.out)
-    audited = json.loads(run_command("audit", CLASSIFIER, "--data", PHOTO, *FEW, "--json").out)
+    few = ("--select", "W,A01")
+    document = run_command("report", CLASSIFIER, PHOTO, *few, "-o", "page.html", "--json").document
+    audited = run_command("audit", CLASSIFIER, "--data", PHOTO, *few, "--json").document
     assert {key: document[key] for key in audited} == audited
-    assert document["file"] == "page.html"
+    assert document["files"] == ["page.html"]
     assert document["left_out"] == []
 
 

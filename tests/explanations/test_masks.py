@@ -90,8 +90,8 @@ def test_files_that_are_no_masks(tmp_path):
         (np.full((8, 8), np.nan), r"the region has values other than 0 and 1 \(nan\)"),
         (np.full((8, 8), 3), r"the region has values other than 0 and 1 \(3\): say which"),
         (np.full((8, 8), "x"), "the region holds text"),
-        ([[True] * 8, [True]], "rows are not of one length"),
-        ((0.5, 0, 3, 4), r"\(top, left, bottom, right\) in whole numbers, not \(0\.5, 0, 3, 4\)"),
+        ([[True] * 8, [True]], r"or a mask as region, not \[\[True"),
+        ((0.5, 0, 3, 4), r"\(top, left, bottom, right\) in whole numbers or a mask as region, not \(0\.5, 0, 3, 4\)"),
         ((True, 0, 3, 4), "in whole numbers"),
     ],
 )

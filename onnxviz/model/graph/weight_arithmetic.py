@@ -86,7 +86,7 @@ def computed(node: NodeProto, operands: Arrays) -> NDArray[Any]:
         elif node.op_type == "MatMul":
             found = np.matmul(*(array.astype(np.float64) for array in operands))
         else:
-            found = first if len(operands) == 1 and node.op_type in ("Max", "Min") else _folded(node, operands)
+            found = _folded(node, operands)
     return np.asarray(found).astype(first.dtype, copy=False)
 
 
@@ -98,6 +98,8 @@ def is_reduction(node: NodeProto) -> bool:
 def _folded(node: NodeProto, operands: Arrays) -> NDArray[Any]:
     """Two operands or one; of Max and Min any number."""
     operation = _ELEMENTWISE[node.op_type]
+    if len(operands) == 1 and getattr(operation, "nin", 1) == 2:
+        return operands[0]
     found = operation(*operands[:2])
     for more in operands[2:]:
         found = operation(found, more)

@@ -111,11 +111,11 @@ def test_a_name_that_is_like_none_gets_no_suggestion(run_command, classifier):
 
 # Where the same word rightly has another help: what it counts, draws or takes differs between the commands.
 OWN = {
-    "channels", "first", "format", "labels", "layers", "layout", "memory", "output", "preprocess", "save",
-    "scale", "size", "style", "target", "threads", "weights",
+    "baseline", "channels", "data", "first", "format", "labels", "layers", "layout", "memory", "output", "preprocess",
+    "save", "scale", "size", "style", "target", "threads", "weights",
 }  # fmt: skip
 # Only how many there may be of it differs (a file or a folder, one list or another), or it is another word's homonym.
-OWN_KIND = {"--channels", "--filters", "--layers", "--output", "--scale", "--target"}
+OWN_KIND = {"--baseline", "--channels", "--filters", "--layers", "--output", "--scale", "--size", "--target"}
 
 
 def test_an_option_takes_the_same_kind_of_value_in_every_command():
