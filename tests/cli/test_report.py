@@ -40,7 +40,7 @@ def test_the_exit_code_is_1_where_it_is_not_fit_and_the_page_is_there(run_comman
 def test_what_is_left_out_is_noted(run_command):
     ran = run_command("report", CLASSIFIER, PHOTO, *FEW, "--seconds", "0.1", "-o", "page.html")
     assert ran.code == 0, ran
-    assert "statistics: it did not fit the 0.1 s of the page: give it more (--seconds)" in " ".join(ran.err.split())
+    assert "explanations: it did not fit the 0.1 s of the page: give it more (--seconds)" in " ".join(ran.err.split())
     assert run_command("report", CLASSIFIER, PHOTO, *FEW, "--seconds", "0.1", "-q").err == ""
 
 
