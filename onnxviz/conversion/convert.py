@@ -269,17 +269,16 @@ def verified_again(
     found, label = resolved(source)
     converter = converter_for(found, label)
     path = Path(weights) if weights is not None else None
-    try:
+    shapes = {
+        port.name: tuple(size if isinstance(size, int) else None for size in port.shape)
+        for port in model.inputs
+        if port.shape is not None
+    }
+    only = {"": next(iter(shapes.values()))} if len(shapes) == 1 else shapes
+    try:  # a source without sizes is to be of those that the model has
+        opened = converter.open(found, weights=path, input_shapes=only or None, allow_code_execution=False)
+    except ConversionError:  # its sizes are others, or it is no source
         opened = converter.open(found, weights=path, allow_code_execution=False)
-    except ConversionError:  # of a source without sizes, or of a file that is none
-        if any(port.shape is None for port in model.inputs):
-            raise
-        shapes = {
-            port.name: tuple(size if isinstance(size, int) else None for size in port.shape or ())
-            for port in model.inputs
-        }
-        only = {"": next(iter(shapes.values()))} if len(shapes) == 1 else shapes
-        opened = converter.open(found, weights=path, input_shapes=only, allow_code_execution=False)
     opset = model.opset.get("", DEFAULT_OPSET)
     opened.trace(opset if opset in OPSETS else DEFAULT_OPSET)  # it learns there what its weights are called
     return compare(opened, model, preprocessing)

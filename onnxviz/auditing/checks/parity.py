@@ -19,7 +19,7 @@ from onnxviz.comparison.reading import Precision
 from onnxviz.conversion.convert import verified_again
 from onnxviz.conversion.verification_record import VerificationRecord, weights_hash
 from onnxviz.conversion.verify import DeviationError
-from onnxviz.errors import ProviderError
+from onnxviz.errors import CodeExecution, ProviderError
 from onnxviz.messages import printable
 from onnxviz.model.graph.operators import Family, names_anywhere
 from onnxviz.runtime.providers import CPU, Provider
@@ -78,6 +78,11 @@ def unlike_the_source(subject: Subject) -> Iterator[Finding]:
     told = None if subject.images.assumed else subject.images.preprocessing
     try:
         verified_again(model, source, subject.extras.weights, told)
+    except CodeExecution as error:
+        raise UnmeasuredError(
+            f"an audit runs no code that a file brings along ({error}): compare the two by `onnxviz convert`, which "
+            "takes that option and keeps a record in the model"
+        ) from None
     except DeviationError as error:
         yield subject.finding(str(error), "convert it again")
 
