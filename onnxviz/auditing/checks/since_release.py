@@ -107,10 +107,12 @@ def _moved(one: FilterChange, limit: float) -> Iterator[str]:
     if far.any():
         worst = int(np.nanargmax(one.moved))
         numbers = 8 if one.is_sampled else PROJECTIONS
-        error = math.sqrt(1 / (2 * numbers * int((one.rows >= 0).sum())))
+        error = math.sqrt(1 / (2 * numbers))  # of one filter's distance, as a share of it
+        whole = error / math.sqrt(int((one.rows >= 0).sum())) * one.distance
         yield (
             f"{int(far.sum())} of {one.after.filters} filters moved, all together by {one.distance:.2%} of their norm "
-            f"(± {error * one.distance:.1g}), filter {worst} most, by {one.moved[worst]:.2%}"
+            f"(± {100 * whole:.2g}%), filter {worst} most, by {one.moved[worst]:.2%} "
+            f"(± {100 * error * one.moved[worst]:.2g}%)"
         )
     if one.bias_distance > limit:
         by = f"by {one.bias_distance:.2%} of their norm" if math.isfinite(one.bias_distance) else "from 0"
