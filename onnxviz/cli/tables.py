@@ -54,6 +54,9 @@ def conversion_table(done: Conversion) -> RenderableType:
             ("fed", checked.inputs),
         ):
             grid.add_row(label, Text.assemble(("✓ ", "green"), text) if label != "fed" else Text(text, style="dim"))
+        if checked.sensitivity:
+            moved = f"the source itself moves by {checked.sensitivity:.1e} with its input's last place"
+            grid.add_row("rounding", f"{moved}: {checked.tolerance:.1e} was allowed")
     grid.add_row("seconds", ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in done.seconds.items()))
     return grid
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from onnxviz.conversion.converter import SourceInput, SourceLayer, SourceModel, Unverifiable
+from onnxviz.conversion.sensitivity import Sensitivity, allowed
 from onnxviz.errors import ConversionError, ModelError
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.messages import dims
@@ -58,8 +59,11 @@ class Verification:
         layers: number of source layers whose filters were compared.
         maps: number of feature maps compared, one a call of a layer.
         maps_max_rel_diff: largest difference of a feature map, as a share of its largest value.
-        tolerance: the largest relative difference that was allowed: 1e-4, more where the model computes in float16.
+        tolerance: the largest relative difference that was allowed: 1e-4, more where the model computes in float16 or
+            the source itself is so sensitive.
         unused: source layers whose filters are not in the graph: no output needs them, or they are made from others.
+        sensitivity: where more than 1e-4 was allowed for it, the largest difference, as a share of the largest value,
+            that one unit in the last place of the input makes in the source's own outputs and maps; else 0.
     """
 
     inputs: str
@@ -71,6 +75,7 @@ class Verification:
     maps_max_rel_diff: float
     tolerance: float = TOLERANCE
     unused: tuple[str, ...] = ()
+    sensitivity: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """The verification as JSON types."""
@@ -93,20 +98,27 @@ def verify(source: SourceModel, model: Model, preprocessing: Preprocessing | Non
     compared, unused = _compare_filters(source, model)
     feeds, expected = _seeded_feeds(source, preprocessing)
     tolerance = _tolerance(model)
-    maps, worst_map, seen = _compare_maps(source, model, feeds[-1], compared, tolerance)
+    maps, worst_map, sensitive, seen = _compare_maps(source, model, feeds[-1], compared, tolerance)
     expected[-1] = expected[-1] or seen
     session = _session(model)
     absolute = relative = 0.0
     for fed, known in zip(feeds, expected, strict=True):
         outputs = session.run([port.name for port in model.outputs], fed)
-        for port, one, other in zip(model.outputs, outputs, known or source.run(fed).outputs, strict=True):
+        moving: list[float] | None = None
+        for place, (port, one, other) in enumerate(
+            zip(model.outputs, outputs, known or source.run(fed).outputs, strict=True)
+        ):
             a, r = _differences(one, np.asarray(other))
             if not r <= tolerance:
                 _refuse_unsteady(source, fed, tolerance)
-                raise DeviationError(
-                    f"the conversion differs from the {source.framework} model: output '{port.name}' "
-                    f"{_by_how_much(one, np.asarray(other), r, tolerance)}, though every convolution agrees"
-                )
+                moving = moving or Sensitivity(source, fed).of_outputs()
+                if not r <= allowed(tolerance, moving[place]):
+                    raise DeviationError(
+                        f"the conversion differs from the {source.framework} model: output '{port.name}' "
+                        f"{_by_how_much(one, np.asarray(other), r, tolerance, moving[place])}, though every "
+                        "convolution agrees"
+                    )
+                sensitive = max(sensitive, moving[place])
             absolute, relative = max(absolute, a), max(relative, r)
     return Verification(
         inputs=_in_words(feeds, preprocessing),
@@ -116,8 +128,9 @@ def verify(source: SourceModel, model: Model, preprocessing: Preprocessing | Non
         layers=len(compared),
         maps=maps,
         maps_max_rel_diff=worst_map,
-        tolerance=tolerance,
+        tolerance=allowed(tolerance, sensitive),
         unused=unused,
+        sensitivity=sensitive,
     )
 
 
@@ -173,14 +186,15 @@ def _compare_maps(
     feeds: Mapping[str, NDArray[Any]],
     compared: Sequence[Pair],
     tolerance: float,
-) -> tuple[int, float, Sequence[NDArray[Any]] | None]:
+) -> tuple[int, float, float, Sequence[NDArray[Any]] | None]:
     """Compares every observed convolution's output.
 
     Returns:
-        How many were compared, the largest relative difference, and the source's outputs where it was run.
+        How many were compared, the largest relative difference, the largest sensitivity for which more was allowed, and
+        the source's outputs where it was run.
     """
     observed = [(one, layers) for one, layers in compared if one.observed]
-    count, worst = 0, 0.0
+    count, worst, sensitive = 0, 0.0, 0.0
     outputs_seen: Sequence[NDArray[Any]] | None = None
     for group in _groups(observed, feeds):
         taps = [Tap(layer.taps["conv"], layer.scope) for _, layers in group for layer in layers]
@@ -202,12 +216,15 @@ def _compare_maps(
             relative = _best_match(outputs, calls)
             if not relative <= tolerance:
                 _refuse_unsteady(source, feeds, tolerance)
-                raise DeviationError(
-                    f"the conversion differs from the {source.framework} model, first at '{one.path}': its feature "
-                    f"maps {_by_how_much(outputs[0], calls[0], relative, tolerance)}"
-                )
+                moving = Sensitivity(source, feeds).of_map(one.path)
+                if not relative <= allowed(tolerance, moving):
+                    raise DeviationError(
+                        f"the conversion differs from the {source.framework} model, first at '{one.path}': its feature "
+                        f"maps {_by_how_much(outputs[0], calls[0], relative, tolerance, moving)}"
+                    )
+                sensitive = max(sensitive, moving)
             count, worst = count + len(calls), max(worst, relative)
-    return count, worst, outputs_seen
+    return count, worst, sensitive, outputs_seen
 
 
 def _best_match(outputs: Sequence[NDArray[Any]], calls: Sequence[NDArray[Any]]) -> float:
@@ -226,9 +243,11 @@ def _differences(one: NDArray[Any], other: NDArray[Any]) -> tuple[float, float]:
     return absolute, relative
 
 
-def _by_how_much(one: NDArray[Any], other: NDArray[Any], relative: float, tolerance: float) -> str:
+def _by_how_much(one: NDArray[Any], other: NDArray[Any], relative: float, tolerance: float, sensitivity: float) -> str:
     if math.isfinite(relative):
-        return f"by {relative:.3g} of the largest value ({tolerance:g} is allowed)"
+        limit = allowed(tolerance, sensitivity)
+        why = f": the source itself moves by {sensitivity:.1g} with its input's last place" if limit > tolerance else ""
+        return f"by {relative:.3g} of the largest value ({limit:.3g} is allowed{why})"
     wide = [size for size in one.shape if size != 1], [size for size in other.shape if size != 1]
     if wide[0] != wide[1]:
         return f"in shape: {dims(one.shape)} instead of {dims(other.shape)}"
