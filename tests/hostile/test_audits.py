@@ -116,7 +116,8 @@ def test_each_kind_is_one_row(tmp_path: Path) -> None:
     for kind, one in zip(bad, found[1:-2], strict=True):
         check_kind(kind, one)
     check_formats(found)
-    assert json.dumps(document([found[0], *found[-2:]])) == json.dumps(document(audits(sound)))
+    for one, alone in zip([found[0], *found[-2:]], audits(sound), strict=True):
+        assert json.dumps(document([one])) == json.dumps(document([alone]))
     assert not any(one.code == "G00" for audit in (found[0], *found[-2:]) for one in audit.findings)
 
 
@@ -141,10 +142,10 @@ def test_what_does_not_end_is_one_row(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("data", [False, True])
 def test_forty_models_of_which_ten_are_hostile(data: bool, jobs: int, tmp_path: Path) -> None:
     """By all checks; the other thirty reports are byte for byte those of a run without the ten."""
-    options = {}
+    options: dict[str, object] = {}
     if data:
         np.save(tmp_path / "x.npy", np.random.default_rng(0).random((8, 3, 8, 8), dtype=np.float32))
-        options = {"data": str(tmp_path / "x.npy")}
+        options = {"data": str(tmp_path / "x.npy"), "ignore": ("P11",)}  # it starts an interpreter for each model
     sound, bad = good(tmp_path / "good", 30), made(tmp_path / "in")
     mixed = list(sound)
     for number, kind in enumerate(TEN):
@@ -153,5 +154,5 @@ def test_forty_models_of_which_ten_are_hostile(data: bool, jobs: int, tmp_path: 
     found = dict(zip(mixed, audits(mixed, jobs, **options), strict=True))
     for kind in TEN:
         check_kind(kind, found[str(bad[kind])])
-    with_them = json.dumps(document([found[path] for path in sound]))
-    assert with_them == json.dumps(document(audits(sound, jobs, **options)))
+    for one in audits(sound, jobs, **options):
+        assert json.dumps(document([found[one.label]])) == json.dumps(document([one]))
