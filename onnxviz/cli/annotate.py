@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from onnxviz.cli.heeding import ALWAYS
-from onnxviz.cli.options import JsonOption, ModelArgument, QuietOption
+from onnxviz.cli.options import JsonOption, LabelsOption, ModelArgument, QuietOption
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import report
 from onnxviz.errors import InputError
@@ -25,9 +25,7 @@ def annotate(
     preprocess: Annotated[
         str | None, typer.Option(metavar="P", help="As for maps, without auto.", show_default=False)
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
-    ] = None,
+    labels: LabelsOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

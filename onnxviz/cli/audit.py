@@ -12,13 +12,19 @@ import typer
 
 from onnxviz.cli.heeding import ALWAYS, Mode
 from onnxviz.cli.options import (
+    AgainstOption,
     BackgroundOption,
+    ClassesOption,
+    ConfigOption,
+    FailOnOption,
     FitOption,
+    IgnoreOption,
     JsonOption,
     MemoryOption,
     PreprocessOption,
     ProviderOption,
     QuietOption,
+    SelectOption,
     SizeOption,
     ThreadsOption,
     parse_bytes,
@@ -73,13 +79,8 @@ def audit(
             show_default=False,
         ),
     ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.csv", help="Path and class of each image.", show_default="folders of classes"),
-    ] = None,
-    against: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A .onnx that is taken as right.", show_default=False)
-    ] = None,
+    classes: ClassesOption = None,
+    against: AgainstOption = None,
     baseline: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Of the release: what changed since then.", show_default=False),
@@ -94,16 +95,9 @@ def audit(
         Path | None,
         typer.Option(metavar="DIR", help="Keep inputs and answers, as ONNX test data.", show_default=False),
     ] = None,
-    select: Annotated[
-        str | None, typer.Option(metavar="CODES", help="Checks, or groups: W,A01.", show_default="those not asked for")
-    ] = None,
-    ignore: Annotated[
-        str | None, typer.Option(metavar="CODES", help="Checks, or groups, to leave out.", show_default=False)
-    ] = None,
-    fail_on: Annotated[
-        Literal["error", "warning", "note"] | None,
-        typer.Option(help="From which severity on the exit code is 1.", show_default="error"),
-    ] = None,
+    select: SelectOption = None,
+    ignore: IgnoreOption = None,
+    fail_on: FailOnOption = None,
     target: Annotated[
         str | None,
         typer.Option(metavar="RUNTIME", help="What it is to run on: onnxruntime==1.17.", show_default="this one"),
@@ -112,9 +106,7 @@ def audit(
         str | None, typer.Option(metavar="SOURCE", help="What it was converted from, as for convert.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Weights of the source.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings.", show_default="onnxviz.toml, pyproject.toml")
-    ] = None,
+    config: ConfigOption = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
     fit: FitOption = None,

@@ -17,6 +17,7 @@ from onnxviz.cli.options import (
     FormatOption,
     InputsArgument,
     JsonOption,
+    LabelsOption,
     MemoryOption,
     ModelArgument,
     PreprocessOption,
@@ -83,9 +84,7 @@ def explain(
         str | None, typer.Option(metavar="NAME", help="The input to explain, of several.", show_default=False)
     ] = None,
     axes: AxesOption = None,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
-    ] = None,
+    labels: LabelsOption = None,
     samples: Annotated[
         int | None,
         typer.Option(metavar="N", help="Of integrated-gradients, smooth-grad, rise.", show_default="50, 50, 1000"),

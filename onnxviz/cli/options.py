@@ -73,6 +73,29 @@ AxesOption = Annotated[
 ]
 # Of `--class`.
 CLASSES_HELP = "Which classes, by number or by a name of the labels."
+LabelsOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
+]
+AgainstOption = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="A .onnx that is taken as right.", show_default=False)
+]
+ClassesOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.csv", help="Path and class of each image.", show_default="folders of classes"),
+]
+SelectOption = Annotated[
+    str | None, typer.Option(metavar="CODES", help="Checks, or groups: W,A01.", show_default="those not asked for")
+]
+IgnoreOption = Annotated[
+    str | None, typer.Option(metavar="CODES", help="Checks, or groups, to leave out.", show_default=False)
+]
+FailOnOption = Annotated[
+    Literal["error", "warning", "note"] | None,
+    typer.Option(help="From which severity on the exit code is 1.", show_default="error"),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Settings.", show_default="onnxviz.toml, pyproject.toml")
+]
 SeedOption = Annotated[int, typer.Option(metavar="N", help="Of everything random.", min=0)]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from onnxviz.cli.options import (
     FitOption,
     InputsArgument,
     JsonOption,
+    LabelsOption,
     ModelArgument,
     PreprocessOption,
     ProviderOption,
@@ -31,9 +31,7 @@ _HEEDS = {ALWAYS: "model inputs labels top preprocess size fit background provid
 def predict(
     model: ModelArgument,
     inputs: InputsArgument,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
-    ] = None,
+    labels: LabelsOption = None,
     top: Annotated[int, typer.Option(metavar="N", help="How many classes, or boxes.", min=1)] = 5,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from onnxviz.cli.heeding import ALWAYS
 from onnxviz.cli.options import (
+    AgainstOption,
     BackgroundOption,
+    ClassesOption,
+    ConfigOption,
+    FailOnOption,
     FitOption,
+    IgnoreOption,
     InputsArgument,
     JsonOption,
+    LabelsOption,
     MemoryOption,
     ModelArgument,
     PreprocessOption,
     ProviderOption,
     QuietOption,
+    SelectOption,
     SizeOption,
     ThreadsOption,
     parse_bytes,
@@ -45,29 +52,13 @@ def report(
         list[str] | None,
         typer.Option(metavar="INPUT", help="What it is audited on; may be repeated.", show_default="the inputs"),
     ] = None,
-    against: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A .onnx that is taken as right.", show_default=False)
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Names of the classes, one a line.", show_default=False)
-    ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.csv", help="Path and class of each image.", show_default="folders of classes"),
-    ] = None,
-    select: Annotated[
-        str | None, typer.Option(metavar="CODES", help="Checks, or groups: W,A01.", show_default="those not asked for")
-    ] = None,
-    ignore: Annotated[
-        str | None, typer.Option(metavar="CODES", help="Checks, or groups, to leave out.", show_default=False)
-    ] = None,
-    fail_on: Annotated[
-        Literal["error", "warning", "note"] | None,
-        typer.Option(help="From which severity on the exit code is 1.", show_default="error"),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Settings.", show_default="onnxviz.toml, pyproject.toml")
-    ] = None,
+    against: AgainstOption = None,
+    labels: LabelsOption = None,
+    classes: ClassesOption = None,
+    select: SelectOption = None,
+    ignore: IgnoreOption = None,
+    fail_on: FailOnOption = None,
+    config: ConfigOption = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
     fit: FitOption = None,

@@ -122,9 +122,7 @@ class ImageReader:
                 self.close()
         if isinstance(made, Bands):
             return made.pixels(made.kind.channels(channels, str(self.path)), size, fit, ground)
-        flat = _flatten(made, _kind(made).channels(channels, str(self.path)), ground)
-        pixels = np.asarray(resized(flat, size, fit))
-        return pixels[..., None] if pixels.ndim == 2 else pixels
+        return _pixels(made, self.path, channels, size, fit, ground)
 
     def _decoded(self, place: int, *, bounded: bool) -> Image.Image | Bands:
         """The page, upright: a picture of 8 bits a channel, or else its bands.
@@ -214,9 +212,21 @@ class Picture:
             )
         with _in_one_line(self.path):
             upright = ImageOps.exif_transpose(self.image)
-        flat = _flatten(upright, _kind(upright).channels(channels, str(self.path)), ground)
-        pixels = np.asarray(resized(flat, size, fit))
-        return pixels[..., None] if pixels.ndim == 2 else pixels
+        return _pixels(upright, self.path, channels, size, fit, ground)
+
+
+def _pixels(
+    upright: Image.Image,
+    path: Path,
+    channels: int | None,
+    size: tuple[int, int] | None,
+    fit: Fit,
+    ground: tuple[int, int, int],
+) -> NDArray[np.uint8]:
+    """The pixels of a picture of 8 bits a channel, (H, W, channels); arguments as for `read_image`."""
+    flat = _flatten(upright, _kind(upright).channels(channels, str(path)), ground)
+    pixels = np.asarray(resized(flat, size, fit))
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def held_picture(given: object, layout: str, shape: Sequence[int | str | None] | None) -> Picture | None:

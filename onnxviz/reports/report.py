@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from onnxviz.arguments import typed
-from onnxviz.auditing.audit import Audit, run_checks
+from onnxviz.auditing.audit import Audit, run_checks, wanted_checks
 from onnxviz.auditing.finding import Severity
-from onnxviz.auditing.registry import chosen, load_checks
 from onnxviz.auditing.sample_classes import Classes, sample_classes
-from onnxviz.auditing.settings import Settings
 from onnxviz.auditing.subject import Extras, Subject
 from onnxviz.comparison.comparison import Comparison
 from onnxviz.files import replacing
@@ -126,9 +124,7 @@ def report(
     Raises:
         OnnxvizError: the model or none of `x` can be used, or an option cannot.
     """
-    checks = load_checks()
-    settings = Settings.read(config, checks)
-    wanted = chosen(checks, select or settings.select, (*ignore, *settings.ignore), settings.budgets)
+    wanted, settings = wanted_checks({"select": select, "ignore": ignore, "config": config})
     limit = Severity(fail_on or settings.fail_on or "error")
     time = TimeBudget(seconds)
     opened = load(model)
