@@ -111,6 +111,11 @@ def test_the_table_at_the_top_is_what_is_printed(reader, run_command, monkeypatc
     assert lines(printed.strip()) == lines(table)
 
 
+def test_what_extract_prints(reader, run_command):
+    ran = run_command("extract", "models/classifier.onnx", "conv2", "-o", "features.onnx")
+    assert "\n".join(ran.lines) in BLOCKS
+
+
 def test_the_python_block(reader, toy, monkeypatch):
     """A model of the toy framework is converted in the place of a Keras or PyTorch model."""
     from toy_framework import Toy
