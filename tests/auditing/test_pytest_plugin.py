@@ -14,6 +14,7 @@ import onnx
 import pytest
 from deadlines import HANG_SECONDS
 from protos import classifier_proto
+from search_path import search_path
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = "onnxviz.auditing.pytest_plugin"
@@ -104,10 +105,9 @@ class Run:
     """
 
     def __init__(self, project, *options, plugin=("-p", PLUGIN), folder=".", path=()):
-        paths = os.pathsep.join([*map(str, path), os.environ.get("PYTHONPATH", "")])
         command = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", "--junitxml", str(project / "r.xml")]
         done = subprocess.run(
-            [*command, *plugin, *options], cwd=project / folder, env={**os.environ, "PYTHONPATH": paths},
+            [*command, *plugin, *options], cwd=project / folder, env={**os.environ, "PYTHONPATH": search_path(*path)},
             capture_output=True, encoding="utf-8", timeout=HANG_SECONDS, check=False,
         )  # fmt: skip
         assert done.returncode in (0, 1), done

@@ -17,6 +17,7 @@ from audits import registered
 from command_line import error_of, files_in, program
 from deadlines import HANG_SECONDS, gone
 from protos import classifier_proto
+from search_path import search_path
 
 from onnxviz.auditing.registry import load_checks
 
@@ -322,8 +323,7 @@ with registered("Z01", hang):
 
 
 def hanging(tmp_path, *arguments):
-    tests = str(Path(__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, "PYTHONPATH": search_path(Path(__file__).parents[1])}
     return subprocess.Popen(
         [sys.executable, "-c", HANGING, *arguments], cwd=tmp_path, env=environment, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from deadlines import HANG_SECONDS
 from protos import classifier_proto
+from search_path import PACKAGES, search_path
 from stranger_texts import COMMANDS, MARKUP
 from workflow_commands import Step
 
@@ -85,9 +86,7 @@ def workspace(tmp_path):
 
 def audit(workspace, python=sys.executable, **inputs):
     """The step that audits, with this tree in the place of what the step before it installs."""
-    environment = {
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "converters"), os.environ.get("PYTHONPATH", "")])
-    }
+    environment = {"PYTHONPATH": search_path(*PACKAGES)}
     inputs = {name.replace("_", "-"): value for name, value in inputs.items()}
     return Ran(workspace.parent, STEPS["audit"], inputs, {"install.outputs.python": str(python)}, environment)
 

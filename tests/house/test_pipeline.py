@@ -11,6 +11,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 from deadlines import HANG_SECONDS
+from search_path import PACKAGES, search_path
 
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with pre-commit")
 
@@ -70,11 +71,10 @@ def test_the_test_passes(checkout):
     """It is run from its own folder; paths are from the root."""
     (checkout / "pytest.ini").write_text("[pytest]\n")
     (checkout / "tests" / "test_model.py").write_text(PYTEST)
-    path = os.pathsep.join([str(ROOT), str(ROOT / "converters"), os.environ.get("PYTHONPATH", "")])
     plugin = ["-p", "onnxviz.auditing.pytest_plugin", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "pytest", "-rA", *plugin], cwd=checkout / "tests", capture_output=True,
-        encoding="utf-8", env={**os.environ, "PYTHONPATH": path}, timeout=HANG_SECONDS, check=False,
+        encoding="utf-8", env={**os.environ, "PYTHONPATH": search_path(*PACKAGES)}, timeout=HANG_SECONDS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from deadlines import HANG_SECONDS
 from protos import classifier_proto
+from search_path import PACKAGES, search_path
 
 from onnxviz.auditing.registry import chosen, load_checks
 
@@ -31,6 +32,8 @@ class Repository:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
             **dict.fromkeys(names, "someone@there.example"), "HOME": str(folder.parent), "PYTHONPATH": path,
+            # A hook of the language "system" calls the command by its name; the environment may not be activated.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PRE_COMMIT_HOME": str(folder.parent / "pre-commit"), "PRE_COMMIT_COLOR": "never",
         }  # fmt: skip
         folder.mkdir()
@@ -65,8 +68,7 @@ def save(path, broken):
 @pytest.fixture
 def repository(tmp_path):
     """A repository whose hook is what the manifest says, but for the environment that pre-commit would make for it."""
-    path = os.pathsep.join([str(ROOT), str(ROOT / "converters"), os.environ.get("PYTHONPATH", "")])
-    made = Repository(tmp_path / "repository", path)
+    made = Repository(tmp_path / "repository", search_path(*PACKAGES))
     here = {**HOOK, "language": "system"}
     del here["minimum_pre_commit_version"]
     (made.folder / ".pre-commit-config.yaml").write_text(

@@ -27,6 +27,7 @@ from keras_checks import (
     sequential,
 )
 from onnxviz_converters.keras import KerasSource
+from search_path import search_path
 
 import onnxviz
 from onnxviz import ConversionError
@@ -102,9 +103,7 @@ print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"))
 def test_channels_first_without_kernels_for_it(tmp_path, option):
     """A right conversion is accepted whatever TensorFlow can run, and no option is set behind the user's back."""
     environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
-    environment |= {
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")])
-    }
+    environment["PYTHONPATH"] = search_path(Path(__file__).resolve().parents[2])
     if option is not None:
         environment["TF_ENABLE_ONEDNN_OPTS"] = option
     done = subprocess.run(
