@@ -23,6 +23,7 @@ from protos import classifier_proto, one_conv_proto, two_inputs_proto
 pytest.register_assert_rewrite(
     "adjoints",
     "command_line",
+    "converter_contract",
     "factory_checks",
     "figures",
     "hostile_inputs",
