@@ -7,7 +7,7 @@ With the mean μ and the variance σ² of x over some axes, and constants γ, β
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Any
@@ -154,21 +154,9 @@ def _constant(name: str, known: Mapping[str, KnownValue]) -> _Sum | None:
 
 def _total(node: NodeProto, operands: Sequence[_Sum | None]) -> _Sum | None:
     """What the node makes of sums; None where it is no such sum, or one of its terms has two constants."""
+    rule = _RULES.get(operator(node))
     given = [operand for operand in operands if operand is not None]
-    op = operator(node)
-    if len(given) < len(operands):
-        return None
-    if op == "Neg":
-        return _negative(given[0])
-    if op == "Reciprocal":
-        return _inverse(given[0])
-    if op in ("Add", "Sub"):
-        first, second = given[0], given[1] if op == "Add" else _negative(given[1])
-        return None if first.keys() & second.keys() else {**first, **second}
-    if op == "Mul":
-        return _product(given[0], given[1])
-    inverse = _inverse(given[1]) if op == "Div" else None
-    return _product(given[0], inverse) if inverse is not None else None
+    return rule(*given) if rule is not None and len(given) == len(operands) else None
 
 
 def _negative(operand: _Sum) -> _Sum:
@@ -180,6 +168,19 @@ def _inverse(operand: _Sum) -> _Sum | None:
     return {("", 1): (1, "")} if operand == {("", -1): (1, "")} else None
 
 
+def _added(first: _Sum, second: _Sum) -> _Sum | None:
+    return None if first.keys() & second.keys() else {**first, **second}
+
+
+def _subtracted(first: _Sum, second: _Sum) -> _Sum | None:
+    return _added(first, _negative(second))
+
+
+def _quotient(first: _Sum, second: _Sum) -> _Sum | None:
+    inverse = _inverse(second)
+    return _product(first, inverse) if inverse is not None else None
+
+
 def _product(first: _Sum, second: _Sum) -> _Sum | None:
     total: dict[_Key, tuple[int, str]] = {}
     for (base, power), (sign, factor) in first.items():
@@ -189,6 +190,16 @@ def _product(first: _Sum, second: _Sum) -> _Sum | None:
                 return None
             total[key] = (sign * other_sign, factor or other_factor)
     return total
+
+
+_RULES: dict[str, Callable[..., _Sum | None]] = {
+    "Add": _added,
+    "Div": _quotient,
+    "Mul": _product,
+    "Neg": _negative,
+    "Reciprocal": _inverse,
+    "Sub": _subtracted,
+}
 
 
 def _formula(total: _Sum) -> tuple[str, str] | None:

@@ -10,7 +10,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto
 
 from onnxviz.model.graph.names import FreshNames
-from onnxviz.model.graph.scopes import attribute, operator, reads, set_nodes
+from onnxviz.model.graph.scopes import attribute, named_axes, operator, reads, set_nodes
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.passes.shape_arithmetic import Sizes, with_shapes
 from onnxviz.passes.values import KnownValue
@@ -85,11 +85,8 @@ class View:
 
     def axes(self, node: NodeProto) -> tuple[int, ...] | None:
         """The axes that the node names, as an operand or, in earlier operator sets, an attribute; None if unknown."""
-        if len(node.input) > 1:
-            value = self.known.get(node.input[1])
-            return tuple(int(axis) for axis in value.array.reshape(-1)) if value is not None else None
-        axes = attribute(node, "axes")
-        return tuple(axes) if axes is not None else None
+        value = self.known.get(node.input[1]) if len(node.input) > 1 else None
+        return named_axes(node, value.array if value is not None else None)
 
     def reshapes_to(self, reshape: NodeProto, sizes: Sequence[Dim]) -> bool:
         """Whether a Reshape, of a tensor with as many elements, gives these sizes."""

@@ -20,7 +20,7 @@ from onnx import GraphProto, NodeProto, helper
 
 from onnxviz.model.graph.names import FreshNames, rename_reads
 from onnxviz.model.graph.operators import Family, belongs
-from onnxviz.model.graph.scopes import attribute, operator, outer_reads, set_nodes, subgraphs
+from onnxviz.model.graph.scopes import attribute, named_axes, operator, outer_reads, set_nodes, subgraphs
 from onnxviz.passes.values import KnownValue
 
 Perm = tuple[int, ...]
@@ -293,7 +293,7 @@ class _Pass:
         seen = self.data(inputs)
         rank = len(seen.perm)
         given = self.value(inputs, 1)
-        axes = attribute(node, "axes") if given is None else [int(axis) for axis in given.reshape(-1)]
+        axes = named_axes(node, given)
         if not axes:
             raise _CannotPass
         named = {axis % rank for axis in axes}
