@@ -90,7 +90,7 @@ def quantised_yet_float(subject: Subject) -> Iterator[Finding]:
         raise UnmeasuredError("the optimised graph has no convolution or matrix product whose size is told")
     in_float = [one for one in run if not one.integer and one.multiplications]
     share, limit = sum(one.multiplications for one in in_float) / total, subject.threshold("share")
-    if share > limit:
+    if in_float and share > limit:
         worst = max(in_float, key=lambda one: one.multiplications)
         yield subject.finding(
             f"{share:.1%} of the multiply-accumulates run in float, in {len(in_float)} nodes, although the model is "
