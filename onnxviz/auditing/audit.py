@@ -51,8 +51,8 @@ class Audit:
     Attributes:
         label: what the model is called: its path as it was given.
         findings: the most severe first.
-        not_run: checks that could not run, and why.
-        passed: codes of the checks that ran and found nothing.
+        not_run: checks that could not run, and why; by code.
+        passed: codes of the checks that ran and found nothing, sorted.
         head: its provenance as JSON types, as every manifest begins: the model with its SHA-256, versions, the
             provider; empty where the model could not be audited.
         since: findings that are new and gone since the baseline; None without one.
@@ -236,7 +236,7 @@ def run_checks(
 
     Args:
         subject: what they look at.
-        wanted: the checks.
+        wanted: the checks, in the order in which they run.
         progress: called with the code of the check that begins.
         spent: asked before each; why no more are to run, "" where they are.
     """
@@ -256,7 +256,10 @@ def run_checks(
                 passed.append(check.code)
     reads_images = subject.extras.data is not None and any(sample.path for sample in subject.samples)
     provenance = Provenance(subject.model, subject.options, subject.images if reads_images else None)
-    return Audit(subject.model.label, sorted_findings(findings), tuple(not_run), tuple(passed), provenance.as_dict())
+    not_run.sort(key=lambda one: one.code)
+    return Audit(
+        subject.model.label, sorted_findings(findings), tuple(not_run), tuple(sorted(passed)), provenance.as_dict()
+    )
 
 
 def wanted_checks(options: Mapping[str, Any]) -> tuple[tuple[Check, ...], Settings]:

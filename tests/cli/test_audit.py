@@ -335,7 +335,8 @@ def test_a_model_that_hangs_is_a_finding_after_its_time(tmp_path, classifier):
         out, err = child.communicate(timeout=HANG_SECONDS)
     assert (child.returncode, err) == (1, "")
     (one,) = json.loads(out)["models"][0]["findings"]
-    assert (one["code"], one["message"]) == ("G00", "the audit took more than 1 s, while Z01 was at work")
+    assert one["code"] == "G00"
+    assert re.fullmatch(r"the audit took more than 1 s: Z01 was at work for .* s, and .*", one["message"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -25,6 +25,7 @@ from toy_framework import MODULE, ToyConverter
 
 import onnxviz
 from onnxviz import plots, worker
+from onnxviz.auditing import finding
 from onnxviz.cli.heeding import ALWAYS, check_heeded
 from onnxviz.cli.program import load_commands, run
 from onnxviz.conversion import sources
@@ -283,6 +284,7 @@ def sweep(place, capsys, monkeypatch):
 
     monkeypatch.setattr(statistics_, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(explanation, "_LONGEST", 24)  # pixels of a photo that is not looked at
+    monkeypatch.setattr(finding, "_FEW", 0)  # findings that are not told at once
     monkeypatch.setattr(Session, "__init__", session)
     monkeypatch.setattr(Batching, "of", classmethod(of))
     monkeypatch.setattr(sources, "converters", lambda: [Noting(found.used)])
