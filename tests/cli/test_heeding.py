@@ -172,11 +172,14 @@ def held(figure, path, **options):
     return path
 
 
+_FEW = finding._FEW
+
+
 class Sweep:
     """Runs commands in one folder, and sees what each did."""
 
-    def __init__(self, folder, capture):
-        self.folder, self.capture = folder, capture
+    def __init__(self, folder, capture, patch):
+        self.folder, self.capture, self.patch = folder, capture, patch
         self.used = []
         self._usual = {}
 
@@ -205,10 +208,14 @@ class Sweep:
             self._usual[mode] = self.seen(typed)
             assert self._usual[mode][0] == 0, (typed, self._usual[mode][1])
         usual = self._usual[mode]
+        if name == "verbose":  # as if any number of findings were too many to be told each by itself
+            self.patch.setattr(finding, "_FEW", 0)
+            usual = self.seen(typed)
         parameter = OPTIONS[typed[0], name]
         flag = (parameter.secondary_opts or parameter.opts)[0]
         value = value_of(mode, name)
         code, said, did = self.seen([*typed, flag, *value])
+        self.patch.setattr(finding, "_FEW", _FEW)
         if code == 2:  # it names the option, or what was typed behind it
             named = any(
                 re.search(rf"(?<![\w-]){re.escape(text)}(?![\w-])", said) for text in (flag, *value) if len(text) > 1
@@ -248,7 +255,7 @@ def place(tmp_path_factory):
 def sweep(place, capsys, monkeypatch):
     monkeypatch.chdir(place)
     monkeypatch.setattr(typer.main, "get_command", lambda app: PROGRAM)  # made once: it takes longer than most runs
-    found = Sweep(place, capsys)
+    found = Sweep(place, capsys, monkeypatch)
     started, batches = Session.__init__, Batching.of.__func__
 
     def session(self, proto, folder, label, options=None, **more):
@@ -284,7 +291,6 @@ def sweep(place, capsys, monkeypatch):
 
     monkeypatch.setattr(statistics_, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(explanation, "_LONGEST", 24)  # pixels of a photo that is not looked at
-    monkeypatch.setattr(finding, "_FEW", 0)  # findings that are not told at once
     monkeypatch.setattr(Session, "__init__", session)
     monkeypatch.setattr(Batching, "of", classmethod(of))
     monkeypatch.setattr(sources, "converters", lambda: [Noting(found.used)])
