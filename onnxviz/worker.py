@@ -36,6 +36,7 @@ INTERRUPTED = 130
 BUG = 70
 # How long an interrupted child may take to end itself before it is killed.
 GRACE_SECONDS = 3.0
+_LONGEST_WAIT = 3600.0  # at a time; systems refuse to wait for years, as for a limit of 1e300 s
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 _STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
 
@@ -234,7 +235,7 @@ def confined(
                 if not running:
                     return
                 first = min(child.deadline for child in running)
-                for key, _ in pipes.select(max(0.0, first - time.monotonic())):
+                for key, _ in pipes.select(min(_LONGEST_WAIT, max(0.0, first - time.monotonic()))):
                     key.data.read()
                     if told is not None:
                         told(key.data.number, key.data.stage)

@@ -133,7 +133,7 @@ def says_nothing(subject: Subject) -> Iterator[Finding]:
         whole = len(filled) >= max(subject.threshold("layers"), subject.threshold("filled") * count)
         yield subject.finding(
             f"{'the weights are placeholders: ' if whole else ''}in {len(filled):,} of {count:,} layers the weights of "
-            f"every filter are all equal: they differ by less than {spread:g} of the largest",
+            f"every filter are all equal (they differ by less than {spread:g} of the largest)",
             "audit the file with the trained weights: what is measured on this one says nothing of it" if whole
             else "look at the training: such weights are filled in, not learnt",
             severity=Severity.WARNING if whole else Severity.NOTE,
