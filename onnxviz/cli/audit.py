@@ -179,7 +179,7 @@ def audit(
         "background": background, "provider": provider, "threads": threads, "memory": parse_bytes(memory),
     }  # fmt: skip
 
-    from onnxviz.auditing.audit import document
+    from onnxviz.auditing.audit import document, reasons
     from onnxviz.auditing.baseline import Baseline
     from onnxviz.auditing.finding import Severity
     from onnxviz.auditing.formats import WRITERS
@@ -226,6 +226,8 @@ def audit(
     for path in [*([output] if output is not None else []), *written]:
         if not as_json and (path == output or form == "text" or annotated):
             say(str(path), 10_000)
+    if not written and not any(one.has_run for one in found):
+        raise InputError(f"no check could run, so nothing was audited: {reasons(found)[0][1]}")
     if any(one.fails(limit) for one in found):
         raise typer.Exit(1)
 

@@ -49,8 +49,15 @@ def findings_table(audits: Sequence[Audit], fail_on: Severity, width: int, *, ve
     parts: list[RenderableType] = []
     if len(audits) > 1:
         failing = sum(audit.fails(fail_on) for audit in audits)
+        idle = sum(not audit.has_run for audit in audits)
         words = f"{failing:,} of {len(audits):,} models fail" if failing else f"all {len(audits):,} models pass"
-        parts += [_verdict(not failing, words, fail_on), Text(""), _summary(audits, fail_on, width), Text("")]
+        words = f"{words if failing else 'none fails'}, of {idle:,} no check could run" if idle else words
+        parts += [
+            _verdict(not failing and not idle, words, fail_on),
+            Text(""),
+            _summary(audits, fail_on, width),
+            Text(""),
+        ]
     for audit in audits:
         if len(audits) == 1 or audit.findings:
             parts += [*_one(audit, fail_on, width, verbose), Text("")]
@@ -81,7 +88,8 @@ def _summary(audits: Sequence[Audit], fail_on: Severity, width: int) -> Renderab
     table.add_column("model", overflow="fold", style="bold")
     for row, audit in enumerate(audits):
         cells = [f"{counts[name][row]:,}" if counts[name][row] else "" for name in shown]
-        sign = Text("✗", style="bold red") if audit.fails(fail_on) else Text("✓", style="green")
+        passes = audit.has_run and not audit.fails(fail_on)
+        sign = Text("✓", style="green") if passes else Text("✗", style="bold red")
         table.add_row(sign, *cells, Text(printable(audit.label, _LONGEST)))
     return table
 
@@ -91,8 +99,9 @@ def _one(audit: Audit, fail_on: Severity, width: int, verbose: bool) -> list[Ren
     listed = [count_of(count, one.value) for one in Severity if (count := audit.count(one))]
     accepted = sum(bool(one.reason) for one in audit.findings)
     listed += [f"{accepted:,} accepted"] if accepted else []
-    passes = not audit.fails(fail_on)
+    passes = audit.has_run and not audit.fails(fail_on)
     words = f"{'passes' if passes else 'fails'}: {', '.join(listed) or 'no findings'}"
+    words = words if audit.has_run else "no check could run"
     ran = [count_of(len(audit.passed), "check") + " found nothing"] if audit.passed else []
     ran += [count_of(len(audit.not_run), "check") + " not run"] if audit.not_run else []
     lines = [Text(printable(audit.label, _LONGEST), style="bold"), _verdict(passes, words, fail_on)]

@@ -43,7 +43,8 @@ def one(*findings, width=100, on=ON, verbose=False, **options):
     ],
 )
 def test_the_verdict_is_on_top(findings, on, verdict):
-    assert one(*(finding(severity=name) for name in findings), on=Severity(on))[:2] == ["models/m.onnx", verdict]
+    lines = one(*(finding(severity=name) for name in findings), on=Severity(on), passed=["G00"])
+    assert lines[:2] == ["models/m.onnx", verdict]
 
 
 def test_what_is_accepted_counts_apart_and_says_why():
@@ -155,7 +156,16 @@ def test_the_summary_has_a_row_a_model_with_its_numbers():
     assert [row.split() for row in rows[4:7]] == [
         ["✗", "3", "1", "1", "1", "1", "models/m.onnx"], ["✗", "1", "models/a", "b#é.onnx"], ["✓", "models/good.onnx"],
     ]  # fmt: skip
-    assert shown([audit_of(), audit_of()])[0] == "✓ all 2 models pass"
+    assert shown([audit_of(passed=["G00"])] * 2)[0] == "✓ all 2 models pass"
+
+
+def test_a_model_on_which_no_check_could_run_does_not_pass():
+    idle = audit_of(not_run=MISSING)
+    assert shown([idle])[1] == "✗ no check could run"
+    lines = shown([idle, audit_of(passed=["G00"])])
+    assert lines[0] == "✗ none fails, of 1 no check could run"
+    assert [line[0] for line in lines if line.endswith("m.onnx")][:2] == ["✗", "✓"]
+    assert shown([idle, audit_of(finding())])[0] == "✗ 1 of 2 models fail, of 1 no check could run"
 
 
 @pytest.mark.parametrize("width", [40, 100])

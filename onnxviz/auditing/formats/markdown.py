@@ -77,9 +77,14 @@ def _since(audit: Audit) -> Iterator[_Line]:
 def _verdict(audits: Sequence[Audit], fail_on: Severity) -> str:
     failing = sum(audit.fails(fail_on) for audit in audits)
     at = "" if fail_on is Severity.ERROR else f" (--fail-on {fail_on.value})"
+    idle = sum(not audit.has_run for audit in audits)
     if len(audits) == 1:
-        return f"{'❌' if failing else '✅'} {_code(audits[0].label)} {'fails' if failing else 'passes'}{at}"
-    return f"❌ {failing:,} of {len(audits):,} models fail{at}" if failing else f"✅ {len(audits):,} models pass{at}"
+        words = "no check could run on it" if idle else "fails" if failing else "passes"
+        return f"{'❌' if failing or idle else '✅'} {_code(audits[0].label)}{':' if idle else ''} {words}{at}"
+    if failing or idle:
+        of = f", of {idle:,} no check could run" if idle else ""
+        return f"❌ {f'{failing:,} of {len(audits):,} models fail' if failing else 'none fails'}{of}{at}"
+    return f"✅ {len(audits):,} models pass{at}"
 
 
 def _counts(audit: Audit, fail_on: Severity) -> str:
@@ -104,7 +109,7 @@ def _many(count: int, noun: str) -> str:
 def _row(audit: Audit, fail_on: Severity) -> _Line:
     counts = [*map(audit.count, Severity), len(audit.not_run)]
     cells = [
-        "❌" if audit.fails(fail_on) else "✅",
+        "✅" if audit.has_run and not audit.fails(fail_on) else "❌",
         _code(audit.label),
         *(f"{count:,}" if count else "" for count in counts),
     ]

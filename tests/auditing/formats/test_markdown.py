@@ -81,12 +81,22 @@ def page(parser, audits, on="error"):
 
 
 def test_the_verdict_comes_first():
-    assert markdown([audit_of()], ON).startswith("### ✅ `models/m.onnx` passes\n")
+    assert markdown([audit_of(passed=["G00"])], ON).startswith("### ✅ `models/m.onnx` passes\n")
     assert markdown([audit_of(finding())], ON).startswith("### ❌ `models/m.onnx` fails\n")
     assert markdown(sample_audits(), ON).startswith("### ❌ 2 of 3 models fail\n")
-    assert markdown([audit_of(), audit_of(label="n.onnx")], ON).startswith("### ✅ 2 models pass\n")
+    both = [audit_of(passed=["G00"]), audit_of(passed=["G00"], label="n.onnx")]
+    assert markdown(both, ON).startswith("### ✅ 2 models pass\n")
     assert markdown([audit_of(finding(severity="note"))], Severity.NOTE).startswith("### ❌")
-    assert markdown([audit_of()], Severity.NOTE).startswith("### ✅ `models/m.onnx` passes (--fail-on note)\n")
+    assert markdown(both[:1], Severity.NOTE).startswith("### ✅ `models/m.onnx` passes (--fail-on note)\n")
+
+
+def test_a_model_on_which_no_check_could_run_does_not_pass():
+    idle = audit_of(not_run=[("A01", "no data")])
+    assert markdown([idle], ON).startswith("### ❌ `models/m.onnx`: no check could run on it\n")
+    several = [idle, audit_of(passed=["G00"]), audit_of(finding())]
+    assert markdown(several, ON).startswith("### ❌ 1 of 3 models fail, of 1 no check could run\n")
+    assert markdown(several[:2], ON).startswith("### ❌ none fails, of 1 no check could run\n")
+    assert [row[2] for row in markdown(several, ON).splitlines()[4:7]] == ["❌", "✅", "❌"]
 
 
 def test_numbers_come_next_and_those_that_fail_are_bold():
