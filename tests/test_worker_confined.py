@@ -206,6 +206,11 @@ def test_one_that_hangs_does_not_hold_up_the_others():
     assert found[0].why == "took more than 2 s"
 
 
+@pytest.mark.parametrize("seconds", [1e300, float("inf")])
+def test_a_limit_may_be_longer_than_systems_wait(seconds):
+    assert ending(lambda tell: b"1", Limits(seconds)).result == b"1"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold to RLIMIT_DATA")
 @in_a_fresh_process
 def test_memory_is_limited_beyond_what_the_process_begins_with():

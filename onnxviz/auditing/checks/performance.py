@@ -150,8 +150,9 @@ def half_on_a_cpu(subject: Subject) -> Iterator[Finding]:
         )
 
 
-# Of 50 models (float32, int8 and float16 of the networks of P08) memory grows by 0.9 % at most, with open sizes by 0.8 %.
-@check("P11", Severity.NOTE, needs=("data",), budgets=("memory-mb",), growth=0.1, runs=8)
+# Of 50 models (float32, int8 and float16 of the networks of P08) memory grows by 0.9 % at most. A model that takes one
+# block of 16 MB, and a quarter to nine tenths less at smaller sizes, makes the arena grow by 33 % to 52 %, once.
+@check("P11", Severity.NOTE, needs=("data",), budgets=("memory-mb",), growth=0.5, runs=8)
 def memory(subject: Subject) -> Iterator[Finding]:
     """Memory that goes on growing, or is more than the budget.
 

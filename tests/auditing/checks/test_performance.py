@@ -225,7 +225,7 @@ ROWS = np.ones((1, 3, 128, 128), np.float32)
 def test_memory_that_grows(share: float, tmp_path: Path) -> None:
     """onnxruntime keeps the first 16 MB and takes a larger piece besides."""
     (one,) = audit(hungry(share), ROWS, select=["P11"]).findings
-    assert (one.code, one.severity.value, one.threshold) == ("P11", "note", 0.1)
+    assert (one.code, one.severity.value, one.threshold) == ("P11", "note", 0.5)
     pieces = 1 + share
     assert one.value is not None
     assert 0.5 < one.value < 2.2 * pieces

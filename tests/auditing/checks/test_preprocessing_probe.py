@@ -166,4 +166,6 @@ def lite0(tmp_path_factory) -> Path:
 def test_efficientnet_lite(lite0, tmp_path, right, stated, more):
     photos = crops(tmp_path, 32, side=300, more=more)
     made = beginning(onnx.load(lite0), *TO_SIGNED[right])
-    assert len(audited(made, photos, "I01", preprocess=stated).findings) == (right != stated)
+    found = audited(made, photos, "I01", preprocess=stated)
+    assert len(found.findings) == (right != stated)
+    assert bool(found.passed) == (right == stated)
