@@ -202,7 +202,7 @@ class Outcome:
     result: bytes | None
     why: str = ""
     stage: str = ""
-    lasted: float = 0.0
+    lasted: float = field(default=0.0, compare=False)
 
 
 def confined(
