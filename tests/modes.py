@@ -144,7 +144,7 @@ MODE_VALUES = {
     ("filters rgb", "channels"): "2,1,0", ("explain occlusion", "stride"): "2",
     ("audit, signals", "against"): "in/signal8.onnx", ("audit, open size", "against"): "in/open8.onnx",
     ("audit, signals", "data"): "in/s.npy",
-    ("audit, photos", "select"): "A", ("audit, arrays", "select"): "A", ("audit, a source", "select"): "P01",
+    ("audit, photos", "select"): "A", ("audit, arrays", "select"): "A", ("audit, a source", "select"): "P01,W01",
     **{(mode, "ops"): "Relu" for mode in ("maps, signals", "maps lines", "maps, arrays by name")},
     **{(mode, "axes"): "x=N,C,W" for mode in ("maps, signals", "maps lines", "explain signals")},
     **{(f"explain --sanity{rise}", "axes"): "x=N,C,W" for rise in ("", " rise")},

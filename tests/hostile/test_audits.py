@@ -27,7 +27,7 @@ SECONDS, ON_DATA = 10.0, 60.0
 # Beyond its time: what ends it, and how much longer all takes on a machine that is busy with something else.
 ENDING, BUSY = 2.0, 10.0
 CRASHED = "the audit crashed onnx or onnxruntime with SIGABRT, while A0[17] was at work"
-LATE = "the audit took more than [16]0 s, while [AG]0[1-9] was at work"
+LATE = "the audit took more than [16]0 s: [AG]0[1-9] was at work"
 # What the one finding of a model says that is refused, crashes or does not end.
 SAYS = {
     "empty": "is empty", "text": "is not an ONNX model", "cut short": "is not an ONNX model",
