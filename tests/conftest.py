@@ -115,6 +115,16 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 @pytest.fixture(autouse=True)
+def advice_can_be_followed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test provokes: an option that a message names exists in the command or function that was called."""
+    from advice import Listener
+
+    listener = Listener(monkeypatch)
+    yield
+    assert not listener.wrong, "; ".join(listener.wrong)
+
+
+@pytest.fixture(autouse=True)
 def shapes_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Shape inference without a process of its own: starting one costs half a second, and most tests open a model.
 

@@ -14,6 +14,7 @@ from onnx import TensorProto, ValueInfoProto
 
 from onnxviz.conversion.converter import SourceInput
 from onnxviz.errors import ConversionError
+from onnxviz.messages import option
 from onnxviz.model.graph.names import distinct
 from onnxviz.model.naming import LAYER_KEY
 from onnxviz_converters.keras_layers import one_line
@@ -71,7 +72,7 @@ def traced(
     except Exception as error:
         hint = ""
         if any(size is None for one in inputs for size in one.shape[1:]):
-            hint = " (the input's open sizes may be the reason: give them with --input-shape)"
+            hint = f" (the input's open sizes may be the reason: give them with {option('input_shape')})"
         raise ConversionError(f"{model.name} cannot be traced: {one_line(error)}{hint}") from None
     renamed = {f"{_INPUT}{k}": one.name for k, one in enumerate(inputs)}
     renamed.update({f"{_WEIGHT}{k}": name for k, name in enumerate(variables)})

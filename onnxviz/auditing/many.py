@@ -19,9 +19,9 @@ from onnxviz.auditing.finding import Finding
 from onnxviz.auditing.golden import HEAD, Golden
 from onnxviz.auditing.registry import load_checks
 from onnxviz.auditing.settings import Settings
-from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
+from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.files import folder_destination
-from onnxviz.messages import printable
+from onnxviz.messages import printable, spelt
 from onnxviz.model.model import Model, load
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.providers import CPU, Provider
@@ -29,9 +29,9 @@ from onnxviz.runtime.session import provider_name
 from onnxviz.worker import Limits, Tell
 
 _MORE = {
-    "took more than": "give it longer (--timeout), or do not ship it",
-    "needed more memory": "give it more (--memory-limit), or do not ship it",
-    "met a bug": "report it with the model, and leave the check out meanwhile (--ignore)",
+    "took more than": "give it longer ({timeout}), or do not ship it",
+    "needed more memory": "give it more ({memory_limit}), or do not ship it",
+    "met a bug": "report it with the model, and leave the check out meanwhile ({ignore})",
 }
 
 
@@ -120,7 +120,7 @@ def _audit_each(
             else:
                 at_work = f", while {outcome.stage} was at work" if outcome.stage else ""
                 what = f"the audit {outcome.why}{at_work}"
-                do = next((do for why, do in _MORE.items() if outcome.why.startswith(why)), "do not ship it")
+                do = next((spelt(do) for why, do in _MORE.items() if outcome.why.startswith(why)), "do not ship it")
             found[number] = _not_audited(models[number], printable(what, 500), do, settings)
         if progress is not None:
             progress(len(found), models[number])
@@ -166,8 +166,6 @@ def _work(path: str, batches: int | None, options: Mapping[str, Any], write_gold
         if write_golden is not None:
             tell("golden vectors")
             _golden(model, options).save(write_golden)
-    except UnheededOptionError as error:
-        return json.dumps({"refused": error.on_command_line}).encode()
     except OnnxvizError as error:
         return json.dumps({"refused": str(error)}).encode()
     kept = {} if done.record is None else {"record": base64.b64encode(Baseline.of(done.record).to_bytes()).decode()}
@@ -185,7 +183,7 @@ def _golden(model: Model, options: Mapping[str, Any]) -> Golden:
     try:
         return Golden.of(model, options.get("data"), images=images, **running)
     except OnnxvizError as error:
-        raise InputError(f"no golden vectors can be made (--write-golden): {error}") from None
+        raise InputError(f"no golden vectors can be made: {error}") from None
 
 
 def _allow(weights: int, batches: int | None) -> None:

@@ -21,7 +21,7 @@ from onnxviz.inputs.image_files import MAX_PIXELS, ImageReader, Picture, held_pi
 from onnxviz.inputs.image_pages import Page, find_pages, one_page, parse_address
 from onnxviz.inputs.image_sets import LIST_SUFFIX, images_in, listed_in
 from onnxviz.inputs.preprocessing import Preprocessing
-from onnxviz.messages import dims, meant, printable, refuse_unheeded
+from onnxviz.messages import dims, meant, option, printable, refuse_unheeded
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
@@ -342,7 +342,7 @@ def image_input(
     if isinstance(height, int) and isinstance(width, int):
         size = (height, width)
     elif size is None and (isinstance(height, int) or isinstance(width, int)):
-        raise InputError(f"{model.label} takes images of {wanted} and leaves a side open: give --size HxW")
+        raise InputError(f"{model.label} takes images of {wanted} and leaves a side open: give {option('size', 'HxW')}")
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"images of {size[0]}x{size[1]} are too large; the limit is {MAX_PIXELS:,} pixels")
     pixels = file.read(place, channels=_channels(port), size=size, fit=images.fit, background=images.background)

@@ -15,6 +15,7 @@ from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.folded import FoldedBatches, MapsBatch
 from onnxviz.maps.origin import MapsOrigin, TapOrigin
 from onnxviz.maps.tapped_model import LayerChoice, TappedModel
+from onnxviz.messages import option
 from onnxviz.model.axes.arrangement import Entries
 from onnxviz.model.graph.constants import dequantize
 from onnxviz.model.model import Model
@@ -200,7 +201,7 @@ class TappedRun(TappedModel):
             one_size = all(isinstance(dim, int) for port in self.needed for dim in (port.shape or ())[1:])
             if not self.reads_images or one_size:
                 raise
-            hint = "images may need sides that the model's strides divide: try --size HxW"
+            hint = f"images may need sides that the model's strides divide: try {option('size', 'HxW')}"
             raise InputError(f"{error}; {hint}") from None
 
     def _batch_size(self, feeds: Feeds, samples: int, maps: Mapping[str, NDArray[Any]]) -> int:

@@ -24,7 +24,7 @@ from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, Size, samples
 from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.receptive.field import ReceptiveField
-from onnxviz.messages import unheeded
+from onnxviz.messages import for_reader
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
 from onnxviz.passes.peaks import with_peaks
@@ -217,9 +217,8 @@ class Search:
         if count < 1:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
         if not any(len(port.layout) == 4 for port in model.inputs):
-            raise unheeded(
-                f"{model.label} takes no pictures, and {{top_patches}} cuts patches from pictures; draw maps instead"
-            )
+            maps = for_reader("leave out --top-patches, which draws its maps", "capture gives its maps")
+            raise SelectionError(f"{model.label} takes no pictures, of which patches are parts; {maps}")
         for layer in layers:
             if layer.graph_scope.name:
                 raise SelectionError(f"layer '{layer.name}' is inside {layer.scope}; patches need the main graph")

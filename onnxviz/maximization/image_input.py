@@ -13,7 +13,7 @@ from onnxviz.errors import InputError
 from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_files import MAX_PIXELS
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
-from onnxviz.messages import dims, printable, unheeded
+from onnxviz.messages import dims, option, printable, unheeded
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
 
@@ -123,7 +123,7 @@ def _input(model: Model, fixed: Collection[str]) -> Port:
     there = ", ".join(f"{printable(port.name)} ({dims(port.shape)} {port.dtype})" for port in model.inputs) or "none"
     if len(found) != 1:
         many = "several inputs" if found else "no input"
-        what = f" (give all but one: --fixed {printable(found[-1].name)}=PATH, fixed=)" if found else ""
+        what = f" (give all but one: {fixing(found[-1].name)})" if found else ""
         raise InputError(f"{model.label} has {many} for pictures or signals, so none can be made: {there}{what}")
     if not found[0].dtype.startswith("float"):
         raise InputError(
@@ -146,3 +146,8 @@ def _size(model: Model, declared: list[int | str | None], given: int | tuple[int
     known = [dim for dim in declared if isinstance(dim, int)]
     usual = known[0] if known else _USUAL[len(declared)]
     return tuple(dim if isinstance(dim, int) else usual for dim in declared)
+
+
+def fixing(name: str) -> str:
+    """How the input called `name` is given."""
+    return option("fixed", f"{printable(name)}=PATH", f"{{'{printable(name)}': array}}")

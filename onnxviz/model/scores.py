@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 
 from onnxviz.errors import SelectionError
-from onnxviz.messages import dims, meant, printable
+from onnxviz.messages import dims, meant, option, printable
 from onnxviz.model.answer import Ending, askable, choose_output
 from onnxviz.model.detection.box_scores import BOX_SCORES, with_box_scores
 from onnxviz.model.detection.columns import Link
@@ -194,7 +194,7 @@ def _no_scores(model: Model) -> SelectionError:
     advice = f", such as {', '.join(there)}" if there else ""
     return SelectionError(
         f"the output of {model.label} does not look like scores of classes: {listed} holds boxes and scores in a way "
-        f"that is not known here; name a tensor that scores classes (--target TENSOR, target=…){advice}"
+        f"that is not known here; name a tensor that scores classes ({option('target', 'TENSOR')}){advice}"
     )
 
 

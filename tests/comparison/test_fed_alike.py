@@ -122,7 +122,7 @@ def test_a_photo_by_the_name_of_an_input(photo) -> None:
     np.testing.assert_array_equal(a["x"], b["other"])
     np.testing.assert_allclose(a["x"], UNIT.transpose(2, 0, 1)[None], rtol=1e-6)
     signed = side(noted(one_conv_proto(("n", 3, 8, 6)), "signed"), "b.onnx")
-    with pytest.raises(InputError, match="prepared alike for both: give --preprocess"):
+    with pytest.raises(InputError, match="prepared alike for both: give preprocess="):
         fed(first(), signed, f"x={photo}")
 
 

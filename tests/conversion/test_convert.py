@@ -174,6 +174,6 @@ def test_options_reach_the_converter(toy, tmp_path):
 
 def test_code_is_not_run_unless_allowed(toy):
     toy("code")
-    with pytest.raises(CodeExecution, match="--allow-code-execution") as caught:
+    with pytest.raises(CodeExecution, match="allow_code_execution=True") as caught:
         onnxviz.convert(Toy())
     assert caught.value.exit_code == 3

@@ -83,7 +83,7 @@ def test_other_inputs_are_fixed(tmp_path):
     proto.graph.node[3].input[1] = "rr"
     proto.graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "axes"))
     proto.graph.initializer.append(numpy_helper.from_array(np.array([-1, 1, 1, 1], np.int64), "to"))
-    with pytest.raises(InputError, match="--fixed right=PATH"):
+    with pytest.raises(InputError, match="fixed={'right': array}"):
         maximize(proto, class_=[0, 1], steps=1)
     found = maximize(proto, class_=[0, 1], steps=4, fixed={"right": array[0, 0, :1, :2]})
     assert (found.after > found.before).all()

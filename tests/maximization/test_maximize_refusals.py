@@ -172,7 +172,7 @@ def test_of_two_pictures_one_may_be_given():
         nodes, "g", [picture("x"), picture("y")], [output], [numpy_helper.from_array(weight, "w")]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    with pytest.raises(InputError, match="give all but one: --fixed y=PATH"):
+    with pytest.raises(InputError, match="give all but one: fixed={'y': array}"):
         maximize(model, 0, filters=0, steps=2)
     found = maximize(model, 0, filters=0, steps=2, fixed={"y": np.zeros((1, 3, 8, 8), np.float32)}, preprocess="unit")
     assert found.images.shape == (1, 8, 8, 3)

@@ -191,7 +191,7 @@ def test_any_shape_draws_at_a_bounded_size(channels, spatial, style, scale, seed
     values.flat[seed % values.size] = (np.nan, np.inf, 1e308, 0)[seed % 4]
     look = {"style": style, "scale": scale}
     if values.size == channels:  # bars, which have no look
-        with pytest.raises(UnheededOptionError, match="one number, drawn as a bar: leave out style, scale"):
+        with pytest.raises(UnheededOptionError, match="one number, drawn as a bar: leave out style=, scale="):
             plot_maps(values, **look)
         look = {}
     height, width = rendered(plot_maps(values, **look)).shape[:2]
@@ -277,13 +277,10 @@ def test_what_is_not_finite_is_seen_in_colour():
         (np.ones((3, 9)), {"style": "lines", "cmap": "magma"}, "lines has one colour: leave out cmap"),
         (np.ones((3, 9)), {"columns": 2}, "these maps have no grid: leave out columns"),
         (np.ones((3, 4, 5)), {"style": "strip", "columns": 2}, "these maps have no grid: leave out columns"),
-        (np.ones((3, 1, 1)), {"cmap": "magma", "columns": 2}, "one number, drawn as a bar: leave out cmap, columns"),
+        (np.ones((3, 1, 1)), {"cmap": "magma", "columns": 2}, "one number, drawn as a bar: leave out cmap=, columns="),
     ],
 )
 def test_what_would_change_nothing_is_refused(maps, options, words):
     with pytest.raises(InputError) as error:
         plot_maps(maps, **options)
     assert words is None or words in str(error.value)
-    assert (
-        words is None or f"leave out --{words.rpartition('leave out ')[2].split(',')[0]}" in error.value.on_command_line
-    )
