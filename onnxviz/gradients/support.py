@@ -199,7 +199,7 @@ def _not_floats(prepared: Prepared, of: str, wrt: Sequence[str]) -> list[Blockin
             continue
         what = TensorProto.DataType.Name(kind).lower()
         behind = _float_behind(prepared, name)
-        remedy = f"add_gradient takes '{behind}', which is a float" if behind else "choose a tensor of floats"
+        remedy = f"'{behind}', which is made of it, holds floats" if behind else "choose a tensor of floats"
         reason = f"it holds {what}, and only floating point numbers have a gradient"
         found.append(Blocking("", "tensor", name, prepared.opset, 0, "non-float", reason, remedy))
     return found

@@ -203,6 +203,7 @@ class Batch:
         best = _Best(self._middle(images), before.copy(), np.zeros(len(before), np.intp))
         trace = np.repeat(before[:, None], settings.steps, axis=1)
         moved = np.zeros(len(before), bool)
+        checked = bool(settings.transforms) or self.canvas.is_whole  # what is climbed is not what is reached
         adam = Adam(settings.rate)
         for step in range(settings.steps):
             warp = draw(
@@ -213,7 +214,7 @@ class Batch:
             trace[:, step] = self._activation(values)
             if not np.isfinite(trace[:, step]).all():
                 raise InputError(f"step {step + 1} cannot be made: {self._label} is not finite")
-            if not settings.transforms:
+            if not checked:
                 best.keep(self._middle(images), trace[:, step], step)
             moved |= gradient.reshape(len(moved), -1).any(axis=1)
             gradient = warp.adjoint(gradient) + self._picture_slope(images)
@@ -223,7 +224,7 @@ class Batch:
                 lively = self.parametrisation.start(self.sources) * np.float32(LIVELIER ** (step + 1))
                 parameters[~moved] = lively[~moved]
             images = self.parametrisation.images(parameters)
-            if step + 1 == settings.steps or (settings.transforms and (step + 1) % CHECK_EVERY == 0):
+            if step + 1 == settings.steps or (checked and (step + 1) % CHECK_EVERY == 0):
                 best.keep(self._middle(images), self._activation(self._values(images)), step + 1)
             if progress is not None:
                 progress(trace[:, step])
@@ -248,13 +249,13 @@ class Batch:
             images = images.take(range(first, first + length), axis=axis) if images.shape[axis] != length else images
         return images
 
-    def _feeds(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        return {**self.fixed, self.canvas.port.name: self.canvas.feed(images)}
+    def _feeds(self, images: NDArray[Any], *, whole: bool = False) -> dict[str, NDArray[Any]]:
+        return {**self.fixed, self.canvas.port.name: self.canvas.feed(images, whole=whole)}
 
     def _values(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """The targets' values, without the way back."""
         images = self._middle(images)
-        feeds = self._feeds(images)
+        feeds = self._feeds(images, whole=True)
         return {tensor: self._checked(self.targets(tensor).session.value(feeds), images) for tensor in self._tensors}
 
     def _checked(self, value: NDArray[Any], images: NDArray[Any]) -> NDArray[Any]:

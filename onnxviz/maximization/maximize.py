@@ -23,12 +23,12 @@ from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import ImageOptions, InputLike, samples
 from onnxviz.maximization.ascent import AscentResult, AscentSettings, ObjectiveGroup, PlacedTerm
 from onnxviz.maximization.ascent_plan import AscentPlan, Request
-from onnxviz.maximization.image_input import image_input
+from onnxviz.maximization.image_input import image_input, real_valued
 from onnxviz.maximization.objectives import Class, Filter, Objective, parts
 from onnxviz.maximization.parametrisation import DECAY, Fourier, Parametrisation, Pixels
 from onnxviz.maximization.synthetic import PictureTarget, SyntheticInputs, SyntheticSettings
 from onnxviz.maximization.transforms import Jitter, Transform, margin, standard, usual_jitter
-from onnxviz.messages import dims, one_of, refuse_unheeded, unheeded
+from onnxviz.messages import dims, one_of, printable, refuse_unheeded, unheeded
 from onnxviz.model.class_choice import ClassesLike, class_numbers
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
@@ -131,6 +131,7 @@ def maximize(
         opened = with_scores(opened)
     _check(steps, variants, rate, leak or 0.0, seed)
     frame = image_input(opened, size, preprocess, tuple(fixed or ()))
+    climbable = real_valued(opened, frame.port)
     targets = _targets(opened, layer, filters, random, class_, at, seed)
     if leak and not any(_is_cut(opened, target.objective) for target in targets):
         refuse_unheeded({"leak": leak}, "no Relu or Clip ends what is climbed, and nothing else leaks")
@@ -140,12 +141,17 @@ def maximize(
     shape = (frame.channels, *(side + 2 * margin(climbing.transforms) for side in frame.size))
     way = _parametrisation(param, shape, decay)
     others = _others(opened, fixed or {}, preprocess)
-    studio = AscentPlan(opened, frame, way, others, RunOptions(provider, memory, threads))
+    studio = AscentPlan(climbable, frame, way, others, RunOptions(provider, memory, threads))
     asked = [pair for target in targets for pair in _wanted(opened, target, plus, variants, seed)]
     total = steps * sum(one.group.count for _, one in asked)
     found: list[AscentResult] = []
     made: list[PictureTarget] = []
     notes = _misfits(opened, targets)
+    if frame.is_whole:
+        notes.append(
+            f"input '{printable(frame.port.name)}' takes {frame.port.dtype}: pictures are climbed in real numbers, and "
+            "activations are those of the rounded pictures"
+        )
     for _, alike in groupby(asked, key=lambda pair: (pair[1].tensors, pair[1].group.count)):
         pairs = list(alike)
         mine = [target for target, _ in pairs]

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import onnxviz
 import pytest
 from advice import flags_of
 from house_source import ROOT
 
+import onnxviz
 from onnxviz.arguments import _taken
 from onnxviz.messages import for_command_lines, for_reader, option, spelt, unheeded
 

@@ -146,5 +146,5 @@ def test_signals_have_no_patches():
         """<ir_version: 8, opset_import: ["" : 18]> m (float[1, 1, 8] x) => (float[1, 1, 6] y)
         <float[1, 1, 3] w = {1, 2, 3}> { y = Conv(x, w) }"""
     )
-    with pytest.raises(InputError, match="takes no pictures, and top_patches cuts patches from pictures"):
+    with pytest.raises(InputError, match="takes no pictures, of which patches are parts; capture gives its maps"):
         top_patches(model, np.zeros((1, 1, 8), np.float32))
