@@ -133,7 +133,7 @@ def check_tensors(prepared: Prepared, of: str, wrt: Sequence[str]) -> None:
         if inside is not None:
             raise SelectionError(
                 f"'{printable(name)}' lies inside control flow ({printable(inside.name)}), which no gradient passes; "
-                "its feature maps need none (onnxviz maps)"
+                f"its feature maps need none ({for_reader('onnxviz maps', 'capture')})"
             )
         if name not in made and not (name in inputs and name != of):
             what = "is a constant" if prepared.constant(name) is not None else "is not a tensor of its main graph"

@@ -150,4 +150,5 @@ def _what_there_is(layers: Sequence[Layer], model: str) -> str:
     names = [layer.name for layer in layers]
     shown = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
     positions = f"positions 0-{len(names) - 1}" if len(names) > 1 else "position 0"
-    return f"it has {shown} ({positions}; onnxviz layers {model} lists them)"
+    listing = for_reader(f"onnxviz layers {model}", "Model.layers")
+    return f"it has {shown} ({positions}; {listing} lists them)"

@@ -137,7 +137,7 @@ def test_errors_say_what_was_asked_and_what_there_is(selection, match):
     assert "\n" not in text
     if "every:0" not in match:
         assert "block1_conv1" in text
-        assert "onnxviz layers m.onnx lists them" in text
+        assert "Model.layers lists them" in text
 
 
 def test_a_long_list_is_cut_and_counted():
