@@ -10,7 +10,8 @@ from onnxviz.comparison.side import Side
 from onnxviz.errors import InputError
 from onnxviz.inputs.arrays import converted
 from onnxviz.inputs.noise import check_noise_heeded, noise_samples
-from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, image_size, is_picture, samples
+from onnxviz.inputs.picture_ports import image_size, is_picture
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
 from onnxviz.messages import dims, option, printable
 from onnxviz.model.ports import Port
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.inputs.samples import Feeds, ImageOptions, Sample, as_input, is_picture
+from onnxviz.inputs.picture_ports import is_picture
+from onnxviz.inputs.samples import Feeds, ImageOptions, Sample, as_input
 from onnxviz.messages import dims, option, printable, refuse_unheeded
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.model import Model
