@@ -26,6 +26,7 @@ from onnxviz.cli.options import (
     SizeOption,
     ThreadsOption,
     folder_for,
+    parse_bands,
     parse_bytes,
     parse_size,
     where_to,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 _HEEDS = {
     ALWAYS: "model inputs class_ method layer target region box wrt axes labels samples window stride baseline noise "
     "cells keep sanity seed preprocess size fit background provider memory threads output save as_json quiet",
-    DRAWN: "cmap picture",
+    DRAWN: "cmap bands picture",
     IN_FOLDER: "picture",
 }  # a method refuses the options that it has not
 
@@ -118,6 +119,14 @@ def explain(
         int | None, typer.Option(metavar="N", help="Of everything random.", min=0, show_default="0")
     ] = None,
     cmap: CmapOption = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,G,B|N",
+            help="Which channels of the input pictures show, from 0: as red, green, blue, or one in grey.",
+            show_default="colours, or the first",
+        ),
+    ] = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
     fit: FitOption = None,
@@ -171,7 +180,13 @@ def explain(
     folder = folder_for(output, save, "explain")
     classes = len(explainer.aims)
     gallery = ExplanationsWriter(
-        folder, save, several=several, by_class=classes > 1, suffix=picture, cmap=known_cmap(cmap)
+        folder,
+        save,
+        several=several,
+        by_class=classes > 1,
+        suffix=picture,
+        cmap=known_cmap(cmap),
+        bands=parse_bands(bands),
     )
     advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
     fewer = next((text for name, text in advice.items() if name in known), "")

@@ -143,6 +143,19 @@ def _sides(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts) if whole else ()
 
 
+def parse_bands(text: str | None) -> tuple[int, ...] | None:
+    """The numbers of `3,2,1`, in this order.
+
+    Raises:
+        InputError: it is another thing.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"\s*[0-9]{1,6}\s*(,\s*[0-9]{1,6}\s*)*", text):
+        raise InputError(f"'{text}' are no bands; write one number from 0, or three with commas between, such as 3,2,1")
+    return tuple(int(part) for part in text.split(","))
+
+
 def parse_bytes(text: str) -> int:
     """The number of bytes that `512MiB` and the like mean; `M` is `MiB`, `MB` a million.
 

@@ -13,6 +13,7 @@ from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.sanity import Sanity
 from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.inputs.failures import nothing_usable
+from onnxviz.messages import refuse_unheeded
 from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_sanity, save_figure
 
 
@@ -26,6 +27,7 @@ class ExplanationsWriter:
         by_class: whether there is more than one class of each.
         suffix: "png", "svg" or "pdf", for pictures in a folder.
         cmap: matplotlib colour map; None for the plot's own.
+        bands: which channels of the input pictures show, as for `plot_explanation`.
 
     Raises:
         InputError: the names do not fit what they are for.
@@ -40,6 +42,7 @@ class ExplanationsWriter:
         by_class: bool = False,
         suffix: str = "png",
         cmap: str | None = None,
+        bands: Sequence[int] | None = None,
     ) -> None:
         check_archive(save)
         single = output is not None and is_picture(output)
@@ -56,6 +59,7 @@ class ExplanationsWriter:
         self.save = save
         self.suffix = suffix
         self.cmap = cmap
+        self.bands = bands
         self.written: list[Path] = []
         self.entries: list[dict[str, Any]] = []
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -81,7 +85,7 @@ class ExplanationsWriter:
         if sanity is not None:
             entry |= {"sanity": sanity.as_dict(), "faithfulness": sanity.faithfulness.as_dict()}
         if path is not None:
-            figures = {path: figure_of(explanation, self.cmap)}
+            figures = {path: figure_of(explanation, self.cmap, self.bands)}
             if sanity is not None:
                 what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
                 curves = plot_faithfulness(sanity.faithfulness, subtitle=what)
@@ -113,13 +117,15 @@ class ExplanationsWriter:
         return self.written
 
 
-def figure_of(explanation: Explanation, cmap: str | None = None) -> Any:
+def figure_of(explanation: Explanation, cmap: str | None = None, bands: Sequence[int] | None = None) -> Any:
     """The overlay, or, where the input is no picture, the map alone."""
     channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
     parts = len(explanation.axes.parts)
     positions = explanation.map.ndim - parts
-    if positions == 2 and len(explanation.size) - len(explanation.case.axes.parts) == 2 and channels >= 1:
-        return plot_explanation(explanation, cmap=cmap)
+    spatial = len(explanation.size) - len(explanation.case.axes.parts)
+    if positions == spatial and channels >= 1 and (positions == 2 or (positions in (1, 3) and not parts)):
+        return plot_explanation(explanation, cmap=cmap, bands=bands)
+    refuse_unheeded({"bands": bands}, "the input is no picture")
     return plot_maps(
         explanation.map.reshape(-1, *explanation.map.shape[parts:]),
         spatial=positions,

@@ -20,6 +20,7 @@ from onnxviz.maps.map_store import MapStore
 from onnxviz.maps.tapped_run import TappedRun
 from onnxviz.model.axes.arrangement import Entries
 from onnxviz.model.layer import Layer
+from onnxviz.output.maps_input import MapsInput
 from onnxviz.plots import are_bars, plot_maps, refuse_look_of_bars, save_figure
 
 
@@ -56,6 +57,7 @@ class MapsWriter:
         self.store = MapStore(run.options.memory, run.axes) if save is not None else None
         self.labels: list[str] = []
         self.pictures: list[dict[str, Any]] = []
+        self._input = MapsInput(run)
         self._rows: dict[str, list[int]] = {}
         self._parts: dict[str, list[str]] = {}
 
@@ -124,6 +126,7 @@ class MapsWriter:
             scale=None if bars else self.look.scale,  # type: ignore[arg-type]
             cmap=None if bars else self.look.cmap,
             parts=parts.labels if parts else None,
+            behind=self._input.of(label, shown.ndim - 1) if parts is None and not bars else None,
             title=layer.name,
             subtitle=" · ".join(filter(None, (f"{label}, {note}" if note else label, mark))),
         )

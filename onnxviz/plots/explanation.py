@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError
+from onnxviz.messages import refuse_unheeded
 from onnxviz.plots.colour_bar import ColourBar
+from onnxviz.plots.has_map import HasMap
 from onnxviz.plots.lettering import broken, noun_of, shortened, width_of
 from onnxviz.plots.mosaic import ValueRange, spread
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write
+from onnxviz.plots.signals import plot_on_signal
+from onnxviz.plots.sliced_volume import SlicedVolume
 
 _GAP = 16
 # Several maps: pixels along the longer side of a single one, across all of them, and between; the most in a row and
@@ -33,92 +37,54 @@ _PERCENTILE = 99
 _COVER, _FADE = 0.82, 0.45
 
 
-class HasMap(Protocol):
-    """What `plot_explanation` needs of an explanation."""
-
-    @property
-    def map(self) -> NDArray[Any]:
-        """(H, W), or (parts…, H, W) of several pictures."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What each of several maps is of; none for a single one."""
-
-    @property
-    def signed(self) -> bool:
-        """Whether negative values count against the class."""
-
-    @property
-    def of_pixels(self) -> bool:
-        """Whether single pixels stand out so far that the range is cut at a percentile."""
-
-    @property
-    def title(self) -> str:
-        """First line."""
-
-    @property
-    def method(self) -> str:
-        """Written over the map."""
-
-    @property
-    def facts(self) -> list[str]:
-        """Second line."""
-
-    @property
-    def outlines(self) -> Sequence[tuple[tuple[float, float, float, float], str]]:
-        """Boxes to draw: (left, top, right, bottom) as shares of the photo, and a label."""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Notes below."""
-
-    def upsampled(self, size: tuple[int, ...] | None = None) -> NDArray[Any]:
-        """The map at another size."""
-
-    @property
-    def one_photo(self) -> bool:
-        """Whether all maps are of one picture."""
-
-    def photos(self, longest: int = ...) -> list[NDArray[Any]]:
-        """The picture behind each map, or the one behind all, (H, W, 3) uint8."""
-
-
 @typed
-def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str | None = None) -> Figure:
+def plot_explanation(
+    explanation: HasMap, *, cmap: str | None = None, title: str | None = None, bands: Sequence[int] | None = None
+) -> Figure:
     """Returns a figure of an explanation: the photo, and the map laid on it, with a colour bar.
 
     Views, frames or branches stand in a row, each map below its photo, on one scale; up to 24 of them, evenly spaced.
+    Slices of a volume likewise. A map along a signal is the colour behind its lines.
     Only here is the map scaled: unsigned ones from zero (or their least value, where that is more than half the
     greatest) to the greatest; signed ones about zero. Maps of single pixels are cut at the 99th percentile.
 
     Args:
-        explanation: What `onnxviz.explain` gives, with a map of two axes for each photo.
+        explanation: What `onnxviz.explain` gives, with a map of as many axes as the input has positions along.
         cmap: matplotlib colour map; None: "inferno", for signed maps "RdBu_r".
         title: First line; None: the class.
+        bands: Which of the input's channels are shown, counted from 0: one in grey, or three as red, green and blue;
+            None: the first three of three or four, else the first.
 
     Returns:
         Figure: `figure.axes[0].images` are the photo, the map on the photo, and the colour bar; of several maps, all
         photos, all maps, and the bar.
 
     Raises:
-        InputError: The map does not have two axes, or the colour map does not exist.
+        InputError: The map has other axes than the input, or the colour map does not exist.
+        SelectionError: There is no such band.
     """
     known_cmap(cmap)
+    axes = explanation.map.ndim, explanation.given.ndim - 1
+    if not explanation.labels and axes == (1, 1):
+        refuse_unheeded({"bands": bands}, "a signal is drawn with all its channels")
+        return _on_signal(explanation, cmap or (DIVERGING if explanation.signed else _HEAT), title)
+    if not explanation.labels and axes == (3, 3):
+        explanation = SlicedVolume(explanation)
     labels = explanation.labels
     if explanation.map.ndim != 2 and math.prod(explanation.map.shape[:-2]) != len(labels):
         raise InputError(f"a map of shape {explanation.map.shape} cannot be laid on a photo; draw it with plot_maps")
     chosen = cmap or (DIVERGING if explanation.signed else _HEAT)
-    facts = explanation.facts
+    facts = [fact for fact in (*explanation.facts, explanation.behind(bands)) if fact]
     window = _window(explanation)
     if explanation.of_pixels:
         facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
     shown = spread(len(labels), _MOST)
     grid = _Strip.of(len(shown), one_photo=len(labels) > 1 and explanation.one_photo)
-    photos = explanation.photos(grid.longest)
+    photos = explanation.photos(grid.longest, bands)
     heat, window = _heat(explanation, photos[0].shape[:2], window)
     title = title or explanation.title
     if not labels:
-        words = _Words(title, facts, ("photo", explanation.method), explanation.warnings)
+        words = _Words(title, facts, (explanation.source, explanation.method), explanation.warnings)
         figure = _draw_overlay(photos[0], heat, window, words, cmap=chosen, signed=explanation.signed)
         for corners, label in explanation.outlines:
             _outline(figure, photos[0].shape[:2], corners, label)
@@ -126,11 +92,27 @@ def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str
     if len(labels) > 1:
         of = f"{len(shown)} of " if len(shown) < len(labels) else ""
         facts = [*facts, f"{of}{len(labels)} {noun_of(labels)}, one scale"]
-    words = _Words(title, facts, ("photo", explanation.method), explanation.warnings)
+    words = _Words(title, facts, (explanation.source, explanation.method), explanation.warnings)
     heats = heat.reshape(-1, *heat.shape[-2:])
     chosen_photos = photos if len(photos) == 1 else [photos[number] for number in shown]
     tiles = _Tiles(chosen_photos, [heats[number] for number in shown], [labels[number] for number in shown])
     return _draw_strip(tiles, grid, window, words, cmap=chosen, signed=explanation.signed)
+
+
+def _on_signal(explanation: HasMap, cmap: str, title: str | None) -> Figure:
+    """The figure of a map along a signal."""
+    signal, signed = explanation.given, explanation.signed
+    facts = explanation.facts
+    if explanation.of_pixels:
+        facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
+    heat, window = _heat(explanation, signal.shape[1:], _window(explanation))
+    placed = window.place(heat).filled(0.5 if signed else 0)
+    colours = np.clip(_blended(np.ones((*placed.shape, 3)), placed, cmap, signed), 0, 1)
+
+    def bar(axes: Axes, width: int, top: int) -> None:
+        _bar(axes, 0, width, top, window, cmap, signed)
+
+    return plot_on_signal(signal, colours, title or explanation.title, facts, explanation.warnings, bar)
 
 
 def overlays(explanation: HasMap, longest: int = _LONGEST) -> list[tuple[NDArray[Any], NDArray[Any]]]:

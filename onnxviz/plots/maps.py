@@ -11,6 +11,7 @@ from onnxviz.arguments import typed
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.plots.bars import draw_bars
+from onnxviz.plots.input_above import with_input_above
 from onnxviz.plots.lettering import noun_of
 from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings, sort_channels
 from onnxviz.plots.options import chosen_numbers, one_layer
@@ -36,6 +37,7 @@ def plot_maps(
     scale: Literal["map", "layer", "symmetric", "standardize"] | None = None,
     cmap: str | None = None,
     parts: Sequence[str] | None = None,
+    behind: NDArray[Any] | None = None,
     title: str | None = None,
     subtitle: str | None = None,
 ) -> Figure:
@@ -63,6 +65,8 @@ def plot_maps(
         cmap: matplotlib colour map, not for "lines"; None: "gray" for a grid, "viridis" for strips and heat maps,
             "RdBu_r" with "symmetric".
         parts: What the first spatial axis counts, one label each: `frame 0`, `frame 1`, … of a clip. None: positions.
+        behind: What the model was given, (C, spatial...), of maps with one or three spatial axes: a signal is drawn
+            above the maps, slices of a volume above those of its maps.
         title: First line; None: the layer's name, "Feature maps" for an array.
         subtitle: Words put before the facts that the second line states.
 
@@ -99,7 +103,7 @@ def plot_maps(
     if sort is not None:
         facts.append(f"largest {sort} first")
     if are_bars(values):
-        refuse_look_of_bars(style=style, scale=scale, cmap=cmap, columns=columns)
+        refuse_look_of_bars(style=style, scale=scale, cmap=cmap, columns=columns, behind=behind)
         return draw_bars(values.reshape(-1), chosen, title, facts)
     sizes = values.shape[1:] if parts is None else values.shape[2:]
     if sizes:
@@ -156,7 +160,9 @@ def plot_maps(
     words = {"map": "each on its own scale", "layer": "one scale over the layer", "standardize": "each standardized"}
     facts += [*sheet.facts, words.get(scale, "one scale about zero")]
     levels = 255 if scale == "standardize" else 1
-    return draw(replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels), title, "Feature maps")
+    sheet = replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels)
+    figure = draw(sheet, title, "Feature maps")
+    return figure if behind is None else with_input_above(figure, behind, sizes)
 
 
 def are_bars(maps: NDArray[Any]) -> bool:

@@ -16,6 +16,7 @@ from onnxviz import InputError, annotate, load
 from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
 from onnxviz.inputs.samples import ImageOptions, samples
+from onnxviz.messages import for_command_lines
 
 PHOTO = np.random.default_rng(5).integers(0, 256, (8, 6, 3), np.uint8)
 
@@ -111,7 +112,9 @@ def test_where_nothing_tells_it_is_assumed_and_the_way_out_is_named():
 
 def test_the_command_that_keeps_it_settles_it(tmp_path, run_command):
     onnx.save(rescaling(text="z = Identity (x)"), tmp_path / "m.onnx")
-    command = Expectation.of(load(tmp_path / "m.onnx")).remark.partition("'")[2].partition("'")[0]
+    with for_command_lines():
+        remark = Expectation.of(load(tmp_path / "m.onnx")).remark
+    command = remark.partition("'")[2].partition("'")[0]
     words = [{"P": "signed", "OUT": str(tmp_path / "kept.onnx")}.get(word, word) for word in command.split()[1:]]
     assert run_command(*words).code == 0
     assert Expectation.of(load(tmp_path / "kept.onnx")) == Expectation(NAMED["signed"], "metadata")

@@ -79,15 +79,17 @@ def test_long_names_are_shortened():
     assert inside(drawn(plot_explanation(found)))
 
 
-def test_signals_are_drawn_as_maps(tmp_path):
+def test_signals_are_drawn_with_the_map_behind_their_lines(tmp_path):
     proto = parsed(
         "g (float[n,2,30] x) => (float[n,3] y) { c = Conv (x, w) r = Relu (c) m = ReduceMean <keepdims=0> (r, a)"
         " y = MatMul (m, d) }",
         w=normal(4, 2, 5), a=np.array([2]), d=normal(4, 3),
     )  # fmt: skip
     found = explain(proto, normal(2, 30), method="occlusion")
-    with pytest.raises(InputError, match="draw it with plot_maps"):
-        plot_explanation(found)
+    figure = plot_explanation(found)
+    assert [line.get_xdata().size for line in figure.axes[0].lines[:2]] == [30, 30]
+    with pytest.raises(InputError, match="a signal is drawn with all its channels: leave out bands="):
+        plot_explanation(found, bands=(1,))
     assert save_figure(figure_of(found), tmp_path / "signal.png").exists()
 
 

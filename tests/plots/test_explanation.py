@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -29,6 +29,11 @@ class Shown:
     method: str = "grad-cam"
     warnings: tuple[str, ...] = ()
     outlines: tuple = ()
+    source: str = "photo"
+    given: np.ndarray = field(default_factory=lambda: np.zeros((3, 6, 8)))
+
+    def behind(self, bands=None):
+        return "" if bands is None else f"bands {bands}"
 
     @property
     def facts(self):
@@ -37,7 +42,7 @@ class Shown:
     def upsampled(self, size=None):
         return resized(self.map, size)
 
-    def photos(self, longest=448):
+    def photos(self, longest=448, bands=None, slices=None):
         height = round(longest * 3 / 4)
         one = np.full((height, longest, 3), 90, np.uint8)
         return [one] * (1 if self.one_photo or not self.labels else len(self.labels))
@@ -91,7 +96,7 @@ def test_one_photo_stands_before_all_maps():
     rendered(figure)
 
 
-def test_a_single_map_is_drawn_as_ever_and_a_volume_is_refused():
+def test_a_single_map_is_drawn_as_ever_and_maps_of_nothing_are_refused():
     figure = plot_explanation(Shown(np.abs(normal(6, 8)), ()))
     assert [image.get_array().shape[:2] for image in figure.axes[0].images[:2]] == [(336, 448)] * 2
     with pytest.raises(InputError, match="cannot be laid on a photo"):

@@ -189,11 +189,11 @@ def test_nothing_given_is_changed():
 def test_any_shape_draws_at_a_bounded_size(channels, spatial, style, scale, seed):
     values = np.random.default_rng(seed).normal(size=(channels, *spatial))
     values.flat[seed % values.size] = (np.nan, np.inf, 1e308, 0)[seed % 4]
-    look = {"style": style, "scale": scale}
+    look = {"spatial": len(spatial), "style": style, "scale": scale}
     if values.size == channels:  # bars, which have no look
         with pytest.raises(UnheededOptionError, match="one number, drawn as a bar: leave out style=, scale="):
             plot_maps(values, **look)
-        look = {}
+        look = {"spatial": len(spatial)}
     height, width = rendered(plot_maps(values, **look)).shape[:2]
     assert 78 <= height < 4800  # title, facts and margins; a flat map adds a few pixels
     assert 450 <= width < 4800

@@ -86,7 +86,7 @@ def test_the_verdict_comes_first():
     assert markdown(sample_audits(), ON).startswith("### ❌ 2 of 3 models fail\n")
     assert markdown([audit_of(), audit_of(label="n.onnx")], ON).startswith("### ✅ 2 models pass\n")
     assert markdown([audit_of(finding(severity="note"))], Severity.NOTE).startswith("### ❌")
-    assert markdown([audit_of()], Severity.NOTE).startswith("### ✅ `models/m.onnx` passes (--fail-on note)\n")
+    assert markdown([audit_of()], Severity.NOTE).startswith("### ✅ `models/m.onnx` passes (fail_on='note')\n")
 
 
 def test_numbers_come_next_and_those_that_fail_are_bold():
