@@ -215,7 +215,7 @@ def _said(output: OutputPrediction) -> list[str]:
         f"{_called(one.number, one.name)}  "
         + (f"score {one.score:.4g}" if one.share is None else f"{percent(one.share)}  score {one.score:.4g}")
         for one in output.top
-    ]
+    ] or [output.remark]
 
 
 def _called(number: int, name: str) -> str:

@@ -66,7 +66,7 @@ class OutputPrediction:
         shape: of one sample, without the batch axis.
         kind: "classes" that are scored, the "probability" of a yes or no, a "mask" of classes, "boxes", or "numbers".
         remark: how shares were made, or why there are none.
-        top: the classes, the largest first.
+        top: the classes, the largest first; none where scores are NaN, which the remark says.
         boxes: what a detector finds, the best first; corners in pixels of the model's input.
         found: how many boxes it finds in all.
         numbers: of an output that is only numbers: its smallest, largest and mean, and the first few.
@@ -105,6 +105,8 @@ class OutputPrediction:
             said = ", ".join(f"{printable(name, 60) or f'class {box.class_}'} {box.score:.2f}" for box, name in few)
             more = self.found - len(few)
             return (f"{said} and {more} more" if more > 0 else said) or "no box"
+        if not self.top:
+            return self.remark
         if self.kind == "mask":
             return ", ".join(one.sentence for one in self.top[:_FEW]) + " of the positions"
         return self.top[0].sentence

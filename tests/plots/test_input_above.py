@@ -30,7 +30,7 @@ def test_a_signal_is_as_wide_as_its_heat_map_and_the_heat_map_is_what_it_is_with
 @pytest.mark.parametrize(("depth", "deep"), [(3, 3), (12, 24), (10, 40), (24, 24), (5, 4)])
 def test_slices_of_a_volume_stand_above_those_of_the_maps_at_the_same_depth(depth, deep):
     volume, maps = np.abs(normal(1, deep, 6, 9)), normal(2, depth, 6, 9)
-    figure = plot_maps(maps, behind=volume)
+    figure = plot_maps(maps, spatial=3, behind=volume)
     axes = figure.axes[0]
     pictures = axes.images[1:]
     assert len(pictures) == min(depth, 8)
@@ -58,9 +58,11 @@ def test_the_middle_of_a_slice_lies_in_the_one_behind_it():
 
 def test_channels_of_a_volume_are_said():
     maps = normal(2, 3, 6, 9)
-    assert "channel 0 of 2" in " ".join(words(plot_maps(maps, behind=normal(2, 3, 6, 9))))
-    assert "channels 0 to 2 of 4" in " ".join(words(plot_maps(maps, behind=normal(4, 3, 6, 9))))
-    assert "channel" not in " ".join(words(plot_maps(maps, behind=normal(1, 3, 6, 9)))).partition("input:")[2]
+    assert "channel 0 of 2" in " ".join(words(plot_maps(maps, spatial=3, behind=normal(2, 3, 6, 9))))
+    assert "channels 0 to 2 of 4" in " ".join(words(plot_maps(maps, spatial=3, behind=normal(4, 3, 6, 9))))
+    assert (
+        "channel" not in " ".join(words(plot_maps(maps, spatial=3, behind=normal(1, 3, 6, 9)))).partition("input:")[2]
+    )
 
 
 @pytest.mark.parametrize("shape", [(40,), (1, 3, 40), (1, 3, 6, 9)])
@@ -68,6 +70,6 @@ def test_what_has_other_axes_is_refused(shape):
     with pytest.raises(InputError, match="with as many axes"):
         plot_maps(normal(6, 20), behind=np.zeros(shape))
     with pytest.raises(InputError, match="with as many axes"):
-        plot_maps(normal(6, 20, 20), behind=np.zeros(shape))
+        plot_maps(normal(6, 2, 20, 20), behind=np.zeros(shape))
     with pytest.raises(UnheededOptionError, match="leave out behind="):
         plot_maps(normal(6), behind=np.zeros(shape))
