@@ -196,12 +196,30 @@ def check_archive(path: Path | None, what: str = "maps") -> None:
 def write_json(path: Path, document: dict[str, Any]) -> Path:
     """Writes a manifest, and gives its path.
 
+    Args:
+        path: of the manifest.
+        document: JSON types, and a `Path` for each file that it names, which is written as seen from its folder.
+
     Raises:
         OnnxvizError: the folder does not exist or cannot be written, or the disk is full.
     """
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(_as_text(document, path.parent), encoding="utf-8")
     return path
+
+
+def _as_text(document: Mapping[str, Any], folder: Path) -> str:
+    """A document that lies in a folder, and names files as seen from there."""
+
+    def seen(value: object) -> str:
+        if not isinstance(value, Path):
+            raise TypeError(f"{type(value).__name__} is no type of JSON's")
+        try:
+            return Path(os.path.relpath(value, folder)).as_posix()
+        except ValueError:  # another drive of Windows
+            return str(value.absolute())
+
+    return json.dumps(document, indent=1, default=seen) + "\n"
 
 
 def write_manifest(folder: Path, command: str, written: Iterable[Path], document: dict[str, Any]) -> Path:
@@ -299,7 +317,7 @@ def _umask() -> int:
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    """Writes `arrays` to an uncompressed `.npz`, piece by piece, and `manifest` as JSON beside it; their paths."""
+    """Writes `arrays` to an uncompressed `.npz`, piece by piece, and `manifest` beside it; their paths."""
     check_archive(path)
     beside = path.with_name(path.name + ".manifest.json")
     with replacing(path) as temporary, replacing(beside) as note:
@@ -308,7 +326,7 @@ def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path, manifest: Mappin
                 entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same arrays make the same bytes
                 with archive.open(entry, "w", force_zip64=True) as file:
                     _write_npy(file, array)
-        note.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        note.write_text(_as_text(manifest, path.parent), encoding="utf-8")
     return [path, beside]
 
 

@@ -82,5 +82,5 @@ def filters(
             save=save,
             progress=progress,
         )
-    drawn = [{"layer": layer, "file": str(file)} for layer, file in files.pictures.items()]
+    drawn = [{"layer": layer, "file": file} for layer, file in files.pictures.items()]
     report(as_json, {"model": files.model, "filters": drawn}, files.written)

@@ -29,7 +29,7 @@ def write_comparison(comparison: Comparison, folder: Path, suffix: str = "png") 
     if comparison.layers:
         figure = plot_comparison(comparison, subtitle=f"{names} · {comparison.fed}")
         written.append(save_figure(figure, folder / f"layers.{suffix}"))
-        pictures["layers"] = written[-1].name
+        pictures["layers"] = written[-1]
     maps = comparison.worst_maps
     if maps is not None:
         worst = maps.layer
@@ -40,6 +40,6 @@ def write_comparison(comparison: Comparison, folder: Path, suffix: str = "png") 
             subtitle=f"{names} · {worst.worst_sample} · {worst.ratio} over all samples",
         )
         written.append(save_figure(figure, folder / f"{safe_name(maps.place, worst.a)}.{suffix}"))
-        pictures["worst"] = {"layer": worst.a, "input": worst.worst_sample, "file": written[-1].name}
+        pictures["worst"] = {"layer": worst.a, "input": worst.worst_sample, "file": written[-1]}
     document = {**comparison.as_dict(), "pictures": pictures}
     return [*written, write_manifest(folder, "compare", written, document)]

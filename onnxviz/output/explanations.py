@@ -81,7 +81,7 @@ class ExplanationsWriter:
             path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.suffix}"
         if path is not None and path in self.written:  # rows of one array, which the model takes at once
             path = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        entry: dict[str, Any] = {**explanation.as_dict(), "file": None if path is None else str(path)}
+        entry: dict[str, Any] = {**explanation.as_dict(), "file": path}
         if sanity is not None:
             entry |= {"sanity": sanity.as_dict(), "faithfulness": sanity.faithfulness.as_dict()}
         if path is not None:

@@ -132,8 +132,7 @@ class MapsWriter:
         )
         make_folder(path.parent)  # not before something can be drawn
         save_figure(figure, path)
-        file = path.relative_to(self.folder).as_posix()
-        self.pictures.append({"layer": layer.name, "index": layer.index, "input": label, "file": file})
+        self.pictures.append({"layer": layer.name, "index": layer.index, "input": label, "file": path})
 
     def _channels(self, layer: Layer, maps: NDArray[Any]) -> Sequence[int] | None:
         """The maps that were asked for, by number or by the Euclidean norm of their filters."""
@@ -154,7 +153,7 @@ class MapsWriter:
         rows = self.store.rows if self.store is not None else self._rows
         origin = self.run.origin(self.labels, failed, rows, self._parts)
         if self.folder is not None:
-            written = [self.folder / entry["file"] for entry in self.pictures if entry["file"]]
+            written = [entry["file"] for entry in self.pictures if entry["file"]]
             manifest = {**origin.manifest(), "look": asdict(self.look), "pictures": self.pictures}
             written.append(write_manifest(self.folder, "maps", written, manifest))
         if self.store is not None and self.save is not None:
@@ -164,7 +163,6 @@ class MapsWriter:
     def document(self, failed: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """What `--json` prints, but for the list of files."""
         model = self.run.model
-        folder = self.folder or Path()
         return {
             "model": model.label,
             "layers": [layer.name for layer in self.run.layers],
@@ -172,9 +170,7 @@ class MapsWriter:
             "failed": [{"input": label, "error": error} for label, error in failed],
             "preprocessing": self.run.images.as_dict() if self.run.reads_images else None,
             **Provenance(model, self.run.options).placement,
-            "pictures": [
-                {**entry, "file": str(folder / entry["file"]) if entry["file"] else None} for entry in self.pictures
-            ],
+            "pictures": self.pictures,
             "not_finite": [found.as_dict() for found in self.run.not_finite],
             "verification": self.run.observer_effect,
         }

@@ -53,7 +53,7 @@ def write_patches(
             written.append(save_figure(figure, path))
         if save is not None:
             arrays[f"{layer.name}/crops"], arrays[f"{layer.name}/activations"] = crops, patches.values[chosen]
-        sheets.append({**patches.as_dict(chosen), "file": None if path is None else str(path)})
+        sheets.append({**patches.as_dict(chosen), "file": path})
     failed = [{"input": label, "error": error} for label, error in search.failed]
     labels = [sample.label for sample in search.given]
     images = search.provenance.images

@@ -36,8 +36,8 @@ def write_synthetic(synthetic: SyntheticInputs, folder: Path, suffix: str = "png
             written.append(save_figure(figure, path))
     sheet = folder / f"{SHEET}.{suffix}"
     written.append(save_figure(plot_synthetic(synthetic), sheet))
-    pictures = [{**entry, "file": name} for entry, name in zip(synthetic.entries(), names, strict=True)]
-    manifest = {**synthetic.manifest(), "sheet": sheet.name, "pictures": pictures}
+    pictures = [{**entry, "file": folder / name} for entry, name in zip(synthetic.entries(), names, strict=True)]
+    manifest = {**synthetic.manifest(), "sheet": sheet, "pictures": pictures}
     return [*written, write_manifest(folder, "maximize", written, manifest)], manifest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from onnxviz.arguments import typed
@@ -74,7 +75,8 @@ def predict(
     failed: list[tuple[str, str]] = []
     for done, sample in enumerate(given, 1):
         try:
-            found.extend(answering.of(sample.label, sample.read()))
+            said = answering.of(sample.label, sample.read())
+            found.extend(replace(one, file=sample.path) for one in said)
         except OnnxvizError as error:
             if errors == "raise":
                 raise

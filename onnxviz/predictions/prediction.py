@@ -114,10 +114,17 @@ class OutputPrediction:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one input: `input` is its label."""
+    """What a model says of one input.
+
+    Attributes:
+        input: its label.
+        outputs: what each output says.
+        file: the path of its image, with the page where it has several; "" for an array.
+    """
 
     input: str
     outputs: tuple[OutputPrediction, ...]
+    file: str = ""
 
     @property
     def answer(self) -> OutputPrediction:
@@ -126,7 +133,7 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON types."""
-        return {"file": self.input, "outputs": [one.as_dict() for one in self.outputs]}
+        return {"file": self.file or self.input, "outputs": [one.as_dict() for one in self.outputs]}
 
 
 @dataclass(frozen=True)
