@@ -41,18 +41,20 @@ RUNS = {
 }  # fmt: skip
 NAMES = {"file", "files", "sheet", "folder"}
 # What inputs are called; the same everywhere, whatever lies where.
-LABELS = {"input", "inputs", "samples", "sample", "label", "images", "top_sample"}
+LABELS = {"input", "inputs", "samples", "sample", "label", "labels", "images", "top_sample"}
 
 
 def named(value: Any, key: str = "") -> Iterator[str]:
     """The files that a document names."""
     if isinstance(value, dict):
         for inner, one in value.items():
+            if inner in LABELS:
+                continue
             yield from named(one, "file" if key == "written" else inner)
     elif isinstance(value, list):
         for one in value:
             yield from named(one, key)
-    elif isinstance(value, str) and key not in LABELS and (key in NAMES or value.endswith((".png", ".npz"))):
+    elif isinstance(value, str) and (key in NAMES or value.endswith((".png", ".npz"))):
         yield value
 
 

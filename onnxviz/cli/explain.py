@@ -68,7 +68,12 @@ def explain(
         ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="TENSOR", help="What is explained.", show_default="the output with scores")
+        str | None,
+        typer.Option(
+            metavar="TENSOR",
+            help="The output that is explained, by its name (onnxviz layers lists them), or any other tensor.",
+            show_default="the output with scores",
+        ),
     ] = None,
     region: Annotated[
         str,

@@ -24,7 +24,10 @@ InputsArgument = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]
 LayersOption = Annotated[
-    str, typer.Option(metavar="SELECTION", help="Names, globs, 0,4,11, 0-3, all, first, last, block-ends, every:4.")
+    str,
+    typer.Option(
+        metavar="SELECTION", help="Names, globs, positions from 0 (0,4,11, 0-3), all, first, last, block-ends, every:4."
+    ),
 ]
 LayersInsteadOption = Annotated[
     str | None, typer.Option(metavar="SELECTION", help="In place of LAYER, as for maps.", show_default=False)

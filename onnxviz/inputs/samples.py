@@ -260,7 +260,7 @@ def _by_set(
 ) -> list[Sample]:
     """A sample for each image of folders or lists, those that belong together together; others go with each."""
     if len(model.inputs) == 1:
-        return _one(model, *sets.values(), images)
+        return _one(model, next(iter(sets.values())), images)
     alike = [sample.read() for sample in _by_name(model, others, images)] if others else [{}]
     batched = batch_inputs(model.inputs)
     for name in batched & alike[0].keys():

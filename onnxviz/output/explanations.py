@@ -24,7 +24,7 @@ class ExplanationsWriter:
         output: a picture for a single input, or a folder; None to draw nothing.
         save: an `.npz` for the raw maps; None not to keep them.
         several: whether there is more than one input.
-        by_class: whether there is more than one class of each.
+        by_class: whether there is more than one class of each; in a single picture they stand side by side.
         suffix: "png", "svg" or "pdf", for pictures in a folder.
         cmap: matplotlib colour map; None for the plot's own.
         bands: which channels of the input pictures show, as for `plot_explanation`.
@@ -46,9 +46,8 @@ class ExplanationsWriter:
     ) -> None:
         check_archive(save)
         single = output is not None and is_picture(output)
-        if (several or by_class) and single:
-            what = "inputs" if several else "classes"
-            raise InputError(f"several {what} were given for the one file {output}; give a folder")
+        if several and single:
+            raise InputError(f"several inputs were given for the one file {output}; give a folder")
         for file in (output if single else None, save):
             if file is not None and not file.parent.is_dir():  # said before anything is computed
                 raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
@@ -60,6 +59,7 @@ class ExplanationsWriter:
         self.suffix = suffix
         self.cmap = cmap
         self.bands = bands
+        self.together: list[Explanation] | None = [] if single and by_class else None
         self.written: list[Path] = []
         self.entries: list[dict[str, Any]] = []
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -71,7 +71,12 @@ class ExplanationsWriter:
         Args:
             explanation: what is drawn.
             sanity: how far it can be trusted; drawn beside it as `NAME-sanity` and `NAME-deletion`.
+
+        Raises:
+            InputError: classes are to stand side by side in one picture, and there is a sanity check of each.
         """
+        if self.together is not None and sanity is not None:
+            raise InputError(f"a sanity check of each class has pictures of its own: give a folder, not {self.file}")
         number = len(self.entries)
         path = self.file
         if self.folder is not None:
@@ -79,12 +84,14 @@ class ExplanationsWriter:
             name = safe_name(number, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
             name += f"-class{explanation.class_}" if self.by_class else ""
             path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.suffix}"
-        if path is not None and path in self.written:  # rows of one array, which the model takes at once
+        if self.together is not None:
+            self.together.append(explanation)
+        elif path is not None and path in self.written:  # rows of one array, which the model takes at once
             path = path.with_name(f"{path.stem}-{number}{path.suffix}")
         entry: dict[str, Any] = {**explanation.as_dict(), "file": path}
         if sanity is not None:
             entry |= {"sanity": sanity.as_dict(), "faithfulness": sanity.faithfulness.as_dict()}
-        if path is not None:
+        if path is not None and self.together is None:
             figures = {path: figure_of(explanation, self.cmap, self.bands)}
             if sanity is not None:
                 what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
@@ -108,6 +115,10 @@ class ExplanationsWriter:
         """Writes the archive and, into a folder, the manifest; the files that were written."""
         if not self.entries:
             raise nothing_usable(failed)
+        if self.together and self.file is not None:
+            self.written.append(
+                save_figure(plot_explanation(self.together, cmap=self.cmap, bands=self.bands), self.file)
+            )
         lost = [{"input": label, "error": error} for label, error in failed]
         manifest = {**self._manifest, "explanations": self.entries, "failed": lost}
         if self.folder is not None:

@@ -21,6 +21,7 @@ from onnxviz.plots.lettering import broken, noun_of, shortened, width_of
 from onnxviz.plots.mosaic import ValueRange, spread
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write
+from onnxviz.plots.side_by_side import SideBySide
 from onnxviz.plots.signals import plot_on_signal
 from onnxviz.plots.sliced_volume import SlicedVolume
 
@@ -39,17 +40,23 @@ _COVER, _FADE = 0.82, 0.45
 
 @typed
 def plot_explanation(
-    explanation: HasMap, *, cmap: str | None = None, title: str | None = None, bands: Sequence[int] | None = None
+    explanation: HasMap | Sequence[HasMap],
+    *,
+    cmap: str | None = None,
+    title: str | None = None,
+    bands: Sequence[int] | None = None,
 ) -> Figure:
     """Returns a figure of an explanation: the photo, and the map laid on it, with a colour bar.
 
     Views, frames or branches stand in a row, each map below its photo, on one scale; up to 24 of them, evenly spaced.
-    Slices of a volume likewise. A map along a signal is the colour behind its lines.
+    Slices of a volume likewise. A map along a signal is the colour behind its lines. Several explanations of one photo,
+    as of several classes, stand beside it, on one scale.
     Only here is the map scaled: unsigned ones from zero (or their least value, where that is more than half the
     greatest) to the greatest; signed ones about zero. Maps of single pixels are cut at the 99th percentile.
 
     Args:
-        explanation: What `onnxviz.explain` gives, with a map of as many axes as the input has positions along.
+        explanation: What `onnxviz.explain` gives, with a map of as many axes as the input has positions along; or
+            several of one photo.
         cmap: matplotlib colour map; None: "inferno", for signed maps "RdBu_r".
         title: First line; None: the class.
         bands: Which of the input's channels are shown, counted from 0: one in grey, or three as red, green and blue;
@@ -64,6 +71,9 @@ def plot_explanation(
         SelectionError: There is no such band.
     """
     known_cmap(cmap)
+    several = isinstance(explanation, Sequence)
+    if isinstance(explanation, Sequence):
+        explanation = SideBySide(explanation)
     axes = explanation.map.ndim, explanation.given.ndim - 1
     if not explanation.labels and axes == (1, 1):
         refuse_unheeded({"bands": bands}, "a signal is drawn with all its channels")
@@ -91,7 +101,7 @@ def plot_explanation(
         return figure
     if len(labels) > 1:
         of = f"{len(shown)} of " if len(shown) < len(labels) else ""
-        facts = [*facts, f"{of}{len(labels)} {noun_of(labels)}, one scale"]
+        facts = [*facts, f"{of}{len(labels)} {'classes' if several else noun_of(labels)}, one scale"]
     words = _Words(title, facts, (explanation.source, explanation.method), explanation.warnings)
     heats = heat.reshape(-1, *heat.shape[-2:])
     chosen_photos = photos if len(photos) == 1 else [photos[number] for number in shown]
