@@ -1,4 +1,4 @@
-"""What plots need of an explanation."""
+"""A drawable explanation: the map and the words that plots need of it."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
