@@ -124,7 +124,7 @@ VALUES = {
     "output": "elsewhere", "save": "saved.npz", "ops": "MaxPool", "layers": "block1_conv2", "channels": "0",
     "numbers": "1", "first": "2", "cmap": "magma", "preprocess": "torch", "size": "14x10", "background": "black",
     "memory": "2MiB", "provider": "cuda", "data": "in/photos/b.png", "axes": "image=N,C,H,W", "box": "1",
-    "class_": "2", "method": "layer-cam", "layer": "block1_conv2",
+    "class_": "2", "method": "layer-cam", "layer": "block1_conv2", "bands": "2,1,0",
     "target": "r2", "region": "0,0,2,2", "wrt": "other", "labels": "in/names.txt", "plus": "norm=-0.5",
     "fixed": "image=in/x.npy", "input_shape": "1x3x8x9", "weights": "in/m.onnx", "opset": "17",
     "against": "in/m8.onnx", "select": "W", "ignore": "W", "classes": "in/classes.csv", "source": "toys:factory",
