@@ -218,7 +218,7 @@ class Search:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
         if not any(len(port.layout) == 4 for port in model.inputs):
             maps = for_reader("leave out --top-patches, which draws its maps", "capture gives its maps")
-            raise SelectionError(f"{model.label} takes no pictures, of which patches are parts; {maps}")
+            raise InputError(f"{model.label} takes no pictures, of which patches are parts; {maps}")
         for layer in layers:
             if layer.graph_scope.name:
                 raise SelectionError(f"layer '{layer.name}' is inside {layer.scope}; patches need the main graph")
