@@ -258,17 +258,26 @@ def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions,
 def _by_set(
     model: Model, others: Mapping[str, InputLike], sets: Mapping[str, Path], images: ImageOptions
 ) -> list[Sample]:
-    """A sample for each image of folders or lists, those that belong together together; others go with each."""
+    """A sample for each image of folders or lists, those that belong together together.
+
+    What else is given goes with each; or, a row for each line, with the lines of lists.
+    """
     if len(model.inputs) == 1:
         return _one(model, next(iter(sets.values())), images)
     alike = [sample.read() for sample in _by_name(model, others, images)] if others else [{}]
     batched = batch_inputs(model.inputs)
+    paired = paired_in(sets)
+    by_line = len(alike) == len(paired) and not any(path.is_dir() for path in sets.values())
     for name in batched & alike[0].keys():
-        if len(alike) > 1 or len(alike[0][name]) != 1:
-            raise InputError(f"input '{printable(name)}' goes with each image of {next(iter(sets.values()))}: give one")
+        if (len(alike) > 1 and not by_line) or len(alike[0][name]) != 1:
+            first = next(iter(sets.values()))
+            raise InputError(
+                f"input '{printable(name)}' goes with each image of {first}: give one row, or as many as a list (.txt) "
+                "of paths has lines"
+            )
     made = []
-    for label, paths in paired_in(sets):
-        read = partial(_joined, model, alike[0], paths, images)
+    for place, (label, paths) in enumerate(paired):
+        read = partial(_joined, model, alike[place if by_line else 0], paths, images)
         photo = next((path for path in paths.values() if not path.lower().endswith(".npy")), "")
         made.append(Sample(label, read, batched >= {*others, *sets}, photo))
     return made

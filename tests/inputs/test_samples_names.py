@@ -178,7 +178,9 @@ def test_one_array_goes_with_every_image_of_a_folder(two_inputs, tmp_path):
     for sample in found:
         np.testing.assert_array_equal(sample.read()["right"], one)
     for rows in (2, 3):
-        with pytest.raises(InputError, match=r"^input 'right' goes with each image of .*left: give one$"):
+        with pytest.raises(
+            InputError, match=r"^input 'right' goes with each image of .*left: give one row, or as many as a list"
+        ):
             samples(opened, {"left": tmp_path / "left", "right": np.repeat(one, rows, 0)}, ImageOptions.of(opened))
 
 
@@ -201,3 +203,16 @@ def test_a_folder_of_a_name_without_images_says_so(two_inputs, tmp_path):
     (tmp_path / "left").mkdir()
     with pytest.raises(InputError, match=r"the folder .*left has no images"):
         capture(two_inputs, {"left": tmp_path / "left", "right": tmp_path / "left"})
+
+
+def test_rows_of_an_array_go_with_the_lines_of_a_list(two_inputs, tmp_path):
+    left = pictures(tmp_path, ["a.png", "b.png"], 1)
+    (tmp_path / "left.txt").write_text("b.png\na.png\n")
+    opened, rows = load(two_inputs), RNG.random((2, 3, 4, 4), np.float32)
+    found = samples(opened, {"left": tmp_path / "left.txt", "right": rows}, ImageOptions.of(opened))
+    assert [sample.label for sample in found] == ["b.png", "a.png"]
+    for sample, row in zip(found, rows, strict=True):
+        np.testing.assert_array_equal(sample.read()["right"], row[None])
+        np.testing.assert_allclose(sample.read()["left"], transposed(left[sample.label]) / 255, rtol=1e-6)
+    with pytest.raises(InputError, match="as many as a list"):
+        samples(opened, {"left": tmp_path / "left.txt", "right": np.repeat(rows, 2, 0)}, ImageOptions.of(opened))
