@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onnxviz.errors import SelectionError
-from onnxviz.messages import dims, option, printable
+from onnxviz.messages import dims, printable
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import operator
 from onnxviz.model.model import Model
@@ -65,7 +65,7 @@ def choose_output(model: Model, endings: Sequence[Ending], names: Sequence[str])
     more = ", …" if len(left) > _MOST_LISTED else ""
     raise SelectionError(
         f"{model.label} has {len(left)} outputs that may be scores, and nothing tells which is meant: "
-        f"{', '.join(listed)}{more}; name one ({option('target', 'NAME')})"
+        f"{', '.join(listed)}{more}"
     )
 
 

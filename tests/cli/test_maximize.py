@@ -56,7 +56,7 @@ def test_json_is_one_document(command):
     assert code == 0
     assert document["model"] == "classifier.onnx"
     assert len(document["pictures"]) == 2
-    assert document["sheet"] == "sheet.png"
+    assert document["sheet"] == "maximize/sheet.png"
     assert [Path(file).exists() for file in document["files"]] == [True] * 4
 
 
