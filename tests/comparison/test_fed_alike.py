@@ -172,13 +172,13 @@ OPEN, PHOTO = ("n", 3, "h", "w"), "photo"
 @pytest.mark.parametrize(
     ("shape", "options", "data", "words"),
     [
-        *((OPEN, {name: value, "size": (8, 6)}, None, f"noise is drawn .*leave out {name}$")
+        *((OPEN, {name: value, "size": (8, 6)}, None, f"noise is drawn .*leave out {name}=$")
           for name, value in (("fit", "crop"), ("background", "black"))),
         (("n", 3, 8, 6), {"size": (9, 9)}, None, "takes images of 8x6, not of 9x9: leave out size="),
         (("n", 3, 8, 6), {"size": (9, 9)}, PHOTO, "takes images of 8x6, not of 9x9: leave out size="),
         (OPEN, {"size": (9, 9)}, PHOTO, "b.onnx takes images of 8x6, not of 9x9: leave out size="),
         (OPEN, {"size": (9, 9)}, None, "b.onnx takes images of 8x6, not of 9x9: leave out size="),
-        *((("n", 3, 8, 6), {name: value}, normal(1, 3, 8, 6), f"arrays are fed as they are: leave out {name}$")
+        *((("n", 3, 8, 6), {name: value}, normal(1, 3, 8, 6), f"arrays are fed as they are: leave out {name}=$")
           for name, value in (("fit", "crop"), ("background", "black"), ("preprocess", "torch"))),
     ],
 )  # fmt: skip
