@@ -7,13 +7,15 @@ from typing import Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError
-from onnxviz.plots.lettering import broken, noun_of, rounded, shortened, width_of
+from onnxviz.plots.colour_bar import ColourBar
+from onnxviz.plots.lettering import broken, noun_of, shortened, width_of
 from onnxviz.plots.mosaic import ValueRange, spread
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write
@@ -27,7 +29,6 @@ _COLUMNS, _MOST = 6, 24
 _HEAT = "inferno"
 # Single pixels stand out so far that the rest would be black.
 _PERCENTILE = 99
-_BAR = 10
 # How much of a heat map's colour covers the photo where the map is largest, and how far the photo fades below it.
 _COVER, _FADE = 0.82, 0.45
 
@@ -257,7 +258,7 @@ def _draw_overlay(
         image.set(data=picture)
         axes.add_image(image)
         write(axes, left, -5, label, 8, INK)
-    _bar(figure, right, width, height, window, cmap, signed)
+    _bar(axes, right, width, height, window, cmap, signed)
     for number, line in enumerate(said):
         write(axes, 0, height + 44 + 15 * number, line, 8)
     return figure
@@ -325,7 +326,7 @@ def _draw_strip(tiles: _Tiles, grid: _Strip, window: ValueRange, words: _Words, 
             middle = row * pitch + below * (height + _NARROW) + height / 2
             write(axes, -8, middle, name, 8, ha="right", va="center_baseline")
     bar = min(whole[1], _LONGEST)
-    _bar(figure, whole[1] - bar, bar, whole[0], window, cmap, signed)
+    _bar(axes, whole[1] - bar, bar, whole[0], window, cmap, signed)
     for number, line in enumerate(said):
         write(axes, 0, whole[0] + 44 + 15 * number, line, 8)
     return figure
@@ -347,16 +348,10 @@ def _blended(ground: NDArray[Any], placed: NDArray[Any], cmap: str, signed: bool
     return blended
 
 
-def _bar(figure: Figure, left: int, width: int, height: int, window: ValueRange, cmap: str, signed: bool) -> None:
+def _bar(axes: Axes, left: int, width: int, height: int, window: ValueRange, cmap: str, signed: bool) -> None:
     """Draws the colour bar below the map, as the colours look on a middle grey."""
-    axes = figure.axes[0]
-    low, high = rounded(window.low), rounded(window.high)
-    top = height + 10
-    start = left + width_of(low, 7.5) + 6
-    end = left + width - width_of(high, 7.5) - 6
-    ramp = np.linspace(0, 1, max(end - start, 2))[None].repeat(_BAR, 0)
-    image = PixelImage(axes, extent=(start, end, top + _BAR, top), interpolation="none", origin="upper")
-    image.set(data=_blended(np.full((*ramp.shape, 3), 0.72), ramp, cmap, signed), clip_on=False)
-    axes.add_image(image)
-    write(axes, left, top + _BAR - 1, low, 7.5)
-    write(axes, left + width, top + _BAR - 1, high, 7.5, ha="right")
+
+    def paint(ramp: NDArray[Any]) -> NDArray[Any]:
+        return _blended(np.full((*ramp.shape, 3), 0.72), ramp, cmap, signed)
+
+    ColourBar(window, cmap, paint=paint).draw(axes, left, height + 10, width)

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from onnxviz.plots.colour_bar import ROOM_FOR_BAR, ColourBar
 from onnxviz.plots.lettering import noun_of, rounded, width_of
 from onnxviz.plots.mosaic import Grid, Picture, ValueRange, count_flaws, label_step, spread
 from onnxviz.plots.options import known_cmap
@@ -122,7 +123,7 @@ def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
         facts,
         left=MARGIN + (row_room + 8 if sheet.row_labels else 0),
         above=_HEADER if sheet.column_labels else 0,
-        below=(34 if sheet.positions else 0) + (26 if legend else 0),
+        below=(34 if sheet.positions else 0) + (ROOM_FOR_BAR if legend else 0),
         right=MARGIN + (60 if sheet.positions and any(sheet.marks) else 0),
     )
     if sheet.lines:
@@ -140,7 +141,8 @@ def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
         axes.add_image(shown_image)
     _label(axes, sheet, grid)
     if sheet.window and legend:
-        _legend(figure, axes, sheet.window, sheet.cmap, height + (34 if sheet.positions else 0) + 12)
+        top = height + (34 if sheet.positions else 0) + 12
+        ColourBar(sheet.window, sheet.cmap).draw(axes, 0, top, min(max(width, 120), 260))
     return figure
 
 
@@ -208,16 +210,3 @@ def _label(axes: Axes, sheet: Sheet, grid: Grid) -> None:
                 axes.plot([place, place], [height, height + 4], color=GREY, linewidth=0.8, clip_on=False)
                 write(axes, place, height + 15, f"{tick:.0f}", 7, ha="center")
         write(axes, width / 2, height + 29, "position", 7, ha="center")
-
-
-def _legend(figure: Figure, axes: Axes, window: ValueRange, cmap: str, top: int) -> None:
-    """Draws a colour bar with the least and the greatest value below the axes, `top` pixels down."""
-    low, high = rounded(window.low), rounded(window.high)
-    write(axes, 0, top + 9, low, 7)
-    start = width_of(low, 7) + 6
-    box = axes.get_position()
-    across, down = box.width / axes.get_xlim()[1], box.height / axes.get_ylim()[0]
-    bar = figure.add_axes((box.x0 + start * across, box.y1 - (top + 10) * down, 140 * across, 10 * down))
-    bar.imshow(np.linspace(0, 1, 140)[None], cmap=cmap, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    bar.set_axis_off()
-    write(axes, start + 146, top + 9, high, 7)

@@ -90,7 +90,7 @@ def of_boxes(scores: Scores, boxes: Boxes, names: Sequence[str], top: int) -> Ou
     remark = "" if len(found) <= top else f"the best {top} of {len(found)}"
     if boxes.rows is None and (boxes.head.exclusive or not boxes.head.certain):
         remark = "which boxes it keeps is not known: nothing tells the class that means 'no object'"
-    return OutputPrediction(scores.output, boxes.scores.shape, "boxes", remark, boxes=listed)
+    return OutputPrediction(scores.output, boxes.scores.shape, "boxes", remark, boxes=listed, found=len(found))
 
 
 def of_numbers(name: str, values: NDArray[Any]) -> OutputPrediction:

@@ -7,10 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 from onnxviz.inputs.provenance import Provenance
+from onnxviz.messages import percent, printable
 from onnxviz.model.detection.boxes import Detection
 
 FORMAT_VERSION = 1
+_FEW = 3
 Kind = Literal["classes", "probability", "mask", "boxes", "numbers"]
+
+
+def _number(value: float) -> str:
+    """In four digits, with a true minus."""
+    return f"{value:.4g}".replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,21 @@ class ClassShare:
         """As JSON types."""
         return {"class": self.number, "name": self.name, "score": self.score, "share": self.share}
 
+    @property
+    def called(self) -> str:
+        """Its name, or `class 235`."""
+        return printable(self.name, 60) if self.name else f"class {self.number}"
+
+    @property
+    def value(self) -> str:
+        """`87.9 %`, or `score 3.21` where there is no share."""
+        return percent(self.share) if self.share is not None else f"score {_number(self.score)}"
+
+    @property
+    def sentence(self) -> str:
+        """`German shepherd 87.9 %`; `class 235, 87.9 %` without a name, `dog, score 3.21` without a share."""
+        return f"{self.called}{' ' if self.name and self.share is not None else ', '}{self.value}"
+
 
 @dataclass(frozen=True)
 class OutputPrediction:
@@ -46,6 +68,7 @@ class OutputPrediction:
         remark: how shares were made, or why there are none.
         top: the classes, the largest first.
         boxes: what a detector finds, the best first; corners in pixels of the model's input.
+        found: how many boxes it finds in all.
         numbers: of an output that is only numbers: its smallest, largest and mean, and the first few.
     """
 
@@ -55,6 +78,7 @@ class OutputPrediction:
     remark: str = ""
     top: tuple[ClassShare, ...] = ()
     boxes: tuple[tuple[Detection, str], ...] = ()
+    found: int = 0
     numbers: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,6 +89,25 @@ class OutputPrediction:
             "boxes": [{**one.as_dict(), "name": name} for one, name in self.boxes],
             **({"numbers": self.numbers} if self.kind == "numbers" else {}),
         }  # fmt: skip
+
+    @property
+    def sentence(self) -> str:
+        """What it says in a few words, for titles: `German shepherd 87.9 %`.
+
+        Of a mask the largest classes and the part of the positions that each has; of a detector the best boxes; of a
+        single number that number; of several numbers "".
+        """
+        if self.kind == "numbers":
+            first = self.numbers.get("first", ())
+            return _number(first[0]) if len(first) == 1 else ""
+        if self.kind == "boxes":
+            few = self.boxes[:_FEW]
+            said = ", ".join(f"{printable(name, 60) or f'class {box.class_}'} {box.score:.2f}" for box, name in few)
+            more = self.found - len(few)
+            return (f"{said} and {more} more" if more > 0 else said) or "no box"
+        if self.kind == "mask":
+            return ", ".join(one.sentence for one in self.top[:_FEW]) + " of the positions"
+        return self.top[0].sentence
 
 
 @dataclass(frozen=True)
