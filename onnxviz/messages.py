@@ -55,9 +55,13 @@ def one_of(what: str, given: object, choices: Iterable[str], error: type[Onnxviz
 
 
 def unheeded(message: str) -> UnheededOptionError:
-    """The error that says why options were given in vain; `{name}` in it is an option, spelt as its reader has it."""
+    """The error that says why options were given in vain; `{name}` in it is an option, spelt as its reader has it.
+
+    A flag that turns something off, `{no_name}`, is `name=False` in Python.
+    """
     flags = re.sub(r"\{(\w+)\}", lambda found: "--" + found[1].rstrip("_").replace("_", "-"), message)
-    return UnheededOptionError(re.sub(r"\{(\w+)\}", r"\1", message), flags)
+    python = re.sub(r"\{no_(\w+)\}", r"\1=False", message)
+    return UnheededOptionError(re.sub(r"\{(\w+)\}", r"\1", python), flags)
 
 
 def refuse_unheeded(options: Mapping[str, object], why: str) -> None:

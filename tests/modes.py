@@ -129,6 +129,7 @@ VALUES = {
     "fixed": "image=in/x.npy", "input_shape": "1x3x8x9", "weights": "in/m.onnx", "opset": "17",
     "against": "in/m8.onnx", "select": "W", "ignore": "W", "classes": "in/classes.csv", "source": "toys:factory",
     "config": "in/settings.toml", "from_": "block1_conv2", "memory_limit": "5GiB", "explain": "G00",
+    "dpi": "200", "title": "other",
 }  # fmt: skip
 FLAG_VALUES = {
     ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx",

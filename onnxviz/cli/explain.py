@@ -12,7 +12,9 @@ from onnxviz.cli.options import (
     CLASSES_HELP,
     AxesOption,
     BackgroundOption,
+    CaptionsOption,
     CmapOption,
+    DpiOption,
     FitOption,
     FormatOption,
     InputsArgument,
@@ -25,9 +27,11 @@ from onnxviz.cli.options import (
     QuietOption,
     SizeOption,
     ThreadsOption,
+    TitleOption,
     folder_for,
     parse_bytes,
     parse_size,
+    picture_options,
     where_to,
 )
 from onnxviz.cli.program import command
@@ -40,13 +44,14 @@ if TYPE_CHECKING:
 _HEEDS = {
     ALWAYS: "model inputs class_ method layer target region box wrt axes labels samples window stride baseline noise "
     "cells keep sanity seed preprocess size fit background provider memory threads output save as_json quiet",
-    DRAWN: "cmap picture",
+    DRAWN: "cmap picture dpi title captions",
     IN_FOLDER: "picture",
 }  # a method refuses the options that it has not
 
 
 @command(_HEEDS, epilog="Example: onnxviz explain model.onnx cat.jpg --method grad-cam -o cat.png")
 def explain(
+    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     class_: Annotated[
@@ -127,6 +132,9 @@ def explain(
     threads: ThreadsOption = 0,
     output: Annotated[Path | None, where_to("FILE|DIR", "explain/")] = None,
     picture: FormatOption = "png",
+    dpi: DpiOption = None,
+    title: TitleOption = None,
+    captions: CaptionsOption = True,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Write the raw maps.", show_default=False)
     ] = None,
@@ -147,6 +155,7 @@ def explain(
     from onnxviz.plots import known_cmap
     from onnxviz.runtime.session import RunOptions
 
+    pictures = picture_options(context, picture, dpi, title, captions)
     options = {
         "layer": layer, "samples": samples, "noise": noise, "baseline": baseline, "window": window, "stride": stride,
         "cells": cells, "keep": keep, "seed": seed,
@@ -171,7 +180,7 @@ def explain(
     folder = folder_for(output, save, "explain")
     classes = len(explainer.aims)
     gallery = ExplanationsWriter(
-        folder, save, several=several, by_class=classes > 1, suffix=picture, cmap=known_cmap(cmap)
+        folder, save, several=several, by_class=classes > 1, pictures=pictures, cmap=known_cmap(cmap)
     )
     advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
     fewer = next((text for name, text in advice.items() if name in known), "")

@@ -9,13 +9,16 @@ import typer
 
 from onnxviz.cli.heeding import ALWAYS
 from onnxviz.cli.options import (
+    CaptionsOption,
     CmapOption,
+    DpiOption,
     JsonOption,
     LayersInsteadOption,
     ModelArgument,
     Picture,
     QuietOption,
     SaveOption,
+    TitleOption,
     named_layers,
     where_to,
 )
@@ -23,7 +26,8 @@ from onnxviz.cli.program import command
 from onnxviz.cli.terminal import report
 
 _HEEDS = {
-    ALWAYS: "model selection layers first numbers channels style scale cmap layout output picture save as_json quiet",
+    ALWAYS: "model selection layers first numbers channels style scale cmap layout output picture "
+    "dpi title captions save as_json quiet",
 }  # `onnxviz.filters` refuses what it would not heed
 
 
@@ -58,6 +62,9 @@ def filters(
     picture: Annotated[
         Picture | None, typer.Option("--format", help="Format of pictures in a folder.", show_default="png")
     ] = None,
+    dpi: DpiOption = None,
+    title: TitleOption = None,
+    captions: CaptionsOption = True,
     save: SaveOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -79,6 +86,9 @@ def filters(
             layout=layout,
             output=output,
             format=picture,
+            dpi=dpi,
+            title=title,
+            captions=captions,
             save=save,
             progress=progress,
         )

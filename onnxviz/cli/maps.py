@@ -13,7 +13,9 @@ from onnxviz.cli.options import (
     AtOption,
     AxesOption,
     BackgroundOption,
+    CaptionsOption,
     CmapOption,
+    DpiOption,
     FitOption,
     FormatOption,
     InputsArgument,
@@ -22,16 +24,17 @@ from onnxviz.cli.options import (
     MemoryOption,
     ModelArgument,
     OpsOption,
-    Picture,
     PreprocessOption,
     ProviderOption,
     QuietOption,
     SaveOption,
     SizeOption,
+    TitleOption,
     folder_for,
     parse_bytes,
     parse_operators,
     parse_size,
+    picture_options,
     where_to,
 )
 from onnxviz.cli.program import command
@@ -41,6 +44,7 @@ from onnxviz.files import check_folder
 if TYPE_CHECKING:
     from onnxviz.inputs.samples import ImageOptions
     from onnxviz.model.model import Model
+    from onnxviz.output.picture_options import PictureOptions
     from onnxviz.runtime.session import RunOptions
 
 
@@ -54,13 +58,14 @@ _HEEDS = {
     ALWAYS: "model inputs layers at patches preprocess size fit background provider output save as_json quiet",
     _MAPS: "ops sort style scale cmap axes memory verify",
     _SHOWN: "first channels",
-    DRAWN: "sort style scale cmap picture",
+    DRAWN: "sort style scale cmap picture dpi title captions",
     _CHOSEN: "first",
 }
 
 
 @command(_HEEDS, epilog="Example: onnxviz maps model.onnx cat.jpg --layers block-ends -o maps")
 def maps(
+    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     layers: LayersOption = "all",
@@ -110,6 +115,9 @@ def maps(
     verify: Annotated[bool, typer.Option("--verify", help="Also run untapped; say if the outputs moved.")] = False,
     output: Annotated[Path | None, where_to("DIR", "maps/")] = None,
     picture: FormatOption = "png",
+    dpi: DpiOption = None,
+    title: TitleOption = None,
+    captions: CaptionsOption = True,
     save: SaveOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -127,6 +135,7 @@ def maps(
     from onnxviz.plots import known_cmap
     from onnxviz.runtime.session import RunOptions
 
+    pictures = picture_options(context, picture, dpi, title, captions)
     if patches is not None:
         sized = parse_size(size)
         opened = load(model)
@@ -134,7 +143,7 @@ def maps(
             opened, inputs, ImageOptions.of(opened, preprocess, sized, fit, background), patches, layers=layers, at=at,
             channels=channels, first=first or 16, options=RunOptions(provider, parse_bytes(memory)),
             folder=folder_for(output, save, "patches"),
-            picture=picture, save=save, as_json=as_json, quiet=quiet,
+            pictures=pictures, save=save, as_json=as_json, quiet=quiet,
         )  # fmt: skip
         return
     look = Look(
@@ -151,7 +160,7 @@ def maps(
     running = RunOptions(provider, parse_bytes(memory))
     run = TappedRun(opened, inputs, choice, images, running, verify=verify)
     check_folder(output, "maps are drawn into a folder, one picture a layer")
-    album = MapsWriter(run, folder_for(output, save, "maps"), look, picture, save)
+    album = MapsWriter(run, folder_for(output, save, "maps"), look, pictures, save)
     skipped = Skipped()
     several = len(run.samples) > 1
     with counting(quiet, "running", len(run.samples)) as bar:
@@ -191,7 +200,7 @@ def _top_patches(
     first: int,
     options: RunOptions,
     folder: Path | None,
-    picture: Picture,
+    pictures: PictureOptions,
     save: Path | None,
     as_json: bool,
     quiet: bool,
@@ -212,7 +221,7 @@ def _top_patches(
     skipped = Skipped()
     for label, error in search.failed:
         skipped.add(label, error)
-    document, written = write_patches(search, found, folder, save, picture, which, first)
+    document, written = write_patches(search, found, folder, save, pictures, which, first)
     note_handed(quiet, options.assignment)
     if search.not_finite:
         note(quiet, words(search.not_finite, len(given) - len(search.failed)))

@@ -10,21 +10,25 @@ import typer
 from onnxviz.cli.heeding import ALWAYS, DRAWN
 from onnxviz.cli.options import (
     CLASSES_HELP,
+    CaptionsOption,
+    DpiOption,
+    FormatOption,
     JsonOption,
     LayersInsteadOption,
     MemoryOption,
     ModelArgument,
-    Picture,
     PreprocessOption,
     ProviderOption,
     QuietOption,
     SaveOption,
     SeedOption,
     ThreadsOption,
+    TitleOption,
     folder_for,
     named_layers,
     parse_bytes,
     parse_sides,
+    picture_options,
     where_to,
 )
 from onnxviz.cli.program import command
@@ -38,12 +42,13 @@ if TYPE_CHECKING:
 _HEEDS = {
     ALWAYS: "model selection layers numbers random class_ at plus variants steps size param jitter transforms rate "
     "decay leak seed preprocess fixed provider memory threads output save as_json quiet",
-    DRAWN: "picture",
+    DRAWN: "picture dpi title captions",
 }
 
 
 @command(_HEEDS, epilog="Example: onnxviz maximize model.onnx block1_conv2 --random 4 -o looks-for")
 def maximize(
+    context: typer.Context,
     model: ModelArgument,
     selection: Annotated[
         list[str] | None,
@@ -106,7 +111,10 @@ def maximize(
     memory: MemoryOption = "1GiB",
     threads: ThreadsOption = 0,
     output: Annotated[Path | None, where_to("DIR", "maximize/")] = None,
-    picture: Annotated[Picture, typer.Option("--format", help="Format of the sheet.")] = "png",
+    picture: FormatOption = "png",
+    dpi: DpiOption = None,
+    title: TitleOption = None,
+    captions: CaptionsOption = True,
     save: SaveOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -117,6 +125,7 @@ def maximize(
     from onnxviz.model.selection import numbers as parse_numbers
     from onnxviz.output.synthetic import write_synthetic
 
+    pictures = picture_options(context, picture, dpi, title, captions)
     check_folder(output, "pictures are made into a folder")
     others = dict(item.partition("=")[::2] for item in fixed or ())
     with climbing(quiet) as told:
@@ -131,7 +140,7 @@ def maximize(
             fixed=others, memory=parse_bytes(memory), provider=provider, threads=threads, progress=told,
         )  # fmt: skip
     folder = folder_for(output, save, "maximize")
-    written, document = write_synthetic(found, folder, picture) if folder is not None else ([], found.manifest())
+    written, document = write_synthetic(found, folder, pictures) if folder is not None else ([], found.manifest())
     if save is not None:
         written.extend(found.write(save))
     if said := found.made.canvas.expected.words(str(model), "inputs are"):

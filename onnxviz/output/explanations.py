@@ -13,7 +13,8 @@ from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.sanity import Sanity
 from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.inputs.failures import nothing_usable
-from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_sanity, save_figure
+from onnxviz.output.picture_options import PictureOptions
+from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_sanity
 
 
 class ExplanationsWriter:
@@ -24,7 +25,7 @@ class ExplanationsWriter:
         save: an `.npz` for the raw maps; None not to keep them.
         several: whether there is more than one input.
         by_class: whether there is more than one class of each.
-        suffix: "png", "svg" or "pdf", for pictures in a folder.
+        pictures: how they are written; None for the usual way.
         cmap: matplotlib colour map; None for the plot's own.
 
     Raises:
@@ -38,7 +39,7 @@ class ExplanationsWriter:
         *,
         several: bool,
         by_class: bool = False,
-        suffix: str = "png",
+        pictures: PictureOptions | None = None,
         cmap: str | None = None,
     ) -> None:
         check_archive(save)
@@ -54,7 +55,7 @@ class ExplanationsWriter:
         self.several = several
         self.by_class = by_class
         self.save = save
-        self.suffix = suffix
+        self.options = pictures or PictureOptions()
         self.cmap = cmap
         self.written: list[Path] = []
         self.entries: list[dict[str, Any]] = []
@@ -74,7 +75,7 @@ class ExplanationsWriter:
             stem = Path(explanation.sample).stem
             name = safe_name(number, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
             name += f"-class{explanation.class_}" if self.by_class else ""
-            path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.suffix}"
+            path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.options.format}"
         if path is not None and path in self.written:  # rows of one array, which the model takes at once
             path = path.with_name(f"{path.stem}-{number}{path.suffix}")
         entry: dict[str, Any] = {**explanation.as_dict(), "file": None if path is None else str(path)}
@@ -91,7 +92,8 @@ class ExplanationsWriter:
                     figures[path.with_name(f"{path.stem}-sanity{path.suffix}")] = forgetting
             if self.folder is not None:
                 make_folder(self.folder)  # not before something can be drawn
-            self.written.extend(save_figure(figure, file) for file, figure in figures.items())
+            record = explanation.provenance.picture_record([explanation.image])
+            self.written.extend(self.options.save(figure, file, record) for file, figure in figures.items())
         self.entries.append(entry)
         if not self._manifest:
             self._manifest = {**explanation.provenance.as_dict(), "settings": explanation.options}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError, SelectionError
@@ -17,6 +17,10 @@ from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model, Source, load
 from onnxviz.model.selection import numbers
+from onnxviz.output.picture_options import PictureFormat, PictureOptions, recorded
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Numbers = str | Sequence[int] | None
 """`0,3,5-9`, "all", a sequence of positions, or None for the usual ones."""
@@ -66,7 +70,10 @@ def filters(
     cmap: str | None = None,
     layout: Literal["onnx", "keras"] | None = None,
     output: str | PathLike[str] | None = None,
-    format: Literal["png", "svg", "pdf"] | None = None,
+    format: Literal["png", "jpg", "webp", "svg", "pdf"] | None = None,
+    dpi: float | None = None,
+    title: str | None = None,
+    captions: bool = True,
     save: str | PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> FilterFiles:
@@ -88,38 +95,49 @@ def filters(
         layout: the order of axes in titles: OIHW ("onnx", None), or HWIO as in Keras ("keras").
         output: a picture for one layer, or a folder for `NNN-layer.png`; without `output` and `save`, `filters/`.
         format: of pictures in a folder; "png" by default.
+        dpi: dots per inch, as for `onnxviz.save_figure`.
+        title: of pictures, as there.
+        captions: likewise.
         save: a `.npz` for the weights, (O, I/group, spatial…) by layer name, with a manifest beside it.
         progress: called with (pictures drawn, pictures in all).
 
     Raises:
         SelectionError: no such layer, filter or channel, or a layer without constant weights.
         InputError: options that do not fit each other, or several layers for one picture.
-        UnheededOptionError: an option would do nothing: of pictures where there are none, or `first` beside `filters`.
+        UnheededOptionError: an option would do nothing: of pictures where there are none, `first` beside `filters`, or
+            `dpi` of SVG and PDF.
     """
     one_of("style", style or "rows", ("rows", "grid", "rgb", "lines"))
-    one_of("format", format or "png", ("png", "svg", "pdf"))
+    one_of("format", format or "png", get_args(PictureFormat))
+    shown: dict[str, Any] = {"first": first, "filters": filters, "channels": channels, "style": style, "scale": scale}
+    shown |= {"cmap": cmap, "layout": layout, "dpi": dpi, "title": title}
     if output is None and save is not None:
-        drawing = {"first": first, "filters": filters, "channels": channels, "style": style, "scale": scale}
-        drawing |= {"cmap": cmap, "layout": layout, "format": format}
-        refuse_unheeded(drawing, "{save} alone draws nothing, {output} beside it does")
+        unseen = {"format": format, "no_captions": None if captions else True}
+        refuse_unheeded({**shown, **unseen}, "{save} alone draws nothing, {output} beside it does")
     if filters is not None:
         refuse_unheeded({"first": first}, "{filters} says which are shown")
     if output is not None and is_picture(Path(output)):
         refuse_unheeded({"format": format}, "the name of the one file in {output} says its format")
+    place = Path(output) if output is not None else Path("filters") if save is None else None
+    asked = {"layers": layers, **shown, "captions": None if captions else False}
+    record = recorded("filters", asked)
+    options = PictureOptions(format=format or "png", dpi=dpi, title=title, captions=captions, record=record)
+    options.check(place)
     opened = load(model)
     chosen = opened.select(layers)
     which, inputs = _positions(filters, "filters"), _positions(channels, "channels")
     for layer in chosen:
         _check(layer, which, inputs)
-    place = Path(output) if output is not None else Path("filters") if save is None else None
     pictures: dict[str, Path] = {}
     if place is not None:
         count = first if first is not None else (64 if style in ("grid", "rgb") else 6)
         look = _Look(None if filters == "all" else count, style or "rows", scale or "layer", cmap, layout or "onnx")
-        targets = _targets(place, chosen, format or "png")
-        for done, (layer, target) in enumerate(zip(chosen, targets, strict=True), 1):
-            shown = _channels(opened, layer, channels, inputs, look.style)
-            pictures[layer.name] = _draw(layer, which, shown, look, target, own_folder=target != place)
+        origin = Provenance(opened).picture_record()
+        for done, (layer, target) in enumerate(zip(chosen, _targets(place, chosen, options.format), strict=True), 1):
+            figure = _draw(layer, which, _channels(opened, layer, channels, inputs, look.style), look)
+            if target != place:
+                make_folder(target.parent)  # not before something can be drawn
+            pictures[layer.name] = options.save(figure, target, origin)
             if progress is not None:
                 progress(done, len(chosen))
     return FilterFiles(opened.label, pictures, _saved(opened, chosen, save))
@@ -154,18 +172,13 @@ def _channels(model: Model, layer: Layer, channels: Numbers, chosen: list[int] |
     return chosen
 
 
-def _draw(
-    layer: Layer, which: list[int] | None, channels: list[int] | None, look: _Look, target: Path, *, own_folder: bool
-) -> Path:
-    from onnxviz.plots import known_cmap, plot_filters, save_figure
+def _draw(layer: Layer, which: list[int] | None, channels: list[int] | None, look: _Look) -> Figure:
+    from onnxviz.plots import known_cmap, plot_filters
 
     options: dict[str, Any] = {"style": look.style, "scale": look.scale, "layout": look.layout}
-    figure = plot_filters(
+    return plot_filters(
         layer, filters=which, first=look.first, channels=channels, cmap=known_cmap(look.cmap), **options
     )
-    if own_folder:
-        make_folder(target.parent)  # not before something can be drawn
-    return save_figure(figure, target)
 
 
 def _targets(place: Path, chosen: Sequence[Layer], suffix: str) -> list[Path]:

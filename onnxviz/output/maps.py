@@ -20,7 +20,8 @@ from onnxviz.maps.map_store import MapStore
 from onnxviz.maps.tapped_run import TappedRun
 from onnxviz.model.axes.arrangement import Entries
 from onnxviz.model.layer import Layer
-from onnxviz.plots import are_bars, plot_maps, refuse_look_of_bars, save_figure
+from onnxviz.output.picture_options import PictureOptions
+from onnxviz.plots import are_bars, plot_maps, refuse_look_of_bars
 
 
 @dataclass(frozen=True)
@@ -42,16 +43,19 @@ class MapsWriter:
         run: what captures.
         folder: for pictures and `manifest.json`; None to draw nothing.
         look: how maps are drawn.
-        suffix: "png", "svg" or "pdf".
+        pictures: how they are written.
         save: an `.npz` for the arrays; None not to keep them.
     """
 
-    def __init__(self, run: TappedRun, folder: Path | None, look: Look, suffix: str, save: Path | None) -> None:
+    def __init__(
+        self, run: TappedRun, folder: Path | None, look: Look, pictures: PictureOptions, save: Path | None
+    ) -> None:
         check_archive(save)
         self.run = run
         self.folder = folder
         self.look = look
-        self.suffix = suffix
+        self.options = pictures
+        self._photos = {sample.label: sample.photo for sample in run.samples}
         self.save = save
         self.store = MapStore(run.options.memory, run.axes) if save is not None else None
         self.labels: list[str] = []
@@ -95,14 +99,14 @@ class MapsWriter:
             entries = batch.entries.get(layer.name)
             if entries is None:
                 shown, note = _one_row(array, row, self.run.axes[layer.name], several_rows=len(batch.labels) == 1)
-                self._save(layer, label, folder / f"{stem}.{self.suffix}", shown, note)
+                self._save(layer, label, folder / f"{stem}.{self.options.format}", shown, note)
                 continue
             own = entries.picked([place for place, sample in enumerate(entries.samples) if sample == row])
             parts = array[[place for place, sample in enumerate(entries.samples) if sample == row]]
             note = f"{own.labels[0]}, first of {len(own.labels)}" if len(own.labels) > 1 else own.labels[0]
-            self._save(layer, label, folder / f"{stem}.{self.suffix}", parts[0], note)
+            self._save(layer, label, folder / f"{stem}.{self.options.format}", parts[0], note)
             if len(own.labels) > 1 and parts.ndim < 5:
-                path = folder / f"{stem}-{own.plural}.{self.suffix}"
+                path = folder / f"{stem}-{own.plural}.{self.options.format}"
                 rows = np.moveaxis(parts, 0, 1)
                 rows = rows.reshape(rows.shape[:2]) if parts[0].size == len(parts[0]) else rows
                 self._save(layer, label, path, rows, f"all {own.plural}", own)
@@ -128,7 +132,8 @@ class MapsWriter:
             subtitle=" · ".join(filter(None, (f"{label}, {note}" if note else label, mark))),
         )
         make_folder(path.parent)  # not before something can be drawn
-        save_figure(figure, path)
+        record = Provenance(self.run.model).picture_record([self._photos.get(label, "")])
+        self.options.save(figure, path, record)
         file = path.relative_to(self.folder).as_posix()
         self.pictures.append({"layer": layer.name, "index": layer.index, "input": label, "file": file})
 

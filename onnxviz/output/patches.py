@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.files import check_folder, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.maps.top_patches import Search, TopPatches
-from onnxviz.plots import plot_patches, save_figure
+from onnxviz.output.picture_options import PictureOptions
+from onnxviz.plots import plot_patches
 
 
 def write_patches(
@@ -18,7 +20,7 @@ def write_patches(
     by_layer: Mapping[str, TopPatches],
     folder: Path | None,
     save: Path | None,
-    suffix: str,
+    pictures: PictureOptions,
     filters: Sequence[int] | None,
     first: int,
 ) -> tuple[dict[str, Any], list[Path]]:
@@ -29,7 +31,7 @@ def write_patches(
         by_layer: what it found.
         folder: for sheets and manifest; None to draw nothing.
         save: an `.npz` for crops and activations of the filters that are shown; None not to keep them.
-        suffix: of the pictures.
+        pictures: how they are written.
         filters: which filters; None for the first `first`.
         first: how many.
 
@@ -49,8 +51,9 @@ def write_patches(
         path = None
         if folder is not None:
             figure = plot_patches(patches, filters=chosen, crops=crops, subtitle=mark or None)
-            path = make_folder(folder) / f"{safe_name(layer.index, layer.name)}-patches.{suffix}"
-            written.append(save_figure(figure, path))
+            path = make_folder(folder) / f"{safe_name(layer.index, layer.name)}-patches.{pictures.format}"
+            photos = [search.given[number].photo for number in np.unique(patches.samples[chosen]) if number >= 0]
+            written.append(pictures.save(figure, path, search.provenance.picture_record(photos)))
         if save is not None:
             arrays[f"{layer.name}/crops"], arrays[f"{layer.name}/activations"] = crops, patches.values[chosen]
         sheets.append({**patches.as_dict(chosen), "file": None if path is None else str(path)})

@@ -7,7 +7,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from types import UnionType
 from typing import ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -31,6 +30,8 @@ from onnxviz.cli.program import load_commands, run
 from onnxviz.conversion import sources
 from onnxviz.explanations import explanation
 from onnxviz.maps import statistics as statistics_
+from onnxviz.output import filters as filters_
+from onnxviz.output import picture_options
 from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.session import RunOptions, Session
 
@@ -153,9 +154,9 @@ def content(path):
     return path.read_bytes()
 
 
-def held(figure, path, **options):
+def held(figure, path, dpi, *, title, captions, record):
     """In the place of a picture, what its figure holds: drawing it is what takes the time."""
-    parts = []
+    parts = [path.suffix, dpi, title, captions]
     for artist in figure.findobj():
         if hasattr(artist, "get_array") and artist.get_array() is not None and hasattr(artist, "get_cmap"):
             array = np.ma.asarray(artist.get_array())
@@ -267,14 +268,10 @@ def sweep(place, capsys, monkeypatch):
         found.used.append(("memory", memory))
         return batches(cls, model, *([memory] if memory is not None else []), **more)
 
-    for home in (
-        plots,
-        *(
-            import_module(f"onnxviz.output.{name}")
-            for name in ("comparisons", "explanations", "maps", "patches", "statistics", "synthetic")
-        ),
-    ):
-        monkeypatch.setattr(home, "save_figure", held)
+    monkeypatch.setattr(plots, "save_figure", held)
+    # That an option is written down is no effect.
+    for home in (picture_options, filters_):
+        monkeypatch.setattr(home, "recorded", lambda verb, options: {})
 
     def at_once(works, limits, jobs=1, told=None):
         found.used.append(("confined", limits, jobs))

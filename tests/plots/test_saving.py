@@ -32,7 +32,7 @@ def test_resolution(tmp_path):
 
 
 def test_other_suffixes_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"must end in \.png, \.svg, \.pdf"):
+    with pytest.raises(InputError, match=r"must end in \.png, \.jpg, \.jpeg, \.webp, \.svg, \.pdf"):
         save_figure(plot_maps(MAPS), tmp_path / "a.bmp")
     with pytest.raises(OnnxvizError, match="nowhere"):
         save_figure(plot_maps(MAPS), tmp_path / "nowhere" / "a.png")
