@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from onnxviz.cli.heeding import ALWAYS, DRAWN
+from onnxviz.cli.heeding import ALWAYS, DRAWN, Mode
 from onnxviz.cli.options import (
     CLASSES_HELP,
     CaptionsOption,
@@ -32,17 +33,31 @@ from onnxviz.cli.options import (
     where_to,
 )
 from onnxviz.cli.program import command
-from onnxviz.cli.terminal import note, note_handed, report
+from onnxviz.cli.terminal import Skipped, note, note_handed, report
 from onnxviz.files import check_folder
+from onnxviz.messages import refuse_unheeded
 
 if TYPE_CHECKING:
+    from onnxviz.inputs.samples import ImageOptions, Sample
+    from onnxviz.maps.top_patches import Search
     from onnxviz.maximization.objectives import Objective
+    from onnxviz.maximization.synthetic import SyntheticInputs
+    from onnxviz.model.layer import TapKind
+    from onnxviz.model.model import Model
+    from onnxviz.runtime.session import RunOptions
+
+_REGIONS = 9
 
 
+_OF_FILTERS = Mode(
+    lambda given: bool(given["selection"]) or given["layers"] is not None or given["class_"] is None,
+    "photos are searched for filters, and {class} alone asks for none",
+)
 _HEEDS = {
     ALWAYS: "model selection layers numbers random class_ at plus variants steps size param jitter transforms rate "
     "decay leak seed preprocess fixed provider memory threads output save as_json quiet",
-    DRAWN: "picture dpi title captions",
+    DRAWN: "with_patches picture dpi title captions",
+    _OF_FILTERS: "with_patches",
 }
 
 
@@ -107,6 +122,14 @@ def maximize(
         list[str] | None,
         typer.Option("--fixed", metavar="NAME=PATH", help="The model's other inputs.", show_default=False),
     ] = None,
+    with_patches: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="INPUT",
+            help="Photos: beside each filter the nine regions that excite it most; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     provider: ProviderOption = "cpu",
     memory: MemoryOption = "1GiB",
     threads: ThreadsOption = 0,
@@ -122,15 +145,21 @@ def maximize(
     """Make the inputs that filters or classes look for: activation maximisation."""
     from onnxviz.cli.progress import climbing
     from onnxviz.maximization.maximize import maximize as make
+    from onnxviz.model.model import load
     from onnxviz.model.selection import numbers as parse_numbers
     from onnxviz.output.synthetic import write_synthetic
+    from onnxviz.runtime.session import RunOptions
 
     pictures = picture_options(context, picture, dpi, title, captions)
     check_folder(output, "pictures are made into a folder")
+    opened = load(model)
+    running = RunOptions(provider, parse_bytes(memory), threads)
+    # Photos that cannot be read are said before the climb, which takes minutes.
+    photos = _Photos.of(opened, with_patches, preprocess) if with_patches else None
     others = dict(item.partition("=")[::2] for item in fixed or ())
     with climbing(quiet) as told:
         found = make(
-            model,
+            opened,
             named_layers(selection, layers),
             filters=parse_numbers(numbers, "filters") if numbers is not None else None,
             random=random,
@@ -140,7 +169,13 @@ def maximize(
             fixed=others, memory=parse_bytes(memory), provider=provider, threads=threads, progress=told,
         )  # fmt: skip
     folder = folder_for(output, save, "maximize")
-    written, document = write_synthetic(found, folder, pictures) if folder is not None else ([], found.manifest())
+    skipped = Skipped()
+    search = photos.searched(found, at or "activation", running, quiet) if photos is not None else None
+    for label, error in search.failed if search is not None else ():
+        skipped.add(label, error)
+    written, document = (
+        write_synthetic(found, folder, pictures, search) if folder is not None else ([], found.manifest())
+    )
     if save is not None:
         written.extend(found.write(save))
     if said := found.made.canvas.expected.words(str(model), "inputs are"):
@@ -149,6 +184,52 @@ def maximize(
     for warning in found.warnings:
         note(quiet, warning)
     report(as_json, {**document, "model": str(model), "folder": str(folder) if folder else None}, written)
+    if photos is not None:
+        skipped.end(len(photos.given))
+
+
+@dataclass(frozen=True)
+class _Photos:
+    """Photos that filters are shown beside.
+
+    Attributes:
+        model: the model.
+        images: how they are read.
+        given: the photos.
+    """
+
+    model: Model
+    images: ImageOptions
+    given: list[Sample]
+
+    @classmethod
+    def of(cls, model: Model, paths: list[str], preprocess: str) -> _Photos:
+        """Those that paths name.
+
+        Raises:
+            UnheededOptionError: the model takes no pictures.
+            InputError: there are none.
+        """
+        from onnxviz.inputs.samples import ImageOptions, samples
+        from onnxviz.maps.top_patches import takes_pictures
+
+        if not takes_pictures(model):
+            refuse_unheeded({"with_patches": paths}, f"{model.label} takes no pictures to cut patches from")
+        images = ImageOptions.of(model, preprocess)
+        return cls(model, images, samples(model, paths, images))
+
+    def searched(self, made: SyntheticInputs, at: TapKind, running: RunOptions, quiet: bool) -> Search:
+        """What excites the filters that there are pictures of, nine regions each."""
+        from onnxviz.cli.progress import counting
+        from onnxviz.maps.top_patches import Search
+
+        names = dict.fromkeys(one.layer for one in made.targets if one.filter is not None)
+        layers = [self.model.layer(name) for name in names]
+        search = Search(self.model, self.given, self.images, layers, _REGIONS, at, running)
+        with counting(quiet, "searching", len(self.given)) as bar:
+            several = len(self.given) > 1
+            search.run(errors="skip" if several else "raise", progress=lambda done, total: bar.advance())
+        return search
 
 
 def _penalties(texts: list[str] | None) -> Objective | None:

@@ -169,6 +169,14 @@ class SyntheticInputs:
         told = (*warnings, *heard)
         return cls(targets=tuple(targets), warnings=told, made=made, provenance=provenance, **arrays)
 
+    def by_filter(self, layer: str) -> dict[int, tuple[NDArray[Any], float]]:
+        """Of a layer's filters, by number: (picture, activation), the first of several variants."""
+        found: dict[int, tuple[NDArray[Any], float]] = {}
+        for target, image, after in zip(self.targets, self.images, self.after, strict=True):
+            if target.layer == layer and target.filter is not None:
+                found.setdefault(target.filter, (image, float(after)))
+        return found
+
     def __len__(self) -> int:
         return len(self.targets)
 

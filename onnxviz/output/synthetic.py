@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from onnxviz.files import PIXEL_PICTURES, make_folder, safe_name, write_manifest
+from onnxviz.maps.top_patches import Search
 from onnxviz.maximization.synthetic import SyntheticInputs
+from onnxviz.output.patches import draw_patches
 from onnxviz.output.picture_options import PictureOptions
 from onnxviz.plots import plot_synthetic, save_picture
 
@@ -15,7 +17,7 @@ SHEET = "sheet"
 
 
 def write_synthetic(
-    synthetic: SyntheticInputs, folder: Path, pictures: PictureOptions | None = None
+    synthetic: SyntheticInputs, folder: Path, pictures: PictureOptions | None = None, search: Search | None = None
 ) -> tuple[list[Path], dict[str, Any]]:
     """Writes the pictures; gives the paths of all files and the manifest.
 
@@ -23,6 +25,9 @@ def write_synthetic(
         synthetic: the pictures.
         folder: made if need be. `LAYER_FILTER.png` for each picture, `sheet.png`, `manifest.json`.
         pictures: how they are written; None for the usual way. Where the sheet is SVG or PDF, each picture is PNG.
+
+        search: what found the patches that excite the filters of the pictures most: they are drawn beside them, a file
+            a layer; None for none.
 
     Raises:
         OnnxvizError: a file cannot be written.
@@ -41,8 +46,17 @@ def write_synthetic(
             written.append(options.save(figure, path, origin))
     sheet = folder / f"{SHEET}.{options.format}"
     written.append(options.save(plot_synthetic(synthetic), sheet, origin))
+    beside: list[dict[str, Any]] = []
+    for layer, patches in search.found.items() if search is not None else ():
+        assert search is not None
+        made = [*synthetic.by_filter(layer)]
+        written.append(draw_patches(search, patches, made, folder, options, synthetic))
+        beside.append({**patches.as_dict(made), "file": written[-1].name})
     files = [{**entry, "file": name} for entry, name in zip(synthetic.entries(), names, strict=True)]
     manifest = {**synthetic.manifest(), "sheet": sheet.name, "pictures": files}
+    if search is not None:
+        failed = [{"input": label, "error": error} for label, error in search.failed]
+        manifest |= {"patches": beside, "failed": failed}
     return [*written, write_manifest(folder, "maximize", written, manifest)], manifest
 
 
