@@ -100,6 +100,7 @@ MODES = {
     "maximize, saved": [*MAXIMIZE, "--save", "s.npz"],
     "maximize, drawn and saved": [*MAXIMIZE, "--save", "s.npz", "-o", "s"],
     "maximize, drawn filters": ["maximize", "in/m.onnx", "block1_conv1", "--steps", "1", "--save", "s.npz"],
+    "maximize beside photos": [*MAXIMIZE, "--with-patches", "in/photos"],
     "maximize a class": ["maximize", "in/m.onnx", "--class", "1", "--steps", "1", "--save", "s.npz"],
     "maximize both": [*MAXIMIZE, "--class", "1", "--save", "s.npz"],
     "maximize --at conv": [*MAXIMIZE, "--at", "conv", "--save", "s.npz"],
@@ -129,7 +130,7 @@ VALUES = {
     "fixed": "image=in/x.npy", "input_shape": "1x3x8x9", "weights": "in/m.onnx", "opset": "17",
     "against": "in/m8.onnx", "select": "W", "ignore": "W", "classes": "in/classes.csv", "source": "toys:factory",
     "config": "in/settings.toml", "from_": "block1_conv2", "memory_limit": "5GiB", "explain": "G00",
-    "dpi": "200", "title": "other",
+    "dpi": "200", "title": "other", "with_patches": "in/photos",
 }  # fmt: skip
 FLAG_VALUES = {
     ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx",

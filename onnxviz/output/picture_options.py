@@ -68,5 +68,12 @@ def recorded(verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "onnxviz": version("onnxviz"),
         "verb": verb,
-        "options": {name: value for name, value in options.items() if value is not None},
+        "options": {name: _plain(value) for name, value in options.items() if value is not None},
     }
+
+
+def _plain(value: Any) -> Any:
+    """A value as it is noted: the same whether it was typed in a shell or in Python, alone or as a list of one."""
+    if isinstance(value, list | tuple):
+        return _plain(value[0]) if len(value) == 1 else [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -18,8 +18,21 @@ _KANA = ("Noto Sans CJK JP", "Noto Sans JP", "Hiragino Sans", "Yu Gothic", "Meir
 _HANGUL = ("Noto Sans CJK KR", "Noto Sans KR", "Apple SD Gothic Neo", "Malgun Gothic", "NanumGothic")
 _HAN = ("Noto Sans CJK SC", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", "WenQuanYi Micro Hei", "SimHei")
 _OTHERS = ("Noto Sans", "Segoe UI", "Nirmala UI", "Leelawadee UI", "Kohinoor Devanagari", "Arial Unicode MS")
-# These have a sign for every letter: a box with the name of its script, or a picture that is no outline.
-_NO_LETTERS = ("Last Resort", "LastResort", "Emoji")
+# These have a box with the name of its script for every letter, pictures that are no outlines, or the parts of formulas
+# in the place of letters.
+_NO_LETTERS = (
+    "Last Resort",
+    "LastResort",
+    "Emoji",
+    "STIXNonUnicode",
+    "STIXSize",
+    "cmb1",
+    "cmex",
+    "cmmi",
+    "cmr1",
+    "cms",
+    "cmt",
+)
 # Without libraqm, which is in matplotlib since 3.11, Arabic and Hebrew would stand in the wrong order, unjoined.
 _RIGHT_TO_LEFT = hasattr(ft2font, "__libraqm_version__")
 _NORMAL, _BOLD = 400, 700
@@ -90,12 +103,17 @@ def spelt(words: str) -> str:
     found: list[tuple[str, bool]] = []
     for sign in words:
         known = sign.isspace() or any(_has(font, sign) for font in fonts)
-        if known or not unicodedata.combining(sign):  # an accent that no font has is left out
+        if known or not _is_accent(sign):
             found.append((sign if known else _name(sign), known))
     parts = []
     for (text, known), (_, known_before) in zip(found, [("", True), *found], strict=False):
         parts.append(text if known or known_before else f"-{text}")
     return "".join(parts)
+
+
+def _is_accent(sign: str) -> bool:
+    """Whether a sign only changes the one before it, which can be read without it."""
+    return unicodedata.category(sign).startswith("M") and not any(kind in unicodedata.name(sign, "") for kind in _NAMED)
 
 
 def _name(sign: str) -> str:

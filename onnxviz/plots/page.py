@@ -26,7 +26,7 @@ _TITLE, _LINE, _AROUND = 20, 15, 10
 
 # The paper is darker than the white middle of a diverging colour map, so that tiles near zero keep their edges.
 PAPER, INK, GREY = "#e9eae8", "#1d1f21", "#54585c"
-BROKEN, LINE = "#d4007f", "#2f6690"
+BROKEN, LINE = "#6a00d4", "#2f6690"
 SEQUENTIAL, DIVERGING = "gray", "RdBu_r"
 
 

@@ -235,11 +235,11 @@ def plot_patches(
             _mark(axes, frames[place], photo.shape[:2], top + crop[0] + _NEAR, left)
         elif place in frames:
             _mark(axes, frames[place], crop, top, left)
-    image = PixelImage(
+    shown = PixelImage(
         axes, extent=(0, layout.width, canvas.shape[0], 0), interpolation="none", origin="upper", zorder=0
     )
-    image.set(data=canvas)
-    axes.add_image(image)
+    shown.set(data=canvas)
+    axes.add_image(shown)
     return figure
 
 
@@ -263,7 +263,8 @@ def _colours(image: NDArray[Any]) -> NDArray[Any]:
     if image.ndim != 3:
         raise InputError(f"a synthetic input of shape {image.shape} is no picture to stand beside photos")
     shown = image[..., :3] if image.shape[2] in (3, 4) else image[..., :1].repeat(3, axis=2)
-    return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+    pixels: NDArray[Any] = np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+    return pixels
 
 
 def _lay(canvas: NDArray[Any], picture: NDArray[Any], top: int, left: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from protos import normal, parsed
 
+import onnxviz
 from onnxviz import cli
 
 
@@ -48,6 +49,63 @@ def test_pictures_are_the_pixels(command):
     with np.load("d.npz") as archive, Image.open("d/block1_conv1_1.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
         np.testing.assert_array_equal(pixels, np.rint(archive["images"][0] * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("kind", "single", "sheet"), [("jpg", "jpg", "jpg"), ("webp", "webp", "webp"), ("svg", "png", "svg")]
+)
+def test_pictures_in_other_formats(command, kind, single, sheet):
+    code, out, err = command("block1_conv1", "--filters", "0", "--steps", "1", "-o", "d", "--format", kind)
+    assert code == 0, err
+    assert out.splitlines() == [f"d/block1_conv1_0.{single}", f"d/sheet.{sheet}", "d/manifest.json"]
+    with Image.open(f"d/block1_conv1_0.{single}") as picture:
+        assert (picture.format, picture.size) == ({"jpg": "JPEG"}.get(single, single.upper()), (12, 16))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for name in "abc":
+        Image.fromarray(rng.integers(0, 256, (16, 12, 3), np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+    return tmp_path / "photos"
+
+
+def test_photos_beside_what_filters_look_for(command, photos):
+    (photos / "broken.png").write_bytes(b"nothing")
+    code, out, err = command(
+        "block1_conv1", "--filters", "2,0", "--class", "1", "--steps", "1", "-o", "d", "--with-patches", photos
+    )
+    assert code == 1
+    assert "skipped broken.png" in err
+    assert "1 of 4 inputs could not be used" in err
+    assert "d/000-block1_conv1-patches.png" in out.splitlines()
+    note = json.loads(Path("d/manifest.json").read_text())
+    (beside,) = note["patches"]
+    assert (beside["layer"], beside["file"]) == ("block1_conv1", "000-block1_conv1-patches.png")
+    found = onnxviz.top_patches("classifier.onnx", photos, layers="block1_conv1", errors="skip")["block1_conv1"]
+    assert beside["filters"] == json.loads(json.dumps(found.as_dict([2, 0])["filters"]))
+    assert [one["input"] for one in note["failed"]] == ["broken.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--class", "1"], "class alone asks for none: leave out --with-patches"),
+        (["0", "--save", "s.npz"], "draws nothing, --output beside it does: leave out --with-patches"),
+    ],
+)
+def test_photos_without_filters_are_refused(command, photos, arguments, message):
+    code, out, err = command(*arguments, "--steps", "1", "--with-patches", photos)
+    assert (code, out) == (2, "")
+    assert message in " ".join(err.split())
+
+
+def test_photos_that_are_not_there_are_said_before_the_climb(command, monkeypatch):
+    monkeypatch.setattr("onnxviz.maximization.maximize.maximize", None)
+    code, _, err = command("0", "--with-patches", "nowhere")
+    assert code == 2
+    assert "nowhere" in err
 
 
 def test_json_is_one_document(command):

@@ -1,15 +1,20 @@
 """The page around a mosaic: its size, its lettering, its colours."""
 
+import io
 import subprocess
 import sys
+from itertools import combinations
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from colour_blindness import SEEN_BY, apart, seen
 from figures import MAPS, image, rendered, words
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from PIL import Image
 
-from onnxviz.plots import plot_maps
+from onnxviz.plots import comparison, faithfulness, page, plot_maps, statistics
 
 
 def test_the_page_shows_every_entry_of_the_mosaic_as_one_pixel_of_its_colour():
@@ -77,3 +82,87 @@ def test_no_pyplot():
         "plot_maps(np.zeros((2, 3, 3))); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------- notebooks
+
+
+def decoded(data):
+    with Image.open(io.BytesIO(data)) as picture:
+        assert not picture.info.keys() - {"dpi"}
+        return np.asarray(picture.convert("RGBA"))
+
+
+def test_a_figure_shows_itself_in_notebooks():
+    figure = plot_maps(MAPS, title="conv")
+    np.testing.assert_array_equal(decoded(figure._repr_png_()), rendered(figure))
+    assert figure._repr_png_() == figure._repr_png_()
+
+
+def test_in_jupyter_with_twice_the_pixels_at_the_same_size():
+    figure = plot_maps(MAPS, title="conv")
+    (data,), (told,) = (part.values() for part in figure._repr_mimebundle_())
+    double, once = decoded(data), rendered(figure)
+    assert double.shape == (2 * told["height"], 2 * told["width"], 4)
+    assert once.shape == (told["height"], told["width"], 4)
+    # Every entry of the mosaic is 2 x 2 pixels, none is blended with another.
+    left, bottom, width, height = (
+        (figure.axes[0].get_position().bounds * np.tile(figure.get_size_inches() * 100, 2)).round().astype(int)
+    )
+    top = once.shape[0] - bottom - height
+    inside = ~image(figure).get_array().mask
+    small = once[top : top + height, left : left + width]
+    large = double[2 * top : 2 * (top + height), 2 * left : 2 * (left + width)]
+    for down in (0, 1):
+        for across in (0, 1):
+            np.testing.assert_array_equal(large[down::2, across::2][inside], small[inside])
+
+
+def test_the_paper_is_its_own_on_dark_ground_too():
+    pixels = decoded(plot_maps(MAPS)._repr_png_())
+    assert (pixels[..., 3] == 255).all()
+    assert apart(to_rgb(page.PAPER), to_rgb(page.GREY), "all cones") > 50
+
+
+# ---------------------------------------------------------------- colours
+
+PALETTES = {
+    "statistics": [page.LINE, page.BROKEN, statistics._SPREAD, statistics._DEAD],
+    "comparison": [page.LINE, page.BROKEN, comparison._BELOW, comparison._SAME],
+    "faithfulness": [*faithfulness._LINES],
+    "marks beside words": [page.BROKEN, page.GREY, page.INK, page.PAPER],
+}
+
+
+@pytest.mark.parametrize("by", SEEN_BY)
+@pytest.mark.parametrize("kind", PALETTES)
+def test_colours_of_a_figure_can_be_told_apart(kind, by):
+    close = [pair for pair in combinations(PALETTES[kind], 2) if apart(*map(to_rgb, pair), by) < 20]
+    assert not close
+
+
+@pytest.mark.parametrize("by", SEEN_BY)
+@pytest.mark.parametrize("name", [page.SEQUENTIAL, "viridis", "inferno"])
+def test_more_is_lighter_in_maps_of_one_direction(name, by):
+    light = seen(mpl.colormaps[name](np.linspace(0, 1, 64))[:, :3], by)[:, 0]
+    assert (np.diff(light) > 0).all()
+
+
+@pytest.mark.parametrize("by", SEEN_BY)
+def test_both_ends_of_a_map_about_zero_can_be_told_apart(by):
+    colours = mpl.colormaps[page.DIVERGING](np.linspace(0, 1, 65))[:, :3]
+    light = seen(colours, by)[:, 0]
+    assert (np.diff(light[:33]) > 0).all()
+    assert (np.diff(light[32:]) < 0).all()
+    for step in (0, 8, 16):
+        assert apart(colours[step], colours[-1 - step], by) > 30
+
+
+def test_the_measure_finds_what_is_known_to_be_confused():
+    assert apart((1, 0, 0), (0, 0.63, 0), "all cones") > 100
+    assert apart((1, 0, 0), (0, 0.63, 0), "deuteranopes") < 20
+    assert apart(to_rgb("#d4007f"), to_rgb(page.LINE), "protanopes") < 20
+    light = seen(mpl.colormaps["jet"](np.linspace(0, 1, 64))[:, :3], "all cones")[:, 0]
+    assert (np.diff(light) < 0).any()
+    for by in SEEN_BY:  # grey stays grey
+        np.testing.assert_allclose(seen((0.5, 0.5, 0.5), by)[1:], 0, atol=1.5)
