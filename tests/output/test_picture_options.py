@@ -16,7 +16,7 @@ import onnxviz
 PHOTO = "--layers", "block1_conv2"
 # By what is typed: the verb, the options as they are noted, what is hashed besides the model.
 COMMANDS = {
-    "filters": (["filters", "M", "block1_conv1", "--first", "2"], {"layers": ["block1_conv1"], "first": 2}, 0),
+    "filters": (["filters", "M", "block1_conv1", "--first", "2"], {"layers": "block1_conv1", "first": 2}, 0),
     "maps": (["maps", "M", "P", *PHOTO, "--first", "3"], {"layers": "block1_conv2", "first": 3}, 1),
     "top patches": (
         ["maps", "M", "P", *PHOTO, "--top-patches", "1", "--preprocess", "torch"],
@@ -29,10 +29,10 @@ COMMANDS = {
         1,
     ),
     "stats": (["stats", "M", "P", "--at", "conv"], {"at": "conv"}, 0),
-    "compare": (["compare", "M", "N", "--data", "P", "--below", "30"], {"below": 30.0}, 0),
+    "compare": (["compare", "M", "N", "--data", "P", "--below", "30"], {"below": 30}, 0),
     "maximize": (
         ["maximize", "M", "block1_conv1", "--filters", "0", "--steps", "1", "--with-patches", "P"],
-        {"layer": ["block1_conv1"], "filters": "0", "steps": 1},
+        {"layer": "block1_conv1", "filters": "0", "steps": 1},
         0,
     ),
 }
@@ -80,9 +80,8 @@ def test_metadata_name_verb_options_model_and_image(run_command, here, command):
     assert found
     for name, record in found.items():
         shown = images or name.endswith("patches.png")
-        models = (
-            {"models": [sha256("m.onnx"), sha256("n.onnx")]} if command == "compare" else {"model": sha256("m.onnx")}
-        )
+        both = {"models": [sha256("m.onnx"), sha256("n.onnx")]}
+        models = both if command == "compare" else {"model": sha256("m.onnx")}
         assert record == {
             "onnxviz": onnxviz.__version__,
             "verb": words[0],
@@ -104,6 +103,9 @@ def test_the_same_call_gives_the_same_bytes_wherever_it_is_made(run_command, her
 def test_python_notes_the_same(run_command, here):
     assert run_command("filters", "m.onnx", "--first", "2", "-o", "a.png", "--no-captions", "--dpi", "50").code == 0
     onnxviz.filters("m.onnx", first=2, output="b.png", captions=False, dpi=50)
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
+    assert run_command("filters", "m.onnx", "block1_conv2", "--filters", "1,2", "-o", "a.png").code == 0
+    onnxviz.filters("m.onnx", "block1_conv2", filters="1,2", output="b.png")
     assert Path("a.png").read_bytes() == Path("b.png").read_bytes()
 
 
