@@ -35,6 +35,8 @@ MODES = {
     "maps strip": [*MAPS, "--style", "strip"],
     "maps by number": [*MAPS, "--channels", "1,0,2"],
     "maps sorted": [*MAPS, "--sort", "mean"],
+    "maps together": ["maps", "in/m.onnx", "in/photos", "--layers", "last", "--photos", "together"],
+    "maps, a contact sheet": ["maps", "in/m.onnx", "in/photos", "--layers", "last", "--photos", "contact"],
     "maps, signals": ["maps", "in/signal.onnx", "in/s.npy"],
     "maps lines": ["maps", "in/signal.onnx", "in/s.npy", "--style", "lines"],
     "maps, numbers": ["maps", "in/m.onnx", "in/x.npy", "--ops", "MatMul"],
@@ -63,6 +65,8 @@ MODES = {
     "explain a detector": ["explain", "in/boxes.onnx", "in/photos/a.png", "--save", "e.npz"],
     "explain signals": ["explain", "in/signal.onnx", "in/s.npy", "--method", "saliency"],
     "predict": ["predict", "in/m.onnx", "in/photos"],
+    "predict, drawn": ["predict", "in/m.onnx", "in/photos", "-o", "p"],
+    "predict, a picture": ["predict", "in/m.onnx", "in/photos/a.png", "-o", "p.png"],
     "predict, one photo": ["predict", "in/m.onnx", "in/photos/a.png"],
     "predict, arrays": ["predict", "in/m.onnx", "in/x.npy", "--json"],
     "predict, a mask": ["predict", "in/seg.onnx", "in/photos/a.png"],
@@ -155,7 +159,11 @@ MODE_VALUES = {
     ("compare, signals", "layers"): "front", ("compare, signals", "ops"): "Relu",
     ("compare, signals", "data"): "in/s.npy",
     ("maps, arrays by name", "axes"): "left=N,C,H,W",
-    **{(mode, "labels"): "in/three.txt" for mode in ("predict, a mask", "predict, boxes")},
+    **{
+        (mode, "labels"): "in/three.txt"
+        for mode in ("predict, a mask", "predict, boxes", "maps, signals", "maps lines")
+    },
+    ("maps, arrays by name", "labels"): "in/four.txt",
     ("predict, a mask", "top"): "1",
     ("explain a detector", "region"): "8,8,16,16", ("explain a detector", "labels"): "in/three.txt",
     ("explain a detector", "target"): "c", ("explain a detector", "layer"): "f",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -56,6 +57,15 @@ class PictureOptions:
 
         record = {**self.record, **origin}
         return save_figure(figure, path, self.dpi, title=self.title, captions=self.captions, record=record)
+
+    @contextmanager
+    def pages(self, path: Path, origin: Mapping[str, Any]) -> Iterator[Callable[[Any], None]]:
+        """Gives a function that adds a page to a PDF, which appears when the block ends well; see `save`."""
+        from onnxviz.plots import pdf_pages
+
+        record = {**self.record, **origin}
+        with pdf_pages(path, title=self.title, captions=self.captions, record=record) as add:
+            yield add
 
 
 def recorded(verb: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def page(
     """Returns a figure with its title and facts, and axes of `size` (height, width) pixels in pixel units."""
     height, width = size
     whole = max(left + width + right, _NARROWEST)
-    room = whole - left - MARGIN
+    room = whole - 2 * MARGIN
     # A subtitle may be several facts, which are then wrapped one by one.
     parts = [part for fact in facts for part in clean(fact).split(" · ")]
     if any(spelt(words) != words for words in (clean(title), *parts)):
@@ -113,9 +113,9 @@ def page(
     axes.set_axis_off()
     shown = shortened(clean(title), 11, room, bold=True)
     figure.title, figure.room = title, room
-    figure.heading = write(axes, 0, MARGIN + 12 - top, shown, 11, INK, weight="bold")
+    figure.heading = write(axes, MARGIN - left, MARGIN + 12 - top, shown, 11, INK, weight="bold")
     figure.captions = tuple(
-        write(axes, 0, MARGIN + 32 + _LINE * number - top, line, 8.5) for number, line in enumerate(lines)
+        write(axes, MARGIN - left, MARGIN + 32 + _LINE * number - top, line, 8.5) for number, line in enumerate(lines)
     )
     return figure, axes
 

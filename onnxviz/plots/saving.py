@@ -1,13 +1,14 @@
 """Saving of figures and pictures: formats, pixel density, title and captions, and what files say of themselves."""
 
 import os
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -74,6 +75,35 @@ def save_figure(
         stack.enter_context(mpl.rc_context(_SETTINGS))
         figure.savefig(unfinished, format=kind, **options)
     return target
+
+
+@contextmanager
+def pdf_pages(
+    path: Path, *, title: str | None = None, captions: bool = True, record: Mapping[str, Any] | None = None
+) -> Iterator[Callable[[Page], None]]:
+    """Gives a function that adds a page to a PDF, which appears whole when the block ends well, or not at all.
+
+    Args:
+        path: Ends in .pdf; a file that is there is replaced.
+        title: As for `save_figure`; of all pages.
+        captions: Likewise.
+        record: Likewise.
+
+    Raises:
+        OnnxvizError: The folder does not exist, or the file cannot be written.
+    """
+    with replacing(path) as unfinished:
+        pages: Any = PdfPages(unfinished, **_metadata("pdf", record))
+
+        def add(figure: Page) -> None:
+            with figure.reworded(title, captions=captions) as box, mpl.rc_context(_SETTINGS):
+                pages.savefig(figure, facecolor=figure.get_facecolor(), bbox_inches=box)
+
+        try:
+            yield add
+        finally:
+            with mpl.rc_context(_SETTINGS):
+                pages.close()
 
 
 def _check_pixels(figure: Figure, kind: str, dpi: float) -> None:

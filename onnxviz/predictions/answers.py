@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -79,7 +80,10 @@ def _of_mask(
         mean = float(both[one, winners == one].mean())
         listed.append(ClassShare(one, name_of(one, names, len(flat)), mean, float(counts[one] / len(winners))))
     remark = f"of {len(winners):,} positions, by the largest score"
-    return OutputPrediction(scores.output, shape, "mask", remark, tuple(listed))
+    # Packed: a mask is large, and much of it is alike.
+    packed = zlib.compress(winners.astype(np.int32).tobytes(), 1) if channels.ndim == 3 else b""
+    axis = sample_axis(scores.axis, len(shape))
+    return OutputPrediction(scores.output, shape, "mask", remark, tuple(listed), class_axis=axis, packed=packed)
 
 
 def of_boxes(scores: Scores, boxes: Boxes, names: Sequence[str], top: int) -> OutputPrediction:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.inputs.failures import Progress, nothing_usable
+from onnxviz.inputs.given import Given
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
@@ -74,11 +76,14 @@ def predict(
     failed: list[tuple[str, str]] = []
     for done, sample in enumerate(given, 1):
         try:
-            found.extend(answering.of(sample.label, sample.read()))
+            said = answering.of(sample.label, sample.read())
         except OnnxvizError as error:
             if errors == "raise":
                 raise
             failed.append((sample.label, str(error)))
+        else:
+            rows = [Given.of(opened, sample, images, one.input, row) for row, one in enumerate(said)]
+            found.extend(replace(one, given=given) for one, given in zip(said, rows, strict=True))
         if progress is not None:
             progress(done, len(given))
     if not found:

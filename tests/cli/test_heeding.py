@@ -127,7 +127,7 @@ def prepare(folder):
     (place / "classes.csv").write_text("photos/a.png,1\nphotos/b.png,4\n")
     (place / "settings.toml").write_text("[audit]\nignore = ['W']\n")
     (place / "loud.toml").write_text("[audit.thresholds.A03]\nlargest = 0\n")  # says each layer's largest activation
-    for name, count in (("three", 3), ("names", 5), ("six", 6)):
+    for name, count in (("three", 3), ("four", 4), ("names", 5), ("six", 6)):
         (place / f"{name}.txt").write_text("".join(f"name {number}\n" for number in range(count)))
     (Path(folder) / "toys.py").write_text(MODULE)
     released = onnxviz.audit(place / "m.onnx", select=["G00"], keep=True)
