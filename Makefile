@@ -23,7 +23,7 @@ demo: $(VENV)/.installed ## looks into a sample model with a photo of a cat; pic
 	@echo
 	@echo "Drawing filters and feature maps:"
 	@$(BIN)/onnxviz filters $(MODEL) --style rgb --scale filter --first 32 -o demo/filters.png
-	@$(BIN)/onnxviz filters $(MODEL) --filters 6,10,15,21,28,30 --scale symmetric -o demo/filters-rows.png
+	@$(BIN)/onnxviz filters $(MODEL) --filters 6,10,15,21,28,30 --style rows -o demo/filters-rows.png
 	@$(BIN)/onnxviz maps $(MODEL) $(PHOTO) -o demo/maps
 	@$(BIN)/onnxviz maps $(MODEL) $(PHOTO) --layers first --style strip --first 12 -o demo/strip
 	@$(BIN)/onnxviz maps models/unet.onnx models/photos/dog.jpg --size 120x160 --layers all -o demo/unet

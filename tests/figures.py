@@ -24,6 +24,12 @@ def facts(figure):
     return " · ".join(text.get_text() for text in figure.axes[0].texts if text.get_fontsize() == 8.5)
 
 
+def numbers(figure):
+    """The numbers of rows, columns and tiles, in that order."""
+    return [int(text.get_text()) for text in figure.axes[0].texts if text.get_text().isdigit()
+            and text.get_fontsize() == 7]  # fmt: skip
+
+
 def rendered(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()

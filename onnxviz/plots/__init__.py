@@ -10,6 +10,7 @@ from onnxviz.plots.difference import plot_difference
 from onnxviz.plots.encoding import Encoding, encode_picture
 from onnxviz.plots.explanation import overlays, plot_explanation
 from onnxviz.plots.faithfulness import plot_faithfulness
+from onnxviz.plots.feeding import strongest_channels
 from onnxviz.plots.filters import plot_filters
 from onnxviz.plots.maps import are_bars, plot_maps, refuse_look_of_bars
 from onnxviz.plots.options import known_cmap
@@ -51,4 +52,5 @@ __all__ = [
     "refuse_look_of_bars",
     "save_figure",
     "save_picture",
+    "strongest_channels",
 ]

@@ -53,6 +53,7 @@ class Sheet:
         column_photos: Drawn above each column, or none.
         facts: What the second line says.
         window: The range of values where one holds for the whole figure.
+        beyond: Whether there are values below and above it.
         cmap: Name of a matplotlib colour map.
         levels: The value that is drawn in the colour map's last colour: 1, or 255 for uint8.
         gap: Pixels between tiles.
@@ -78,6 +79,7 @@ class Sheet:
     column_photos: list[Photo] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     window: ValueRange | None = None
+    beyond: tuple[bool, bool] = (False, False)
     cmap: str = "gray"
     levels: int = 1
     gap: int = 4
@@ -166,7 +168,7 @@ def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
     heads.draw(axes, left - MARGIN - panel.width)
     if sheet.window and legend:
         top = height + (34 if sheet.positions else 0) + 12
-        ColourBar(sheet.window, sheet.cmap).draw(axes, 0, top, min(max(width, 120), 260))
+        ColourBar(sheet.window, sheet.cmap, beyond=sheet.beyond).draw(axes, 0, top, min(max(width, 120), 260))
     return figure
 
 

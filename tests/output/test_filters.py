@@ -67,7 +67,7 @@ def test_where_filters_go(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"style": "wavy"}, InputError, "no style 'wavy'; there are rows, grid, rgb, lines"),
+        ({"style": "wavy"}, InputError, "no style 'wavy'; there are rows, grid, rgb, lines, matrix"),
         ({"format": "gif"}, InputError, "no format 'gif'; there are png, jpg, webp, svg, pdf"),
         ({"filters": "9"}, SelectionError, "'block1_conv1' has no filter 9; there are 6, 0 to 5"),
         ({"channels": [-1]}, SelectionError, "has no channel -1; there are 3"),
