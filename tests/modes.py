@@ -143,6 +143,7 @@ VALUES = {
 FLAG_VALUES = {
     ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx",
     ("extract", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9",
+    ("explain", "smooth"): "none",
     ("filters", "scale"): "layer", ("maps", "scale"): "symmetric", ("maps", "sort"): "variance",
     ("report", "output"): "elsewhere.html",
     ("audit", "output"): "elsewhere.json", ("audit", "target"): "onnxruntime==1.17", ("audit", "report"): "sarif",

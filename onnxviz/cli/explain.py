@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _HEEDS = {
     ALWAYS: "model inputs class_ method layer target region box wrt axes labels samples window stride baseline noise "
     "cells keep sanity seed preprocess size fit background provider memory threads output save as_json quiet",
-    DRAWN: "cmap picture dpi title captions",
+    DRAWN: "cmap smooth picture dpi title captions",
     IN_FOLDER: "picture",
 }  # a method refuses the options that it has not
 
@@ -123,6 +123,12 @@ def explain(
         int | None, typer.Option(metavar="N", help="Of everything random.", min=0, show_default="0")
     ] = None,
     cmap: CmapOption = None,
+    smooth: Annotated[
+        Literal["none", "bilinear"] | None,
+        typer.Option(
+            help="How a coarse map is enlarged: each cell as it is, or between cells.", show_default="bilinear"
+        ),
+    ] = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
     fit: FitOption = None,
@@ -180,7 +186,7 @@ def explain(
     folder = folder_for(output, save, "explain")
     classes = len(explainer.aims)
     gallery = ExplanationsWriter(
-        folder, save, several=several, by_class=classes > 1, pictures=pictures, cmap=known_cmap(cmap)
+        folder, save, several=several, by_class=classes > 1, pictures=pictures, cmap=known_cmap(cmap), smooth=smooth
     )
     advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
     fewer = next((text for name, text in advice.items() if name in known), "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -13,8 +13,9 @@ from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.sanity import Sanity
 from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.inputs.failures import nothing_usable
+from onnxviz.messages import refuse_unheeded
 from onnxviz.output.picture_options import PictureOptions
-from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_sanity
+from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps
 
 
 class ExplanationsWriter:
@@ -27,6 +28,7 @@ class ExplanationsWriter:
         by_class: whether there is more than one class of each.
         pictures: how they are written; None for the usual way.
         cmap: matplotlib colour map; None for the plot's own.
+        smooth: how maps are enlarged, as for `plot_explanation`.
 
     Raises:
         InputError: the names do not fit what they are for.
@@ -41,6 +43,7 @@ class ExplanationsWriter:
         by_class: bool = False,
         pictures: PictureOptions | None = None,
         cmap: str | None = None,
+        smooth: Literal["none", "bilinear"] | None = None,
     ) -> None:
         check_archive(save)
         single = output is not None and is_picture(output)
@@ -57,6 +60,7 @@ class ExplanationsWriter:
         self.save = save
         self.options = pictures or PictureOptions()
         self.cmap = cmap
+        self.smooth = smooth
         self.written: list[Path] = []
         self.entries: list[dict[str, Any]] = []
         self._arrays: dict[str, NDArray[Any]] = {}
@@ -67,7 +71,8 @@ class ExplanationsWriter:
 
         Args:
             explanation: what is drawn.
-            sanity: how far it can be trusted; drawn beside it as `NAME-sanity` and `NAME-deletion`.
+            sanity: how far it can be trusted; drawn below it; of several maps, and where the input is no picture,
+                the curves alone, as `NAME-deletion`.
         """
         number = len(self.entries)
         path = self.file
@@ -82,14 +87,12 @@ class ExplanationsWriter:
         if sanity is not None:
             entry |= {"sanity": sanity.as_dict(), "faithfulness": sanity.faithfulness.as_dict()}
         if path is not None:
-            figures = {path: figure_of(explanation, self.cmap)}
-            if sanity is not None:
+            whole = sanity is not None and _is_on_photo(explanation) and not explanation.labels
+            figures = {path: figure_of(explanation, self.cmap, sanity if whole else None, self.smooth)}
+            if sanity is not None and not whole:
                 what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
                 curves = plot_faithfulness(sanity.faithfulness, subtitle=what)
                 figures[path.with_name(f"{path.stem}-deletion{path.suffix}")] = curves
-                if sanity.true.ndim == 2:
-                    forgetting = plot_sanity(sanity, subtitle=what)
-                    figures[path.with_name(f"{path.stem}-sanity{path.suffix}")] = forgetting
             if self.folder is not None:
                 make_folder(self.folder)  # not before something can be drawn
             record = explanation.provenance.picture_record([explanation.image])
@@ -115,13 +118,18 @@ class ExplanationsWriter:
         return self.written
 
 
-def figure_of(explanation: Explanation, cmap: str | None = None) -> Any:
+def figure_of(
+    explanation: Explanation,
+    cmap: str | None = None,
+    sanity: Sanity | None = None,
+    smooth: Literal["none", "bilinear"] | None = None,
+) -> Any:
     """The overlay, or, where the input is no picture, the map alone."""
-    channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
+    if _is_on_photo(explanation):
+        return plot_explanation(explanation, sanity=sanity, smooth=smooth, cmap=cmap)
+    refuse_unheeded({"smooth": smooth}, "the input is no picture, so that no map is enlarged")
     parts = len(explanation.axes.parts)
     positions = explanation.map.ndim - parts
-    if positions == 2 and len(explanation.size) - len(explanation.case.axes.parts) == 2 and channels >= 1:
-        return plot_explanation(explanation, cmap=cmap)
     return plot_maps(
         explanation.map.reshape(-1, *explanation.map.shape[parts:]),
         spatial=positions,
@@ -131,3 +139,10 @@ def figure_of(explanation: Explanation, cmap: str | None = None) -> Any:
         title=explanation.title,
         subtitle=", ".join(explanation.facts),
     )
+
+
+def _is_on_photo(explanation: Explanation) -> bool:
+    """Whether the map is laid on a picture."""
+    channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
+    positions = explanation.map.ndim - len(explanation.axes.parts)
+    return positions == 2 and len(explanation.size) - len(explanation.case.axes.parts) == 2 and channels >= 1
