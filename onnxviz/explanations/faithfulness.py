@@ -159,10 +159,10 @@ def faithfulness(
         for start, end in ((case.x, empty), (soft, case.x))
     ]
     found: dict[str, Any] = dict(zip(_CURVES, curves, strict=True))
+    found |= {f"{name}_auc": area(curve) for name, curve in found.items()}
     return Faithfulness(
         shares=np.linspace(0, 1, steps + 1),
         **found,
-        **{f"{name}_auc": area(curve) for name, curve in found.items()},
         unit="probability" if chance else "score",
     )
 

@@ -108,8 +108,11 @@ def norms_of(weight: NDArray[Any]) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", over="ignore"):
         numbers = flat.astype(np.float64) if flat.dtype.kind in "iu" else flat
         sizes = np.abs(numbers)
+        largest = float(sizes.max(initial=0))
+        if not math.isfinite(largest):
+            largest = float(sizes[np.isfinite(sizes)].max(initial=0))
         # A power of two changes no digit, and keeps squares from overflowing and from vanishing.
-        shift = math.frexp(float(sizes[np.isfinite(sizes)].max(initial=0)))[1]
+        shift = math.frexp(largest)[1]
         scaled = np.ldexp(numbers, -shift)
         norms: NDArray[np.float64] = np.sqrt(np.einsum("oik,oik->oi", scaled, scaled, dtype=np.float64))
         return np.asarray(np.ldexp(norms, shift))

@@ -129,7 +129,7 @@ def test_the_paper_is_its_own_on_dark_ground_too():
 PALETTES = {
     "statistics": [page.LINE, page.BROKEN, statistics._SPREAD, statistics._DEAD],
     "comparison": [page.LINE, page.BROKEN, comparison._BELOW, comparison._SAME],
-    "faithfulness": [*faithfulness._LINES],
+    "faithfulness": [colour for _, _, colour, _ in faithfulness._ORDERS],
     "marks beside words": [page.BROKEN, page.GREY, page.INK, page.PAPER],
 }
 
