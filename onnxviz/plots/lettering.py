@@ -2,11 +2,11 @@
 
 import unicodedata
 from bisect import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache, lru_cache
-from typing import Any
 
 from matplotlib import ft2font
+from matplotlib.backends.backend_agg import get_hinting_flag
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 
 DPI = 100
@@ -47,6 +47,8 @@ def rounded(value: float) -> str:
 @lru_cache(maxsize=4096)
 def families(words: str) -> tuple[str, ...]:
     """Returns the families of fonts that words are written in: the usual one, and those that have what it lacks."""
+    if words.isascii():
+        return (FONT,)
     missing = frozenset(sign for sign in words if not (sign.isspace() or _has(FONT, sign)))
     return (FONT, *_families_with(missing)) if missing else (FONT,)
 
@@ -76,7 +78,7 @@ def _families_with(letters: frozenset[str]) -> tuple[str, ...]:
 def _has(family: str, letter: str) -> bool:
     if not _RIGHT_TO_LEFT and unicodedata.bidirectional(letter) in ("R", "AL"):
         return False
-    return bool(_font((family,), _NORMAL).get_char_index(ord(letter)))
+    return bool(get_font([*_files((family,), _NORMAL)]).get_char_index(ord(letter)))
 
 
 def _upright() -> set[tuple[str, object]]:
@@ -90,8 +92,10 @@ def weight_of(words: str, *, bold: bool) -> int:
     return _BOLD if bold and (not fallback or {(name, _BOLD) for name in fallback} <= _upright()) else _NORMAL
 
 
-def _font(names: Iterable[str], weight: int) -> Any:
-    return get_font([findfont(FontProperties(family=name, weight=weight)) for name in names])
+@lru_cache(maxsize=256)
+def _files(names: tuple[str, ...], weight: int) -> tuple[str, ...]:
+    """The files of fonts, by their families."""
+    return tuple(findfont(FontProperties(family=name, weight=weight)) for name in names)
 
 
 @lru_cache(maxsize=4096)
@@ -131,12 +135,16 @@ def clean(words: str) -> str:
     return "".join(sign for sign in kept if not unicodedata.category(sign).startswith("C"))
 
 
+@lru_cache(maxsize=4096)
 def width_of(words: str, size: float, *, bold: bool = False) -> int:
-    """Returns how many pixels words take."""
-    font = _font(families(words), weight_of(words, bold=bold))
-    font.set_size(size, DPI)
-    font.set_text(spelt(words))
-    return -(-int(font.get_width_height()[0]) // 64)
+    """Returns how many pixels words take at most: letters fitted to the pixels of one density or two, or to none."""
+    font = get_font([*_files(families(words), weight_of(words, bold=bold))])
+    wide = 0
+    for times, flags in ((1, get_hinting_flag()), (2, get_hinting_flag()), (1, ft2font.LoadFlags.NO_HINTING)):
+        font.set_size(size, times * DPI)
+        font.set_text(spelt(words), flags=flags)
+        wide = max(wide, -(-int(font.get_width_height()[0]) // (64 * times)))
+    return wide
 
 
 def noun_of(labels: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Saving of figures and pictures: formats, pixel density, title and captions, and what files say of themselves."""
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ _LONGEST = {"webp": 16_383}
 _LONGEST_USUAL = 65_535
 _MOST_PIXELS = 2**28
 # Words stay words: in SVG those of the reader's font, in PDF with the letters they need.
+# Where a reader has not the font: one of the same widths, which Windows and macOS bring along, or any without serifs.
+_FAMILIES, _ELSEWHERE = re.compile(rb"(font-family: [^;\"]+)"), b", Verdana, sans-serif"
 _SETTINGS: Any = {"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "onnxviz", "savefig.bbox": None}
 
 
@@ -74,6 +77,8 @@ def save_figure(
         unfinished = stack.enter_context(replacing(target))
         stack.enter_context(mpl.rc_context(_SETTINGS))
         figure.savefig(unfinished, format=kind, **options)
+        if kind == "svg":
+            unfinished.write_bytes(_FAMILIES.sub(rb"\1" + _ELSEWHERE, unfinished.read_bytes()))
     return target
 
 

@@ -9,8 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError
+from onnxviz.plots.lettering import shortened
 from onnxviz.plots.mosaic import as_numbers, flaw, grid_columns
 from onnxviz.plots.sheet import Sheet, draw
+
+_ROOM = 220  # pixels that the name of a row may take
 
 
 class HasPictures(Protocol):
@@ -108,7 +111,7 @@ def plot_synthetic(
         shape=values.shape[1:3],
         columns=columns,
         marks=["" if place is None else flaw(values[place]).replace("const", "") for place in places],
-        row_labels=heads if any(heads) else [],
+        row_labels=[shortened(head, 7, _ROOM) for head in heads] if any(heads) else [],
         tile_labels=["" if place is None else names[place] for place in places],
         largest=(64, 160) if lines else (256, 256),
         lines=lines,

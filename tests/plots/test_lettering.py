@@ -8,6 +8,8 @@ import pytest
 from figures import MAPS, facts, words
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 from onnxviz.plots import lettering, plot_maps, save_figure
@@ -17,7 +19,7 @@ FAMILY = "Onnxviz Test Kana"
 
 
 def forget():
-    for cached in (lettering.families, lettering.spelt, lettering._families_with):
+    for cached in (families, spelt, width_of, lettering._families_with, lettering._files):
         cached.cache_clear()
 
 
@@ -50,6 +52,18 @@ def kana(tmp_path, no_other_fonts):
     font.save(tmp_path / "kana.ttf")
     fontManager.addfont(tmp_path / "kana.ttf")
     return FAMILY
+
+
+@pytest.mark.parametrize("dpi", [100, 200])
+@pytest.mark.parametrize("size", [7, 7.5, 8, 8.5, 11])
+def test_words_are_no_wider_than_they_are_said_to_be(size, dpi):
+    """Against matplotlib's own layout, whose letters are fitted to the pixels."""
+    words = "encoder/block_12/" * 12
+    figure = Figure(dpi=dpi)
+    canvas = FigureCanvasAgg(figure)
+    text = figure.text(0, 0, words, fontsize=size, family=FONT, parse_math=False)
+    drawn = text.get_window_extent(canvas.get_renderer()).width * 100 / dpi
+    assert 0.9 * width_of(words, size) < drawn <= width_of(words, size)
 
 
 @pytest.mark.parametrize("text", ["conv1", "слой/свёртка_3", "ενέλιξη", "طبقة_1", "שכבה", "réseau → couché №3"])

@@ -4,16 +4,20 @@ import io
 import subprocess
 import sys
 from itertools import combinations
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
 import pytest
 from colour_blindness import SEEN_BY, apart, seen
-from figures import MAPS, image, rendered, words
+from figures import MAPS, drawn, flawed, image, rendered, words
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from PIL import Image
+from protos import classifier_proto
 
+import onnxviz
+from onnxviz import plots
 from onnxviz.plots import comparison, faithfulness, page, plot_maps, statistics
 
 
@@ -166,3 +170,74 @@ def test_the_measure_finds_what_is_known_to_be_confused():
     assert (np.diff(light) < 0).any()
     for by in SEEN_BY:  # grey stays grey
         np.testing.assert_allclose(seen((0.5, 0.5, 0.5), by)[1:], 0, atol=1.5)
+
+
+# ---------------------------------------------------------------- nothing is clipped
+
+LONG = "encoder/block_12/" * 12
+RNG = np.random.default_rng(3)
+CHANNELS = SimpleNamespace(
+    mean=RNG.normal(size=9), var=RNG.random(9), zeros=np.arange(9), count=np.full(9, 20), nonfinite=np.zeros(9, int),
+    constant=np.zeros(9, bool),
+)  # fmt: skip
+
+
+def explained():
+    x = np.random.default_rng(0).random((1, 3, 16, 12), np.float32)
+    return onnxviz.explain(classifier_proto(), x, method="occlusion", labels=[LONG] * 5)
+
+
+def curves():
+    checked = onnxviz.explain_sanity(explained())
+    return plots.plot_sanity(checked, subtitle=LONG), plots.plot_faithfulness(checked.faithfulness, subtitle=LONG)
+
+
+def layers(weight):
+    return SimpleNamespace(name=LONG, weight=weight)
+
+
+KINDS = {
+    "maps": lambda: plot_maps(MAPS, title=LONG, subtitle=LONG),
+    "maps, sorted, on one scale": lambda: plot_maps(MAPS, title=LONG, sort="mean", scale="layer"),
+    "maps, flawed": lambda: plot_maps(flawed(), title=LONG),
+    "maps, 2048": lambda: plot_maps(RNG.normal(size=(2048, 7, 7)), first=None, title=LONG),
+    "maps of one position": lambda: plot_maps(RNG.normal(size=(17, 1, 2)), title=LONG, scale="symmetric"),
+    "strip": lambda: plot_maps(MAPS, style="strip", title=LONG),
+    "maps, 1-D": lambda: plot_maps(RNG.normal(size=(17, 40)), spatial=1, title=LONG),
+    "maps, 1-D, as lines": lambda: plot_maps(RNG.normal(size=(17, 40)), spatial=1, style="lines", title=LONG),
+    "maps, 3-D": lambda: plot_maps(RNG.normal(size=(4, 3, 6, 5)), spatial=3, title=LONG),
+    "bars": lambda: plot_maps(RNG.normal(size=30), spatial=0, title=LONG, subtitle=LONG),
+    "filters": lambda: plots.plot_filters(layers(RNG.normal(size=(6, 17, 3, 3)))),
+    "filters, grid": lambda: plots.plot_filters(layers(RNG.normal(size=(64, 17, 3, 3))), style="grid"),
+    "filters, rgb": lambda: plots.plot_filters(layers(RNG.normal(size=(6, 3, 7, 7))), style="rgb"),
+    "filters, lines": lambda: plots.plot_filters(layers(RNG.normal(size=(6, 3, 9))), style="lines"),
+    "filters, 1 x 1": lambda: plots.plot_filters(layers(RNG.normal(size=(6, 17, 1, 1)))),
+    "difference": lambda: plots.plot_difference(MAPS, MAPS + 1, title=LONG, subtitle=LONG),
+    "statistics": lambda: plots.plot_statistics({LONG: CHANNELS}, title=LONG, subtitle=LONG),
+    "comparison": lambda: plots.plot_comparison(
+        SimpleNamespace(below=20.0, layers=[SimpleNamespace(a=LONG, sqnr=30.0), SimpleNamespace(a="c", sqnr=np.nan)]),
+        title=LONG, subtitle=LONG,
+    ),
+    "synthetic": lambda: plots.plot_synthetic(RNG.random((4, 9, 9, 3)), labels=[LONG] * 4, rows=[LONG] * 4, title=LONG),
+    "synthetic, 17 channels": lambda: plots.plot_synthetic(RNG.random((2, 9, 9, 17)), title=LONG),
+    "explanation": lambda: plots.plot_explanation(explained()),
+    "sanity": lambda: curves()[0],
+    "faithfulness": lambda: curves()[1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_clipped_at_either_density(kind):
+    figure = KINDS[kind]()
+    for dpi in (100, 200):
+        figure.set_dpi(dpi)
+        canvas = drawn(figure).canvas
+        width, height = canvas.get_width_height()
+        things = [*figure.texts, *(thing for axes in figure.axes for thing in (*axes.texts, *axes.images))]
+        assert len(things) > 1
+        for thing in things:
+            box = thing.get_window_extent(canvas.get_renderer())
+            assert box.x0 >= -1, thing
+            assert box.y0 >= -1, thing
+            assert box.x1 <= width + 1, thing
+            assert box.y1 <= height + 1, thing

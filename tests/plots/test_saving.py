@@ -79,6 +79,7 @@ def test_words_are_words_and_a_sheet_is_one_picture(tmp_path, suffix):
         name = "{http://www.w3.org/2000/svg}"
         assert "Größe 42" in [text.text for text in root.iter(f"{name}text")]
         assert len(list(root.iter(f"{name}image"))) == 1
+        assert data.count(b"font-family") == data.count(b"'DejaVu Sans', Verdana, sans-serif") > 3
         assert b"image-rendering:pixelated" in data, "maps would be blurred where they are enlarged"
     else:
         assert data.count(b"/Subtype /Image") - data.count(b"/SMask ") == 1
