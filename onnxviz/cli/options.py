@@ -146,7 +146,9 @@ def _said(context: typer.Context) -> dict[str, Any]:
         value, source = context.params.get(one.name or ""), context.get_parameter_source(one.name or "")
         typed = source is not None and source.name == "COMMANDLINE" and one.name not in _NO_RESULT
         if typed and not isinstance(value, Path) and not (one.metavar and _PATHS.search(one.metavar)):
-            name = flag_of(one).lstrip("-") if one.param_type_name == "option" else str(one.metavar).lower()
+            option = one.param_type_name == "option"
+            # What a flag turns off is noted as that: `captions` is false.
+            name = flag_of(one).removeprefix("--no-").lstrip("-") if option else str(one.metavar).lower()
             said[name] = value
     return said
 

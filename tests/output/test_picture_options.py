@@ -24,8 +24,11 @@ COMMANDS = {
         1,
     ),
     "explain": (
-        ["explain", "M", "P", "--class", "2", "--method", "occlusion", "--threads", "1", "--labels", "names.txt"],
-        {"class": "2", "method": "occlusion"},
+        [
+            "explain", "M", "P", "--class", "2", "--method", "smooth-grad", "--samples", "2", "--noise", "0.2",
+            "--threads", "1", "--labels", "names.txt",
+        ],
+        {"class": "2", "method": "smooth-grad", "samples": 2, "noise": 0.2},
         1,
     ),
     "stats": (["stats", "M", "P", "--at", "conv"], {"at": "conv"}, 0),
@@ -35,7 +38,7 @@ COMMANDS = {
         {"layer": "block1_conv1", "filters": "0", "steps": 1},
         0,
     ),
-}
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -92,12 +95,15 @@ def test_metadata_name_verb_options_model_and_image(run_command, here, command):
 
 
 def test_the_same_call_gives_the_same_bytes_wherever_it_is_made(run_command, here, tmp_path, monkeypatch):
-    words = ["--layers", "block1_conv2", "--format", "png", "--title", "{} of mine"]
+    words = ["--layers", "block1_conv2", "--format", "png", "--title", "{} of mine", "--no-captions"]
     assert run_command("maps", "m.onnx", "photo.png", *words, "-o", "out").code == 0
     shutil.copytree(here, tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert run_command("maps", here / "m.onnx", here / "photo.png", *words, "-q", "-o", "again").code == 0
     assert Path("out/001-block1_conv2.png").read_bytes() == Path("again/001-block1_conv2.png").read_bytes()
+    assert records("again")["001-block1_conv2.png"]["options"] == {
+        "layers": "block1_conv2", "format": "png", "title": "{} of mine", "captions": False,
+    }  # fmt: skip
 
 
 def test_python_notes_the_same(run_command, here):
