@@ -15,7 +15,6 @@ from onnxviz.cli.options import (
     JsonOption,
     LayersInsteadOption,
     ModelArgument,
-    Picture,
     QuietOption,
     SaveOption,
     TitleOption,
@@ -24,6 +23,7 @@ from onnxviz.cli.options import (
 )
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import report
+from onnxviz.output.picture_options import PictureFormat
 
 _HEEDS = {
     ALWAYS: "model selection layers first numbers channels feeds style scale cut sort cmap layout output picture "
@@ -80,7 +80,7 @@ def filters(
     ] = None,
     output: Annotated[Path | None, where_to("FILE|DIR", "filters/")] = None,
     picture: Annotated[
-        Picture | None, typer.Option("--format", help="Format of pictures in a folder.", show_default="png")
+        PictureFormat | None, typer.Option("--format", help="Format of pictures in a folder.", show_default="png")
     ] = None,
     dpi: DpiOption = None,
     title: TitleOption = None,

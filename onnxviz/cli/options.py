@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from onnxviz.cli.heeding import flag_of
 from onnxviz.errors import InputError
-
-if TYPE_CHECKING:
-    from onnxviz.output.picture_options import PictureOptions
-
-Picture = Literal["png", "jpg", "webp", "svg", "pdf"]
+from onnxviz.output.picture_options import PictureFormat, PictureOptions, recorded
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx file.", show_default=False)]
 InputsArgument = Annotated[
@@ -42,7 +38,7 @@ AtOption = Annotated[Literal["activation", "conv"], typer.Option(help="The layer
 SaveOption = Annotated[
     Path | None, typer.Option(metavar="FILE.npz", help="Write the arrays, one per layer.", show_default=False)
 ]
-FormatOption = Annotated[Picture, typer.Option("--format", help="Format of pictures in a folder.")]
+FormatOption = Annotated[PictureFormat, typer.Option("--format", help="Format of pictures in a folder.")]
 DpiOption = Annotated[
     float | None, typer.Option(metavar="N", help="Dots per inch of png, jpg, webp.", min=10, show_default="100")
 ]
@@ -120,7 +116,7 @@ def where_to(metavar: str, usual: str) -> Any:
 
 
 def picture_options(
-    context: typer.Context, picture: Picture, dpi: float | None, title: str | None, captions: bool
+    context: typer.Context, picture: PictureFormat, dpi: float | None, title: str | None, captions: bool
 ) -> PictureOptions:
     """How the pictures of a command are written; their metadata say which, and with what options it was called.
 
@@ -131,8 +127,6 @@ def picture_options(
         title: likewise.
         captions: whether they are drawn.
     """
-    from onnxviz.output.picture_options import PictureOptions, recorded
-
     record = recorded(str(context.command.name), _said(context))
     options = PictureOptions(format=picture, dpi=dpi, title=title, captions=captions, record=record)
     options.check(context.params["output"])

@@ -91,7 +91,7 @@ def filters(
     cmap: str | None = None,
     layout: Literal["onnx", "keras"] | None = None,
     output: str | PathLike[str] | None = None,
-    format: Literal["png", "jpg", "webp", "svg", "pdf"] | None = None,
+    format: PictureFormat | None = None,
     dpi: float | None = None,
     title: str | None = None,
     captions: bool = True,

@@ -25,13 +25,13 @@ from toy_framework import MODULE, ToyConverter
 import onnxviz
 from onnxviz import plots, worker
 from onnxviz.auditing import finding
+from onnxviz.cli import options
 from onnxviz.cli.heeding import ALWAYS, check_heeded
 from onnxviz.cli.program import load_commands, run
 from onnxviz.conversion import sources
 from onnxviz.explanations import explanation
 from onnxviz.maps import statistics as statistics_
 from onnxviz.output import filters as filters_
-from onnxviz.output import picture_options
 from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.session import RunOptions, Session
 
@@ -270,7 +270,7 @@ def sweep(place, capsys, monkeypatch):
 
     monkeypatch.setattr(plots, "save_figure", held)
     # That an option is written down is no effect.
-    for home in (picture_options, filters_):
+    for home in (options, filters_):
         monkeypatch.setattr(home, "recorded", lambda verb, options: {})
 
     def at_once(works, limits, jobs=1, told=None):
