@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError, SelectionError
@@ -19,9 +19,6 @@ from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model, Source, load
 from onnxviz.model.selection import numbers
 from onnxviz.output.picture_options import PictureFormat, PictureOptions, recorded
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 Numbers = str | Sequence[int] | None
 """`0,3,5-9`, "all", a sequence of positions, or None for the usual ones."""
@@ -217,7 +214,7 @@ def _connections(model: Model, layer: Layer, filter_: int) -> tuple[Connection, 
     return tuple(Connection(*one) for one in zip(order, own, shares.tolist(), strict=True))
 
 
-def _draw(layer: Layer, look: dict[str, Any]) -> Figure:
+def _draw(layer: Layer, look: dict[str, Any]) -> Any:
     from onnxviz.plots import known_cmap, plot_filters
 
     known_cmap(look["cmap"])

@@ -7,12 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from onnxviz.files import check_dpi, is_picture
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PictureFormat = Literal["png", "jpg", "webp", "svg", "pdf"]
 
@@ -45,11 +42,11 @@ class PictureOptions:
         """
         check_dpi(output.suffix if output is not None and is_picture(output) else f".{self.format}", self.dpi)
 
-    def save(self, figure: Figure, path: Path, origin: Mapping[str, Any]) -> Path:
+    def save(self, figure: Any, path: Path, origin: Mapping[str, Any]) -> Path:
         """Writes a figure; gives its path.
 
         Args:
-            figure: what is drawn.
+            figure: what is drawn, matplotlib's.
             path: where to.
             origin: what its metadata say besides: `Provenance.picture_record`.
         """

@@ -140,7 +140,8 @@ def width_of(words: str, size: float, *, bold: bool = False) -> int:
     """Returns how many pixels words take at most: letters fitted to the pixels of one density or two, or to none."""
     font = get_font([*_files(families(words), weight_of(words, bold=bold))])
     wide = 0
-    for times, flags in ((1, get_hinting_flag()), (2, get_hinting_flag()), (1, ft2font.LoadFlags.NO_HINTING)):
+    fitted = get_hinting_flag()  # type: ignore[no-untyped-call]
+    for times, flags in ((1, fitted), (2, fitted), (1, ft2font.LoadFlags.NO_HINTING)):
         font.set_size(size, times * DPI)
         font.set_text(spelt(words), flags=flags)
         wide = max(wide, -(-int(font.get_width_height()[0]) // (64 * times)))

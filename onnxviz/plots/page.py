@@ -30,7 +30,7 @@ BROKEN, LINE = "#6a00d4", "#2f6690"
 SEQUENTIAL, DIVERGING = "gray", "RdBu_r"
 
 
-class Page(Figure):
+class FigurePage(Figure):
     """A figure with a title and captions, which shows itself in notebooks; made by `page`.
 
     Attributes:
@@ -94,7 +94,7 @@ class Page(Figure):
 
 def page(
     size: tuple[int, int], title: str, facts: list[str], *, left: int, above: int, below: int, right: int
-) -> tuple[Page, Axes]:
+) -> tuple[FigurePage, Axes]:
     """Returns a figure with its title and facts, and axes of `size` (height, width) pixels in pixel units."""
     height, width = size
     whole = max(left + width + right, _NARROWEST)
@@ -106,7 +106,7 @@ def page(
     lines = wrapped(parts, room)
     top = MARGIN + _TITLE + _LINE * len(lines) + _AROUND + above
     tall = top + height + below + MARGIN
-    figure = Page(figsize=(whole / DPI, tall / DPI), dpi=DPI, facecolor=PAPER, layout=None)
+    figure = FigurePage(figsize=(whole / DPI, tall / DPI), dpi=DPI, facecolor=PAPER, layout=None)
     figure.set_layout_engine("none")  # also where the user's settings ask for automatic margins
     axes = figure.add_axes((left / whole, 1 - (top + height) / tall, width / whole, height / tall))
     axes.set(xlim=(0, width), ylim=(height, 0))

@@ -18,7 +18,7 @@ from onnxviz.errors import InputError
 from onnxviz.files import PICTURES, PIXEL_PICTURES, check_dpi, replacing
 from onnxviz.messages import refuse_unheeded
 from onnxviz.plots.encoding import QUALITY, encode_picture, exif_of, record_text
-from onnxviz.plots.page import Page
+from onnxviz.plots.page import FigurePage
 
 # Pixels that a side may have at most: of WebP by its format, of the others by what programs can open.
 _LONGEST = {"webp": 16_383}
@@ -65,14 +65,14 @@ def save_figure(
         raise InputError(f"cannot write '{target}': its name must end in {', '.join(PICTURES)}")
     kind = {".jpeg": "jpg"}.get(suffix, suffix[1:])
     check_dpi(suffix, dpi)
-    if not isinstance(figure, Page):
+    if not isinstance(figure, FigurePage):
         asked = {"title": title, "no_captions": None if captions else True}
         refuse_unheeded(asked, "onnxviz did not make this figure")
     _check_pixels(figure, kind, dpi or figure.dpi)
     options: dict[str, Any] = {"facecolor": figure.get_facecolor(), "dpi": dpi or figure.dpi}
     options |= _metadata(kind, record)
     with ExitStack() as stack:
-        if isinstance(figure, Page):
+        if isinstance(figure, FigurePage):
             options["bbox_inches"] = stack.enter_context(figure.reworded(title, captions=captions))
         unfinished = stack.enter_context(replacing(target))
         stack.enter_context(mpl.rc_context(_SETTINGS))

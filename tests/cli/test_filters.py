@@ -48,7 +48,7 @@ def test_two_layers_do_not_fit_one_file(run_command, classifier, tmp_path):
 
 
 def test_a_suffix_that_is_no_picture(run_command, classifier, tmp_path):
-    assert ".svg" in error_of(run_command("filters", classifier, "-o", "one.gif"))
+    assert ".svg" in error_of(run_command("filters", classifier, "-o", "one.bmp"))
     assert files_in(tmp_path) == ["classifier.onnx"]
 
 
