@@ -85,7 +85,7 @@ def save_figure(
 @contextmanager
 def pdf_pages(
     path: Path, *, title: str | None = None, captions: bool = True, record: Mapping[str, Any] | None = None
-) -> Iterator[Callable[[Page], None]]:
+) -> Iterator[Callable[[FigurePage], None]]:
     """Gives a function that adds a page to a PDF, which appears whole when the block ends well, or not at all.
 
     Args:
@@ -100,7 +100,7 @@ def pdf_pages(
     with replacing(path) as unfinished:
         pages: Any = PdfPages(unfinished, **_metadata("pdf", record))
 
-        def add(figure: Page) -> None:
+        def add(figure: FigurePage) -> None:
             with figure.reworded(title, captions=captions) as box, mpl.rc_context(_SETTINGS):
                 pages.savefig(figure, facecolor=figure.get_facecolor(), bbox_inches=box)
 
