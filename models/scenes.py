@@ -1,8 +1,15 @@
-"""Scenes to segment: animals, and shapes of their fur and feathers, pasted on backgrounds, each with its mask."""
+"""Scenes to segment: animals, and shapes of their fur and feathers, pasted on backgrounds, each with its mask.
+
+Command: ``python models/scenes.py -o scenes.npz`` writes held-out scenes: ``images`` (N, size, size, 3), pixels in
+0...1, ``masks`` (N, size, size), where the animal is, and ``animals`` (N,), which one; and beside it the first image
+alone, ``sample.npy`` (1, size, size, 3). Needs torch==2.13.0 and scikit-image==0.26.0.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -152,3 +159,20 @@ class Scenes:
         soft = F.avg_pool2d(F.pad(mask, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
         image = torch.where(is_photo, photo, soft * front + (1 - soft) * ground)
         return image * 2 - 1, mask, np.where(kind == 1, whose, which)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=11)
+    parser.add_argument("-o", "--output", type=Path, default=Path("scenes.npz"))
+    options = parser.parse_args()
+    images, masks, animals = Scenes(test=True).batch(options.count, np.random.default_rng(options.seed), options.size)
+    pictures = np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1) * 0.5 + 0.5)
+    np.savez(options.output, images=pictures, masks=masks.numpy()[:, 0] > 0.5, animals=animals)
+    np.save(options.output.with_name("sample.npy"), pictures[:1])
+
+
+if __name__ == "__main__":
+    main()

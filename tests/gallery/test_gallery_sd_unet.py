@@ -1,0 +1,85 @@
+"""S4: the SD-UNet beside Keras, and its maps beside the mask."""
+
+import numpy as np
+import pytest
+
+import onnxviz
+from gallery import originals
+from gallery.beside import check_maps
+from gallery.runs import complete, run
+from gallery.s4_masks import LAYERS, best_map
+
+UNTRAINED = "models.keras_models:sd_unet"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The folder of the scripts' files, what they said, and the model in Keras; untrained in the short form."""
+    gallery = complete() or tmp_path_factory.mktemp("gallery")
+    trained, scenes, out = gallery / "sd_unet.keras", gallery / "scenes.npz", gallery / "s4"
+    if complete() is None:
+        run("models/scenes.py", out, "--count", 3, "-o", scenes)
+    source = trained if complete() else UNTRAINED
+    said = run("s4_sd_unet.sh", out, out, source, gallery / "sample.npy"), run("s4_masks.py", out, out, scenes)
+    return gallery, said, originals.loaded(trained) if complete() else originals.sd_unet()
+
+
+def test_s4_is_what_the_program_in_keras_gives(made):
+    gallery, (said, _), model = made
+    out, sample = gallery / "s4", np.load(gallery / "sample.npy")
+    table = originals.kernels(model)
+    assert len(table) == 51
+    rows = onnxviz.layers(out / "sd_unet.onnx", layout="keras")["layers"]
+    for row, (index, name, kernel, bias) in zip(rows, table, strict=True):
+        assert (row["keras_index"], row["name"].partition("/")[0]) == (index, name)
+        assert tuple(row["weight"]["shape"]) == kernel
+        assert (tuple(row["bias_shape"]) if row["bias_shape"] else None) == bias
+        (words,) = (line.split() for line in said.splitlines() if line.split()[2:3] == [row["name"]])
+        assert words[:2] == [str(row["index"]), str(index)]
+        assert "×".join(map(str, kernel)) in words
+    maps = np.load(out / "maps.npz")
+    assert maps.files == [rows[position]["name"] for position in LAYERS]
+    ours = onnxviz.capture(out / "sd_unet.onnx", sample, layers=LAYERS, at="conv")
+    for position, name in zip(LAYERS, maps.files, strict=True):
+        index, layer, _, _ = table[position]
+        # What the program takes is the convolution's layer; what is drawn by default, the Relu that ends its block.
+        (theirs,) = originals.maps_of(model, [index], sample)
+        check_maps(maps[name] if layer == "head_mask" else ours[name], theirs)
+        if layer != "head_mask":
+            relu = model.layers.index(model.get_layer(f"{layer}_relu"))
+            check_maps(maps[name], originals.maps_of(model, [relu], sample)[0])
+
+
+def test_the_best_map_is_found():
+    """Against every cut of every map, by hand."""
+    rng = np.random.default_rng(0)
+    coarse = rng.random((2, 4, 4)) > 0.6
+    masks = np.kron(coarse, np.ones((1, 2, 2))) > 0
+    masks[0, 0] = ~masks[0, 0]
+    maps = rng.random((2, 3, 4, 4), dtype=np.float32)
+    maps[:, 1] *= np.where(coarse, 0.4, 1) + np.float32(0.5)  # mostly less where the mask is
+    scores = []
+    for channel in range(3):
+        low, high = maps[:, channel].min(), maps[:, channel].max()
+        for step in range(32):
+            cut = low + (high - low) * (step + 0.5) / 32
+            for above in (maps[:, channel] > cut, maps[:, channel] <= cut):
+                large = np.kron(above, np.ones((1, 2, 2))) > 0
+                scores.append(((large & masks).sum() / (large | masks).sum(), channel))
+    channel, score = best_map(maps, masks)
+    assert (score, channel) == max(scores)
+
+
+@pytest.mark.slow
+def test_s4_turns_maps_into_masks(made):
+    """Mean IoU at least 0.7 on held-out scenes; the best map is more of the mask in the last layers than at first."""
+    gallery, (_, said), _ = made
+    if complete() is None:
+        pytest.skip("`make gallery` trains it: then `make gallery-check`")
+    (line,) = (
+        one for one in (gallery / "s4/train_sd_unet.txt").read_text("utf-8").splitlines() if "held-out mean IoU" in one
+    )
+    assert float(line.split()[3]) >= 0.7
+    found = [float(one.split()[-1]) for one in said.splitlines() if "IoU" in one]
+    assert len(found) == len(LAYERS)
+    assert max(found[-3:]) > max(found[:2]) + 0.1
