@@ -177,9 +177,61 @@ def s2(out: Path) -> None:
         sheet(maps, out / f"block{index + 1}.png")
 
 
+def s3(out: Path, trained: Path) -> None:
+    """The program S3: a subplot for each filter and input channel, and a strip for each layer and photo."""
+    from matplotlib import pyplot
+
+    model = loaded(trained)
+    for layer in model.layers:
+        if not layer.name.startswith("conv"):
+            continue
+        filters = normalised(layer.get_weights()[0])
+        *_, inputs, count = filters.shape
+        pyplot.figure(figsize=(inputs, count))
+        for index in range(count):
+            for channel in range(inputs):
+                axes = pyplot.subplot(count, inputs, index * inputs + channel + 1)
+                axes.set_xticks([])
+                axes.set_yticks([])
+                pyplot.imshow(filters[:, :, channel, index])
+        pyplot.savefig(out / f"{layer.name}.png")
+        pyplot.close()
+    shown = [index for index, layer in enumerate(model.layers) if layer.name.startswith(("conv", "pool"))]
+    for photo in ("dog", "cat"):
+        for index, maps in zip(shown, maps_of(model, shown, pixels(PHOTOS / f"{photo}.jpg", 150) / 255), strict=True):
+            strip = np.hstack([standardised(maps[0, :, :, channel]) for channel in range(maps.shape[-1])])
+            pyplot.figure(figsize=(strip.shape[1] / strip.shape[0], 1.5))
+            pyplot.title(model.layers[index].name)
+            pyplot.imshow(strip, aspect="auto", cmap="viridis")
+            pyplot.savefig(out / f"{photo}-{model.layers[index].name}.png")
+            pyplot.close()
+
+
+def s4(out: Path, trained: Path, sample: Path) -> None:
+    """The program S4: all convolutions' outputs for an array, and 32 of each of eight of them."""
+    from matplotlib import pyplot
+
+    model = loaded(trained)
+    table = kernels(model)
+    for row in table:
+        print(*row)
+    maps = maps_of(model, sorted({index for index, *_ in table}), np.load(sample))
+    outputs = dict(zip(sorted({index for index, *_ in table}), maps, strict=True))
+    for position in (0, 4, 11, 23, 32, 42, 49, 50):
+        index, name, _, _ = table[position]
+        pyplot.figure(figsize=(16, 8))
+        for channel in range(min(32, outputs[index].shape[-1])):
+            axes = pyplot.subplot(4, 8, channel + 1)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            pyplot.imshow(outputs[index][0, :, :, channel])
+        pyplot.savefig(out / f"{name}.png")
+        pyplot.close()
+
+
 if __name__ == "__main__":
     import matplotlib
 
     matplotlib.use("agg")
     Path(sys.argv[2]).mkdir(parents=True, exist_ok=True)
-    {"s1": s1, "s2": s2}[sys.argv[1]](Path(sys.argv[2]))
+    {"s1": s1, "s2": s2, "s3": s3, "s4": s4}[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -26,6 +26,7 @@ def made(tmp_path_factory):
 
 def test_s4_is_what_the_program_in_keras_gives(made):
     gallery, (said, _), model = made
+    lines = said.splitlines()
     out, sample = gallery / "s4", np.load(gallery / "sample.npy")
     table = originals.kernels(model)
     assert len(table) == 51
@@ -34,8 +35,7 @@ def test_s4_is_what_the_program_in_keras_gives(made):
         assert (row["keras_index"], row["name"].partition("/")[0]) == (index, name)
         assert tuple(row["weight"]["shape"]) == kernel
         assert (tuple(row["bias_shape"]) if row["bias_shape"] else None) == bias
-        (words,) = (line.split() for line in said.splitlines() if line.split()[2:3] == [row["name"]])
-        assert words[:2] == [str(row["index"]), str(index)]
+        (words,) = (line.split() for line in lines if line.split()[:3] == [str(row["index"]), str(index), row["name"]])
         assert "×".join(map(str, kernel)) in words
     maps = np.load(out / "maps.npz")
     assert maps.files == [rows[position]["name"] for position in LAYERS]
