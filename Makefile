@@ -80,7 +80,7 @@ gallery: $(VENV)/.test ## five systems end to end, from training to figures, in 
 	$(BIN)/python tests/gallery $(GALLERY)
 
 gallery-check: $(VENV)/.bench ## every number of gallery/ beside the source frameworks' and tf-keras-vis'
-	GALLERY=$(GALLERY) PYTHONPATH=$(VENV)/alternatives $(BIN)/python -m pytest tests/gallery -m ''
+	GALLERY=$(GALLERY) PYTHONPATH=$(VENV)/alternatives $(BIN)/python -m pytest tests/gallery -m '' -rP
 
 browser: ## Debian's Chromium and its driver, for the tests that look at pages; needs root where they are not there
 	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || { apt-get update --quiet && \

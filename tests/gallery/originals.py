@@ -97,6 +97,18 @@ def kernels(model: Any) -> Table:
     return found
 
 
+def depthwise_maps(model: Any, index: int, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the first half of a separable convolution gives, (N, H, W, C), which no layer of Keras outputs."""
+    import keras
+
+    layer = model.layers[index]
+    given = keras.Model(model.inputs, layer.input).predict(x, verbose=0)
+    made = keras.ops.depthwise_conv(
+        given, layer.depthwise_kernel, strides=layer.strides, padding=layer.padding, dilation_rate=layer.dilation_rate
+    )
+    return np.asarray(made)
+
+
 def gradient_of_maps(model: Any, layer: str, x: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The gradient of a model's one number with respect to a layer's output, and that output, (N, H, W, C) each."""
     import keras

@@ -38,16 +38,20 @@ def test_s4_is_what_the_program_in_keras_gives(made):
         (words,) = (line.split() for line in lines if line.split()[:3] == [str(row["index"]), str(index), row["name"]])
         assert "×".join(map(str, kernel)) in words
     maps = np.load(out / "maps.npz")
+    names = [one.name for one in model.layers]
     assert maps.files == [rows[position]["name"] for position in LAYERS]
     ours = onnxviz.capture(out / "sd_unet.onnx", sample, layers=LAYERS, at="conv")
     for position, name in zip(LAYERS, maps.files, strict=True):
-        index, layer, _, _ = table[position]
+        index, layer, _, bias = table[position]
         # What the program takes is the convolution's layer; what is drawn by default, the Relu that ends its block.
-        (theirs,) = originals.maps_of(model, [index], sample)
-        check_maps(maps[name] if layer == "head_mask" else ours[name], theirs)
-        if layer != "head_mask":
-            relu = model.layers.index(model.get_layer(f"{layer}_relu"))
-            check_maps(maps[name], originals.maps_of(model, [relu], sample)[0])
+        if bias is None:
+            theirs = last = originals.depthwise_maps(model, index, sample)
+        else:
+            ends = [one.name for one in model.layers if one.name in (layer, f"{layer}_relu")]
+            theirs, last = (originals.maps_of(model, [names.index(one)], sample)[0] for one in (layer, ends[-1]))
+        check_maps(maps[name], last)
+        if layer != "head_mask":  # its softmax is part of the layer
+            check_maps(ours[name], theirs)
 
 
 def test_the_best_map_is_found():
