@@ -110,15 +110,17 @@ def depthwise_maps(model: Any, index: int, x: NDArray[np.float32]) -> NDArray[np
 
 
 def gradient_of_maps(model: Any, layer: str, x: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The gradient of a model's one number with respect to a layer's output, and that output, (N, H, W, C) each."""
-    import keras
+    """The gradient of a Sequential's one number by a layer's output, and that output, (N, H, W, C) each."""
     import tensorflow as tf
 
-    both = keras.Model(model.inputs, [model.get_layer(layer).output, model.outputs[0]])
+    index = model.layers.index(model.get_layer(layer))
+    maps = tf.convert_to_tensor(maps_of(model, [index], x)[0])
     with tf.GradientTape() as tape:
-        maps, answer = both([tf.convert_to_tensor(x)])
-        total = tf.reduce_sum(answer)
-    return np.asarray(tape.gradient(total, maps)), np.asarray(maps)
+        tape.watch(maps)
+        answer = maps
+        for one in model.layers[index + 1 :]:
+            answer = one(answer)
+    return np.asarray(tape.gradient(answer, maps)), np.asarray(maps)
 
 
 def normalised(filters: NDArray[np.float32]) -> NDArray[np.float32]:

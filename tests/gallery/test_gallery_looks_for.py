@@ -1,7 +1,11 @@
 """S5: what filters and a class look for: activations and maps beside Keras' and PyTorch's own."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -83,3 +87,38 @@ def test_s5_explains_as_pytorch_does(gallery):
     close(np.load(out / "saliency.npz")["map"], slope[0].abs().amax(0).numpy())
     cam = (weights.mean(dim=(2, 3), keepdim=True) * kept["maps"]).sum(1).relu()[0]
     close(np.load(out / "grad-cam.npz")["map"], cam.detach().numpy())
+
+
+BESIDE = """
+import json, sys
+import painters
+from trained import Target
+target = Target("hed", sys.argv[1], sys.argv[2])
+numbers = [int(one) for one in sys.argv[3].split(",")]
+score = target.session()
+for paint in (painters.onnxviz, painters.tf_keras_vis):
+    maps = score(paint(target, numbers, 0))
+    print(json.dumps([float(maps[place, number].mean()) for place, number in enumerate(numbers)]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", LAYERS[1:3])
+def test_s5_excites_more_than_tf_keras_vis(gallery, layer, tmp_path):
+    """Two of the filters that S5 drew, the ones that answer most; each tool with its defaults, 64x64, 256 steps."""
+    if complete() is None or find_spec("tf_keras_vis") is None:
+        pytest.skip("`make gallery`, then `make gallery-check`, which brings tf-keras-vis")
+    arrays, pictures = read(gallery / "s5", "looks-for")
+    alive = [place for place, one in enumerate(pictures) if one["layer"] == layer and not one["dead"]]
+    strong = sorted(alive, key=lambda place: -arrays["after"][place])[:2]
+    numbers = ",".join(str(pictures[place]["filter"]) for place in strong)
+    path = os.pathsep.join([str(ROOT / "tests" / "benchmarks"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE, layer, str(tmp_path), numbers], env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    ours, theirs = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    for number, one, other in zip(numbers.split(","), ours, theirs, strict=True):
+        print(f"{layer} {number}: {one:.1f}, by tf-keras-vis {other:.1f}")
+        assert one > other
