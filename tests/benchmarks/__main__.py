@@ -317,10 +317,11 @@ def systems(model: str, repeat: int) -> list[Row]:
 
     rows = []
     for name, ours, theirs, convert in gallery.systems(repeat, Path(os.environ.get("GALLERY", "gallery"))):
+        what = f"{name}, its commands on the .onnx; the program in Keras"
         rows += [
-            Row(f"{name}, its commands on the .onnx; the program in Keras", f"{ours[0]:.1f} s", f"{theirs[0]:.1f} s",
-                f"{theirs[0] / ours[0]:.1f}×", f"(converted in {convert:.1f} s)", None),
-            Row(f"{name}, memory", f"{ours[1]:.0f} MiB", f"{theirs[1]:.0f} MiB", f"{theirs[1] / ours[1]:.1f}×", "",
+            Row(what, f"{ours[0]:.1f} CPU s", f"{theirs[0]:.1f} CPU s", f"{theirs[0] / ours[0]:.1f}×",
+                f"(converted in {convert:.1f} CPU s)", None),
+            Row("the same, memory", f"{ours[1]:.0f} MiB", f"{theirs[1]:.0f} MiB", f"{theirs[1] / ours[1]:.1f}×", "",
                 None),
         ]  # fmt: skip
     return rows

@@ -1,14 +1,17 @@
-"""The systems of the gallery beside the programs whose place they take: whole processes, from model to pictures."""
+"""The systems of the gallery beside the programs whose place they take: whole processes, from model to pictures.
+
+Seconds are those of the processor, of all threads and children together: a busy machine changes them little.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,9 +30,9 @@ _CONVERT = re.compile(r"^onnxviz convert (?:.*\\\n)*.*\n", re.MULTILINE)
 
 
 def measured(command: Sequence[str], folder: Path) -> tuple[float, float]:
-    """Seconds of a command, and the most memory in MiB that it and its children had at one time."""
+    """CPU seconds of a command, and the most memory in MiB that it and its children had at one time."""
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    started, peak = time.perf_counter(), 0
+    before, peak = _of_children(), 0
     with (folder / "said.txt").open("wb") as said:
         process = subprocess.Popen(
             command, cwd=ROOT, stdout=said, stderr=said, env={**os.environ, "PATH": programs}
@@ -49,7 +52,7 @@ def measured(command: Sequence[str], folder: Path) -> tuple[float, float]:
         watcher = threading.Thread(target=watch)
         watcher.start()
         code = process.wait()
-        seconds = time.perf_counter() - started
+        seconds = _of_children() - before
         done.set()
         watcher.join()
     if code:
@@ -57,8 +60,14 @@ def measured(command: Sequence[str], folder: Path) -> tuple[float, float]:
     return seconds, peak / 2**20
 
 
+def _of_children() -> float:
+    """CPU seconds of all processes that were started here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def systems(repeat: int, made: Path) -> list[tuple[str, tuple[float, float], tuple[float, float], float]]:
-    """For each system: its name, ours and the original, and the seconds that the conversion before ours took once.
+    """For each system: its name, ours and the original, and the CPU seconds that the conversion before ours took once.
 
     What must be trained for S3 and S4 is in `made`, the folder of `make gallery`; without it they are left out.
     """
