@@ -19,7 +19,7 @@ from gallery.runs import run
 
 STEPS = {
     "s1": [("s1_vgg16.sh", "s1", ["{out}"])],
-    "s2": [("s2_blocks.sh", "s2", ["{out}"])],
+    "s2": [("s2_blocks.sh", "s2", ["{out}"]), ("s2_choose.sh", "s2", ["{out}"])],
     "s3": [
         ("models/train_cats_and_dogs.py", "s3", ["-o", "{folder}/cats_and_dogs.keras"]),
         ("s3_cats_and_dogs.sh", "s3", ["{out}", "{folder}/cats_and_dogs.keras"]),

@@ -16,6 +16,7 @@ PICTURES = {
     "s1-filters": ["s1/filters.png"],
     "s1-maps": ["s1/maps/000-block1_conv1.png"],
     "s2-block3": ["s2/sheets/*-block3_conv3.png"],
+    "s2-clustered": ["s2/clustered.png"],
     "s2-feeds": ["s2/feeds.png"],
     "s3-strips": [f"s3/strips/*-{photo}.jpg/*-{layer}.png" for layer in ("conv1", "pool2") for photo in ("dog", "cat")],
     "s3-ginger": ["s3/ginger-grad-cam.png"],

@@ -2,7 +2,7 @@
 # S5: what filters of VGG16 look for, six of each of five layers.
 # Run in the repository's root: tests/gallery/s5_looks_for.sh OUT [STEPS] [SIDExSIDE]
 set -e
-out=$1 steps=${2:-256} side=${3:-96x96}
+out=$1 steps=${2:-256} side=${3:-64x64}
 mkdir -p "$out"
 
 onnxviz convert "models.trained_models:vgg16(classes=False)" -o "$out/vgg16.onnx" --no-verify

@@ -68,5 +68,8 @@ def test_s2_is_what_the_program_in_keras_gives(folder):
         check_grey(sheets[name])
     drawn = sorted(path.name for path in (out / "sheets").glob("*.png"))
     assert [name.partition("-")[2] for name in drawn] == [f"{name}.png" for name in names]
-    for picture in ("clustered.png", "feeds.png"):
+    run("s2_choose.sh", out, out)
+    for picture in ("norm.png", "clustered.png", "feeds.png"):
         assert (out / picture).stat().st_size > 10_000
+    kernel = model.get_layer("block1_conv2").get_weights()[0]
+    assert int(np.linalg.norm(kernel.reshape(-1, 64), axis=0).argmax()) == 19  # whose inputs feeds.png shows
