@@ -1,12 +1,15 @@
 """Trains ``keras_models.cats_and_dogs`` on photos and writes it as a ``.keras`` file, some 43 MB.
 
-Command: ``python models/train_cats_and_dogs.py -o cats_and_dogs.keras``. About 3 minutes (400 steps of 32 views).
+Command: ``python models/train_cats_and_dogs.py -o cats_and_dogs.keras``. Some minutes (400 steps of 32 views).
 Needs: keras and tensorflow-cpu; torch==2.13.0 and scikit-image==0.26.0 for the views.
 
 Photos: Chelsea (``photos/cat.jpg``) and a playing kitten (``pets/kitten.jpg``), a German shepherd
 (``photos/dog.jpg``). A region of each is painted grey before training; held-out crops lie wholly inside those regions.
 The network knows these three animals, not cats and dogs in general: what it makes of ``pets/ginger.jpg``, which it has
 never seen, is its author's question.
+
+Seen: 0.92 of 120 held-out crops right (the two cats 1.00 each, the dog 0.75); the three photos right; the ginger kitten
+taken for a dog.
 """
 
 from __future__ import annotations
@@ -74,7 +77,9 @@ def main() -> None:
     for index, source in enumerate(source for source in SOURCES if source.held_out):
         print(f"  {source.file:18s} {hit[40 * index : 40 * (index + 1)].mean():.2f}")
     print(f"held-out crops right: {hit.mean():.3f} of {len(hit)}")
-    network.save(options.output)
+    kept = keras_models.cats_and_dogs()  # without what the optimiser keeps of every weight
+    kept.set_weights(network.get_weights())
+    kept.save(options.output)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Trains ``keras_models.sd_unet`` to find mammals and birds, and writes it as a ``.keras`` file of 1 MB.
 
-Command: ``python models/train_sd_unet.py -o sd_unet.keras``. About 10 minutes on two cores (400 steps of 8 scenes).
+Command: ``python models/train_sd_unet.py -o sd_unet.keras``. Some 6 minutes of processor time (500 steps of 8 scenes).
 Needs: keras and tensorflow-cpu; torch==2.13.0 and scikit-image==0.26.0 for the scenes.
 
 Scenes are those of ``scenes.py``, as ``unet.onnx`` learns from; a pixel is background, mammal (the cat, the dog and
 their fur) or bird (the macaw and its feathers). Held-out scenes take backgrounds, fur and feathers from parts of the
 photos that training cut none from; the three whole animals are the same.
+
+Seen: mean IoU of the three classes 0.74 on 100 held-out scenes.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def train(steps: int, size: int, rate: float, seed: int) -> keras.Model:
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate / 10, steps, warmup_target=rate,
                                                                      warmup_steps=steps // 10)),
         keras.losses.SparseCategoricalCrossentropy(),
-        jit_compile=False,  # XLA on a processor has no fast dilated or depthwise convolution
+        jit_compile=False,  # XLA took minutes to compile it
     )  # fmt: skip
     start = time.monotonic()
     for step in range(steps):
@@ -64,7 +66,7 @@ def train(steps: int, size: int, rate: float, seed: int) -> keras.Model:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -75,7 +77,9 @@ def main() -> None:
     images, classes = batch(Scenes(test=True), 100, np.random.default_rng(1))
     predicted = network.predict(images, batch_size=4, verbose=0).argmax(-1)
     print(f"held-out mean IoU {mean_iou(predicted, classes):.3f} ({len(images)} scenes)")
-    network.save(options.output)
+    kept = keras_models.sd_unet(classes=len(CLASSES))  # without what the optimiser keeps of every weight
+    kept.set_weights(network.get_weights())
+    kept.save(options.output)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def measured(command: Sequence[str], folder: Path) -> tuple[float, float]:
 
         def watch() -> None:
             nonlocal peak
-            while not done.wait(0.02):
+            while not done.wait(0.05):
                 try:
                     family = [psutil.Process(process.pid)]
                     family += family[0].children(recursive=True)

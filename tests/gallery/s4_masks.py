@@ -14,37 +14,39 @@ import onnxviz
 LAYERS = (0, 4, 11, 23, 32, 42, 49, 50)
 
 
-def best_map(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[int, float]:
-    """The map (of N, C, H, W) that is most of a mask: its channel, and its IoU with the masks (N, H, W), all together.
+def best_map(maps: NDArray[np.float32], masks: NDArray[np.bool_]) -> tuple[float, int, bool]:
+    """The map (of N, C, H, W) that is most of a mask (N, H, W): its IoU over all scenes, its channel, if it is above.
 
     A map is enlarged by repeating its values and cut at one height for all scenes: the best of 32 between its least and
-    its largest value, from above or from below.
+    its largest value, where it is above it or where it is not.
     """
     factor = masks.shape[1] // maps.shape[2]
     least, most = maps.min(axis=(0, 2, 3), keepdims=True), maps.max(axis=(0, 2, 3), keepdims=True)
     scaled = (maps - least) / np.maximum(most - least, 1e-12)
     scaled = scaled.repeat(factor, axis=2).repeat(factor, axis=3)
-    best = (0, 0.0)
+    found = []
     for height in (np.arange(32) + 0.5) / 32:
-        for above in (scaled > height, scaled <= height):
-            both = (above & masks[:, None]).sum(axis=(0, 2, 3))
-            either = (above | masks[:, None]).sum(axis=(0, 2, 3))
-            score = both / np.maximum(either, 1)
-            best = max(best, (int(score.argmax()), float(score.max())), key=lambda found: found[1])
-    return best
+        for above in (True, False):
+            part = (scaled > height) == above
+            both = (part & masks[:, None]).sum(axis=(0, 2, 3))
+            score = both / np.maximum((part | masks[:, None]).sum(axis=(0, 2, 3)), 1)
+            found.append((float(score.max()), int(score.argmax()), above))
+    return max(found)
 
 
 def main() -> None:
-    """Prints the best map of each layer, and draws them for the first scene, one after the other."""
+    """Prints the best map of each layer, and draws them for the first scene, one after the other, the animal bright."""
     out, scenes = Path(sys.argv[1]), np.load(sys.argv[2])
     maps = onnxviz.capture(out / "sd_unet.onnx", scenes["images"], layers=LAYERS)
-    best = {name: best_map(array, scenes["masks"]) for name, array in maps.items()}
-    for name, (channel, score) in best.items():
+    strip, scores = [], []
+    for name, array in maps.items():
+        score, channel, above = best_map(array, scenes["masks"])
         print(f"{name:24} map {channel:3}  IoU {score:.2f}")
-    strip = [np.kron(maps[name][0, channel], np.ones((128 // maps[name].shape[2],) * 2, np.float32))
-             for name, (channel, _) in best.items()]  # fmt: skip
-    names = ", ".join(f"{name} {score:.2f}" for name, (_, score) in best.items())
-    figure = onnxviz.plot_maps(np.stack(strip)[None], columns=4, scale="map", title="maps become masks", subtitle=names)
+        size = scenes["masks"].shape[1] // array.shape[2]
+        strip.append(np.kron(array[0, channel] if above else -array[0, channel], np.ones((size, size), np.float32)))
+        scores.append(f"{score:.2f}")
+    said = f"the best map of convolutions {', '.join(map(str, LAYERS))}; IoU {', '.join(scores)}"
+    figure = onnxviz.plot_maps(np.stack(strip)[None], columns=4, scale="map", title="Maps become masks", subtitle=said)
     onnxviz.save_figure(figure, out / "masks.png")
 
 

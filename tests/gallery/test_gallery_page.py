@@ -65,8 +65,8 @@ def test_its_pictures_and_links_are_there():
     assert {Path(one).stem for one in pictures} <= set(PICTURES)
     for one in pictures:
         assert 1_000 < (PAGE.parent / one).stat().st_size < 200_000, one
-    for link in re.findall(r"\]\((\.\./[^)]+)\)", TEXT):
-        assert (PAGE.parent / link).exists(), link
+    for name in re.findall(r"`(s\d_\w+\.(?:sh|py))`", TEXT):
+        assert (HERE / name).exists(), name
     assert "S1_" not in TEXT
 
 

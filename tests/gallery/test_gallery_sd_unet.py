@@ -67,11 +67,11 @@ def test_the_best_map_is_found():
         low, high = maps[:, channel].min(), maps[:, channel].max()
         for step in range(32):
             cut = low + (high - low) * (step + 0.5) / 32
-            for above in (maps[:, channel] > cut, maps[:, channel] <= cut):
-                large = np.kron(above, np.ones((1, 2, 2))) > 0
-                scores.append(((large & masks).sum() / (large | masks).sum(), channel))
-    channel, score = best_map(maps, masks)
-    assert (score, channel) == max(scores)
+            for part, above in ((maps[:, channel] > cut, True), (maps[:, channel] <= cut, False)):
+                large = np.kron(part, np.ones((1, 2, 2))) > 0
+                scores.append(((large & masks).sum() / (large | masks).sum(), channel, above))
+    assert best_map(maps, masks) == max(scores)
+    assert max(scores)[1:] == (1, False)
 
 
 @pytest.mark.slow
@@ -86,4 +86,4 @@ def test_s4_turns_maps_into_masks(made):
     assert float(line.split()[3]) >= 0.7
     found = [float(one.split()[-1]) for one in said.splitlines() if "IoU" in one]
     assert len(found) == len(LAYERS)
-    assert max(found[-3:]) > max(found[:2]) + 0.1
+    assert min(found[-2:]) > max(found[:-2])
