@@ -23,7 +23,6 @@ PICTURES = {
     "s3-odd-maps": [f"s3/odd-maps-{photo}.png" for photo in ("ginger", "cat", "dog")],
     "s4-masks": ["s4/masks.png"],
     "s5-looks-for": ["s5/looks-for/sheet.jpg"],
-    "s5-class": ["s5-class/perfect/class_235.png"],
     "s5-where": ["s5-class/saliency.png", "s5-class/grad-cam.png"],
 }
 
