@@ -37,10 +37,11 @@ def write_synthetic(
     make_folder(folder)
     names = file_names(synthetic, options.format)
     written = []
-    for image, name, target in zip(synthetic.images, names, synthetic.targets, strict=True):
+    for place, (image, name, target) in enumerate(zip(synthetic.images, names, synthetic.targets, strict=True)):
         path = folder / name
         if image.ndim == 3:
-            written.append(save_picture(image, path, {**options.record, **origin}))
+            alpha = None if synthetic.alpha is None else synthetic.alpha[place]
+            written.append(save_picture(image, path, {**options.record, **origin}, alpha))
         else:  # signals and volumes have no pixels of their own to show
             figure = plot_synthetic(image[None], labels=[target.label], rows=[target.row], title=str(target))
             written.append(options.save(figure, path, origin))

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError
@@ -140,21 +140,33 @@ def _metadata(kind: str, record: Mapping[str, Any] | None) -> dict[str, Any]:
     return {"pil_kwargs": {**usual, **({"exif": exif_of(record)} if record else {})}}
 
 
-def save_picture(image: ArrayLike, path: Path, record: Mapping[str, Any] | None = None) -> Path:
+def save_picture(
+    image: ArrayLike, path: Path, record: Mapping[str, Any] | None = None, alpha: ArrayLike | None = None
+) -> Path:
     """Writes one picture at its own size, and returns its path; the file appears whole or not at all.
 
     Args:
         image: (H, W, C) in 0..1; C is 1 (grey) or 3 (RGB), of others the channels are put side by side in grey.
         path: Ends in .png, .jpg or .webp.
         record: As for `save_figure`.
+        alpha: (H, W) in 0..1, how opaque it is, which .jpg has no room for; None for altogether.
 
     Raises:
         OnnxvizError: The folder does not exist, or the file cannot be written.
     """
-    pixels = np.rint(np.clip(np.asarray(image, np.float64), 0, 1) * 255).astype(np.uint8)
+    pixels = _bytes(image)
     if pixels.shape[2] != 3:
+        times = pixels.shape[2]
         pixels = np.concatenate(np.moveaxis(pixels, 2, 0), axis=1)[..., None].repeat(3, axis=2)
+        alpha = None if alpha is None else np.tile(np.asarray(alpha), times)
+    if alpha is not None:
+        pixels = np.concatenate([pixels, _bytes(alpha)[..., None]], axis=2)
     kind: Any = path.suffix[1:]
     with replacing(path) as unfinished:
         unfinished.write_bytes(encode_picture(pixels, kind, record))
     return path
+
+
+def _bytes(values: ArrayLike) -> NDArray[np.uint8]:
+    """Values in 0..1 as 0..255."""
+    return np.rint(np.clip(np.asarray(values, np.float64), 0, 1) * 255).astype(np.uint8)
