@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from command_line import error_of
 from PIL import Image
 from protos import normal, parsed
 
