@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -14,11 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from onnxviz.errors import InputError, OnnxvizError
+from onnxviz.messages import refuse_unheeded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PICTURES = (".png", ".svg", ".pdf")
+PIXEL_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""The kinds of picture that are written in pixels, by suffix."""
+PICTURES = (*PIXEL_PICTURES, ".svg", ".pdf")
 """The kinds of picture that are written, by suffix."""
 
 # Beginning of the names of unfinished files, so that what an aborted process leaves can be told and removed.
@@ -167,6 +171,23 @@ def is_picture(path: Path) -> bool:
     if path.suffix.lower() not in PICTURES:
         raise InputError(f"{path} is no folder, and pictures are {', '.join(PICTURES)}")
     return True
+
+
+def check_dpi(suffix: str, dpi: float | None) -> None:
+    """Refuses dots per inch that a picture cannot have, or that nothing heeds; None is none.
+
+    Args:
+        suffix: of the picture, one of `PICTURES`.
+        dpi: what was asked for.
+
+    Raises:
+        InputError: it is no density.
+        UnheededOptionError: such a picture has no pixels of its own.
+    """
+    if suffix.lower() not in PIXEL_PICTURES:
+        refuse_unheeded({"dpi": dpi}, f"{suffix.lower()[1:]} has no pixels of its own")
+    if dpi is not None and not 1 <= dpi < math.inf:
+        raise InputError(f"a picture of {dpi:g} dots per inch cannot be written; give 1 or more")
 
 
 def check_folder(path: Path | None, what: str) -> None:

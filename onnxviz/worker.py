@@ -36,6 +36,7 @@ INTERRUPTED = 130
 BUG = 70
 # How long an interrupted child may take to end itself before it is killed.
 GRACE_SECONDS = 3.0
+_LONGEST_WAIT = 3600.0  # at a time; systems refuse to wait for years, as for a limit of 1e300 s
 _PR_SET_PDEATHSIG = 1  # of Linux' prctl
 _STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
 
@@ -195,11 +196,13 @@ class Outcome:
         result: what it gave; None where it did not come to its end.
         why: why it did not, such as `took more than 300 s`; "" where it did.
         stage: what it said last that it does.
+        lasted: seconds since then.
     """
 
     result: bytes | None
     why: str = ""
     stage: str = ""
+    lasted: float = field(default=0.0, compare=False)
 
 
 def confined(
@@ -232,7 +235,7 @@ def confined(
                 if not running:
                     return
                 first = min(child.deadline for child in running)
-                for key, _ in pipes.select(max(0.0, first - time.monotonic())):
+                for key, _ in pipes.select(min(_LONGEST_WAIT, max(0.0, first - time.monotonic()))):
                     key.data.read()
                     if told is not None:
                         told(key.data.number, key.data.stage)
@@ -277,6 +280,7 @@ class _Child:
     deadline: float
     done: bool = False
     stage: str = ""
+    staged: float = field(default_factory=time.monotonic)
     result: bytes | None = None
     failure: str = ""
     unread: bytearray = field(default_factory=bytearray)
@@ -303,7 +307,7 @@ class _Child:
             kind, body = bytes(self.unread[:1]), bytes(self.unread[9:end])
             del self.unread[:end]
             if kind == _STAGE:
-                self.stage = body.decode("utf-8", "replace")
+                self.stage, self.staged = body.decode("utf-8", "replace"), time.monotonic()
             elif kind == _FAILURE:
                 self.failure = body.decode("utf-8", "replace")
             else:
@@ -312,6 +316,7 @@ class _Child:
 
     def ended(self, limits: Limits) -> Outcome:
         """How it ended; it is killed if it has not."""
+        lasted = time.monotonic() - self.staged
         why = f"took more than {limits.seconds:g} s" if not self.done else self.failure
         if self.done and self.result is None and not why:  # its end of the pipe was closed by its end
             why = self._death()
@@ -320,7 +325,7 @@ class _Child:
             os.waitpid(self.process, 0)
         os.close(self.pipe)
         shutil.rmtree(self.folder, ignore_errors=True)
-        return Outcome(None if why else self.result, why, self.stage)
+        return Outcome(None if why else self.result, why, self.stage, lasted)
 
     def _death(self) -> str:
         """Why it ended that sent no result; waits for its end no longer than an interrupted one is given."""

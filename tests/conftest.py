@@ -23,6 +23,7 @@ from protos import classifier_proto, one_conv_proto, two_inputs_proto
 pytest.register_assert_rewrite(
     "adjoints",
     "command_line",
+    "converter_contract",
     "factory_checks",
     "figures",
     "hostile_inputs",
@@ -215,18 +216,16 @@ def run_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
-    """The figures that `maps` and `filters` save, in order; at least one."""
+    """The figures that commands save, in order; at least one."""
     from onnxviz import plots
-    from onnxviz.output import maps as album
 
     drawn, save = [], plots.save_figure
 
-    def spy(figure, path, **options):
+    def spy(figure, path, *dpi, **options):
         drawn.append(figure)
-        return save(figure, path, **options)
+        return save(figure, path, *dpi, **options)
 
     monkeypatch.setattr(plots, "save_figure", spy)
-    monkeypatch.setattr(album, "save_figure", spy)
     yield drawn
     assert drawn, "no figure went through save_figure: does another function save them now?"
 

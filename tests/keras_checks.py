@@ -39,6 +39,19 @@ def outputs_of(model, inputs):
     return [np.asarray(one) for one in keras.tree.flatten(result)]
 
 
+def taped(model, x, seed=2):
+    """TensorFlow's gradient with respect to `x` of a random sum of the output; the output, and the sum's weights."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        point = tf.constant(x)
+        tape.watch(point)
+        value = model(point, training=False)
+        weights = np.random.default_rng(seed).normal(size=value.shape).astype(np.float32)
+        objective = tf.reduce_sum(value * weights)
+    return tape.gradient(objective, point).numpy(), value.numpy(), weights
+
+
 def relative(ours, theirs):
     """The largest difference over the largest magnitude."""
     assert ours.shape == theirs.shape

@@ -1,5 +1,6 @@
 """A framework of its own: models of numpy and onnx alone, so that converting needs no other."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from onnx import TensorProto, helper
 
 from onnxviz import CodeExecution, ConversionError
 from onnxviz.conversion.converter import Observed, SourceInput, SourceLayer, SourceModel, Traced
+from onnxviz.model.graph.names import distinct
 
 STAGES = ["opening", "tracing", "folding", "writing", "verifying"]
 RNG = np.random.default_rng(41)
@@ -16,10 +18,11 @@ RNG = np.random.default_rng(41)
 class Toy:
     """A model of the toy framework: two convolutions of 3x3 with ReLU, a mean over the map.
 
-    Its weights are as a channels-last framework has them: (height, width, in, out).
+    Its weights are as a channels-last framework has them: (height, width, in, out). `calls` are its convolutions as
+    they are run, `harm` is what goes wrong with it.
     """
 
-    def __init__(self, shape=(None, 3, 7, 9), dtype="float32", preprocessing=None):
+    def __init__(self, shape=(None, 3, 7, 9), dtype="float32", preprocessing=None, harm=""):
         self.kernels = {
             "body/first": RNG.normal(0, 0.3, (3, 3, 3, 4)).astype(np.float32),
             "body/second": RNG.normal(0, 0.3, (3, 3, 4, 5)).astype(np.float32),
@@ -28,7 +31,8 @@ class Toy:
             "body/first": RNG.normal(0, 0.1, 4).astype(np.float32),
             "body/second": RNG.normal(0, 0.1, 5).astype(np.float32),
         }
-        self.shape, self.dtype, self.preprocessing = shape, dtype, preprocessing
+        self.shape, self.dtype, self.preprocessing, self.harm = shape, dtype, preprocessing, harm
+        self.calls = list(self.kernels)
 
 
 def conv(x, kernel, bias):
@@ -43,7 +47,7 @@ class ToySource(SourceModel):
     framework = "Toy"
 
     def __init__(self, model, harm=""):
-        self.model, self.harm = model, harm
+        self.model, self.harm = model, harm or model.harm
         self.versions = {"toy": "1.5"}
         self.inputs = (SourceInput("image", model.shape, model.dtype),)
         self.preprocessing = model.preprocessing
@@ -68,12 +72,12 @@ class ToySource(SourceModel):
         if self.model.dtype != "float32":
             nodes.append(helper.make_node("Cast", ["image"], ["real"], name="cast", to=TensorProto.FLOAT))
             last = "real"
-        for path in self.model.kernels:
-            turned = f"{path}/turned"
+        for path, call in zip(self.model.calls, distinct(self.model.calls), strict=True):
+            turned = f"{call}/turned"
             nodes.append(helper.make_node("Transpose", [f"{path}/kernel"], [turned], perm=[3, 2, 0, 1]))
-            nodes.append(helper.make_node("Conv", [last, turned, f"{path}/bias"], [f"{path}/out"], name=f"{path}/Conv"))
-            nodes.append(helper.make_node("Relu", [f"{path}/out"], [f"{path}/relu"], name=f"{path}/Relu"))
-            last = f"{path}/relu"
+            nodes.append(helper.make_node("Conv", [last, turned, f"{path}/bias"], [f"{call}/out"], name=f"{call}/Conv"))
+            nodes.append(helper.make_node("Relu", [f"{call}/out"], [f"{call}/relu"], name=f"{call}/Relu"))
+            last = f"{call}/relu"
         nodes.append(helper.make_node("GlobalAveragePool", [last], ["mean"], name="mean"))
         nodes.append(helper.make_node("Flatten", ["mean"], ["score"], name="flatten"))
         names = ["batch", "channels", "height", "width"]
@@ -83,7 +87,7 @@ class ToySource(SourceModel):
             nodes,
             "toy",
             [helper.make_tensor_value_info("image", element, dims)],
-            [helper.make_tensor_value_info("score", TensorProto.FLOAT, [dims[0], 5])],
+            [helper.make_tensor_value_info("score", TensorProto.FLOAT, [dims[0], len(self.model.biases[path])])],
         )
         proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
         weights = {f"{path}/kernel": kernel for path, kernel in self.model.kernels.items()}
@@ -124,10 +128,10 @@ class ToySource(SourceModel):
             raise ValueError("\nthe toy is too small\nfor anything")
         if self.harm == "needs 100" and x.shape[-1] < 100:
             raise ValueError("too small")
-        maps = {}
-        for path, kernel in self.model.kernels.items():
-            x = conv(x, kernel, self.model.biases[path])
-            maps[path] = [x]
+        maps = {path: [] for path in self.model.kernels}
+        for path in self.model.calls:
+            x = conv(x, self.model.kernels[path], self.model.biases[path])
+            maps[path].append(x)
             x = np.maximum(x, 0)
         score = x.mean((2, 3))
         if self.harm == "nan":
@@ -143,10 +147,10 @@ class ToySource(SourceModel):
 
 
 class ToyConverter:
-    """Converts `Toy` models, and `.toy` files, which are empty."""
+    """Converts `Toy` models and files of them, as `saved_toy` writes them."""
 
     framework = "Toy"
-    packages = ("json",)
+    packages = ("colorsys",)  # of Python's own, and nobody imports it
     install = "onnxviz[toy]"
 
     def __init__(self, harm=""):
@@ -162,8 +166,57 @@ class ToyConverter:
             raise ConversionError("the toy is broken")
         if self.harm == "code":
             raise CodeExecution("the toy would run code: add --allow-code-execution")
-        self.opened = ToySource(source if isinstance(source, Toy) else Toy(), self.harm)
+        model = source if isinstance(source, Toy) else loaded_toy(source, allow_code_execution)
+        if weights is not None:
+            arrays = read_arrays(weights)
+            if {f"{path}/kernel" for path in model.kernels} - set(arrays):
+                raise ConversionError(f"the weights in {weights} do not fit the toy")
+            model = filled(model, arrays)
+        for name, shape in (input_shapes or {}).items():
+            if name not in ("", "image"):
+                raise ConversionError(f"the toy has no input '{name}'; it has image")
+            fits = len(shape) == 4 and all(
+                None in pair or pair[0] == pair[1] for pair in zip(shape, model.shape, strict=True)
+            )
+            if not fits:
+                raise ConversionError(f"the toy refuses an input of {'x'.join(map(str, shape))}")
+        self.opened = ToySource(model, self.harm)
         return self.opened
+
+
+def read_arrays(path):
+    if not path.is_file():
+        raise ConversionError(f"there is no file {path}")
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            return dict(stored)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        raise ConversionError(f"{path} is no file of the toy's") from None
+
+
+def filled(model, arrays):
+    """A toy like `model` with these weights."""
+    made = Toy(model.shape, model.dtype, model.preprocessing, model.harm)
+    made.calls = model.calls
+    made.kernels = {path: arrays[f"{path}/kernel"] for path in model.kernels}
+    made.biases = {path: arrays[f"{path}/bias"] for path in model.biases}
+    return made
+
+
+def saved_toy(model, path, **more):
+    """The toy in a file; of any file with an array `code` it says that it would run code."""
+    arrays = {f"{layer}/kernel": kernel for layer, kernel in model.kernels.items()}
+    arrays |= {f"{layer}/bias": bias for layer, bias in model.biases.items()}
+    with path.open("wb") as file:
+        np.savez(file, **arrays, **more)
+    return path
+
+
+def loaded_toy(path, allow_code_execution):
+    arrays = read_arrays(path)
+    if "code" in arrays and not allow_code_execution:
+        raise CodeExecution(f"{path} would run code: add --allow-code-execution")
+    return filled(Toy(), arrays)
 
 
 def files_below(folder):

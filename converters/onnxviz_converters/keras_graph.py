@@ -16,7 +16,7 @@ from onnxviz.conversion.converter import SourceInput
 from onnxviz.errors import ConversionError
 from onnxviz.messages import option
 from onnxviz.model.graph.names import distinct
-from onnxviz.model.naming import LAYER_KEY
+from onnxviz.model.naming import INDEX_KEY, LAYER_KEY, source_path
 from onnxviz_converters.keras_layers import one_line
 from onnxviz_converters.keras_operations import exportable_operations, numbered_scopes
 from onnxviz_converters.tensorflow_graph import NUMBERED, converted, layer_scope
@@ -93,7 +93,18 @@ def traced(
     fed = [one.name for one in function.inputs if one.dtype != tf.resource]
     proto = converted(definition, fed, [one.name for one in function.outputs], opset, model.name)
     names = _output_names(model, len(proto.graph.output))
-    return tidied(proto, renamed, names, inputs, list(layers), model.name), constants
+    proto = tidied(proto, renamed, names, inputs, list(layers), model.name)
+    _number(proto.graph, model, layers)
+    return proto, constants
+
+
+def _number(graph: onnx.GraphProto, model: Any, layers: Mapping[str, Any]) -> None:
+    """Writes its place in `model.layers` into the nodes of each layer that is there; layers inside those have none."""
+    places = {id(layer): place for place, layer in enumerate(model.layers)}
+    for node in graph.node:
+        place = places.get(id(layers.get(source_path(node))))
+        if place is not None:
+            node.metadata_props.add(key=INDEX_KEY, value=str(place))
 
 
 def _output_names(model: Any, count: int) -> list[str]:

@@ -19,7 +19,7 @@ from onnxviz.auditing.sample_classes import Classes, sample_classes
 from onnxviz.auditing.settings import Settings
 from onnxviz.auditing.since_baseline import SinceBaseline
 from onnxviz.auditing.subject import Extras, Subject
-from onnxviz.errors import OnnxvizError
+from onnxviz.errors import OnnxvizError, SelectionError
 from onnxviz.files import write_json
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.noise import check_noise_heeded
@@ -51,8 +51,8 @@ class Audit:
     Attributes:
         label: what the model is called: its path as it was given.
         findings: the most severe first.
-        not_run: checks that could not run, and why.
-        passed: codes of the checks that ran and found nothing.
+        not_run: checks that could not run, and why; by code.
+        passed: codes of the checks that ran and found nothing, sorted.
         head: its provenance as JSON types, as every manifest begins: the model with its SHA-256, versions, the
             provider; empty where the model could not be audited.
         since: findings that are new and gone since the baseline; None without one.
@@ -74,6 +74,11 @@ class Audit:
         """Whether a finding that is not accepted is as severe as `on`, or more."""
         limit = Severity(on)
         return any(one.severity.reaches(limit) and not one.reason for one in self.findings)
+
+    @property
+    def has_run(self) -> bool:
+        """Whether any check ran, to its end or not: where none did, that nothing was found is no pass."""
+        return bool(self.findings or self.passed)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -236,7 +241,7 @@ def run_checks(
 
     Args:
         subject: what they look at.
-        wanted: the checks.
+        wanted: the checks, in the order in which they run.
         progress: called with the code of the check that begins.
         spent: asked before each; why no more are to run, "" where they are.
     """
@@ -256,7 +261,10 @@ def run_checks(
                 passed.append(check.code)
     reads_images = subject.extras.data is not None and any(sample.path for sample in subject.samples)
     provenance = Provenance(subject.model, subject.options, subject.images if reads_images else None)
-    return Audit(subject.model.label, sorted_findings(findings), tuple(not_run), tuple(passed), provenance.as_dict())
+    not_run.sort(key=lambda one: one.code)
+    return Audit(
+        subject.model.label, sorted_findings(findings), tuple(not_run), tuple(sorted(passed)), provenance.as_dict()
+    )
 
 
 def wanted_checks(options: Mapping[str, Any]) -> tuple[tuple[Check, ...], Settings]:
@@ -266,12 +274,22 @@ def wanted_checks(options: Mapping[str, Any]) -> tuple[tuple[Check, ...], Settin
         options: of `audit`, by name.
 
     Raises:
-        OnnxvizError: the settings cannot be read, there is no such check, or none of the chosen heeds an option.
+        OnnxvizError: the settings cannot be read, there is no such check, none is left, or none of the chosen heeds an
+            option.
     """
     checks = load_checks()
     settings = Settings.read(options.get("config"), checks)
     select, ignore = options.get("select", ()), options.get("ignore", ())
     wanted = chosen(checks, select or settings.select, (*ignore, *settings.ignore), settings.budgets)
+    if not wanted:
+        by = f", by {settings.path} too" if settings.ignore else ""
+        ignored = ", ".join((*ignore, *settings.ignore))
+        why = (
+            f"all that are chosen are ignored ({ignored}{by})"
+            if ignored
+            else "those chosen are to be asked for by code"
+        )
+        raise SelectionError(f"no check is left to run: {why}")
     refuse_untaken(wanted, checks, options)
     return wanted, settings
 

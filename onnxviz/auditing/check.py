@@ -26,6 +26,7 @@ OPTIONS: dict[Use, tuple[str, ...]] = {
     "session": ("provider", "threads"),
 }
 """By what a check looks at, the options of `audit` that say it. `memory` limits the process of any check as well."""
+_RUNNING = frozenset({"noise", "session"})
 Run = Callable[[Any], Iterator[Finding]]
 """Gives the findings of a check on a `onnxviz.auditing.subject.Subject`."""
 
@@ -66,6 +67,23 @@ class Check:
     def options(self) -> frozenset[str]:
         """The options of `audit` that it heeds, by name."""
         return frozenset(option for use in (*self.needs, *self.takes) for option in OPTIONS[use])
+
+    @property
+    def expense(self) -> int:
+        """What it costs: 0 where it reads the file alone, 1 where it opens or runs the model, 2 with what is given."""
+        uses = {*self.needs, *self.takes} - {"target", "baseline"}
+        return 2 if uses - _RUNNING else 1 if uses else 0
+
+    @property
+    def takes_data(self) -> bool:
+        """Whether it looks at data."""
+        return "data" in {*self.needs, *self.takes}
+
+    def shares_work(self, other: Check) -> bool:
+        """Whether what takes it long, without data, takes the other long too: the same part of the file, or a run."""
+        return self.expense == other.expense and (
+            self.expense == 1 or (not self.expense and self.code[0] == other.code[0])
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON types."""

@@ -104,9 +104,56 @@ def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda one: (one.severity.rank, one.code)))
 
 
-def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """The findings in groups of one check, severity and reason, in their order."""
-    groups: dict[tuple[str, Severity, str], list[Finding]] = {}
+@dataclass(frozen=True)
+class Group:
+    """Findings of one check with one severity and one advice: one thing that was found in several places.
+
+    Attributes:
+        findings: one or more, in their order.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def parts(self) -> tuple[Finding, ...]:
+        """Those that are shown each by itself: all where they are few, else none; `worst` stands for them then."""
+        return self.findings if len(self.findings) <= _FEW else ()
+
+    @property
+    def worst(self) -> Finding:
+        """The one whose value is farthest from its threshold; the first where nothing is measured."""
+        return max(self.findings, key=_excess)
+
+    @property
+    def extent(self) -> str:
+        """In how many places it was found, and which is the worst: `in 46 layers, worst in `; the name follows."""
+        count, layers = len(self.findings), {one.layer for one in self.findings}
+        if "" in layers:
+            found = f"in {count:,} places" if all(one.place for one in self.findings) else f"{count:,} times"
+        elif len(layers) < count:
+            found = f"{count:,} times in {len(layers):,} layer{'s' if len(layers) > 1 else ''}"
+        else:
+            found = f"in {count:,} layers"
+        if not self.worst.place:
+            return found
+        return f"{found}, {'first' if _excess(self.worst) < 0 else 'worst'} in "
+
+
+# Findings of a group that are shown each by itself.
+_FEW = 3
+
+
+def _excess(one: Finding) -> float:
+    """How far a value is from its threshold; -1 where it cannot be told."""
+    if one.value is None or one.threshold is None:
+        return -1.0
+    apart = abs(one.value - one.threshold)
+    return -1.0 if math.isnan(apart) else apart
+
+
+def alike(findings: Iterable[Finding]) -> list[Group]:
+    """The findings in groups of one check, severity, reason and advice, in their order."""
+    groups: dict[tuple[str, Severity, str, str], list[Finding]] = {}
     for one in findings:
-        groups.setdefault((one.code, one.severity, one.reason), []).append(one)
-    return list(groups.values())
+        groups.setdefault((one.code, one.severity, one.reason, one.do), []).append(one)
+    return [Group(tuple(group)) for group in groups.values()]

@@ -15,21 +15,23 @@ from typing import Any
 from onnxviz import worker
 from onnxviz.auditing.audit import Audit, audit, wanted_checks
 from onnxviz.auditing.baseline import Baseline
+from onnxviz.auditing.check import Check
 from onnxviz.auditing.finding import Finding
 from onnxviz.auditing.golden import HEAD, Golden
 from onnxviz.auditing.registry import load_checks
 from onnxviz.auditing.settings import Settings
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.files import folder_destination
-from onnxviz.messages import printable, spelt
+from onnxviz.messages import option, printable, spelt
 from onnxviz.model.model import Model, load
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.providers import CPU, Provider
 from onnxviz.runtime.session import provider_name
-from onnxviz.worker import Limits, Tell
+from onnxviz.worker import Limits, Outcome, Tell
 
+_OUT_OF_TIME = "took more than"
+_GOLDEN = "golden vectors"
 _MORE = {
-    "took more than": "give it longer ({timeout}), or do not ship it",
     "needed more memory": "give it more ({memory_limit}), or do not ship it",
     "met a bug": "report it with the model, and leave the check out meanwhile ({ignore})",
 }
@@ -73,13 +75,14 @@ def audit_each(
     """
     if write_golden is not None and len(models) != 1:
         raise InputError(f"golden vectors ({write_golden}) are of one model, and {len(models)} are audited: name one")
-    _, settings = wanted_checks({**options, "keep": options.get("keep") or write_golden is not None})
+    wanted, settings = wanted_checks({**options, "keep": options.get("keep") or write_golden is not None})
     if write_golden is None:
-        return _audit_each(models, confinement, _read_once(options), settings, None, progress)
+        return _audit_each(models, confinement, _read_once(options), wanted, settings, None, progress)
     folder_destination(write_golden, HEAD)
     with tempfile.TemporaryDirectory(prefix="onnxviz-") as made:  # a child that is killed leaves nothing elsewhere
         folder = Path(made) / "golden"
-        found = _audit_each(models, confinement, {**_read_once(options), "keep": True}, settings, folder, progress)
+        kept = {**_read_once(options), "keep": True}
+        found = _audit_each(models, confinement, kept, wanted, settings, folder, progress)
         if folder.exists():
             Golden.load(folder).save(write_golden)
     return found
@@ -89,6 +92,7 @@ def _audit_each(
     models: Sequence[str],
     confinement: Confinement,
     options: Mapping[str, Any],
+    wanted: Sequence[Check],
     settings: Settings,
     write_golden: Path | None,
     progress: Callable[[int, str], None] | None,
@@ -118,9 +122,7 @@ def _audit_each(
                 refused[number] = answer["refused"]
                 what, do = answer["refused"], "mend the file, or leave it out"
             else:
-                at_work = f", while {outcome.stage} was at work" if outcome.stage else ""
-                what = f"the audit {outcome.why}{at_work}"
-                do = next((spelt(do) for why, do in _MORE.items() if outcome.why.startswith(why)), "do not ship it")
+                what, do = _ended_early(outcome, wanted, options.get("data") is not None)
             found[number] = _not_audited(models[number], printable(what, 500), do, settings)
         if progress is not None:
             progress(len(found), models[number])
@@ -128,6 +130,58 @@ def _audit_each(
         head = "" if len(models) == 1 else f"none of {len(models)} models could be audited; the first: "
         raise InputError(head + refused[0])
     return [found[number] for number in range(len(models))]
+
+
+def _ended_early(outcome: Outcome, wanted: Sequence[Check], seen: bool) -> tuple[str, str]:
+    """What is said of an audit that did not come to its end, and what to do.
+
+    Args:
+        outcome: how it ended.
+        wanted: the checks, in the order in which they run.
+        seen: whether there are data.
+    """
+    what = f"the audit {outcome.why}"
+    place = next((place for place, one in enumerate(wanted) if one.code == outcome.stage), None)
+    if outcome.why.startswith(_OUT_OF_TIME) and outcome.stage:
+        done = "" if place is None else f", and {place} of {len(wanted)} checks came before it"
+        return f"{what}: {outcome.stage} was at work for {outcome.lasted:.0f} s{done}", _more_time(
+            outcome.stage, wanted, place, seen
+        )
+    at_work = f", while {outcome.stage} was at work" if outcome.stage else ""
+    return what + at_work, next(
+        (spelt(do) for why, do in _MORE.items() if outcome.why.startswith(why)), "do not ship it"
+    )
+
+
+def _more_time(stage: str, wanted: Sequence[Check], place: int | None, seen: bool) -> str:
+    """What helps an audit that ran out of time: what came before ends in time again.
+
+    Args:
+        stage: what was at work.
+        wanted: the checks, in the order in which they run.
+        place: of the one at work among them; None where it was none.
+        seen: whether there are data.
+    """
+    longer = f"give it longer ({option('timeout')})"
+    if place is None:
+        golden = stage == _GOLDEN
+        return longer + (
+            spelt(", or leave out {write_golden}") if golden else ": no choice of checks makes this shorter"
+        )
+    here, cheaper = wanted[place], [one for one in wanted[:place] if one.expense < wanted[place].expense]
+    if seen and here.takes_data:
+        # The first gathers what the others wait for: to leave it out alone makes nothing shorter.
+        leave = f", or leave the check out ({_leaving_out(here.code)})" if len(cheaper) < place else ""
+        without = f"; without {option('data')}, the {len(cheaper)} checks that need none end in time" if cheaper else ""
+        return f"{longer} or fewer images{leave}{without}"
+    codes = ",".join(one.code for one in wanted[place:] if one is here or here.shares_work(one))
+    without = f" and audit it without {option('data')}" if seen and here.expense else ""
+    return f"{longer}, or leave out what may take as long: {_leaving_out(codes)}{without}"
+
+
+def _leaving_out(codes: str) -> str:
+    """The option that leaves out checks, whose codes stand between commas."""
+    return option("ignore", codes, repr(codes.split(",")))
 
 
 def _not_audited(path: str, what: str, do: str, settings: Settings) -> Audit:
@@ -164,7 +218,7 @@ def _work(path: str, batches: int | None, options: Mapping[str, Any], write_gold
         _allow(_weights(model), batches)
         done = audit(model, **options, progress=lambda code: tell(code))
         if write_golden is not None:
-            tell("golden vectors")
+            tell(_GOLDEN)
             _golden(model, options).save(write_golden)
     except OnnxvizError as error:
         return json.dumps({"refused": str(error)}).encode()

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SECTION = "onnxviz audit"
 """Section of a test's report in which stands what does not fail it."""
-_SHOWN = 3  # findings of one check and severity; the others are counted and named
 _LONGEST = 1000
 
 
@@ -112,15 +111,12 @@ def _sentences(findings: Iterable[Finding]) -> Iterator[str]:
     from onnxviz.messages import printable
 
     for group in alike(findings):
-        for one in group[:_SHOWN]:
-            place = f" at {printable(one.place, 300)}" if one.place else ""
+        for one in group.parts or [group.worst]:
+            place = printable(one.place, 300)
+            at = f" at {place}" if group.parts and place else "" if group.parts else f" {group.extent}{place}"
             message, do = printable(one.message, _LONGEST), printable(one.do, _LONGEST)
             end = f"Accepted: {printable(one.reason, _LONGEST)}" if one.reason else f"What to do: {do}"
-            yield f"{one.severity.value} {one.code}{place}: {message}. {end}."
-        if rest := group[_SHOWN:]:
-            places = ", ".join(printable(one.place) for one in rest[:_SHOWN] if one.place)
-            at = f", at {places}{' …' if len(rest) > _SHOWN else ''}" if places else ""
-            yield f"{rest[0].severity.value} {rest[0].code}: and {len(rest):,} more{at}."
+            yield f"{one.severity.value} {one.code}{at}: {message}. {end}."
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -85,7 +85,8 @@ def chosen(
 ) -> tuple[Check, ...]:
     """The checks whose codes begin with any of `select` (all where it is empty) and with none of `ignore`.
 
-    One that only runs when asked for is asked for by its whole code, or by a budget.
+    They are in the order in which they run: the cheapest first, by code, so that where time ends most have run. One
+    that only runs when asked for is asked for by its whole code, or by a budget.
 
     Raises:
         SelectionError: a prefix means no check; the message names the nearest.
@@ -94,13 +95,14 @@ def chosen(
     select, ignore = tuple(select), tuple(ignore)
     for prefix in (*select, *ignore):
         known_code(prefix, there)
-    return tuple(
+    found = (
         one
         for one in there
         if (not select or any(one.code.startswith(prefix) for prefix in select))
         and (not one.asked or one.code in select or given.intersection(one.budgets))
         and not any(one.code.startswith(prefix) for prefix in ignore)
     )
+    return tuple(sorted(found, key=lambda one: (one.expense, one.code)))
 
 
 def refuse_untaken(wanted: Iterable[Check], checks: Iterable[Check], options: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -162,6 +163,7 @@ def _known(what: str, name: str, there: Iterable[str]) -> None:
 
 
 def _number(value: object, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    # Nothing is above or below NaN: a check that is held against it would pass whatever it measures.
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise InputError(f"{what} is a number, not {value!r}")
     return float(value)

@@ -97,6 +97,11 @@ class TrainedWeight:
         """How many groups of filters see channels of their own."""
         return self.layer.group or 1
 
+    def is_filled(self, spread: float) -> bool:
+        """Whether the weights of each filter are all equal: they differ by less than `spread` of its largest."""
+        found = self.range
+        return found.is_finite and bool((found.high - found.low <= spread * found.largest).all())
+
     @cached_property
     def range(self) -> Range:
         """Of all its weights."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -52,16 +53,28 @@ _FORMATTED = Mode(
     lambda given: not given["as_json"] or (given["output"] is not None and given["report"] != "github"),
     "{json} says the format of what is printed",
 )
+
+
+def _writes_text(given: Mapping[str, Any]) -> bool:
+    """Whether the report for people is written, on the terminal or into a file."""
+    report, output = given["report"], given["output"]
+    printed = not given["as_json"] and (report in (None, "text") or (output is not None and report != "github"))
+    named = report in (None, "github") and output is not None and output.suffix.lower() == ".txt"
+    return printed or named or (output is not None and report == "text")
+
+
+_WORDED = Mode(_writes_text, "{verbose} is for the text report, and none is written")
 _HEEDS = {
     ALWAYS: "models listed as_json quiet",
     _ONE: "explain",
     _AUDITING: "data classes against baseline write_baseline golden write_golden select ignore fail_on target source "
     "weights config preprocess size fit background "
-    "provider threads memory timeout memory_limit jobs report output",
+    "provider threads memory timeout memory_limit jobs report output verbose",
     _SEEN: "classes preprocess fit background",
     _COMPARED: "against",
     _CONVERTED: "weights",
     _FORMATTED: "report",
+    _WORDED: "verbose",
 }
 
 
@@ -137,6 +150,9 @@ def audit(
         str | None, typer.Option(metavar="CODE", help="Print the manual of a check.", show_default=False)
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List all checks.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Each finding by itself, where one line tells of many that are alike.")
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -163,7 +179,7 @@ def audit(
         "background": background, "provider": provider, "threads": threads, "memory": parse_bytes(memory),
     }  # fmt: skip
 
-    from onnxviz.auditing.audit import document
+    from onnxviz.auditing.audit import document, reasons
     from onnxviz.auditing.baseline import Baseline
     from onnxviz.auditing.finding import Severity
     from onnxviz.auditing.formats import WRITERS
@@ -186,7 +202,8 @@ def audit(
             with reporting(quiet, "auditing") as step:
                 count = None if step is None else lambda done, what: step(done, len(paths))
                 found = audit_each(paths, confinement, options, write_golden=write_golden, progress=count)
-    writer = _html if form == "html" else findings_text if form == "text" else WRITERS[form]
+    text = partial(findings_text, verbose=verbose)
+    writer = _html if form == "html" else text if form == "text" else WRITERS[form]
     if output is not None:
         with replacing(output) as temporary:
             temporary.write_text(writer(found, limit), encoding="utf-8")
@@ -200,7 +217,7 @@ def audit(
         print_text(writer(found, limit))
     else:
         console = stdout()
-        console.print(findings_table(found, limit, console.width))
+        console.print(findings_table(found, limit, console.width, verbose=verbose))
     written = [path for path in (write_baseline, write_golden) if path is not None]
     if written and (lost := [one.label for one in found if not one.head]):
         raise InputError(f"{written[0]} was not written: {printable(lost[0])} could not be audited")
@@ -209,6 +226,8 @@ def audit(
     for path in [*([output] if output is not None else []), *written]:
         if not as_json and (path == output or form == "text" or annotated):
             say(str(path), 10_000)
+    if not written and not any(one.has_run for one in found):
+        raise InputError(f"no check could run, so nothing was audited: {reasons(found)[0][1]}")
     if any(one.fails(limit) for one in found):
         raise typer.Exit(1)
 

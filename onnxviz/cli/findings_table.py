@@ -6,13 +6,14 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
+from rich.console import Group as Stack
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from onnxviz.auditing.audit import Audit, reasons
-from onnxviz.auditing.finding import Finding, Severity, alike
+from onnxviz.auditing.finding import Finding, Group, Severity, alike
 from onnxviz.cli.tables import count_of, ruled_table
 from onnxviz.messages import printable
 
@@ -25,28 +26,44 @@ _WIDE = 100
 _FILE_WIDTH = 120
 _CODES_WIDTH = {True: 15, False: 31}  # of four codes on a narrow terminal, of eight on others
 _LONGEST = 1000
-_SHOWN = 3  # findings of one check and severity; the others are counted and named
+_SHOWN = 3  # of findings that are new or gone; the others are counted
 
 
-def findings_text(audits: Sequence[Audit], fail_on: Severity) -> str:
-    """The report as plain text, for a file."""
+def findings_text(audits: Sequence[Audit], fail_on: Severity, *, verbose: bool = False) -> str:
+    """The report as plain text, for a file; `verbose` as for `findings_table`."""
     text = io.StringIO()
     console = Console(file=text, width=_FILE_WIDTH, highlight=False, emoji=False, color_system=None)
-    console.print(findings_table(audits, fail_on, _FILE_WIDTH))
+    console.print(findings_table(audits, fail_on, _FILE_WIDTH, verbose=verbose))
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
-def findings_table(audits: Sequence[Audit], fail_on: Severity, width: int) -> RenderableType:
-    """One model: verdict, findings, what was not run. Several: a row each, then each that has findings."""
+def findings_table(audits: Sequence[Audit], fail_on: Severity, width: int, *, verbose: bool = False) -> RenderableType:
+    """One model: verdict, findings, what was not run. Several: a row each, then each that has findings.
+
+    Args:
+        audits: one a model.
+        fail_on: the severity from which on an audit fails.
+        width: of the terminal, in cells.
+        verbose: whether each finding stands by itself, where else one line tells of many that are alike.
+    """
     parts: list[RenderableType] = []
     if len(audits) > 1:
         failing = sum(audit.fails(fail_on) for audit in audits)
+        idle = sum(not audit.has_run for audit in audits)
         words = f"{failing:,} of {len(audits):,} models fail" if failing else f"all {len(audits):,} models pass"
-        parts += [_verdict(not failing, words, fail_on), Text(""), _summary(audits, fail_on, width), Text("")]
+        words = f"{words if failing else 'none fails'}, of {idle:,} no check could run" if idle else words
+        parts += [
+            _verdict(not failing and not idle, words, fail_on),
+            Text(""),
+            _summary(audits, fail_on, width),
+            Text(""),
+        ]
     for audit in audits:
         if len(audits) == 1 or audit.findings:
-            parts += [*_one(audit, fail_on, width), Text("")]
-    return Group(*parts, *_not_run(audits, width))
+            parts += [*_one(audit, fail_on, width, verbose), Text("")]
+    if not verbose and any(not group.parts for audit in audits for group in alike(audit.findings)):
+        parts += [Text("each layer by itself: --verbose, or --json", style="dim"), Text("")]
+    return Stack(*parts, *_not_run(audits, width))
 
 
 def _verdict(passes: bool, words: str, fail_on: Severity) -> Text:
@@ -71,24 +88,26 @@ def _summary(audits: Sequence[Audit], fail_on: Severity, width: int) -> Renderab
     table.add_column("model", overflow="fold", style="bold")
     for row, audit in enumerate(audits):
         cells = [f"{counts[name][row]:,}" if counts[name][row] else "" for name in shown]
-        sign = Text("✗", style="bold red") if audit.fails(fail_on) else Text("✓", style="green")
+        passes = audit.has_run and not audit.fails(fail_on)
+        sign = Text("✓", style="green") if passes else Text("✗", style="bold red")
         table.add_row(sign, *cells, Text(printable(audit.label, _LONGEST)))
     return table
 
 
-def _one(audit: Audit, fail_on: Severity, width: int) -> list[RenderableType]:
+def _one(audit: Audit, fail_on: Severity, width: int, verbose: bool) -> list[RenderableType]:
     """A model's verdict and findings."""
     listed = [count_of(count, one.value) for one in Severity if (count := audit.count(one))]
     accepted = sum(bool(one.reason) for one in audit.findings)
     listed += [f"{accepted:,} accepted"] if accepted else []
-    passes = not audit.fails(fail_on)
+    passes = audit.has_run and not audit.fails(fail_on)
     words = f"{'passes' if passes else 'fails'}: {', '.join(listed) or 'no findings'}"
+    words = words if audit.has_run else "no check could run"
     ran = [count_of(len(audit.passed), "check") + " found nothing"] if audit.passed else []
     ran += [count_of(len(audit.not_run), "check") + " not run"] if audit.not_run else []
     lines = [Text(printable(audit.label, _LONGEST), style="bold"), _verdict(passes, words, fail_on)]
     lines += [Text(", ".join(ran), style="dim")] if ran else []
     lines += [Text(words, style="dim") for words in _since(audit)]
-    return [*lines, *((Text(""), _findings(audit.findings, width)) if audit.findings else ())]
+    return [*lines, *((Text(""), _findings(audit.findings, width, verbose)) if audit.findings else ())]
 
 
 def _since(audit: Audit) -> list[str]:
@@ -108,37 +127,38 @@ def _listed(findings: Sequence[Finding]) -> str:
     return f"{listed} …" if len(findings) > _SHOWN else listed
 
 
-def _findings(findings: Sequence[Finding], width: int) -> RenderableType:
-    shown: list[Finding] = []
-    for group in alike(findings):
-        shown += group[:_SHOWN]
-        if rest := group[_SHOWN:]:
-            listed = ", ".join(printable(one.place) for one in rest[:_SHOWN])
-            more = f"{len(rest):,} more: {listed}{' …' if len(rest) > _SHOWN else ''} (all with --json)"
-            shown.append(Finding(rest[0].code, rest[0].severity, more, ""))
-    findings = shown
+def _findings(findings: Sequence[Finding], width: int, verbose: bool) -> RenderableType:
+    said = [one for group in alike(findings) for one in _lines(group, verbose)]
     if width < _NARROW:
-        heads = [Text.assemble(_severity(one), " ", one.code) for one in findings]
-        bodies = [Padding(_said(one), (0, 0, 1 if one is not findings[-1] else 0, 2)) for one in findings]
-        return Group(*(part for pair in zip(heads, bodies, strict=True) for part in pair))
+        heads = [Text.assemble(_severity(one), " ", one.code) for one, _ in said]
+        bodies = [Padding(text, (0, 0, 1 if number < len(said) else 0, 2)) for number, (_, text) in enumerate(said, 1)]
+        return Stack(*(part for pair in zip(heads, bodies, strict=True) for part in pair))
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(2):
         grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for one in findings:
-        grid.add_row(_severity(one), Text(one.code), _said(one))
+    for one, text in said:
+        grid.add_row(_severity(one), Text(one.code), text)
     return grid
+
+
+def _lines(group: Group, verbose: bool) -> list[tuple[Finding, Text]]:
+    """What stands of a group in the list: each finding with its text, or the worst for all of them."""
+    if shown := group.findings if verbose else group.parts:
+        return [(one, _said(one, printable(one.place, 300))) for one in shown]
+    return [(group.worst, _said(group.worst, f"{group.extent}{printable(group.worst.place, 300)}"))]
 
 
 def _severity(one: Finding) -> Text:
     return Text("accepted", style="dim") if one.reason else Text(one.severity.value, style=_STYLES[one.severity])
 
 
-def _said(one: Finding) -> Text:
+def _said(one: Finding, place: str) -> Text:
     """Where, what was found, and what to do or why it is let pass."""
-    place = f"{printable(one.place, 300)}\n" if one.place else ""
     end = f"\naccepted: {printable(one.reason, _LONGEST)}" if one.reason else f"\n→ {printable(one.do, _LONGEST)}"
-    return Text.assemble((place, "bold"), printable(one.message, _LONGEST), (end if one.do else "", "dim"))
+    return Text.assemble(
+        (f"{place}\n" if place else "", "bold"), printable(one.message, _LONGEST), (end if one.do else "", "dim")
+    )
 
 
 def _not_run(audits: Sequence[Audit], width: int) -> list[RenderableType]:
@@ -174,7 +194,7 @@ def check_manual(check: Check) -> RenderableType:
     facts = [check.severity.value, f"needs {_needs(check)}" if check.needs or check.asked else "needs the model alone"]
     facts += [f"{name} = {number:g}" for name, number in check.thresholds.items()]
     head = Text.assemble((check.code, "bold"), "  ", (" · ".join(facts), "dim"))
-    return Group(head, Text(""), *(Text(paragraph) for paragraph in _paragraphs(check.manual)))
+    return Stack(head, Text(""), *(Text(paragraph) for paragraph in _paragraphs(check.manual)))
 
 
 def _paragraphs(manual: str) -> list[str]:

@@ -127,9 +127,6 @@ class Explanation:
         facts.append(f"score {self.score:.4g}".replace("-", "−"))
         facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
         facts += self.axes.picked_labels
-        positions = self.map.shape[len(self.axes.parts) :]
-        if self.layer and positions != self.size[len(self.case.axes.parts) :]:
-            facts.append(f"{'×'.join(map(str, positions))} positions")
         images = self.provenance.images
         if images is not None and images.expected.mark:
             facts.append(images.expected.mark)

@@ -60,9 +60,10 @@ def brightened(pixels: Pixels, factor: float) -> Pixels:
     return (np.rint(made) if pixels.dtype == np.uint8 else made).astype(pixels.dtype)
 
 
+SHIFT = "a shift by one pixel"
 INPUT_PERTURBATIONS: Mapping[str, Callable[[Pixels], Pixels]] = MappingProxyType(
     {
-        "a shift by one pixel": shifted,
+        SHIFT: shifted,
         "5 % more brightness": lambda pixels: brightened(pixels, 1.05),
         "5 % less brightness": lambda pixels: brightened(pixels, 0.95),
     }

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import onnx
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto
 
-from onnxviz.model.graph.names import tensor_names
+from onnxviz.model.graph.names import Namespace, tensor_names
 from onnxviz.model.graph.scopes import all_graphs, plain_domain, subgraphs
 from onnxviz.model.validate import call_key, function_key
 
@@ -46,11 +46,9 @@ class _Inliner:
         self.opsets = {plain_domain(entry.domain): entry.version for entry in model.opset_import}
         self.functions = {function_key(f): f for f in model.functions}
         self.kept = False
-        self.prefixes: set[str] = set()
-        self.counts: dict[str, int] = {}
         names = tensor_names(model.graph).union(node.name for graph in all_graphs(model.graph) for node in graph.node)
-        for name in names:  # every `a/b` of `a/b/c` is a prefix in use
-            self.prefixes.update(name[: place.start()] for place in re.finditer("/", name))
+        # Every `a/b` of `a/b/c` is a prefix in use.
+        self.prefixes = Namespace(name[: place.start()] for name in names for place in re.finditer("/", name))
 
     def run(self) -> None:
         self.graph(self.model.graph, "")
@@ -89,7 +87,7 @@ class _Inliner:
 
     def expand(self, call: NodeProto, function: FunctionProto, caller: str) -> list[NodeProto]:
         # A named call inside a function carries its caller's label already.
-        label = self.prefix(call.name or "/".join(filter(None, (caller, function.name))))
+        label = self.prefixes.fresh(call.name or "/".join(filter(None, (caller, function.name))))
         tensors = dict(zip(function.input, call.input, strict=False))
         tensors.update({name: "" for name in function.input if name not in tensors})
         passed = []
@@ -111,15 +109,6 @@ class _Inliner:
                 copy.metadata_props.add(key=SCOPE_KEY, value=label)
             body.append(copy)
         return [*self.nodes(body, label), *passed]
-
-    def prefix(self, wanted: str) -> str:
-        """A prefix that no tensor or node of the model begins with as its own."""
-        prefix = wanted
-        while prefix in self.prefixes:
-            self.counts[wanted] = self.counts.get(wanted, 1) + 1
-            prefix = f"{wanted}_{self.counts[wanted]}"
-        self.prefixes.add(prefix)
-        return prefix
 
 
 def rename(node: NodeProto, tensors: dict[str, str], label: str, attributes: dict[str, AttributeProto]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -14,7 +14,8 @@ from onnxviz.explanations.sanity import Sanity
 from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.inputs.failures import nothing_usable
 from onnxviz.messages import refuse_unheeded
-from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_sanity, save_figure
+from onnxviz.output.picture_options import PictureOptions
+from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps
 
 
 class ExplanationsWriter:
@@ -25,8 +26,9 @@ class ExplanationsWriter:
         save: an `.npz` for the raw maps; None not to keep them.
         several: whether there is more than one input.
         by_class: whether there is more than one class of each; in a single picture they stand side by side.
-        suffix: "png", "svg" or "pdf", for pictures in a folder.
+        pictures: how they are written; None for the usual way.
         cmap: matplotlib colour map; None for the plot's own.
+        smooth: how maps are enlarged, as for `plot_explanation`.
         bands: which channels of the input pictures show, as for `plot_explanation`.
 
     Raises:
@@ -40,8 +42,9 @@ class ExplanationsWriter:
         *,
         several: bool,
         by_class: bool = False,
-        suffix: str = "png",
+        pictures: PictureOptions | None = None,
         cmap: str | None = None,
+        smooth: Literal["none", "bilinear"] | None = None,
         bands: Sequence[int] | None = None,
     ) -> None:
         check_archive(save)
@@ -56,8 +59,9 @@ class ExplanationsWriter:
         self.several = several
         self.by_class = by_class
         self.save = save
-        self.suffix = suffix
+        self.options = pictures or PictureOptions()
         self.cmap = cmap
+        self.smooth = smooth
         self.bands = bands
         self.together: list[Explanation] | None = [] if single and by_class else None
         self.written: list[Path] = []
@@ -70,7 +74,8 @@ class ExplanationsWriter:
 
         Args:
             explanation: what is drawn.
-            sanity: how far it can be trusted; drawn beside it as `NAME-sanity` and `NAME-deletion`.
+            sanity: how far it can be trusted; drawn below it; of several maps, and where the input is no picture,
+                the curves alone, as `NAME-deletion`.
 
         Raises:
             InputError: classes are to stand side by side in one picture, and there is a sanity check of each.
@@ -83,7 +88,7 @@ class ExplanationsWriter:
             stem = Path(explanation.sample).stem
             name = safe_name(number, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
             name += f"-class{explanation.class_}" if self.by_class else ""
-            path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.suffix}"
+            path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.options.format}"
         if self.together is not None:
             self.together.append(explanation)
         elif path is not None and path in self.written:  # rows of one array, which the model takes at once
@@ -92,17 +97,16 @@ class ExplanationsWriter:
         if sanity is not None:
             entry |= {"sanity": sanity.as_dict(), "faithfulness": sanity.faithfulness.as_dict()}
         if path is not None and self.together is None:
-            figures = {path: figure_of(explanation, self.cmap, self.bands)}
-            if sanity is not None:
+            whole = sanity is not None and _is_on_photo(explanation) and not explanation.labels
+            figures = {path: figure_of(explanation, self.cmap, sanity if whole else None, self.smooth, self.bands)}
+            if sanity is not None and not whole:
                 what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
                 curves = plot_faithfulness(sanity.faithfulness, subtitle=what)
                 figures[path.with_name(f"{path.stem}-deletion{path.suffix}")] = curves
-                if sanity.true.ndim == 2:
-                    forgetting = plot_sanity(sanity, subtitle=what)
-                    figures[path.with_name(f"{path.stem}-sanity{path.suffix}")] = forgetting
             if self.folder is not None:
                 make_folder(self.folder)  # not before something can be drawn
-            self.written.extend(save_figure(figure, file) for file, figure in figures.items())
+            record = explanation.provenance.picture_record([explanation.image])
+            self.written.extend(self.options.save(figure, file, record) for file, figure in figures.items())
         self.entries.append(entry)
         if not self._manifest:
             self._manifest = {**explanation.provenance.as_dict(), "settings": explanation.options}
@@ -116,9 +120,9 @@ class ExplanationsWriter:
         if not self.entries:
             raise nothing_usable(failed)
         if self.together and self.file is not None:
-            self.written.append(
-                save_figure(plot_explanation(self.together, cmap=self.cmap, bands=self.bands), self.file)
-            )
+            figure = plot_explanation(self.together, smooth=self.smooth, cmap=self.cmap, bands=self.bands)
+            first = self.together[0]
+            self.written.append(self.options.save(figure, self.file, first.provenance.picture_record([first.image])))
         lost = [{"input": label, "error": error} for label, error in failed]
         manifest = {**self._manifest, "explanations": self.entries, "failed": lost}
         if self.folder is not None:
@@ -128,15 +132,19 @@ class ExplanationsWriter:
         return self.written
 
 
-def figure_of(explanation: Explanation, cmap: str | None = None, bands: Sequence[int] | None = None) -> Any:
+def figure_of(
+    explanation: Explanation,
+    cmap: str | None = None,
+    sanity: Sanity | None = None,
+    smooth: Literal["none", "bilinear"] | None = None,
+    bands: Sequence[int] | None = None,
+) -> Any:
     """The overlay, or, where the input is no picture, the map alone."""
-    channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
+    if _is_on_input(explanation):
+        return plot_explanation(explanation, sanity=sanity, smooth=smooth, cmap=cmap, bands=bands)
+    refuse_unheeded({"smooth": smooth, "bands": bands}, "the input is no picture, on which a map could lie")
     parts = len(explanation.axes.parts)
     positions = explanation.map.ndim - parts
-    spatial = len(explanation.size) - len(explanation.case.axes.parts)
-    if positions == spatial and channels >= 1 and (positions == 2 or (positions in (1, 3) and not parts)):
-        return plot_explanation(explanation, cmap=cmap, bands=bands)
-    refuse_unheeded({"bands": bands}, "the input is no picture")
     return plot_maps(
         explanation.map.reshape(-1, *explanation.map.shape[parts:]),
         spatial=positions,
@@ -146,3 +154,17 @@ def figure_of(explanation: Explanation, cmap: str | None = None, bands: Sequence
         title=explanation.title,
         subtitle=", ".join(explanation.facts),
     )
+
+
+def _is_on_photo(explanation: Explanation) -> bool:
+    """Whether the map is laid on a picture."""
+    return _is_on_input(explanation) and explanation.map.ndim - len(explanation.axes.parts) == 2
+
+
+def _is_on_input(explanation: Explanation) -> bool:
+    """Whether the map is laid on a picture, a signal or the slices of a volume."""
+    channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
+    parts = len(explanation.axes.parts)
+    positions = explanation.map.ndim - parts
+    spatial = len(explanation.size) - len(explanation.case.axes.parts)
+    return positions == spatial and channels >= 1 and (positions == 2 or (positions in (1, 3) and not parts))

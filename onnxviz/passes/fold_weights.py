@@ -80,11 +80,11 @@ def fold(source: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> Folded
     opset = {entry.domain: entry.version for entry in proto.opset_import}
     version = opset.get("", opset.get("ai.onnx", 1))
     _simplify(proto, known, opset)
-    while fuse(graph, known):
+    while fuse(proto, known, version):
         _drop_unused(graph)
     sink_transposes(graph, known, ranks(proto, known), version)
     _simplify(proto, known, opset)
-    while fuse(graph, known):
+    while fuse(proto, known, version):
         _simplify(proto, known, opset)
     _drop_unused(graph)
     _name_outputs_at_their_source(graph)

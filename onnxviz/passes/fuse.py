@@ -1,102 +1,39 @@
-"""Fusing what an exporter took apart: a bias into its convolution, a 1-D convolution into one operator."""
+"""Fusing what an exporter took apart: biases, 1-D convolutions, dense layers, normalisations; one operator each."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-
 import numpy as np
-from onnx import GraphProto, NodeProto, helper
+from onnx import ModelProto, NodeProto, helper
 
-from onnxviz.model.graph.names import FreshNames
 from onnxviz.model.graph.operators import Family, names
-from onnxviz.model.graph.scopes import attribute, operator, reads, set_nodes
+from onnxviz.model.graph.scopes import attribute, operator
 from onnxviz.model.graph.windows import Window, depends_on_sizes, kernel_of, with_pads
+from onnxviz.passes.normalisations import normalisations
+from onnxviz.passes.patterns import Rewrites, View
 from onnxviz.passes.values import KnownValue
 
 _CONVOLUTIONS = tuple(sorted(names(Family.CONVOLUTION) - names(Family.INTEGER)))
 
 
-def fuse(graph: GraphProto, known: dict[str, KnownValue]) -> bool:
+def fuse(proto: ModelProto, known: dict[str, KnownValue], opset: int) -> bool:
     """Rewrites every pattern that is found once; says whether there was one.
 
     Args:
-        graph: changed.
+        proto: its graph is changed.
         known: values of constants; rearranged ones are added.
+        opset: version of ONNX' own operators.
     """
     changed = False
-    for rewrite in (_bias, _one_dimensional, _one_dimensional_in_place, _reshaped_then_turned, _same_padding):
-        graph_view = _View(graph, known)
-        for old, new in rewrite(graph_view):
-            graph_view.replace(old, new)
+    for rewrite in _PATTERNS:
+        view = View(proto, known, opset)
+        for old, new in rewrite(view):
+            view.replace(old, new)
             changed = True
-        graph_view.close()
+        view.close()
     return changed
 
 
-class _View:
-    """A graph with look-ups, whose nodes can be replaced while it is read."""
-
-    def __init__(self, graph: GraphProto, known: dict[str, KnownValue]) -> None:
-        self.graph = graph
-        self.known = known
-        self.nodes = list(graph.node)
-        self.names = FreshNames(graph, also=known)
-        self.producers = {name: node for node in self.nodes for name in node.output if name}
-        self.readers = Counter(name for node in self.nodes for name in reads(node))
-        self.readers.update(value.name for value in graph.output)
-        self.consumers: dict[str, list[NodeProto]] = {}
-        for node in self.nodes:
-            for name in node.input:
-                self.consumers.setdefault(name, []).append(node)
-        self._gone: set[int] = set()
-        self._instead: dict[int, list[NodeProto]] = {}
-
-    def made_for_one(self, name: str, op: str | tuple[str, ...]) -> NodeProto | None:
-        """The node that makes `name`, if it is an `op` and nobody else reads it."""
-        node = self.producers.get(name)
-        ops = (op,) if isinstance(op, str) else op
-        if node is None or operator(node) not in ops or self.readers[name] != 1 or id(node) in self._gone:
-            return None
-        return node
-
-    def only_reader(self, name: str, op: str) -> NodeProto | None:
-        """The one node that reads `name`, if it is an `op`."""
-        readers = self.consumers.get(name, [])
-        if self.readers[name] != 1 or len(readers) != 1 or operator(readers[0]) != op or id(readers[0]) in self._gone:
-            return None
-        return readers[0]
-
-    def constant(self, like: str, suffix: str, array: np.ndarray) -> str:
-        """The name of a constant that holds the elements of `like` in another form."""
-        name = self.names.tensor(f"{like}/{suffix}")
-        self.known[name] = self.known[like].rearranged(array)
-        return name
-
-    def replace(self, old: list[NodeProto], new: list[NodeProto]) -> None:
-        """Puts `new` where the last of `old` stands."""
-        self._gone.update(id(node) for node in old)
-        self._instead[id(old[-1])] = new
-
-    def close(self) -> None:
-        """Writes the graph's nodes anew, if any was replaced."""
-        if not self._instead:
-            return
-        # What the nodes that are gone made may have another shape now.
-        gone = {name for node in self.nodes if id(node) in self._gone for name in node.output}
-        left = [value for value in self.graph.value_info if value.name not in gone]
-        del self.graph.value_info[:]
-        self.graph.value_info.extend(left)
-        nodes: list[NodeProto] = []
-        for node in self.nodes:
-            nodes.extend(self._instead.get(id(node), [] if id(node) in self._gone else [node]))
-        set_nodes(self.graph, nodes)
-
-
-Rewrites = Iterator[tuple[list[NodeProto], list[NodeProto]]]
-
-
-def _bias(view: _View) -> Rewrites:
+def _bias(view: View) -> Rewrites:
     """Conv, then Add of a trained vector along the channels: the convolution's own bias."""
     for add in view.nodes:
         if operator(add) != "Add":
@@ -126,13 +63,13 @@ def _bias(view: _View) -> Rewrites:
             break
 
 
-def _one_dimensional(view: _View) -> Rewrites:
+def _one_dimensional(view: View) -> Rewrites:
     """Unsqueeze, 2-D convolutions with 1 × k kernels, Squeeze: 1-D convolutions.
 
     TensorFlow has no others; seen here with the transposes of the 2-D operators still around them.
     """
     for unsqueeze in view.nodes:
-        if operator(unsqueeze) != "Unsqueeze" or _axes(view, unsqueeze) not in ((1,), (-3,)):
+        if operator(unsqueeze) != "Unsqueeze" or view.axes(unsqueeze) not in ((1,), (-3,)):
             continue
         old, convolutions = [unsqueeze], []
         before = view.only_reader(unsqueeze.output[0], "Transpose")
@@ -147,7 +84,7 @@ def _one_dimensional(view: _View) -> Rewrites:
             squeeze = view.only_reader(after.output[0], "Squeeze")
             before = view.only_reader(after.output[0], "Transpose")
         flat = [_flat(view, conv) for conv in convolutions]
-        if squeeze is None or _axes(view, squeeze) not in ((1,), (-3,)) or None in flat:
+        if squeeze is None or view.axes(squeeze) not in ((1,), (-3,)) or None in flat:
             continue
         stem = squeeze.output[0]
         current = view.names.tensor(f"{stem}/first")
@@ -161,10 +98,10 @@ def _one_dimensional(view: _View) -> Rewrites:
         yield [*old, squeeze], new
 
 
-def _one_dimensional_in_place(view: _View) -> Rewrites:
+def _one_dimensional_in_place(view: View) -> Rewrites:
     """As `_one_dimensional`, where channels come first already: nothing is turned."""
     for unsqueeze in view.nodes:
-        if operator(unsqueeze) != "Unsqueeze" or _axes(view, unsqueeze) not in ((2,), (-2,)):
+        if operator(unsqueeze) != "Unsqueeze" or view.axes(unsqueeze) not in ((2,), (-2,)):
             continue
         old, flat, end = [unsqueeze], [], unsqueeze
         while conv := next((one for op in _CONVOLUTIONS if (one := view.only_reader(end.output[0], op))), None):
@@ -172,7 +109,7 @@ def _one_dimensional_in_place(view: _View) -> Rewrites:
             flat.append(_flat(view, conv))
             end = conv
         squeeze = view.only_reader(end.output[0], "Squeeze")
-        if not flat or None in flat or squeeze is None or _axes(view, squeeze) not in ((2,), (-2,)):
+        if not flat or None in flat or squeeze is None or view.axes(squeeze) not in ((2,), (-2,)):
             continue
         new = [one for one in flat if one is not None]
         new[0].input[0] = unsqueeze.input[0]
@@ -180,7 +117,7 @@ def _one_dimensional_in_place(view: _View) -> Rewrites:
         yield [*old, squeeze], new
 
 
-def _flat(view: _View, conv: NodeProto) -> NodeProto | None:
+def _flat(view: View, conv: NodeProto) -> NodeProto | None:
     """The convolution along its second axis; None where the first does something."""
     kernel = view.known.get(conv.input[1])
     if kernel is None or kernel.array.ndim != 4 or kernel.array.shape[2] != 1:
@@ -194,14 +131,6 @@ def _flat(view: _View, conv: NodeProto) -> NodeProto | None:
     one.attribute.extend(helper.make_attribute(key, value) for key, value in flat.items())
     one.metadata_props.extend(conv.metadata_props)
     return one
-
-
-def _axes(view: _View, node: NodeProto) -> tuple[int, ...] | None:
-    if len(node.input) > 1:
-        value = view.known.get(node.input[1])
-        return tuple(int(axis) for axis in value.array.reshape(-1)) if value is not None else None
-    axes = attribute(node, "axes")
-    return tuple(axes) if axes is not None else None
 
 
 def _flat_attributes(conv: NodeProto) -> dict[str, object] | None:
@@ -224,7 +153,7 @@ def _flat_attributes(conv: NodeProto) -> dict[str, object] | None:
     return flat
 
 
-def _reshaped_then_turned(view: _View) -> Rewrites:
+def _reshaped_then_turned(view: View) -> Rewrites:
     """Reshape to sizes of which all but one or two are 1, then Transpose: a Reshape, where no element moves."""
     for turn in view.nodes:
         perm = tuple(attribute(turn, "perm") or ()) if operator(turn) == "Transpose" else ()
@@ -243,7 +172,7 @@ def _reshaped_then_turned(view: _View) -> Rewrites:
         yield [reshape, turn], [fused]
 
 
-def _same_padding(view: _View) -> Rewrites:
+def _same_padding(view: View) -> Rewrites:
     """`auto_pad` with stride 1, where the pads do not depend on the size, written out.
 
     onnxruntime 1.32 leaves the dilation out of account in SAME_UPPER and SAME_LOWER.
@@ -255,3 +184,36 @@ def _same_padding(view: _View) -> Rewrites:
         window = Window.of(conv, kernel) if kernel is not None else None
         if window is not None:
             yield [conv], [with_pads(conv, window)]
+
+
+def _dense(view: View) -> Rewrites:
+    """All axes but the last made one, MatMul with a matrix, and the axes restored: MatMul along the last axis."""
+    for product in view.nodes:
+        matrix = view.known.get(product.input[1]) if operator(product) == "MatMul" else None
+        flatten = view.made_for_one(product.input[0], "Reshape") if matrix is not None else None
+        restore = view.only_reader(product.output[0], "Reshape") if flatten is not None else None
+        if matrix is None or flatten is None or restore is None or matrix.array.ndim != 2:
+            continue
+        rows, columns = matrix.array.shape
+        sizes = view.sizes.of(flatten.input[0])
+        flat = view.sizes.elements(flatten.input[1])
+        if sizes is None or len(sizes) < 2 or sizes[-1] != rows or flat is None or [*flat[1:]] != [rows]:
+            continue
+        if not view.reshapes_to(restore, [*sizes[:-1], columns]):
+            continue
+        fused = NodeProto()
+        fused.CopyFrom(product)
+        fused.input[0] = flatten.input[0]
+        fused.output[0] = restore.output[0]
+        yield [flatten, product, restore], [fused]
+
+
+_PATTERNS = (
+    _bias,
+    _one_dimensional,
+    _one_dimensional_in_place,
+    _reshaped_then_turned,
+    _same_padding,
+    _dense,
+    normalisations,
+)

@@ -71,16 +71,16 @@ def settle_targets(proto: onnx.ModelProto, known: dict[str, KnownValue]) -> bool
     ]
     if not open_ones:
         return False
-    sizes = _Sizes(with_shapes(proto, known), known)
+    sizes = Sizes(with_shapes(proto, known), known)
     names = FreshNames(proto.graph, also=known)
     changed = False
     for node in open_ones:
         target = sizes.elements(node.input[1])
         if target is None or target.ndim != 1:
             continue
-        wanted = [-1 if size is None else int(size) for size in target]
+        wanted = [size if isinstance(size, int) else -1 for size in target]
         # 0 stands for a size of the input; -1 is another open one.
-        if wanted.count(-1) > 1 or any(size is not None and size <= 0 for size in target):
+        if wanted.count(-1) > 1 or any(isinstance(size, int) and size <= 0 for size in target):
             continue
         node.input[1] = names.tensor(f"{node.name or 'Reshape'}/shape")
         known[node.input[1]] = KnownValue(np.array(wanted, np.int64))
@@ -88,18 +88,32 @@ def settle_targets(proto: onnx.ModelProto, known: dict[str, KnownValue]) -> bool
     return changed
 
 
-class _Sizes:
-    """Small integer tensors made from shapes, as arrays of objects: an element is an int where it is known, or None."""
+class Sizes:
+    """Sizes of tensors, and small integer tensors made from them.
+
+    A size is an int where it is known, else a name, of that axis of that tensor; what is computed from names is None.
+
+    Args:
+        graph: as `with_shapes` gives it.
+        known: the constants that it reads.
+    """
 
     def __init__(self, graph: GraphProto, known: Mapping[str, KnownValue]) -> None:
         self.known = known
         self.producers = {name: node for node in graph.node for name in node.output if name}
-        self.declared = {
-            value.name: [d.dim_value if d.dim_value > 0 else None for d in value.type.tensor_type.shape.dim]
+        self._shapes: dict[str, list[Dim]] = {
+            value.name: [
+                dim.dim_value if dim.dim_value > 0 else f"{value.name}[{axis}]"
+                for axis, dim in enumerate(value.type.tensor_type.shape.dim)
+            ]
             for value in (*graph.input, *graph.value_info, *graph.output)
             if value.type.tensor_type.HasField("shape")
         }
         self._found: dict[str, NDArray[Any] | None] = {}
+
+    def of(self, tensor: str) -> list[Dim] | None:
+        """The sizes of a tensor that is not constant; None if not even its rank is known."""
+        return self._shapes.get(tensor)
 
     def elements(self, name: str, depth: int = 0) -> NDArray[Any] | None:
         """The elements of tensor `name`; None if not even its shape is known."""
@@ -114,7 +128,7 @@ class _Sizes:
         if node is None or depth > _DEEPEST:
             return None
         if belongs(node, Family.MEASURING):
-            return measured(node, self.declared.get(node.input[0]))
+            return measured(node, self._shapes.get(node.input[0]))
         return made_of_sizes(node, [self.elements(one, depth + 1) if one else None for one in node.input])
 
 

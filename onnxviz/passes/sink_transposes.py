@@ -20,7 +20,7 @@ from onnx import GraphProto, NodeProto, helper
 
 from onnxviz.model.graph.names import FreshNames, rename_reads
 from onnxviz.model.graph.operators import Family, belongs
-from onnxviz.model.graph.scopes import attribute, operator, outer_reads, set_nodes, subgraphs
+from onnxviz.model.graph.scopes import attribute, named_axes, operator, outer_reads, set_nodes, subgraphs
 from onnxviz.passes.values import KnownValue
 
 Perm = tuple[int, ...]
@@ -293,7 +293,7 @@ class _Pass:
         seen = self.data(inputs)
         rank = len(seen.perm)
         given = self.value(inputs, 1)
-        axes = attribute(node, "axes") if given is None else [int(axis) for axis in given.reshape(-1)]
+        axes = named_axes(node, given)
         if not axes:
             raise _CannotPass
         named = {axis % rank for axis in axes}
@@ -351,12 +351,28 @@ class _Pass:
             raise _CannotPass
         self.emit(node, [seen.base, "", self.constant(inputs[2], scales)], seen.perm)
 
+    def normalize_layer(self, node: NodeProto, inputs: list[str]) -> None:
+        """Over the last axes, where they are the last ones of the base too, in whatever order."""
+        seen = self.data(inputs)
+        axis = attribute(node, "axis")
+        first = (-1 if axis is None else axis) % len(seen.perm)
+        order = [base_axis - first for base_axis in seen.perm[first:]]
+        if min(order) < 0 or len(node.output) > 1:  # the statistics would be in another order
+            raise _CannotPass
+        operands = [seen.base, *inputs[1:]]
+        for index in range(1, len(inputs)):
+            vector = self.value(inputs, index)
+            if vector is not None and vector.ndim != len(order):
+                raise _CannotPass
+            if vector is not None and order != sorted(order):
+                operands[index] = self.constant(inputs[index], vector.transpose(np.argsort(order)))
+        self.emit(node, operands, seen.perm)
+
     def shape(self, node: NodeProto, inputs: list[str]) -> None:
         """The sizes of the base, picked in the order in which they were asked for."""
         seen = self.data(inputs)
-        rank = len(seen.perm)
         start, end = attribute(node, "start") or 0, attribute(node, "end")
-        wanted = self.integers(f"{node.name}/axes", list(seen.perm[slice(start, end)] if rank else []))
+        wanted = self.integers(f"{node.name}/axes", seen.perm[start:end])
         sizes = self.names.tensor(f"{node.output[0]}/sizes")
         self.add("Shape", [seen.base], sizes, f"{node.name}/sizes")
         gather = helper.make_node("Gather", [sizes, wanted], [node.output[0]], name=node.name, axis=0)
@@ -372,6 +388,7 @@ def _renumbered(axes: Sequence[int]) -> Perm:
 
 _SPECIAL: dict[str, Callable[[_Pass, NodeProto, list[str]], None]] = {
     "Identity": _Pass.identity,
+    "LayerNormalization": _Pass.normalize_layer,
     "Concat": _Pass.concat,
     "Pad": _Pass.pad,
     "Slice": _Pass.slice,

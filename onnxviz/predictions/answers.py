@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from onnxviz.model.detection.boxes import Boxes
 from onnxviz.model.probability import are_probabilities, sigmoid, softmax
 from onnxviz.model.scores import Scores, name_of, sample_axis
-from onnxviz.predictions.prediction import ClassShare, OutputPrediction
+from onnxviz.predictions.prediction import NO_CLASS, ClassShare, OutputPrediction
 
 _FIRST = 8
 
@@ -100,7 +101,12 @@ def _of_mask(
         remark = (
             f"{remark}; at {lost:,} a score is NaN" if len(winners) else f"no answer: all {lost:,} positions are NaN"
         )
-    return OutputPrediction(scores.output, shape, "mask", remark, tuple(listed))
+    # Packed: a mask is large, and much of it is alike.
+    whole = np.full(len(told), NO_CLASS, np.int32)
+    whole[told] = winners
+    packed = zlib.compress(whole.tobytes(), 1) if channels.ndim == 3 else b""
+    axis = sample_axis(scores.axis, len(shape))
+    return OutputPrediction(scores.output, shape, "mask", remark, tuple(listed), class_axis=axis, packed=packed)
 
 
 def of_boxes(scores: Scores, boxes: Boxes, names: Sequence[str], top: int) -> OutputPrediction:

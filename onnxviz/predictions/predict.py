@@ -9,6 +9,7 @@ from typing import Literal
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.inputs.failures import Progress, nothing_usable
+from onnxviz.inputs.given import Given
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
@@ -76,11 +77,13 @@ def predict(
     for done, sample in enumerate(given, 1):
         try:
             said = answering.of(sample.label, sample.read())
-            found.extend(replace(one, file=sample.path) for one in said)
         except OnnxvizError as error:
             if errors == "raise":
                 raise
             failed.append((sample.label, str(error)))
+        else:
+            rows = [Given.of(opened, sample, images, one.input, row) for row, one in enumerate(said)]
+            found.extend(replace(one, file=sample.path, given=given) for one, given in zip(said, rows, strict=True))
         if progress is not None:
             progress(done, len(given))
     if not found:

@@ -113,7 +113,8 @@ def test_a_bug_in_a_check_keeps_its_traceback(classifier):
 def test_checks_that_are_asked_for_run_when_they_are_selected_by_their_whole_code_only(classifier):
     with registered("Z01", says("found"), asked=True):
         assert "Z01" not in codes(onnxviz.audit(classifier, ignore=["G", "W"]))
-        assert codes(onnxviz.audit(classifier, select=["Z"])) == []
+        with pytest.raises(SelectionError, match="no check is left to run: those chosen are to be asked for by code"):
+            onnxviz.audit(classifier, select=["Z"])
         assert codes(onnxviz.audit(classifier, select=["Z01"])) == ["Z01"]
 
 
@@ -142,7 +143,8 @@ def test_settings_select_where_nothing_else_does(classifier, tmp_path):
     with registered("Z01", says("found")), registered("Z02", says("found")):
         assert codes(onnxviz.audit(classifier, config=config)) == ["Z01"]
         assert codes(onnxviz.audit(classifier, config=config, select=["Z02"])) == ["Z02"]
-        assert onnxviz.audit(classifier, config=config, select=["W"]).passed == ()
+        with pytest.raises(SelectionError, match=r"all that are chosen are ignored \(W, by .*\.toml too\)"):
+            onnxviz.audit(classifier, config=config, select=["W"])
 
 
 @pytest.mark.parametrize(

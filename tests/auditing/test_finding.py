@@ -6,7 +6,7 @@ import math
 import pytest
 from audits import finding
 
-from onnxviz.auditing.finding import Finding, Severity, sorted_findings
+from onnxviz.auditing.finding import Finding, Severity, alike, sorted_findings
 
 
 def test_severities_reach_those_below():
@@ -55,3 +55,56 @@ def test_the_most_severe_come_first_and_of_one_check_in_its_order():
     assert [(one.code, one.layer) for one in sorted_findings(given)] == [
         ("G00", ""), ("W03", "b"), ("W03", "a"), ("A01", ""), ("W02", ""),
     ]  # fmt: skip
+
+
+# ---------------------------------------------------------------- what is alike
+
+
+def layers(count, **options):
+    return [finding(layer=f"l{n}", **options) for n in range(count)]
+
+
+def test_what_one_advice_answers_is_a_group_of_its_own():
+    given = [*layers(2), *layers(1, severity="note"), *layers(1, reason="known"), *layers(3, do="prune"), *layers(2)]
+    groups = alike(given)
+    assert [len(group.findings) for group in groups] == [4, 1, 1, 3]
+    assert sorted(map(id, given)) == sorted(id(one) for group in groups for one in group.findings)
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (3, 3), (4, 0), (500, 0)])
+def test_few_are_shown_each_by_itself(count, shown):
+    (group,) = alike(layers(count))
+    assert len(group.parts) == shown
+
+
+@pytest.mark.parametrize(
+    ("values", "threshold", "worst"),
+    [
+        ([2.0, 9.0, 3.0, 4.0], 1.0, 1),
+        ([0.4, 0.3, 0.0, 0.1], 0.5, 2),
+        ([2.0, math.inf, 3.0, 4.0], 1.0, 1),
+        ([math.nan, 2.0, 3.0, 2.5], 1.0, 2),
+        ([None] * 4, None, 0),
+        ([1.0] * 4, 1.0, 0),
+    ],
+)
+def test_the_worst_is_farthest_from_its_threshold(values, threshold, worst):
+    (group,) = alike(finding(layer=f"l{n}", value=one, threshold=threshold) for n, one in enumerate(values))
+    assert group.worst.layer == f"l{worst}"
+    assert group.extent == f"in 4 layers, {'worst' if threshold is not None else 'first'} in "
+
+
+@pytest.mark.parametrize(
+    ("findings", "extent"),
+    [
+        (layers(1234), "in 1,234 layers, first in "),
+        ([*layers(3), *layers(3)], "6 times in 3 layers, first in "),
+        ([finding(layer="l", channel=n) for n in range(5)], "5 times in 1 layer, first in "),
+        ([finding(where=f"tensor {n}") for n in range(5)], "in 5 places, first in "),
+        ([finding() for _ in range(5)], "5 times"),
+        ([finding(), *layers(4)], "5 times"),
+    ],
+)
+def test_the_extent_counts_layers_or_places(findings, extent):
+    (group,) = alike(findings)
+    assert group.extent == extent

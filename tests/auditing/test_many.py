@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 import numpy as np
+import onnx
 import pytest
 from audits import registered, run_on_zeros
 from hostile import aborting, array, endless_loop, info, model, node, small, write
@@ -54,6 +55,10 @@ def hostile():
     }  # fmt: skip
 
 
+def input_shape(path):
+    return [size.dim_value or 1 for size in onnx.load(path).graph.input[0].type.tensor_type.shape.dim][1:]
+
+
 def line(found):
     """What the one finding of a model that was not audited says."""
     (one,) = found.findings
@@ -75,7 +80,7 @@ SAYS = {
     "empty": "is empty", "text": "is not an ONNX model", "cut short": "is not an ONNX model", "lfs": "git lfs pull",
     "cycle": "cycle through 2 nodes", "html": "is an HTML page",
     "aborting": "the audit crashed onnx or onnxruntime with SIGABRT, while Z01 was at work",
-    "endless": "the audit took more than 5 s, while Z01 was at work",
+    "endless": "the audit took more than 5 s: Z01 was at work for ",
 }  # fmt: skip
 # These can be looked at, and only not be run: onnxruntime says so itself.
 LIVES = {"flooding": "bad_alloc|memory", "unknown operator": "Nowhere"}
@@ -111,6 +116,58 @@ def test_forty_models_of_which_ten_are_hostile(running, tmp_path):
             said = line(found[path])
             assert SAYS[name] in said, (name, said)
             assert said.isprintable()
+
+
+def hanging(subject):
+    """A check that does not end in this test."""
+    time.sleep(600)
+    yield from ()
+
+
+@pytest.mark.parametrize(
+    ("code", "uses", "data", "advice"),
+    [
+        ("W77", {}, False, "or leave out what may take as long: --ignore W77$"),
+        ("G77", {"takes": ("noise",)}, False, "or leave out what may take as long: --ignore G77,W66$"),
+        ("G77", {"takes": ("noise",)}, True, "--ignore G77,W66 and audit it without --data$"),
+        ("A00", {"needs": ("data",)}, True, "or fewer images; without --data, the 2 checks that need none end"),
+        ("P77", {"needs": ("data",)}, True, r"fewer images, or leave the check out \(--ignore P77\); without --data"),
+    ],
+)  # fmt: skip
+def test_who_runs_out_of_time_is_told_what_helps(good, code, uses, data, advice):
+    """And it does: the same audit, changed as it says, comes to its end."""
+    array_ = {"data": np.zeros((8, *input_shape(good[0])), np.float32)} if data else {}
+    select = ("W01", "W66", "A02", code)
+
+    def quick(subject):
+        yield from ()
+
+    with registered(code, hanging, **uses), registered("W66", quick, takes=("session",)):
+        (found,) = audit_each(good[:1], Confinement(1.5), {"select": select, **array_})
+        before = {"W77": 1, "G77": 1, "A00": 2, "P77": 3}[code]
+        wanted = len(select)
+        message = line(found)
+        said = re.fullmatch(
+            rf"the audit took more than 1\.5 s: {code} was at work for ([\d.]+) s, and (\d) of {wanted} checks came "
+            "before it",
+            message,
+        )
+        assert said, message
+        assert (0 < float(said[1]) < 3, int(said[2])) == (True, before)
+        assert re.search(advice, found.findings[0].do), found.findings[0].do
+        ignored = re.search(r"--ignore ([\w,]+)", found.findings[0].do)
+        changed = {"ignore": tuple(ignored[1].split(","))} if ignored else {}
+        kept = {} if "without --data" in found.findings[0].do else array_
+        (again,) = audit_each(good[:1], Confinement(20.0), {"select": select, **kept, **changed})
+    assert again.codes == tuple(sorted({*select} - {*changed.get("ignore", ())}))
+    assert not any(one.code == "G00" for one in again.findings)
+
+
+def test_opening_that_takes_too_long_is_not_blamed_on_a_check(good, monkeypatch):
+    monkeypatch.setattr("onnxviz.auditing.many.load", lambda path: time.sleep(600))
+    (found,) = audit_each(good[:1], Confinement(1.0), SELECT | {"select": ("W01",)})
+    assert line(found).startswith("the audit took more than 1 s: opening was at work for ")
+    assert found.findings[0].do == "give it longer (--timeout): no choice of checks makes this shorter"
 
 
 def test_a_bug_is_one_row_with_its_place(good):

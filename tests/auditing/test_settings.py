@@ -106,6 +106,7 @@ BROKEN = {
         "[audit.thresholds.W01]\nshare = 1", "threshold of W01 'share' does not exist",
     ),
     "a threshold that is text": ("[audit.thresholds.W02]\nshare = '1'", "W02.share is a number, not '1'"),
+    "a threshold that no number is above": ("[audit.thresholds.W02]\nshare = nan", "W02.share is a number, not nan"),
     "a threshold that is a truth": ("[audit.thresholds.W02]\nshare = true", "W02.share is a number, not True"),
     "thresholds that are no tables": ("[audit]\nthresholds.W02 = 3", "thresholds are tables by code"),
     "thresholds that are a number": ("[audit]\nthresholds = 3", "thresholds is a table, not 3"),

@@ -18,7 +18,7 @@ import pytest
 from command_line import error_of, files_in, program
 from deadlines import HANG_SECONDS
 from PIL import Image
-from toy_framework import MODULE, ToyConverter
+from toy_framework import MODULE, Toy, ToyConverter, saved_toy
 
 from onnxviz import Preprocessing
 from onnxviz.conversion import convert as convert_room
@@ -93,7 +93,7 @@ def test_quiet(run_command, toy):
 
 def test_unverified(run_command, toy):
     toy.harm = "activation"
-    Path("m.toy").touch()
+    saved_toy(Toy(), Path("m.toy"))
     assert "first at 'body/second'" in error_of(run_command("convert", "m.toy", "-o", "m.onnx"))
     assert files_in(".") == ["m.toy", "toys.py"]
     ran = run_command("convert", "toys:instance", "-o", "m.onnx", "--no-verify")
@@ -149,7 +149,7 @@ def test_errors_are_one_line_and_exit_code_2(run_command, toy, arguments, messag
 
 def test_code_that_a_file_brings_has_exit_code_3(run_command, toy):
     toy.harm = "code"
-    Path("m.toy").touch()
+    saved_toy(Toy(), Path("m.toy"))
     ran = run_command("convert", "m.toy", "-o", "m.onnx")
     assert (ran.code, ran.out) == (3, "")
     assert ran.err == "error: the toy would run code: add --allow-code-execution\n"
@@ -159,6 +159,7 @@ def test_code_that_a_file_brings_has_exit_code_3(run_command, toy):
 
 
 def test_options_reach_the_converter(run_command, toy):
+    saved_toy(Toy(), Path("w.h5"))
     run_command(
         "convert", "toys:instance", "-o", "m.onnx", "--weights", "w.h5", "--input-shape", "1x3x7x9", "--opset", "15"
     )

@@ -14,7 +14,7 @@ ON = Severity.ERROR
 MISSING = [(code, "no data were given (--data)") for code in ("A01", "A02", "I01")] + [("P01", "no source was given")]
 
 
-def shown(audits, width=100, on=ON, colours=None):
+def shown(audits, width=100, on=ON, colours=None, verbose=False):
     console = Console(
         file=io.StringIO(),
         width=width,
@@ -23,12 +23,12 @@ def shown(audits, width=100, on=ON, colours=None):
         color_system=colours,
         force_terminal=bool(colours),
     )
-    console.print(findings_table(audits, on, width))
+    console.print(findings_table(audits, on, width, verbose=verbose))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def one(*findings, width=100, on=ON, **options):
-    return shown([audit_of(*findings, **options)], width, on)
+def one(*findings, width=100, on=ON, verbose=False, **options):
+    return shown([audit_of(*findings, **options)], width, on, verbose=verbose)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,8 @@ def one(*findings, width=100, on=ON, **options):
     ],
 )
 def test_the_verdict_is_on_top(findings, on, verdict):
-    assert one(*(finding(severity=name) for name in findings), on=Severity(on))[:2] == ["models/m.onnx", verdict]
+    lines = one(*(finding(severity=name) for name in findings), on=Severity(on), passed=["G00"])
+    assert lines[:2] == ["models/m.onnx", verdict]
 
 
 def test_what_is_accepted_counts_apart_and_says_why():
@@ -67,6 +68,50 @@ def test_a_finding_says_where_what_and_what_to_do_in_columns():
         "            → export it again",
         "",
     ]
+
+
+def alike(count, **options):
+    return [finding("W04", "warning", layer=f"l{n}", value=2.0 + n, threshold=1.0, **options) for n in range(count)]
+
+
+def test_many_that_are_alike_are_one_entry_that_shows_the_worst():
+    lines = one(*alike(37), finding("W05", "note", layer="l0"))
+    assert lines[1] == "✓ passes: 37 warnings, 1 note"
+    assert lines[3:] == [
+        "warning  W04  in 37 layers, worst in l36",
+        "              3 of 9 weights are NaN",
+        "              → export it again",
+        "note     W05  l0",
+        "              3 of 9 weights are NaN",
+        "              → export it again",
+        "",
+        "each layer by itself: --verbose, or --json",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_verbose_shows_each_by_itself(width):
+    lines = one(*alike(37), width=width, verbose=True)
+    assert sum(line.split()[-1:] == [f"l{n}"] for n in range(37) for line in lines) == 37
+    assert sum("W04" in line for line in lines) == 37
+    assert not any("--verbose" in line for line in lines)
+    assert findings_text([audit_of(*alike(37))], ON, verbose=True).count("W04") == 37
+    assert findings_text([audit_of(*alike(37))], ON).count("W04") == 1
+
+
+def test_what_is_accepted_among_them_stands_apart():
+    lines = one(*alike(30), *alike(20, reason="known"))
+    assert [line for line in lines if "layers" in line] == [
+        "warning   W04  in 30 layers, worst in l29", "accepted  W04  in 20 layers, worst in l19",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_few_that_are_alike_are_shown_each_by_itself(count):
+    lines = one(*alike(count))
+    assert sum("W04" in line for line in lines) == count
+    assert not any("--verbose" in line for line in lines)
 
 
 def test_checks_that_ran_and_did_not_are_counted():
@@ -111,7 +156,16 @@ def test_the_summary_has_a_row_a_model_with_its_numbers():
     assert [row.split() for row in rows[4:7]] == [
         ["✗", "3", "1", "1", "1", "1", "models/m.onnx"], ["✗", "1", "models/a", "b#é.onnx"], ["✓", "models/good.onnx"],
     ]  # fmt: skip
-    assert shown([audit_of(), audit_of()])[0] == "✓ all 2 models pass"
+    assert shown([audit_of(passed=["G00"])] * 2)[0] == "✓ all 2 models pass"
+
+
+def test_a_model_on_which_no_check_could_run_does_not_pass():
+    idle = audit_of(not_run=MISSING)
+    assert shown([idle])[1] == "✗ no check could run"
+    lines = shown([idle, audit_of(passed=["G00"])])
+    assert lines[0] == "✗ none fails, of 1 no check could run"
+    assert [line[0] for line in lines if line.endswith("m.onnx")][:2] == ["✗", "✓"]
+    assert shown([idle, audit_of(finding())])[0] == "✗ 1 of 2 models fail, of 1 no check could run"
 
 
 @pytest.mark.parametrize("width", [40, 100])

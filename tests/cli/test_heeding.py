@@ -7,7 +7,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from types import UnionType
 from typing import ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -25,11 +24,14 @@ from toy_framework import MODULE, ToyConverter
 
 import onnxviz
 from onnxviz import plots, worker
+from onnxviz.auditing import finding
+from onnxviz.cli import options
 from onnxviz.cli.heeding import ALWAYS, check_heeded
 from onnxviz.cli.program import load_commands, run
 from onnxviz.conversion import sources
 from onnxviz.explanations import explanation
 from onnxviz.maps import statistics as statistics_
+from onnxviz.output import filters as filters_
 from onnxviz.runtime.batching import Batching
 from onnxviz.runtime.session import RunOptions, Session
 
@@ -125,7 +127,7 @@ def prepare(folder):
     (place / "classes.csv").write_text("photos/a.png,1\nphotos/b.png,4\n")
     (place / "settings.toml").write_text("[audit]\nignore = ['W']\n")
     (place / "loud.toml").write_text("[audit.thresholds.A03]\nlargest = 0\n")  # says each layer's largest activation
-    for name, count in (("three", 3), ("names", 5), ("six", 6)):
+    for name, count in (("three", 3), ("four", 4), ("names", 5), ("six", 6)):
         (place / f"{name}.txt").write_text("".join(f"name {number}\n" for number in range(count)))
     (Path(folder) / "toys.py").write_text(MODULE)
     released = onnxviz.audit(place / "m.onnx", select=["G00"], keep=True)
@@ -152,9 +154,9 @@ def content(path):
     return path.read_bytes()
 
 
-def held(figure, path, **options):
+def held(figure, path, dpi, *, title, captions, record):
     """In the place of a picture, what its figure holds: drawing it is what takes the time."""
-    parts = []
+    parts = [path.suffix, dpi, title, captions]
     for artist in figure.findobj():
         if hasattr(artist, "get_array") and artist.get_array() is not None and hasattr(artist, "get_cmap"):
             array = np.ma.asarray(artist.get_array())
@@ -171,11 +173,14 @@ def held(figure, path, **options):
     return path
 
 
+_FEW = finding._FEW
+
+
 class Sweep:
     """Runs commands in one folder, and sees what each did."""
 
-    def __init__(self, folder, capture):
-        self.folder, self.capture = folder, capture
+    def __init__(self, folder, capture, patch):
+        self.folder, self.capture, self.patch = folder, capture, patch
         self.used = []
         self._usual = {}
 
@@ -204,10 +209,14 @@ class Sweep:
             self._usual[mode] = self.seen(typed)
             assert self._usual[mode][0] == 0, (typed, self._usual[mode][1])
         usual = self._usual[mode]
+        if name == "verbose":  # as if any number of findings were too many to be told each by itself
+            self.patch.setattr(finding, "_FEW", 0)
+            usual = self.seen(typed)
         parameter = OPTIONS[typed[0], name]
         flag = (parameter.secondary_opts or parameter.opts)[0]
         value = value_of(mode, name)
         code, said, did = self.seen([*typed, flag, *value])
+        self.patch.setattr(finding, "_FEW", _FEW)
         if code == 2:  # it names the option, or what was typed behind it
             named = any(
                 re.search(rf"(?<![\w-]){re.escape(text)}(?![\w-])", said) for text in (flag, *value) if len(text) > 1
@@ -247,7 +256,7 @@ def place(tmp_path_factory):
 def sweep(place, capsys, monkeypatch):
     monkeypatch.chdir(place)
     monkeypatch.setattr(typer.main, "get_command", lambda app: PROGRAM)  # made once: it takes longer than most runs
-    found = Sweep(place, capsys)
+    found = Sweep(place, capsys, monkeypatch)
     started, batches = Session.__init__, Batching.of.__func__
 
     def session(self, proto, folder, label, options=None, **more):
@@ -259,14 +268,10 @@ def sweep(place, capsys, monkeypatch):
         found.used.append(("memory", memory))
         return batches(cls, model, *([memory] if memory is not None else []), **more)
 
-    for home in (
-        plots,
-        *(
-            import_module(f"onnxviz.output.{name}")
-            for name in ("comparisons", "explanations", "maps", "patches", "statistics", "synthetic")
-        ),
-    ):
-        monkeypatch.setattr(home, "save_figure", held)
+    monkeypatch.setattr(plots, "save_figure", held)
+    # That an option is written down is no effect.
+    for home in (options, filters_):
+        monkeypatch.setattr(home, "recorded", lambda verb, options: {})
 
     def at_once(works, limits, jobs=1, told=None):
         found.used.append(("confined", limits, jobs))

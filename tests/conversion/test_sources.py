@@ -8,7 +8,7 @@ import textwrap
 from types import SimpleNamespace
 
 import pytest
-from toy_framework import MODULE, Toy, ToyConverter
+from toy_framework import MODULE, Toy, ToyConverter, saved_toy
 
 import onnxviz
 from onnxviz import ConversionError
@@ -159,8 +159,7 @@ def test_an_object_that_is_no_model(toy, source):
 
 def test_a_file_goes_to_the_converter_that_knows_it(toy, tmp_path):
     toy("")
-    path = tmp_path / "a.toy"
-    path.touch()
+    path = saved_toy(Toy(), tmp_path / "a.toy")
     for source in (path, str(path)):
         assert conversion(source, verify=False).source == str(path)
 

@@ -17,8 +17,8 @@ from onnxviz.messages import for_command_lines, for_reader, option, spelt, unhee
 
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 # `audit` of a command line has these beside what `audit` in Python has: there several models are audited, and files
-# written. Their messages are made by what that command alone calls.
-ONLY_COMMANDS = {"timeout", "memory_limit"}
+# written; `maximize` draws what `top_patches` finds. Their messages are made by what that command alone calls.
+ONLY_COMMANDS = {"timeout", "memory_limit", "write_golden", "with_patches"}
 # A command's shared words; those of the others lie in the file of the command.
 SHARED = {"options", "program", "heeding", "terminal", "tables", "progress", "findings_table", "comparison_table"}
 

@@ -120,3 +120,33 @@ def test_both_outputs_of_dropout() -> None:
     nodes = [node("Transpose", "x", "t", perm=NHWC), node("Dropout", "t", "d mask"), node("Where", "mask d t", "w")]
     proto = graph_of([*nodes, node("Transpose", "w", "y", perm=NCHW)], {"x": ["n", 3, 4, 5]}, "y")
     assert turns(rewritten(proto, {}, {"x": array(2, 3, 4, 5)})) == 0
+
+
+@pytest.mark.parametrize(("axis", "left"), [(-3, 0), (1, 0), (-1, 2), (2, 2), (None, 2)])
+def test_layer_normalisation_over_the_same_axes_in_another_order(axis: int | None, left: int) -> None:
+    first = (-1 if axis is None else axis) % 4
+    nodes = [
+        node("Transpose", "x", "t", perm=NHWC),
+        node("LayerNormalization", "t scale offset", "s", **({} if axis is None else {"axis": axis})),
+        node("Transpose", "s", "y", perm=NCHW),
+    ]
+    weights = {name: array(*(4, 5, 3)[first - 1 :], seed=seed) for seed, name in enumerate(("scale", "offset"))}
+    result = rewritten(graph_of(nodes, {"x": ["n", 3, 4, 5]}, "y"), weights, {"x": array(2, 3, 4, 5)}, tolerance=1e-5)
+    assert turns(result) == left
+
+
+@pytest.mark.parametrize("what", ["statistics", "one scale", "fed"])
+def test_layer_normalisation_that_cannot_be_moved(what: str) -> None:
+    """Its statistics would lie otherwise; a scale that is one number along an axis, or fed, cannot be turned."""
+    nodes = [
+        node("Transpose", "x", "t", perm=NHWC),
+        node("LayerNormalization", "t scale", "s mean" if what == "statistics" else "s", axis=1),
+        node("Transpose", "s", "y", perm=NCHW),
+    ]
+    scale = array(3) if what == "one scale" else array(4, 5, 3)
+    inputs, feeds = {"x": ["n", 3, 4, 5]}, {"x": array(2, 3, 4, 5)}
+    if what == "fed":
+        inputs, feeds = inputs | {"scale": [4, 5, 3]}, feeds | {"scale": scale}
+    proto = graph_of(nodes, inputs, "y mean" if what == "statistics" else "y")
+    result = rewritten(proto, {} if what == "fed" else {"scale": scale}, feeds, tolerance=1e-5)
+    assert turns(result) == 2

@@ -67,6 +67,8 @@ def latency(subject: Subject) -> Iterator[Finding]:
     )
 
 
+# Of fifteen networks that onnxruntime quantised (QDQ; EfficientNet-Lite0 to 2, HED, the sample models, nine of
+# keras.applications and torchvision) fourteen compute nothing in float, one 3.4 %; two convolutions left out are 30 %.
 @check("P08", Severity.WARNING, needs=("data",), takes=("against",), share=0.1, repeats=10)
 def quantised_yet_float(subject: Subject) -> Iterator[Finding]:
     """A quantised model that computes in float all the same, or is no faster than the float one.
@@ -90,7 +92,7 @@ def quantised_yet_float(subject: Subject) -> Iterator[Finding]:
         raise UnmeasuredError("the optimised graph has no convolution or matrix product whose size is told")
     in_float = [one for one in run if not one.integer and one.multiplications]
     share, limit = sum(one.multiplications for one in in_float) / total, subject.threshold("share")
-    if share > limit:
+    if in_float and share > limit:
         worst = max(in_float, key=lambda one: one.multiplications)
         yield subject.finding(
             f"{share:.1%} of the multiply-accumulates run in float, in {len(in_float)} nodes, although the model is "
@@ -118,6 +120,8 @@ def quantised_yet_float(subject: Subject) -> Iterator[Finding]:
         )
 
 
+# Of eighteen networks in float16 fifteen spend 0 % to 5 % with casts and two of PyTorch's newer exporter 7 % and 9 %; a
+# DenseNet121, whose concatenations are many and small, 33 %: it is what the check is for.
 @check("P09", Severity.WARNING, needs=("data",), share=0.1, repeats=10)
 def half_on_a_cpu(subject: Subject) -> Iterator[Finding]:
     """A float16 model on a CPU that spends its time with casts.
@@ -146,6 +150,8 @@ def half_on_a_cpu(subject: Subject) -> Iterator[Finding]:
         )
 
 
+# Of 50 models (float32, int8 and float16 of the networks of P08) memory grows by 0.9 % at most. A model that takes one
+# block of 16 MB, and a quarter to nine tenths less at smaller sizes, makes the arena grow by 33 % to 52 %, once.
 @check("P11", Severity.NOTE, needs=("data",), budgets=("memory-mb",), growth=0.5, runs=8)
 def memory(subject: Subject) -> Iterator[Finding]:
     """Memory that goes on growing, or is more than the budget.

@@ -82,25 +82,29 @@ def _broken(subject: Subject, layer: Layer, parts: dict[str, NDArray[Any]]) -> F
     ).of_channel(rows.pop() if len(rows) == 1 else None)
 
 
-@check("W02", Severity.NOTE, share=1e-3, spread=1e-5)
+@check("W02", Severity.WARNING, share=1e-3, spread=1e-5, filled=0.5, layers=3)
 def says_nothing(subject: Subject) -> Iterator[Finding]:
     """Filters that are zero or nearly so, or whose weights are all equal.
 
     Why it matters: a filter of zeros gives one constant whatever the photo is, and one of equal weights only a mean;
     both cost as much as any other. Pruning and weight decay leave them in models that work well, so this is a note: in
-    one face recogniser with 99.8 % accuracy 34 of the 64 filters of a layer are nearly zero.
+    one face recogniser with 99.8 % accuracy 34 of the 64 filters of a layer are nearly zero. A model of such layers is
+    no trained one: somebody filled it in to have a small file, or the weights were lost on the way. That is a warning.
 
     How it is measured: a filter is dead where its largest magnitude, a batch normalisation right behind the layer
     multiplied in, is below `share` of that which a tenth of the layer's filters exceed; it is constant where its
     weights differ by less than `spread` of its largest. Filters of fewer than 4 weights are not called constant; layers
-    in which all are make one finding.
+    in which all are make one finding, a warning where they are `layers` or more and the share `filled` of all.
 
-    What to do: nothing, if the accuracy is right; else look at the filters. What is dead can be pruned.
+    What to do: nothing, if the accuracy is right; else look at the filters. What is dead can be pruned. Of a model that
+    is filled in, take the file with the trained weights.
     """
     share, spread = subject.threshold("share"), subject.threshold("spread")
     filled: list[str] = []
+    count = 0
     for weight in subject.weights:
         found = weight.range
+        count += len(found.low) > 1 and weight.filters.shape[1] >= _FEWEST
         if not found.is_finite:
             continue
         relative = weight.relative_reach
@@ -111,7 +115,7 @@ def says_nothing(subject: Subject) -> Iterator[Finding]:
                 f"{len(dead):,} of {len(relative):,} filters are dead: the smallest reaches {relative[worst]:.2g} "
                 f"of what a tenth of the layer's exceed, below {share:g}",
                 "prune them, or look at them if the accuracy is not right",
-                layer=weight.name, value=float(relative[worst]), threshold=share,
+                severity=Severity.NOTE, layer=weight.name, value=float(relative[worst]), threshold=share,
             ).of_channel(worst)  # fmt: skip
         differ = (found.high - found.low) / np.where(found.largest > 0, found.largest, 1)
         constant = np.flatnonzero((differ < spread) & (found.largest > 0) & (relative >= share))
@@ -123,14 +127,19 @@ def says_nothing(subject: Subject) -> Iterator[Finding]:
                 f"the weights of {len(constant):,} of {len(relative):,} filters are all equal: they differ by "
                 f"{differ[worst]:.2g} of the largest, below {spread:g}",
                 "nothing, if the layer is meant to average; else look at the training",
-                layer=weight.name, value=float(differ[worst]), threshold=spread,
+                severity=Severity.NOTE, layer=weight.name, value=float(differ[worst]), threshold=spread,
             ).of_channel(worst)  # fmt: skip
     if filled:
+        whole = len(filled) >= max(subject.threshold("layers"), subject.threshold("filled") * count)
         yield subject.finding(
-            f"in {len(filled):,} layers the weights of every filter are all equal: they differ by less than {spread:g} "
-            "of the largest",
-            "look at the training: such weights are filled in, not learnt",
-            layer=filled[0], value=float(len(filled)), threshold=0.0,
+            f"{'the weights are placeholders: ' if whole else ''}in {len(filled):,} of {count:,} layers the weights of "
+            f"every filter are all equal (they differ by less than {spread:g} of the largest)",
+            "audit the file with the trained weights: what is measured on this one says nothing of it" if whole
+            else "look at the training: such weights are filled in, not learnt",
+            severity=Severity.WARNING if whole else Severity.NOTE,
+            layer="" if whole else filled[0],
+            value=len(filled) / count,
+            threshold=subject.threshold("filled"),
         )  # fmt: skip
 
 

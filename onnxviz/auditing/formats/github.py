@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from onnxviz.auditing.audit import Audit
-from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.finding import Finding, Severity, alike
 from onnxviz.auditing.formats.markdown import markdown
 from onnxviz.auditing.formats.repository import repository_path
 from onnxviz.errors import OnnxvizError
@@ -28,20 +29,31 @@ _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE
 def github(audits: Sequence[Audit], fail_on: Severity) -> str:
     """An annotation for each finding that is not accepted, the most severe first; at most ten of a severity.
 
-    Each check has one of each model before any has a second, so that a hundred dead filters do not hide the rest.
+    One stands for many that are alike. Each check has one of each model before any has a second, so that a hundred
+    dead filters do not hide the rest.
     """
     found = _in_turn(audits)
     lines = []
     for severity, command in _COMMANDS.items():
-        alike = [(audit, one) for audit, one in found if one.severity is severity]
-        shown = alike if len(alike) <= MOST else alike[: MOST - 1]
-        lines += [_annotation(command, audit, one) for audit, one in shown]
-        if more := len(alike) - len(shown):
+        told = [one for one in found if one.finding.severity is severity]
+        shown = told if len(told) <= MOST else told[: MOST - 1]
+        lines += [_annotation(command, one) for one in shown]
+        if more := sum(one.count for one in told[len(shown) :]):
             lines.append(
                 f"::{command} title=onnxviz audit::and {more:,} more: "
                 "the summary of this step shows more, onnxviz audit -o audit.json has all"
             )
     return "".join(f"{line}\n" for line in lines)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A finding of a model, where it was found, and for how many it stands."""
+
+    audit: Audit
+    finding: Finding
+    place: str
+    count: int = 1
 
 
 def refusal(message: str) -> str:
@@ -70,22 +82,24 @@ def append_summary(audits: Sequence[Audit], fail_on: Severity, path: Path) -> No
         ) from None
 
 
-def _in_turn(audits: Sequence[Audit]) -> list[tuple[Audit, Finding]]:
+def _in_turn(audits: Sequence[Audit]) -> list[_Told]:
     """The findings that are not accepted: the first of each check of each model, then the second of each, and so on."""
     seen: Counter[tuple[int, str, Severity]] = Counter()
     turns = []
     for number, audit in enumerate(audits):
-        for one in audit.findings:
-            if not one.reason:
-                key = (number, one.code, one.severity)
-                turns.append((seen[key], audit, one))
+        for group in alike(one for one in audit.findings if not one.reason):
+            worst = group.worst
+            whole = _Told(audit, worst, f"{group.extent}{worst.place}", len(group.findings))
+            for told in [_Told(audit, one, one.place) for one in group.parts] or [whole]:
+                key = (number, told.finding.code, told.finding.severity)
+                turns.append((seen[key], told))
                 seen[key] += 1
-    return [(audit, one) for _, audit, one in sorted(turns, key=lambda turn: turn[0])]
+    return [told for _, told in sorted(turns, key=lambda turn: turn[0])]
 
 
-def _annotation(command: str, audit: Audit, one: Finding) -> str:
-    place = f" {one.place}" if one.place else ""
-    file = repository_path(audit.label) or audit.label
+def _annotation(command: str, told: _Told) -> str:
+    one, place = told.finding, f" {told.place}" if told.place else ""
+    file = repository_path(told.audit.label) or told.audit.label
     properties = f"file={_property(file)},line=1,title={_property(f'{one.code}{place}')}"
     return f"::{command} {properties}::{_data(f'{one.message}. What to do: {one.do}')}"
 

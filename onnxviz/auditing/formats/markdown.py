@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from onnxviz.auditing.audit import Audit, reasons
-from onnxviz.auditing.finding import Finding, Severity, alike
+from onnxviz.auditing.finding import Finding, Group, Severity, alike
 from onnxviz.messages import option, printable
 
 LONGEST = 65_536
 """Characters that GitHub takes of a comment; bytes are counted, which are never fewer."""
 _ROOM = 300  # for what ends a text that was cut
-_SHOWN = 3  # findings of one check and severity of a model; the others are counted and named
+_PLACES = 100  # places of findings that are alike, which are listed; the others are counted
 _SIGNS = {Severity.ERROR: "❌", Severity.WARNING: "⚠️", Severity.NOTE: "ℹ️"}
 _FINDINGS = ["| | check | finding | what to do |", "|-|-|-|-|"]
 # What GitHub makes links and pictures of after Markdown has been read, so that no backslash keeps it from it: mentions,
@@ -77,9 +77,14 @@ def _since(audit: Audit) -> Iterator[_Line]:
 def _verdict(audits: Sequence[Audit], fail_on: Severity) -> str:
     failing = sum(audit.fails(fail_on) for audit in audits)
     at = "" if fail_on is Severity.ERROR else f" ({option('fail_on', fail_on.value, repr(fail_on.value))})"
+    idle = sum(not audit.has_run for audit in audits)
     if len(audits) == 1:
-        return f"{'❌' if failing else '✅'} {_code(audits[0].label)} {'fails' if failing else 'passes'}{at}"
-    return f"❌ {failing:,} of {len(audits):,} models fail{at}" if failing else f"✅ {len(audits):,} models pass{at}"
+        words = "no check could run on it" if idle else "fails" if failing else "passes"
+        return f"{'❌' if failing or idle else '✅'} {_code(audits[0].label)}{':' if idle else ''} {words}{at}"
+    if failing or idle:
+        of = f", of {idle:,} no check could run" if idle else ""
+        return f"❌ {f'{failing:,} of {len(audits):,} models fail' if failing else 'none fails'}{of}{at}"
+    return f"✅ {len(audits):,} models pass{at}"
 
 
 def _counts(audit: Audit, fail_on: Severity) -> str:
@@ -104,7 +109,7 @@ def _many(count: int, noun: str) -> str:
 def _row(audit: Audit, fail_on: Severity) -> _Line:
     counts = [*map(audit.count, Severity), len(audit.not_run)]
     cells = [
-        "❌" if audit.fails(fail_on) else "✅",
+        "✅" if audit.has_run and not audit.fails(fail_on) else "❌",
         _code(audit.label),
         *(f"{count:,}" if count else "" for count in counts),
     ]
@@ -127,23 +132,32 @@ def _findings(audit: Audit, fail_on: Severity) -> Iterator[_Line]:
 
 def _rows(findings: Iterable[Finding]) -> Iterator[_Line]:
     for group in alike(findings):
-        yield from (_Line(_cells(one, _said(one), _words(one.do)), findings=1) for one in group[:_SHOWN])
-        if rest := group[_SHOWN:]:
-            places = ", ".join(_code(one.place) for one in rest[:_SHOWN] if one.place)
-            listed = f": {places}{' …' if len(rest) > _SHOWN else ''}" if places else ""
-            yield _Line(_cells(rest[0], f"and {len(rest):,} more{listed}", ""), findings=len(rest))
+        if group.parts:
+            yield from (_Line(_cells(one, _said(one, _code(one.place))), findings=1) for one in group.parts)
+            continue
+        place = f"{group.extent}{_code(group.worst.place)}"
+        said = f"{_said(group.worst, place)}{_all_places(group)}"
+        yield _Line(_cells(group.worst, said), findings=len(group.findings))
 
 
-def _cells(one: Finding, said: str, do: str) -> str:
+def _all_places(group: Group) -> str:
+    """The places of all findings of a group, folded; "" where they have none."""
+    places = [_code(one.place) for one in group.findings if one.place]
+    if not places:
+        return ""
+    more = f" and {len(places) - _PLACES:,} more" if len(places) > _PLACES else ""
+    return f"<br><details><summary>all {len(places):,}</summary>{', '.join(places[:_PLACES])}{more}</details>"
+
+
+def _cells(one: Finding, said: str) -> str:
     severity = "accepted" if one.reason else f"{_SIGNS[one.severity]}&nbsp;{one.severity.value}"
-    return f"| {severity} | {one.code} | {said} | {do} |"
+    return f"| {severity} | {one.code} | {said} | {_words(one.do)} |"
 
 
-def _said(one: Finding) -> str:
+def _said(one: Finding, place: str) -> str:
     """Where, what was found, and why it is let pass."""
-    place = f"{_code(one.place)}<br>" if one.place else ""
     accepted = f"<br>accepted: {_words(one.reason)}" if one.reason else ""
-    return f"{place}{_words(one.message)}{accepted}"
+    return f"{f'{place}<br>' if place else ''}{_words(one.message)}{accepted}"
 
 
 def _not_run(audits: Sequence[Audit]) -> Iterator[_Line]:

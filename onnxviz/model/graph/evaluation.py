@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper
+from onnx import NodeProto
 
 from onnxviz.model.graph.operators import Family, belongs
-from onnxviz.model.graph.scopes import plain_domain, subgraphs
+from onnxviz.model.graph.scopes import attribute, named_axes, plain_domain, subgraphs
 
 Operands = Sequence[NDArray[Any] | None]
 _WINDOWS = Family.CONVOLUTION | Family.POOLING
@@ -55,16 +55,8 @@ def evaluated(node: NodeProto, operands: Operands, opset: Mapping[str, int]) -> 
 # ---- operators by numpy, most of them views
 
 
-def _attribute(node: NodeProto, name: str) -> Any:
-    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
-
-
 def _axes(node: NodeProto, operands: Operands) -> tuple[int, ...] | None:
-    """The axes of Squeeze and Unsqueeze: an input since opset 13, an attribute before."""
-    if len(operands) > 1 and operands[1] is not None:
-        return tuple(int(axis) for axis in operands[1].reshape(-1))
-    axes = _attribute(node, "axes")
-    return tuple(axes) if axes is not None else None
+    return named_axes(node, operands[1] if len(operands) > 1 else None)
 
 
 def _first(operands: Operands) -> NDArray[Any]:
@@ -84,10 +76,10 @@ def _reshaped(node: NodeProto, operands: Operands) -> NDArray[Any]:
     """The shape is an input since opset 5, an attribute before; 0 stands for the size there is, without allowzero."""
     data = _first(operands)
     given = operands[1] if len(operands) > 1 else None
-    shape = _attribute(node, "shape") if given is None else given.tolist()
+    shape = attribute(node, "shape") if given is None else given.tolist()
     if shape is None:
         raise ValueError("no shape")
-    if not _attribute(node, "allowzero"):
+    if not attribute(node, "allowzero"):
         shape = [data.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
     return data.reshape([int(size) for size in shape])
 
@@ -100,7 +92,7 @@ def all_given(operands: Operands) -> list[NDArray[Any]]:
 
 
 def _concatenated(node: NodeProto, operands: Operands) -> NDArray[Any]:
-    axis = _attribute(node, "axis")
+    axis = attribute(node, "axis")
     if axis is None:
         raise ValueError("no axis")
     return np.concatenate(all_given(operands), axis=axis)
@@ -108,7 +100,7 @@ def _concatenated(node: NodeProto, operands: Operands) -> NDArray[Any]:
 
 def _gathered(node: NodeProto, operands: Operands) -> NDArray[Any]:
     data, indices = all_given(operands)
-    return np.take(data, indices.astype(np.int64), axis=_attribute(node, "axis") or 0)
+    return np.take(data, indices.astype(np.int64), axis=attribute(node, "axis") or 0)
 
 
 def _sliced(node: NodeProto, operands: Operands) -> NDArray[Any]:
@@ -126,7 +118,7 @@ def _sliced(node: NodeProto, operands: Operands) -> NDArray[Any]:
 # None; an exception says that the node contradicts itself, or that an operand is not known.
 REARRANGING: dict[str, Callable[[NodeProto, Operands], NDArray[Any]]] = {
     "Identity": lambda node, operands: _first(operands),
-    "Transpose": lambda node, operands: _first(operands).transpose(_attribute(node, "perm")),
+    "Transpose": lambda node, operands: _first(operands).transpose(attribute(node, "perm")),
     "Squeeze": lambda node, operands: _first(operands).squeeze(_axes(node, operands)),
     "Unsqueeze": _unsqueezed,
     "Reshape": _reshaped,

@@ -21,8 +21,8 @@ class FreshNames:
     """
 
     def __init__(self, proto: ModelProto | GraphProto, also: Iterable[str] = ()) -> None:
-        self._tensors = _Namespace(chain(tensor_names(proto), also))
-        self._nodes = _Namespace(node.name for node in _nodes(proto))
+        self._tensors = Namespace(chain(tensor_names(proto), also))
+        self._nodes = Namespace(node.name for node in _nodes(proto))
 
     def tensor(self, stem: str) -> str:
         """`stem`, or `stem_2`, `stem_3` …, such that no tensor is called so; it is not given again."""
@@ -33,7 +33,7 @@ class FreshNames:
         return self._nodes.fresh(stem)
 
 
-class _Namespace:
+class Namespace:
     """A set of names with a counter for each stem, so that n names of one stem take n steps."""
 
     def __init__(self, taken: Iterable[str]) -> None:
@@ -41,6 +41,7 @@ class _Namespace:
         self._counts: dict[str, int] = {}
 
     def fresh(self, stem: str) -> str:
+        """`stem`, or `stem_2`, `stem_3` …, such that nothing is called so; it is not given again."""
         name = stem
         while name in self._taken:
             self._counts[stem] = self._counts.get(stem, 1) + 1
@@ -58,7 +59,7 @@ def distinct(names: Iterable[str], reserved: Iterable[str] = ()) -> list[str]:
     """
     given = list(names)
     seen = set(reserved)
-    namespace = _Namespace([*given, *seen])
+    namespace = Namespace([*given, *seen])
     result = []
     for name in given:
         result.append(namespace.fresh(name) if name in seen else name)

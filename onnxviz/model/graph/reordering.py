@@ -13,7 +13,7 @@ from onnx import NodeProto
 
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.operators import OPERATORS, Family, Key, belongs, key_of
-from onnxviz.model.graph.scopes import Scope, attribute, operator
+from onnxviz.model.graph.scopes import Scope, attribute, named_axes, operator
 from onnxviz.model.graph.settled import value_inputs
 
 _PLACE_BY_PLACE = Family.ELEMENTWISE | Family.BROADCASTING | Family.PER_AXIS | Family.NORMALISATION | Family.SOFTMAX
@@ -154,11 +154,7 @@ class Arrangements:
         return Reordering(None if same else order)
 
     def _axes(self, node: NodeProto) -> tuple[int, ...] | None:
-        axes = attribute(node, "axes")
-        if axes is None and len(node.input) > 1:
-            found = self._constants.value(self._scope, node.input[1])
-            axes = None if found is None else found.reshape(-1).tolist()
-        return None if axes is None else tuple(int(axis) for axis in axes)
+        return named_axes(node, self._constants.value(self._scope, node.input[1]) if len(node.input) > 1 else None)
 
     def _sizes(self, tensor: str, depth: int = 8) -> list[int | None] | None:
         """The sizes that a shape tensor holds, None for each that is computed; None if not even their number shows."""

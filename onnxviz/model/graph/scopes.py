@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import onnx
+from numpy.typing import NDArray
 from onnx import AttributeProto, GraphProto, NodeProto, SparseTensorProto, TensorProto, helper
 
 
@@ -277,3 +278,9 @@ def operator(node: NodeProto) -> str:
 def attribute(node: NodeProto, name: str) -> Any:
     """The value of the attribute `name`, None where the node has none."""
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), None)
+
+
+def named_axes(node: NodeProto, given: NDArray[Any] | None) -> tuple[int, ...] | None:
+    """The axes that a node names: of `given`, its operand for them, or of the attribute that it was in earlier sets."""
+    axes = attribute(node, "axes") if given is None else given.reshape(-1)
+    return None if axes is None else tuple(int(axis) for axis in axes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,36 @@ def test_shift_and_jpeg_and_good_models(tmp_path):
     found = audited(UNET, crops(tmp_path / "good", 8), "I05", size=(96, 96))
     assert not found.findings
     assert not found.not_run
+
+
+def marking(stride: int = 1, board: bool = False) -> onnx.ModelProto:
+    """A mask of bright and dark parts of a photo; with `board`, every second column has it the other way."""
+    side = 96 // stride
+    turned = np.ones((1, 1, side, side), np.float32)
+    if board:
+        turned[..., ::2] *= -1
+    return parsed(
+        f"g (float[n,3,96,96] x) => (float[n,2,{side},{side}] y) {{ c = Conv <strides = [{stride}, {stride}]> (x, w) "
+        "m = Mul (c, t) y = Softmax <axis = 1> (m) }",
+        w=np.float32([[[[100]]] * 3, [[[-100]]] * 3]), t=turned,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("stride", "board", "expected"), [(1, False, 0), (1, True, 1), (4, False, None)])
+def test_a_mask_that_moves_with_the_photo_holds(tmp_path, stride, board, expected):
+    """Parts of 8x8 pixels at random, of which a shift moves many: it is what should be. The board is not moved."""
+    rng = np.random.default_rng(0)
+    photos = [
+        np.kron(rng.integers(0, 2, (12, 12, 1)), np.ones((8, 8, 3))).astype(np.uint8) * 180 + 30 for _ in range(8)
+    ]
+    paths = pictures(tmp_path, photos)
+    config = tmp_path / "onnxviz.toml"
+    config.write_text("[audit.thresholds.I05]\nnote = -1\n")
+    (found,) = findings(marking(stride, board), paths, "I05", preprocess="signed", config=config)
+    share = re.search(r"shift by one pixel ([\d.]+)%", found.message)
+    assert (share is None) == (expected is None)
+    assert share is None or float(share[1]) == pytest.approx(100 * expected)
+    assert found.value == pytest.approx(expected or 0)
 
 
 def striped(bright: bool) -> np.ndarray:

@@ -237,6 +237,23 @@ def test_channels_that_are_all_alike(apart):
     assert found.value == pytest.approx(apart, abs=2e-6)
 
 
+@pytest.mark.parametrize("names", [("conv3",), ("conv3", "conv4"), ("conv2", "conv3", "conv4", "conv5")])
+def test_layers_whose_filters_are_one_number_are_one_finding(names):
+    """W02 says the cause: it is not told again for each layer."""
+    made = classifier()
+    for name in names:
+        norm = name.replace("conv", "bn")
+        same = {f"{norm}_{part}": lambda values: np.full_like(values, values.mean()) for part in
+                ("weight", "running_var")}  # fmt: skip
+        made = changed(
+            made, **{f"{name}_weight": lambda values: np.full_like(values, 0.02)}, **same,
+            **{f"{norm}_{part}": np.zeros_like for part in ("bias", "running_mean")},
+        )  # fmt: skip
+    (found,) = findings(made, X, "A05")
+    assert (found.severity, found.layer, found.where in names) == (Severity.WARNING, "", True)
+    assert f"in {len(names)} of 5 layers all channels are alike" in found.message
+
+
 def test_channels_that_differ_a_little():
     assert not findings(alike(1.1e-4), X, "A05")
     assert not findings(classifier(), X, "A05")

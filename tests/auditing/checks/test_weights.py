@@ -132,16 +132,37 @@ def test_nearly_averaging_is_not():
     assert found(changed(sample(), "conv2.weight", plant), OWN) == []
 
 
-def test_layers_that_are_filled_in_are_one_finding():
+LAYERS = ("conv2", "conv3", "conv4", "conv5", "conv1", "dense")
+
+
+@pytest.mark.parametrize(
+    ("count", "severity"), [(1, "note"), (2, "note"), (3, "warning"), (4, "warning"), (6, "warning")]
+)
+def test_layers_that_are_filled_in_are_one_finding(count, severity):
+    """Of six layers: half of them make the weights of the model placeholders."""
     model = sample()
-    for name in ("conv2.weight", "conv3.weight"):
+    for name in LAYERS[:count]:
         changed(
             model,
-            name,
-            lambda values: np.broadcast_to(np.arange(1, len(values) + 1)[:, None, None, None], values.shape),
+            f"{name}.weight",
+            lambda values: np.broadcast_to(
+                np.arange(1, len(values) + 1).reshape(-1, *[1] * (values.ndim - 1)), values.shape
+            ),
         )
     (one,) = audited(model, OWN).findings
-    assert (one.code, one.severity.value, one.layer, one.value) == ("W02", "note", "conv2", 2.0)
+    assert (one.code, one.severity.value, one.value) == ("W02", severity, count / 6)
+    assert one.layer == ("conv2" if severity == "note" else "")
+    assert f"in {count} of 6 layers" in one.message
+    assert ("placeholders" in one.message) == (severity == "warning")
+
+
+def test_a_model_of_one_or_two_averages_is_meant():
+    """Its weights are all equal, and it is no network whose weights were lost."""
+    box = parsed(
+        "g (float[n,3,16,16] x) => (float[n,3,12,12] y) { a = Conv <group = 3> (x, w) y = Conv <group = 3> (a, w) }",
+        w=np.full((3, 1, 3, 3), 1 / 9, np.float32),
+    )
+    assert [(one.code, one.severity.value) for one in audited(box, "W02").findings] == [("W02", "note")]
 
 
 # ---------------------------------------------------------------- W03

@@ -38,7 +38,7 @@ def test_the_most_severe_come_first_and_accepted_ones_not_at_all():
 @pytest.mark.parametrize("severity", ["error", "warning", "note"])
 @pytest.mark.parametrize(("count", "shown", "more"), [(10, 10, 0), (11, 9, 2), (1234, 9, 1225)])
 def test_the_tenth_says_how_many_more_there_are(severity, count, shown, more):
-    found = lines(audit_of(*(finding(severity=severity, layer=f"l{n}") for n in range(count))))
+    found = lines(audit_of(*(finding(severity=severity, layer=f"l{n}", do=f"mend {n}") for n in range(count))))
     assert len(found) == 10
     assert sum("file=" in line for line in found) == shown
     assert ("more" in found[-1]) == bool(more)
@@ -46,11 +46,21 @@ def test_the_tenth_says_how_many_more_there_are(severity, count, shown, more):
 
 
 def test_a_hundred_findings_of_one_check_do_not_hide_another():
-    many = [finding("W01", layer=f"l{n}") for n in range(100)]
+    many = [finding("W01", layer=f"l{n}", do=f"mend {n}") for n in range(100)]
     found = lines(audit_of(*many, finding("W02")), audit_of(*many, finding("W03"), label="n.onnx"))
     titles = [command_of(line).properties["title"] for line in found]
     assert titles[:5] == ["W01 l0", "W02", "W01 l0", "W03", "W01 l1"]
     assert len(titles) == 10
+
+
+def test_many_that_are_alike_are_one_annotation_and_count_for_as_many_as_they_are():
+    many = [finding(layer=f"l{n}", value=float(n), threshold=0.0) for n in range(40)]
+    (line,) = lines(audit_of(*many, finding(layer="l40", value=90.0, threshold=0.0, reason="known")))
+    assert command_of(line).properties["title"] == "W01 in 40 layers, worst in l39"
+    groups = [finding(layer=f"l{n}", do=f"mend {n % 12}") for n in range(60)]
+    found = lines(audit_of(*groups))
+    assert len(found) == 10
+    assert "and 15 more: " in found[-1]
 
 
 def test_no_name_ends_a_command_or_begins_one():

@@ -81,12 +81,22 @@ def page(parser, audits, on="error"):
 
 
 def test_the_verdict_comes_first():
-    assert markdown([audit_of()], ON).startswith("### ✅ `models/m.onnx` passes\n")
+    assert markdown([audit_of(passed=["G00"])], ON).startswith("### ✅ `models/m.onnx` passes\n")
     assert markdown([audit_of(finding())], ON).startswith("### ❌ `models/m.onnx` fails\n")
     assert markdown(sample_audits(), ON).startswith("### ❌ 2 of 3 models fail\n")
-    assert markdown([audit_of(), audit_of(label="n.onnx")], ON).startswith("### ✅ 2 models pass\n")
+    both = [audit_of(passed=["G00"]), audit_of(passed=["G00"], label="n.onnx")]
+    assert markdown(both, ON).startswith("### ✅ 2 models pass\n")
     assert markdown([audit_of(finding(severity="note"))], Severity.NOTE).startswith("### ❌")
-    assert markdown([audit_of()], Severity.NOTE).startswith("### ✅ `models/m.onnx` passes (fail_on='note')\n")
+    assert markdown(both[:1], Severity.NOTE).startswith("### ✅ `models/m.onnx` passes (fail_on='note')\n")
+
+
+def test_a_model_on_which_no_check_could_run_does_not_pass():
+    idle = audit_of(not_run=[("A01", "no data")])
+    assert markdown([idle], ON).startswith("### ❌ `models/m.onnx`: no check could run on it\n")
+    several = [idle, audit_of(passed=["G00"]), audit_of(finding())]
+    assert markdown(several, ON).startswith("### ❌ 1 of 3 models fail, of 1 no check could run\n")
+    assert markdown(several[:2], ON).startswith("### ❌ none fails, of 1 no check could run\n")
+    assert [row[2] for row in markdown(several, ON).splitlines()[4:7]] == ["❌", "✅", "❌"]
 
 
 def test_numbers_come_next_and_those_that_fail_are_bold():
@@ -131,11 +141,29 @@ def test_what_neither_fails_nor_warns_is_folded(on, folded):
     assert tail.startswith(f"<summary>{folded}</summary>\n\n" if folded else "")
 
 
-def test_findings_of_one_check_are_counted_beyond_the_third():
-    text = markdown([audit_of(*(finding(layer=f"l{n}") for n in range(1234)), finding("W02"))], ON)
-    assert text.count("| W01 |") == 4
-    assert "| W01 | and 1,231 more: `l3`, `l4`, `l5` … |  |" in text
-    assert "| W02 | 3 of 9 weights are NaN |" in text
+@parsed_by_both
+def test_many_that_are_alike_are_one_row_with_their_places_folded(parser):
+    audits = [audit_of(*(finding(layer=f"l{n}", value=float(n), threshold=0.0) for n in range(40)), finding("W02"))]
+    rows = [row for row in page(parser, audits).rows if row[1] != "check"]
+    assert [row[1] for row in rows] == ["W01", "W02"]
+    listed = ", ".join(f"l{n}" for n in range(40))
+    assert "".join(rows[0][2].split()) == "".join(
+        f"in 40 layers, worst in l39 3 of 9 weights are NaN all 40{listed}".split()
+    )
+
+
+@pytest.mark.parametrize(("count", "listed", "more"), [(100, 100, ""), (1234, 100, " and 1,134 more</details>")])
+def test_of_hundreds_of_places_the_rest_are_counted(count, listed, more):
+    text = markdown([audit_of(*(finding(layer=f"l{n}") for n in range(count)))], ON)
+    assert f"in {count:,} layers, first in `l0`<br>" in text
+    assert f"<summary>all {count:,}</summary>" in text
+    assert len(set(re.findall(r"`l\d+`", text))) == listed
+    assert more in text
+
+
+def test_few_that_are_alike_are_a_row_each():
+    text = markdown([audit_of(*(finding(layer=f"l{n}") for n in range(3)))], ON)
+    assert text.count("| W01 |") == text.count("export it again") == 3
 
 
 def test_checks_that_were_not_run_are_folded_each_reason_once():
@@ -219,7 +247,8 @@ def test_what_is_collapsed_counts_for_as_many_as_it_is():
         audit_of(*(finding(layer=f"l{n}", message="m" * 300) for n in range(50)), label=f"{n}") for n in range(99)
     ]
     text = markdown(audits, ON)
-    shown = sum(text.count(f"| `l{n}`") for n in range(3)) + 47 * text.count("and 47 more")
+    shown = 50 * text.count("in 50 layers")
+    assert 0 < shown < 50 * 99
     assert f"and {50 * 99 - shown:,} findings more" in text
 
 

@@ -143,13 +143,6 @@ def test_a_class_with_several_inputs():
 def test_a_shape_that_the_model_refuses():
     with pytest.raises(ConversionError, match=r"written refuses an input of 1x2x2x3: .*\S"):
         onnxviz.convert(Written(), input_shape="1x2x2x3")
-    model = sequential(layers.Conv2D(2, 3))
-    with pytest.raises(ConversionError, match=r"input 'input' of m takes \?x12x14x3, not 1x3x12x14"):
-        onnxviz.convert(model, input_shape="1x3x12x14")
-    with pytest.raises(ConversionError, match=r"input 'input' of m takes \?x12x14x3, not 1x12"):
-        onnxviz.convert(model, input_shape="1x12")
-    with pytest.raises(ConversionError, match=r"m has no input 'photo'; it has input"):
-        onnxviz.convert(model, input_shape="photo=1x12x14x3")
 
 
 def test_two_shapes_for_two_inputs(keras_models):

@@ -150,7 +150,7 @@ THOROUGH = {
     "Xception": (74, 40, 1, "signed"),
     "NASNetMobile": (356, 192, 1, "signed"),
     "EfficientNetV2B0": (91, 59, 1, "raw"),
-    "ConvNeXtTiny": (22, 0, 37, "raw"),
+    "ConvNeXtTiny": (22, 0, 43, "raw"),
 }
 
 

@@ -152,32 +152,18 @@ def test_a_state_dict_is_no_model(tmp_path):
         pytorch.open(tmp_path / "w.safetensors")
 
 
-@pytest.mark.parametrize(
-    ("content", "text"),
-    [
-        (b"", "no file of PyTorch's"),
-        (b"not a model at all", "no file of PyTorch's"),
-        (b"\x80\x02junk", "cannot be read"),
-    ],
-)
-def test_files_that_are_no_models(content, text, tmp_path):
+def test_a_pickle_of_nothing_and_a_folder(tmp_path):
     path = tmp_path / "m.pt"
-    path.write_bytes(content)
-    with pytest.raises(ConversionError, match=text) as error:
+    path.write_bytes(b"\x80\x02junk")
+    with pytest.raises(ConversionError, match="cannot be read") as error:
         pytorch.open(path)
     assert "\n" not in str(error.value)
-    with pytest.raises(ConversionError, match="there is no file"):
-        pytorch.open(tmp_path / "nothing.pt")
     with pytest.raises(ConversionError, match="is not a file"):
         pytorch.open(tmp_path)
 
 
 def test_a_damaged_archive(tmp_path):
     path = saved(small().state_dict(), tmp_path / "w.pt")
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-    with pytest.raises(ConversionError, match=r"w\.pt"):
-        pytorch.open(small(), weights=path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("m/data.pkl", b"junk")
         archive.writestr("m/version", b"3")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
-import subprocess
 import sys
 import zipfile
 from importlib.util import find_spec
@@ -13,12 +11,10 @@ from pathlib import Path
 import numpy as np
 import oracles
 import pytest
-from deadlines import HANG_SECONDS
 from examples import representatives
-from torch_checks import CLOSE, Twice, attached, check, conv, operators, saved, small
+from torch_checks import CLOSE, Twice, attached, check, conv, operators, saved
 
 import onnxviz
-from onnxviz.conversion.converter import SourceModel
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -44,33 +40,6 @@ def test_recognises(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.keras", "w") as other:
         other.writestr("config.json", "{}")
     assert not pytorch.recognises(tmp_path / "m.keras")
-
-
-def test_importing_the_converter_imports_no_framework():
-    program = """
-import json, pathlib, sys
-from onnxviz_converters import pytorch
-pytorch.recognises(object()), pytorch.recognises(pathlib.Path("a.pt"))
-print(json.dumps([n for n in ("torch", "onnxscript", "onnxruntime", "onnx_ir") if n in sys.modules]))
-"""
-    environment_path = [
-        str(Path(pytorch.__file__).resolve().parents[1]),
-        str(Path(onnxviz.__file__).resolve().parents[1]),
-    ]
-    code = f"import sys; sys.path[:0] = {environment_path!r}\n{program}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True, timeout=HANG_SECONDS
-    )
-    assert json.loads(done.stdout) == []
-
-
-def test_it_is_a_converter():
-    assert pytorch.framework == "PyTorch"
-    assert set(pytorch.packages) == {"torch", "onnxscript"}
-    assert pytorch.install == "onnxviz[pytorch]"
-    source = pytorch.open(small(), input_shapes={"": (1, 3, 32, 32)})
-    assert isinstance(source, SourceModel)
-    assert source.framework == "PyTorch"
 
 
 @pytest.mark.parametrize(

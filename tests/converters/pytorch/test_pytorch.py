@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from torch_checks import Calls, Small, Twice, check, conv, drawn, operators, small
 
-from onnxviz.errors import ConversionError
 from onnxviz.model.naming import LAYER_KEY
 
 torch = pytest.importorskip("torch")
@@ -234,11 +233,6 @@ def test_nothing_is_left_of_the_exporters_notes():
 @pytest.mark.parametrize("opset", [18, 21, 23])
 def test_operator_sets(opset):
     check(pytorch.open(small(), input_shapes={"": (1, 3, 32, 32)}), opset=opset)
-
-
-def test_an_operator_set_before_18():
-    with pytest.raises(ConversionError, match="operator set 18, not 13"):
-        pytorch.open(small(), input_shapes={"": (1, 3, 32, 32)}).trace(13)
 
 
 def test_calls_names_and_ties():
