@@ -78,7 +78,7 @@ def plot_explanation(
     Raises:
         InputError: The map has other axes than the input, or the colour map or the way to smooth does not exist.
         SelectionError: There is no such band.
-        UnheededOptionError: `sanity` of several maps or a signal; `smooth` of a signal or a volume; `bands` of a signal.
+        UnheededOptionError: `sanity` of several maps or a signal, `smooth` of a signal or volume, `bands` of a signal.
     """
     known_cmap(cmap)
     if smooth is not None:
