@@ -104,6 +104,9 @@ MODES = {
     "maximize both": [*MAXIMIZE, "--class", "1", "--save", "s.npz"],
     "maximize --at conv": [*MAXIMIZE, "--at", "conv", "--save", "s.npz"],
     "maximize pixels": [*MAXIMIZE, "--param", "pixel", "--save", "s.npz"],
+    "maximize maco": [*MAXIMIZE, "--param", "maco", "--save", "s.npz"],
+    "maximize maco, of photos": [*MAXIMIZE, "--param", "maco", "--magnitude-from", "in/photos", "--save", "s.npz"],
+    "maximize from a photo": [*MAXIMIZE, "--from", "in/photos/a.png", "--save", "s.npz"],
     "maximize unmoved": [*MAXIMIZE, "--transforms", "none", "--save", "s.npz"],
     "maximize jitter": [*MAXIMIZE, "--transforms", "jitter", "--save", "s.npz"],
     "maximize, open size": ["maximize", "in/open.onnx", "0", *MAXIMIZE[3:], "--size", "10x8", "--save", "s.npz"],
@@ -129,10 +132,11 @@ VALUES = {
     "fixed": "image=in/x.npy", "input_shape": "1x3x8x9", "weights": "in/m.onnx", "opset": "17",
     "against": "in/m8.onnx", "select": "W", "ignore": "W", "classes": "in/classes.csv", "source": "toys:factory",
     "config": "in/settings.toml", "from_": "block1_conv2", "memory_limit": "5GiB", "explain": "G00",
+    "magnitude_from": "in/photos/b.png",
 }  # fmt: skip
 FLAG_VALUES = {
     ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx",
-    ("extract", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9",
+    ("extract", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9", ("maximize", "from_"): "in/photos/b.png",
     ("filters", "scale"): "symmetric", ("maps", "scale"): "symmetric", ("maps", "sort"): "variance",
     ("report", "output"): "elsewhere.html",
     ("audit", "output"): "elsewhere.json", ("audit", "target"): "onnxruntime==1.17", ("audit", "report"): "sarif",

@@ -30,14 +30,15 @@ from onnxviz.cli.options import (
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import note, note_handed, report
 from onnxviz.files import check_folder
+from onnxviz.worker import INTERRUPTED
 
 if TYPE_CHECKING:
     from onnxviz.maximization.objectives import Objective
 
 
 _HEEDS = {
-    ALWAYS: "model selection layers numbers random class_ at plus variants steps size param jitter transforms rate "
-    "decay leak seed preprocess fixed provider memory threads output save as_json quiet",
+    ALWAYS: "model selection layers numbers random class_ at plus variants steps size param from_ magnitude_from alpha "
+    "jitter transforms rate decay leak seed preprocess fixed provider memory threads output save as_json quiet",
     DRAWN: "picture",
 }
 
@@ -73,11 +74,23 @@ def maximize(
         ),
     ] = None,
     variants: Annotated[int, typer.Option(metavar="N", help="Pictures of each, from different starts.", min=1)] = 1,
-    steps: Annotated[int, typer.Option(metavar="N", help="Gradient steps.", min=1)] = 256,
+    steps: Annotated[int, typer.Option(metavar="N", help="Gradient steps.", min=1)] = 400,
     size: Annotated[
         str | None, typer.Option(metavar="[Dx][Hx]W", help="If the model leaves it open.", show_default="128x128")
     ] = None,
-    param: Annotated[Literal["fourier", "pixel"], typer.Option(help="What is varied.")] = "fourier",
+    param: Annotated[
+        Literal["fourier", "pixel", "maco"],
+        typer.Option(help="What is varied; maco: the phase of the spectrum, at the magnitude of photos."),
+    ] = "fourier",
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="PHOTO", help="Start here: what would be added to it.", show_default=False),
+    ] = None,
+    magnitude_from: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Photos whose magnitude maco takes.", show_default="a power law"),
+    ] = None,
+    alpha: Annotated[bool, typer.Option("--alpha", help="Make what the climb has not looked at transparent.")] = False,
     jitter: Annotated[
         int | None,
         typer.Option(metavar="PIXELS", help="Largest shift.", min=0, show_default="16, less for small inputs"),
@@ -85,10 +98,13 @@ def maximize(
     transforms: Annotated[
         Literal["standard", "jitter", "none"], typer.Option(help="standard: jitter, scale ±10 %, rotation ±10°.")
     ] = "standard",
-    rate: Annotated[float, typer.Option(metavar="X", help="Adam's step size at the start.")] = 0.05,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Adam's step size at the start.", show_default="0.03; pixel 0.05, maco 0.1"),
+    ] = None,
     decay: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Of fourier: how much harder fine detail is.", show_default="1.3"),
+        typer.Option(metavar="X", help="Of fourier and maco: how much harder fine detail is.", show_default="1.3; 1.5"),
     ] = None,
     leak: Annotated[
         float | None,
@@ -127,6 +143,7 @@ def maximize(
             random=random,
             class_=class_,
             at=at, plus=_penalties(plus), variants=variants, steps=steps, size=parse_sides(size), param=param,
+            from_=from_, magnitude_from=magnitude_from, alpha=alpha,
             jitter=jitter, transforms=transforms, rate=rate, decay=decay, leak=leak, seed=seed, preprocess=preprocess,
             fixed=others, memory=parse_bytes(memory), provider=provider, threads=threads, progress=told,
         )  # fmt: skip
@@ -140,6 +157,8 @@ def maximize(
     for warning in found.warnings:
         note(quiet, warning)
     report(as_json, {**document, "model": str(model), "folder": str(folder) if folder else None}, written)
+    if found.interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _penalties(texts: list[str] | None) -> Objective | None:

@@ -74,7 +74,7 @@ class AscentPlan:
                 of the batch.
 
         Returns:
-            The pictures in order, and what the user should hear.
+            The pictures in order, all or, where they were interrupted, the first; and what the user should hear.
 
         Raises:
             UnsupportedGradientError: a tensor cannot be differentiated.
@@ -101,6 +101,8 @@ class AscentPlan:
                 report(first, activations[:count])
 
             found.append(batch.climb(settings, progress).first(count))
+            if found[-1].interrupted:
+                break
         return AscentResult.joined(found), tuple(room.notes)
 
     def _room(self, requests: Sequence[Request]) -> _Sessions:

@@ -61,6 +61,15 @@ class ImageInput:
         values = self.preprocessing.apply(np.moveaxis(images, 1, -1) * np.float32(255))
         return np.ascontiguousarray(np.moveaxis(values, -1, self._channels))
 
+    def seen(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The inverse of `feed`: the pictures (N, C, spatial…) that were made these values; cut to 0…1."""
+        how = self.preprocessing
+        last = np.moveaxis(values, self._channels, -1).astype(np.float64)
+        last = (last * np.asarray(how.std) + np.asarray(how.mean)) / (255 * how.scale)
+        if how.order == "BGR" and self.channels >= 3:
+            last = np.concatenate([last[..., 2::-1], last[..., 3:]], axis=-1)
+        return np.ascontiguousarray(np.clip(np.moveaxis(last, -1, 1), 0, 1), np.float32)
+
     def pull(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """The adjoint of `feed`: the gradient with respect to the pictures, from that with respect to the input."""
         preprocessing = self.preprocessing

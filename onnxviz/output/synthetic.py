@@ -27,10 +27,10 @@ def write_synthetic(synthetic: SyntheticInputs, folder: Path, suffix: str = "png
     make_folder(folder)
     names = file_names(synthetic)
     written = []
-    for image, name, target in zip(synthetic.images, names, synthetic.targets, strict=True):
+    for place, (image, name, target) in enumerate(zip(synthetic.images, names, synthetic.targets, strict=True)):
         path = folder / name
         if image.ndim == 3:
-            written.append(save_picture(image, path))
+            written.append(save_picture(image, path, None if synthetic.alpha is None else synthetic.alpha[place]))
         else:  # signals and volumes have no pixels of their own to show
             figure = plot_synthetic(image[None], labels=[target.label], rows=[target.row], title=str(target))
             written.append(save_figure(figure, path))

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError
@@ -44,19 +44,29 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float | None 
     return target
 
 
-def save_picture(image: ArrayLike, path: Path) -> Path:
+def save_picture(image: ArrayLike, path: Path, alpha: ArrayLike | None = None) -> Path:
     """Writes one picture as a PNG of its own size, and returns its path; the file appears whole or not at all.
 
     Args:
         image: (H, W, C) in 0..1; C is 1 (grey) or 3 (RGB), of others the channels are put side by side in grey.
         path: Ends in .png.
+        alpha: (H, W) in 0..1, how opaque it is; None for altogether.
 
     Raises:
         OnnxvizError: The folder does not exist, or the file cannot be written.
     """
-    pixels = np.rint(np.clip(np.asarray(image, np.float64), 0, 1) * 255).astype(np.uint8)
+    pixels = _bytes(image)
     if pixels.shape[2] != 3:
+        times = pixels.shape[2]
         pixels = np.concatenate(np.moveaxis(pixels, 2, 0), axis=1)[..., None].repeat(3, axis=2)
+        alpha = None if alpha is None else np.tile(np.asarray(alpha), times)
+    if alpha is not None:
+        pixels = np.concatenate([pixels, _bytes(alpha)[..., None]], axis=2)
     with replacing(path) as unfinished:
         imsave(unfinished, pixels, format="png", metadata={"Software": ""})
     return path
+
+
+def _bytes(values: ArrayLike) -> NDArray[np.uint8]:
+    """Values in 0..1 as 0..255."""
+    return np.rint(np.clip(np.asarray(values, np.float64), 0, 1) * 255).astype(np.uint8)

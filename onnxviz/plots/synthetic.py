@@ -29,6 +29,10 @@ class HasPictures(Protocol):
         """For each picture the name of the row it goes in."""
 
     @property
+    def alpha(self) -> NDArray[Any] | None:
+        """(N, spatial...) in 0..1, how opaque each pixel is."""
+
+    @property
     def facts(self) -> str:
         """How they were made."""
 
@@ -65,6 +69,8 @@ def plot_synthetic(
         made = cast(HasPictures, images)
         layers = list(dict.fromkeys(made.rows))
         images, labels = made.images, made.labels if labels is None else labels
+        if made.alpha is not None:
+            images = 1 - made.alpha[..., None] * (1 - images)  # on the white of the page
         rows = made.rows if rows is None and len(layers) > 1 else rows
         usual = layers[0] if len(layers) == 1 and layers[0] else "What excites it most"
         title, subtitle = usual if title is None else title, made.facts if subtitle is None else subtitle

@@ -1,6 +1,7 @@
 """`onnxviz maximize`: what is written, and what is refused in one line."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,34 @@ def test_only_arrays_where_only_arrays_are_wanted(command):
     assert code == 0
     assert out.splitlines() == ["only.npz", "only.npz.manifest.json"]
     assert not Path("maximize").exists()
+
+
+def test_alpha_is_in_the_pictures_and_the_arrays(command):
+    code, _, err = command("0", "--filters", "1", "--steps", "3", "--alpha", "-o", "d", "--save", "d.npz")
+    assert code == 0, err
+    with np.load("d.npz") as archive, Image.open("d/block1_conv1_1.png") as picture:
+        assert picture.mode == "RGBA"
+        found = np.asarray(picture)[..., 3]
+        np.testing.assert_array_equal(found, np.rint(archive["alpha"][0].astype(np.float64) * 255).astype(np.uint8))
+
+
+def test_an_interrupt_writes_what_there_is_and_says_so(command, monkeypatch):
+    @contextmanager
+    def interrupting(quiet):
+        def tell(now):
+            if now.done >= 20:
+                raise KeyboardInterrupt
+
+        yield tell
+
+    monkeypatch.setattr("onnxviz.cli.progress.climbing", interrupting)
+    code, out, err = command("0", "--filters", "0", "--steps", "40", "-o", "d", "--json")
+    assert code == 130
+    assert "interrupted: 1 of 1 pictures" in " ".join(err.split())
+    assert json.loads(out)["interrupted"] is True
+    assert json.loads(Path("d/manifest.json").read_text())["interrupted"] is True
+    with Image.open("d/block1_conv1_0.png") as picture:
+        assert picture.size == (12, 16)
 
 
 @pytest.mark.parametrize(
