@@ -8,6 +8,7 @@ COMPARE = ["compare", "in/m.onnx", "in/m8.onnx"]
 AUDIT = ["audit", "in/m.onnx"]
 REPORTED = ["--select", "W,A03,I04"]
 MAXIMIZE = ["maximize", "in/m.onnx", "block1_conv1", "--steps", "1", "--filters", "0"]
+MACO = ["maximize", "in/m.onnx", "block1_conv1", "--steps", "12", "--filters", "0", "--param", "maco"]
 
 # Each way in which a command works, by what one types for it. What its options are is not said here.
 MODES = {
@@ -104,8 +105,9 @@ MODES = {
     "maximize both": [*MAXIMIZE, "--class", "1", "--save", "s.npz"],
     "maximize --at conv": [*MAXIMIZE, "--at", "conv", "--save", "s.npz"],
     "maximize pixels": [*MAXIMIZE, "--param", "pixel", "--save", "s.npz"],
-    "maximize maco": [*MAXIMIZE, "--param", "maco", "--save", "s.npz"],
-    "maximize maco, of photos": [*MAXIMIZE, "--param", "maco", "--magnitude-from", "in/photos", "--save", "s.npz"],
+    # More than a step: the random start may be better than what one makes of it, and then it is kept.
+    "maximize maco": [*MACO, "--save", "s.npz"],
+    "maximize maco, of photos": [*MACO, "--magnitude-from", "in/photos", "--save", "s.npz"],
     "maximize from a photo": [*MAXIMIZE, "--from", "in/photos/a.png", "--save", "s.npz"],
     "maximize unmoved": [*MAXIMIZE, "--transforms", "none", "--save", "s.npz"],
     "maximize jitter": [*MAXIMIZE, "--transforms", "jitter", "--save", "s.npz"],
@@ -167,5 +169,5 @@ MODE_VALUES = {
     **{(f"explain --sanity{rise}", "target"): "f" for rise in ("", " rise")},
     ("explain --sanity", "layer"): "r", ("explain signals", "target"): "f", ("explain signals", "wrt"): "other",
     ("maximize, two inputs", "class_"): "1", ("maximize signals", "fixed"): "x=in/s.npy",
-    ("maximize signals", "size"): "19x1",
+    ("maximize signals", "size"): "19x1", ("maximize signals", "from_"): "in/s.npy",
 }  # fmt: skip

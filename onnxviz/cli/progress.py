@@ -86,7 +86,7 @@ class Forecast:
         fewer: how to have fewer of them; "" where one cannot.
         part: called with (done, of), too; None where no bar is shown.
         clock: seconds.
-        long: from how many on there is something to say.
+        long: from how many on there is something to say; None for 20.
     """
 
     def __init__(
@@ -97,9 +97,9 @@ class Forecast:
         fewer: str = "",
         part: Callable[[int, int], None] | None = None,
         clock: Callable[[], float] = monotonic,
-        long: float = _LONG,
+        long: float | None = None,
     ) -> None:
-        self._long = long
+        self._long = _LONG if long is None else long
         self._say: Callable[[str], None] | None = lambda text: note(quiet, text)
         self._what, self._inputs, self._fewer = what, inputs, fewer
         self._part, self._clock = part, clock

@@ -100,7 +100,8 @@ class Crop:
         share = random.uniform(self.low, self.high)
         matrix = np.eye(len(size) + 1)
         matrix[:-1, :-1] *= share
-        matrix[:-1, -1] = (1 - share) * np.asarray(size) * random.uniform(-0.5, 0.5, len(size))
+        # Between the middles of the outermost pixels: beyond them begins the other edge.
+        matrix[:-1, -1] = (1 - share) * (np.asarray(size) - 1) * random.uniform(-0.5, 0.5, len(size))
         return matrix
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -119,13 +120,23 @@ def _photos(model: Model, frame: ImageInput, given: InputLike) -> tuple[list[NDA
         InputError: they cannot be read, or do not fit the model.
     """
     size = (frame.size[0], frame.size[1]) if len(frame.size) == 2 else None
-    found = samples(model, given, ImageOptions(frame.expected, size))
-    pictures = [row for sample in found for row in frame.seen(sample.read()[frame.port.name])]
+    images, name = ImageOptions(frame.expected, size), frame.port.name
+    if len(model.inputs) > 1:  # all but this one are fixed, so a photo need not say whose it is
+        each = given if isinstance(given, list | tuple) else [given]
+        found = [one for item in each for one in samples(model, item if _named(item) else {name: item}, images)]
+    else:
+        found = samples(model, given, images)
+    pictures = [row for sample in found for row in frame.seen(sample.read()[name])]
     for picture in pictures:
         if picture.shape != frame.shape:
             raise InputError(f"{found[0].label} is {dims(picture.shape)}, but {dims(frame.shape)} is made")
     first, last = found[0].label, found[-1].label
     return pictures, first if len(found) == 1 else f"{len(pictures)} photos, {first} to {last}"
+
+
+def _named(item: InputLike) -> bool:
+    """Whether an input is said to be one of the model's by name: a mapping, or NAME=PATH."""
+    return isinstance(item, Mapping) or (isinstance(item, str) and "=" in item and not Path(item).exists())
 
 
 def _framed(photo: NDArray[Any], edge: int) -> NDArray[Any]:

@@ -68,7 +68,7 @@ def test_crops_lie_inside_and_are_of_the_sizes_that_are_asked_for():
         share = (last - first) / (np.array(size) - 1)
         assert share[0] == pytest.approx(share[1], abs=1e-4)
         shares.append(share[0])
-        lows.append(first[0] / (41 * (1 - share[0])))
+        lows.append(first[0] / (40 * (1 - share[0])))
     assert 0.4 <= min(shares) < 0.45
     assert 0.75 < max(shares) <= 0.8
     assert min(lows) < 0.2
