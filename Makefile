@@ -9,8 +9,9 @@ PHOTO := models/photos/cat.jpg
 JOBS ?= 2
 LOWEST := $(VENV)/lowest
 OPENVINO := $(VENV)/openvino
+GALLERY ?= gallery
 
-.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality accuracy wheel clean
+.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality gallery gallery-check accuracy wheel clean
 .DEFAULT_GOAL := demo
 
 # A line for each target, from what stands behind ## in this file.
@@ -23,7 +24,7 @@ demo: $(VENV)/.installed ## looks into a sample model with a photo of a cat; pic
 	@echo
 	@echo "Drawing filters and feature maps:"
 	@$(BIN)/onnxviz filters $(MODEL) --style rgb --scale filter --first 32 -o demo/filters.png
-	@$(BIN)/onnxviz filters $(MODEL) --filters 6,10,15,21,28,30 --scale symmetric -o demo/filters-rows.png
+	@$(BIN)/onnxviz filters $(MODEL) --filters 6,10,15,21,28,30 --style rows -o demo/filters-rows.png
 	@$(BIN)/onnxviz maps $(MODEL) $(PHOTO) -o demo/maps
 	@$(BIN)/onnxviz maps $(MODEL) $(PHOTO) --layers first --style strip --first 12 -o demo/strip
 	@$(BIN)/onnxviz maps models/unet.onnx models/photos/dog.jpg --size 120x160 --layers all -o demo/unet
@@ -75,6 +76,12 @@ accuracy: $(VENV)/.test ## gradients of whole networks beside their frameworks' 
 bench-quality: $(VENV)/.bench ## pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more
 	PYTHONPATH=$(VENV)/alternatives OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks quality
 
+gallery: $(VENV)/.test ## five systems end to end, from training to figures, in gallery/: under half an hour on two cores
+	$(BIN)/python tests/gallery $(GALLERY)
+
+gallery-check: $(VENV)/.bench ## every number of gallery/ beside the source frameworks' and tf-keras-vis'
+	GALLERY=$(GALLERY) PYTHONPATH=$(VENV)/alternatives $(BIN)/python -m pytest tests/gallery -m '' -rP
+
 browser: ## Debian's Chromium and its driver, for the tests that look at pages; needs root where they are not there
 	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || { apt-get update --quiet && \
 		apt-get install --quiet --yes --no-install-recommends chromium chromium-driver; }
@@ -84,7 +91,7 @@ wheel: $(VENV)/.test ## the wheel, into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## removes .venv and all that is built
-	rm -rf $(VENV) build dist demo bench *.egg-info
+	rm -rf $(VENV) build dist demo bench gallery *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

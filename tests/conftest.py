@@ -116,6 +116,16 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 @pytest.fixture(autouse=True)
+def advice_can_be_followed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test provokes: an option that a message names exists in the command or function that was called."""
+    from advice import Listener
+
+    listener = Listener(monkeypatch)
+    yield
+    assert not listener.wrong, "; ".join(listener.wrong)
+
+
+@pytest.fixture(autouse=True)
 def shapes_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Shape inference without a process of its own: starting one costs half a second, and most tests open a model.
 
@@ -206,18 +216,16 @@ def run_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
-    """The figures that `maps` and `filters` save, in order; at least one."""
+    """The figures that commands save, in order; at least one."""
     from onnxviz import plots
-    from onnxviz.output import maps as album
 
     drawn, save = [], plots.save_figure
 
-    def spy(figure, path, **options):
+    def spy(figure, path, *dpi, **options):
         drawn.append(figure)
-        return save(figure, path, **options)
+        return save(figure, path, *dpi, **options)
 
     monkeypatch.setattr(plots, "save_figure", spy)
-    monkeypatch.setattr(album, "save_figure", spy)
     yield drawn
     assert drawn, "no figure went through save_figure: does another function save them now?"
 

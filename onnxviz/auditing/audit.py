@@ -26,7 +26,7 @@ from onnxviz.inputs.noise import check_noise_heeded
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import ImageOptions, InputLike
-from onnxviz.messages import refuse_unheeded
+from onnxviz.messages import refuse_unheeded, spelt
 from onnxviz.model.graph.shapes import shared_inference
 from onnxviz.model.model import Source, load
 from onnxviz.runtime.batching import DEFAULT_MEMORY
@@ -34,13 +34,13 @@ from onnxviz.runtime.session import RunOptions
 
 FORMAT_VERSION = 1
 _LACKING = {
-    "data": "no data were given (--data)",
-    "labels": "the data have no classes: give folders of classes, or a CSV of path and class (--classes)",
-    "against": "no model was given to hold it against (--against)",
-    "source": "no source was given (--source)",
-    "target": "no target was given (--target)",
-    "baseline": "no baseline was given (--baseline)",
-    "golden": "no golden vectors were given (--golden)",
+    "data": "no data were given ({data})",
+    "labels": "the data have no classes: give folders of classes, or a CSV of path and class ({classes})",
+    "against": "no model was given to hold it against ({against})",
+    "source": "no source was given ({source})",
+    "target": "no target was given ({target})",
+    "baseline": "no baseline was given ({baseline})",
+    "golden": "no golden vectors were given ({golden})",
 }
 
 
@@ -321,4 +321,4 @@ def _asked(check: Check, subject: Subject) -> tuple[list[Finding], str]:
 
 def _lacking(check: Check, extras: Extras) -> str:
     """Why a check cannot run for lack of what was not given; "" where it can."""
-    return next((_LACKING[need] for need in check.needs if getattr(extras, need) is None), "")
+    return next((spelt(_LACKING[need]) for need in check.needs if getattr(extras, need) is None), "")

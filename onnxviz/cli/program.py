@@ -19,8 +19,8 @@ from typer.core import TyperCommand, TyperGroup
 from onnxviz import __version__
 from onnxviz.cli.heeding import Heeds, check_heeded, flag_of
 from onnxviz.cli.terminal import failure, say, stderr
-from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError, UnsupportedGradientError
-from onnxviz.messages import meant
+from onnxviz.errors import InputError, OnnxvizError, UnsupportedGradientError
+from onnxviz.messages import for_command_lines, meant
 from onnxviz.worker import INTERRUPTED, supervised
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
@@ -125,11 +125,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # names in a file need not fit the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = load_commands(given)(args=given or ["--help"], standalone_mode=False)
+        with for_command_lines():
+            code = load_commands(given)(args=given or ["--help"], standalone_mode=False)
         sys.stdout.flush()
-    except UnheededOptionError as error:
-        failure(error.on_command_line)
-        return error.exit_code
     except OnnxvizError as error:
         # What lacks a gradient is a list, a line each.
         failure(str(error), lines=isinstance(error, UnsupportedGradientError))

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from onnxviz.maximization.maximize import Progress as Step
 
 
-# Seconds that are worth a warning.
-_LONG = 20
+# Seconds that are worth a warning, of a method and of a climb; and how many steps of a climb tell how long it takes.
+_LONG, _LONG_CLIMB, _TIMED = 20, 10, 4
 
 
 @contextmanager
@@ -86,6 +86,7 @@ class Forecast:
         fewer: how to have fewer of them; "" where one cannot.
         part: called with (done, of), too; None where no bar is shown.
         clock: seconds.
+        long: from how many on there is something to say; None for 20.
     """
 
     def __init__(
@@ -96,7 +97,9 @@ class Forecast:
         fewer: str = "",
         part: Callable[[int, int], None] | None = None,
         clock: Callable[[], float] = monotonic,
+        long: float | None = None,
     ) -> None:
+        self._long = _LONG if long is None else long
         self._say: Callable[[str], None] | None = lambda text: note(quiet, text)
         self._what, self._inputs, self._fewer = what, inputs, fewer
         self._part, self._clock = part, clock
@@ -112,7 +115,7 @@ class Forecast:
             self._began = self._clock()
             return
         seconds = (self._clock() - self._began) / done * total * self._inputs
-        if seconds >= _LONG:
+        if seconds >= self._long:
             each = f" for each of {self._inputs} maps" if self._inputs > 1 else ""
             fewer = f"; {self._fewer}" if self._fewer else ""
             self._say(f"{self._what}: {total:,} runs of the model{each}, about {duration(seconds)}{fewer}")
@@ -149,16 +152,33 @@ def stages(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def climbing(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
-    """Gives what `maximize` reports to, for a bar with the activation; None where no bar is shown."""
+def climbing(quiet: bool, clock: Callable[[], float] = monotonic) -> Iterator[Callable[[Step], None] | None]:
+    """Gives what `maximize` reports to: a bar with the activation, and how long it takes, where that is long.
+
+    Args:
+        quiet: whether nothing is to be said; then it gives None.
+        clock: seconds.
+    """
     with _live(quiet, _words(), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) as live:
-        if live is None:
+        if quiet:
             yield None
             return
-        task = live.add_task("preparing", total=None)
+        task = live.add_task("preparing", total=None) if live is not None else None
+        fewer = "fewer --steps or pictures take less, and Ctrl-C keeps what there is"
+        forecast = Forecast(quiet, "maximize", 1, fewer, clock=clock, long=_LONG_CLIMB)
+        first: int | None = None
+        told = 0
 
         def tell(now: Step) -> None:
-            words = f"{printable(now.target, 40)}  activation {now.activation:.4g}"
-            live.update(task, completed=now.done, total=now.total, description=words)
+            nonlocal first, told
+            if first is None:
+                first = now.done
+                forecast(0, now.total)
+            elif told == _TIMED:
+                forecast(now.done - first, now.total)
+            told += 1
+            if live is not None and task is not None:
+                words = f"{printable(now.target, 40)}  activation {now.activation:.4g}"
+                live.update(task, completed=now.done, total=now.total, description=words)
 
         yield tell

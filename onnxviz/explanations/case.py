@@ -24,6 +24,7 @@ from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import printable
 from onnxviz.model.axes.arrangement import PARTS, Arrangement, PartAxis, UntoldAxesError
 from onnxviz.model.axes.axis_trace import AxisTrace
+from onnxviz.model.axes.said_axes import saying_axes
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.runtime.batching import pad_rows
 
@@ -146,7 +147,7 @@ class Case:
             name = printable(tensor)
             raise InputError(
                 f"what the axes of '{name}' count cannot be told from the graph, {error}: say it, with letters, "
-                f"--axes {name}=N,C,H,W (axes={{'{name}': 'N,C,H,W'}}): N samples, V views, T frames, C channels, D, H "
+                f"{saying_axes(tensor, 'N,C,H,W')}: N samples, V views, T frames, C channels, D, H "
                 "and W positions, 1+H*W for tokens behind a class token"
             ) from None
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.arguments import typed
-from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError, UnsupportedGradientError
+from onnxviz.errors import InputError, OnnxvizError, SelectionError, UnheededOptionError, UnsupportedGradientError
 from onnxviz.explanations.box_target import BoxChoice, BoxTarget
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.explanation import Explanation
@@ -28,7 +28,7 @@ from onnxviz.inputs.labels import fitting_names
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, Size, samples
-from onnxviz.messages import dims, printable, unheeded
+from onnxviz.messages import dims, for_reader, option, printable, unheeded
 from onnxviz.model.class_choice import ClassesLike, class_numbers
 from onnxviz.model.detection.box_scores import with_box_scores
 from onnxviz.model.model import Source, load
@@ -216,7 +216,12 @@ class Explainer:
     ) -> None:
         self.method = choose_method(method, options)
         self.model = load(model).with_axes(axes)
-        self.scores = find_scores(self.model, score.target)
+        try:
+            self.scores = find_scores(self.model, score.target)
+        except SelectionError as error:
+            if score.target is not None:
+                raise
+            raise SelectionError(f"{error}; name the one that is meant ({option('target', 'NAME')})") from None
         if score.labels is not None:
             count = self.scores.count(self.model.shapes.of(self.scores.tensor))
             self.names = fitting_names(score.labels, self.scores, count)
@@ -314,7 +319,13 @@ class Explainer:
             raise error.offering(gradient_free(case)) from None
         misfit = "" if self._labelled or decided.axis is None else self.scores.misfit((1, *case.base.shape))
         boxes = decided if isinstance(decided, BoxTarget) else None
-        texts = (self.method.warning, misfit, *found.warnings, *(boxes.warnings if boxes is not None else ()))
+        checking = for_reader("--sanity", "explain_sanity")
+        texts = (
+            self.method.warning.replace("{sanity}", checking),
+            misfit,
+            *found.warnings,
+            *(boxes.warnings if boxes is not None else ()),
+        )
         warnings = [text for text in texts if text]
         if not found.map.any() and not any("zero everywhere" in text for text in warnings):
             warnings.append(

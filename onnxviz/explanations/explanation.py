@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -18,7 +19,7 @@ from onnxviz.files import save_arrays
 from onnxviz.inputs.image_files import Picture
 from onnxviz.inputs.interpolate import resized
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.inputs.sample_picture import sample_picture
+from onnxviz.inputs.sample_picture import Bands, sample_picture, shown_bands, words_of_bands
 from onnxviz.messages import percent, printable
 from onnxviz.model.detection.boxes import Detection
 
@@ -126,9 +127,6 @@ class Explanation:
         facts.append(f"score {self.score:.4g}".replace("-", "−"))
         facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
         facts += self.axes.picked_labels
-        positions = self.map.shape[len(self.axes.parts) :]
-        if self.layer and positions != self.size[len(self.case.axes.parts) :]:
-            facts.append(f"{'×'.join(map(str, positions))} positions")
         images = self.provenance.images
         if images is not None and images.expected.mark:
             facts.append(images.expected.mark)
@@ -161,7 +159,30 @@ class Explanation:
         """Whether the map is one of single pixels, as gradients of the input are: spiky, so drawn to a percentile."""
         return self.attribution is not None
 
-    def photos(self, longest: int = _LONGEST) -> list[NDArray[Any]]:
+    @property
+    def given(self) -> NDArray[Any]:
+        """What was fed, (C, parts…, spatial…); C is 1 where no axis counts channels."""
+        return self.input[None] if self.channel_axis is None else self.case.channels_first(self.input)
+
+    @property
+    def source(self) -> str:
+        """What its pictures are: `photo`, or `input` of an array, whose values nobody knows to be colours."""
+        return "photo" if self.image else "input"
+
+    def behind(self, bands: Bands | None = None) -> str:
+        """Which channels of the input a picture shows, "" where that goes without saying.
+
+        Args:
+            bands: as for `plot_explanation`.
+
+        Raises:
+            SelectionError: there is no such band.
+        """
+        return words_of_bands(len(self.given), bands)
+
+    def photos(
+        self, longest: int = _LONGEST, bands: Bands | None = None, slices: Sequence[int] | None = None
+    ) -> list[NDArray[Any]]:
         """The picture behind each map as it is drawn, (H, W, 3) uint8; one, where all maps are of one picture.
 
         An image file that was stretched to the model's size has its own proportions again; an array is stretched to
@@ -169,14 +190,29 @@ class Explanation:
 
         Args:
             longest: pixels along the longer side.
+            bands: which channels, as for `plot_explanation`.
+            slices: of a volume, (C, D, H, W), the places along its first axis.
+
+        Raises:
+            SelectionError: there is no such band.
         """
+        if slices is not None:
+            volume = self.given[shown_bands(len(self.given), bands)]
+            bounds = _range(volume)
+            axis = 0 if len(volume) == 3 else None
+            planes = (volume[:, place] if axis == 0 else volume[0, place] for place in slices)
+            return [sample_picture(plane, axis, longest=longest, bounds=bounds) for plane in planes]
         parts = len(self.case.axes.parts)
         if not parts or self.channel_axis is None:
-            return [sample_picture(self.input, self.channel_axis, self.image, self.provenance.images, longest)]
+            images = self.provenance.images
+            return [sample_picture(self.input, self.channel_axis, self.image, images, longest, bands=bands)]
         first = self.case.channels_first(self.input)
         pictures = first.reshape(first.shape[0], -1, *first.shape[1 + parts :])
         bounds = _range(pictures)
-        return [sample_picture(pictures[:, place], 0, longest=longest, bounds=bounds) for place in self._pictures]
+        return [
+            sample_picture(pictures[:, place], 0, longest=longest, bounds=bounds, bands=bands)
+            for place in self._pictures
+        ]
 
     @property
     def one_photo(self) -> bool:

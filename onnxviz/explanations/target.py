@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.masks import checked_mask, read_mask
-from onnxviz.messages import dims, printable, unheeded
+from onnxviz.messages import dims, option, printable, unheeded
 from onnxviz.model.detection.columns import Link
 from onnxviz.model.probability import sigmoid, softmax
 from onnxviz.model.scores import Scores, name_of, sample_axis, with_both
@@ -200,7 +200,7 @@ def _inside(
             best = ", ".join(f"{c} ({counts[c]})" for c in np.argsort(-counts)[:_MOST_LISTED] if counts[c])
             raise InputError(
                 f"{name} has the largest score at no position of '{printable(scores.tensor)}'; the classes that do "
-                f"(positions): {best}. Choose one of them, or region='all' or a box"
+                f"(positions): {best}. Choose one of them, or {option('region', 'all', repr('all'))}, or a box"
             )
         return winning, f"where it wins, {int(winning.sum())} of {total} positions"
     if isinstance(region, tuple) and len(region) == 4 and len(where) == 2:

@@ -3,133 +3,147 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError
-from onnxviz.plots.lettering import broken, noun_of, rounded, shortened, width_of
+from onnxviz.messages import one_of, refuse_unheeded
+from onnxviz.plots.colour_bar import ColourBar
+from onnxviz.plots.evidence import LEAST_ROOM, Evidence, HasEvidence
+from onnxviz.plots.has_map import HasMap
+from onnxviz.plots.lettering import broken, noun_of, shortened, width_of
 from onnxviz.plots.mosaic import ValueRange, spread
 from onnxviz.plots.options import known_cmap
-from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write
+from onnxviz.plots.page import DIVERGING, INK, MARGIN, PixelImage, page, write, write_on_plate
+from onnxviz.plots.side_by_side import SideBySide
+from onnxviz.plots.signals import plot_on_signal
+from onnxviz.plots.sliced_volume import SlicedVolume
 
 _GAP = 16
 # Several maps: pixels along the longer side of a single one, across all of them, and between; the most in a row and
 # in all.
 _LONGEST, _ROOM, _LEAST_ROOM = 448, 912, 320
+# Pixels along the longer side of a photo that stands with two maps in a row.
+_THIRD = 352
 _NARROW, _BETWEEN = 6, 30
 _COLUMNS, _MOST = 6, 24
 _HEAT = "inferno"
+_NO_EVIDENCE = "evidence stands below a single map on its picture"
 # Single pixels stand out so far that the rest would be black.
 _PERCENTILE = 99
-_BAR = 10
 # How much of a heat map's colour covers the photo where the map is largest, and how far the photo fades below it.
 _COVER, _FADE = 0.82, 0.45
 
 
-class HasMap(Protocol):
-    """What `plot_explanation` needs of an explanation."""
-
-    @property
-    def map(self) -> NDArray[Any]:
-        """(H, W), or (parts…, H, W) of several pictures."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What each of several maps is of; none for a single one."""
-
-    @property
-    def signed(self) -> bool:
-        """Whether negative values count against the class."""
-
-    @property
-    def of_pixels(self) -> bool:
-        """Whether single pixels stand out so far that the range is cut at a percentile."""
-
-    @property
-    def title(self) -> str:
-        """First line."""
-
-    @property
-    def method(self) -> str:
-        """Written over the map."""
-
-    @property
-    def facts(self) -> list[str]:
-        """Second line."""
-
-    @property
-    def outlines(self) -> Sequence[tuple[tuple[float, float, float, float], str]]:
-        """Boxes to draw: (left, top, right, bottom) as shares of the photo, and a label."""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Notes below."""
-
-    def upsampled(self, size: tuple[int, ...] | None = None) -> NDArray[Any]:
-        """The map at another size."""
-
-    @property
-    def one_photo(self) -> bool:
-        """Whether all maps are of one picture."""
-
-    def photos(self, longest: int = ...) -> list[NDArray[Any]]:
-        """The picture behind each map, or the one behind all, (H, W, 3) uint8."""
-
-
 @typed
-def plot_explanation(explanation: HasMap, *, cmap: str | None = None, title: str | None = None) -> Figure:
-    """Returns a figure of an explanation: the photo, and the map laid on it, with a colour bar.
+def plot_explanation(
+    explanation: HasMap | Sequence[HasMap],
+    *,
+    sanity: HasEvidence | None = None,
+    smooth: Literal["none", "bilinear"] | None = None,
+    cmap: str | None = None,
+    title: str | None = None,
+    bands: Sequence[int] | None = None,
+) -> Figure:
+    """Returns a figure of an explanation: the photo, the map laid on it, and the bare map with its colour bar.
 
     Views, frames or branches stand in a row, each map below its photo, on one scale; up to 24 of them, evenly spaced.
+    Slices of a volume likewise. A map along a signal is the colour behind its lines. Several explanations of one photo,
+    as of several classes, stand beside it, on one scale.
     Only here is the map scaled: unsigned ones from zero (or their least value, where that is more than half the
     greatest) to the greatest; signed ones about zero. Maps of single pixels are cut at the 99th percentile.
 
     Args:
-        explanation: What `onnxviz.explain` gives, with a map of two axes for each photo.
+        explanation: What `onnxviz.explain` gives, with a map of as many axes as the input has positions along; or
+            several of one photo.
+        sanity: What `onnxviz.explain_sanity` gives of it: its verdict, its curves, with those of a random order and of
+            a centred blob, and its maps stand below.
+        smooth: How a map of fewer cells than pixels is enlarged: "bilinear" (None), or "none", each cell as it is.
         cmap: matplotlib colour map; None: "inferno", for signed maps "RdBu_r".
         title: First line; None: the class.
+        bands: Which of the input's channels are shown, counted from 0: one in grey, or three as red, green and blue;
+            None: the first three of three or four, else the first.
 
     Returns:
-        Figure: `figure.axes[0].images` are the photo, the map on the photo, and the colour bar; of several maps, all
-        photos, all maps, and the bar.
+        Figure: `figure.axes[0].images` are the photo, the map on the photo, the bare map, the colour bar, and maps of
+        `sanity`; of several maps, all photos, all maps, and the bar. A map that is zero everywhere says so.
 
     Raises:
-        InputError: The map does not have two axes, or the colour map does not exist.
+        InputError: The map has other axes than the input, or the colour map or the way to smooth does not exist.
+        SelectionError: There is no such band.
+        UnheededOptionError: `sanity` of several maps or a signal, `smooth` of a signal or volume, `bands` of a signal.
     """
     known_cmap(cmap)
+    if smooth is not None:
+        one_of("smooth", smooth, ("none", "bilinear"))
+    several = isinstance(explanation, Sequence)
+    if isinstance(explanation, Sequence):
+        explanation = SideBySide(explanation)
+    axes = explanation.map.ndim, explanation.given.ndim - 1
+    if not explanation.labels and axes == (1, 1):
+        refuse_unheeded({"bands": bands}, "a signal is drawn with all its channels")
+        refuse_unheeded({"smooth": smooth}, "the input is no picture, so that no map is enlarged")
+        refuse_unheeded({"sanity": sanity}, _NO_EVIDENCE)
+        return _on_signal(explanation, cmap or (DIVERGING if explanation.signed else _HEAT), title)
+    if not explanation.labels and axes == (3, 3):
+        refuse_unheeded({"smooth": smooth}, "the input is no picture, and its map is interpolated along all axes")
+        explanation = SlicedVolume(explanation)
     labels = explanation.labels
     if explanation.map.ndim != 2 and math.prod(explanation.map.shape[:-2]) != len(labels):
         raise InputError(f"a map of shape {explanation.map.shape} cannot be laid on a photo; draw it with plot_maps")
+    if labels:
+        refuse_unheeded({"sanity": sanity}, _NO_EVIDENCE)
     chosen = cmap or (DIVERGING if explanation.signed else _HEAT)
-    facts = explanation.facts
+    facts = [fact for fact in (*explanation.facts, explanation.behind(bands)) if fact]
     window = _window(explanation)
     if explanation.of_pixels:
         facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
     shown = spread(len(labels), _MOST)
     grid = _Strip.of(len(shown), one_photo=len(labels) > 1 and explanation.one_photo)
-    photos = explanation.photos(grid.longest)
-    heat, window = _heat(explanation, photos[0].shape[:2], window)
+    photos = explanation.photos(grid.longest, bands)
+    size = photos[0].shape[:2]
+    heat, window = _heat(explanation, size, window, smooth=smooth != "none")
+    rows, columns = explanation.map.shape[-2:]
+    if not isinstance(explanation, SlicedVolume) and rows < size[0] and columns < size[1]:
+        facts = [*facts, f"map of {rows}×{columns}, {'not smoothed' if smooth == 'none' else 'enlarged bilinearly'}"]
     title = title or explanation.title
     if not labels:
-        words = _Words(title, facts, ("photo", explanation.method), explanation.warnings)
-        figure = _draw_overlay(photos[0], heat, window, words, cmap=chosen, signed=explanation.signed)
+        words = _Words(title, facts, (explanation.source, explanation.method), explanation.warnings)
+        figure = _draw_overlay(photos[0], heat, window, words, cmap=chosen, signed=explanation.signed, sanity=sanity)
         for corners, label in explanation.outlines:
             _outline(figure, photos[0].shape[:2], corners, label)
         return figure
     if len(labels) > 1:
         of = f"{len(shown)} of " if len(shown) < len(labels) else ""
-        facts = [*facts, f"{of}{len(labels)} {noun_of(labels)}, one scale"]
-    words = _Words(title, facts, ("photo", explanation.method), explanation.warnings)
+        facts = [*facts, f"{of}{len(labels)} {'classes' if several else noun_of(labels)}, one scale"]
+    words = _Words(title, facts, (explanation.source, explanation.method), explanation.warnings)
     heats = heat.reshape(-1, *heat.shape[-2:])
     chosen_photos = photos if len(photos) == 1 else [photos[number] for number in shown]
     tiles = _Tiles(chosen_photos, [heats[number] for number in shown], [labels[number] for number in shown])
     return _draw_strip(tiles, grid, window, words, cmap=chosen, signed=explanation.signed)
+
+
+def _on_signal(explanation: HasMap, cmap: str, title: str | None) -> Figure:
+    """The figure of a map along a signal."""
+    signal, signed = explanation.given, explanation.signed
+    facts = explanation.facts
+    if explanation.of_pixels:
+        facts = [*facts, f"colours up to the {_PERCENTILE}th percentile"]
+    heat, window = _heat(explanation, signal.shape[1:], _window(explanation))
+    placed = window.place(heat).filled(0.5 if signed else 0)
+    colours = np.clip(_blended(np.ones((*placed.shape, 3)), placed, cmap, signed), 0, 1)
+
+    def bar(axes: Axes, width: int, top: int) -> None:
+        _bar(axes, 0, width, top, window, cmap, signed)
+
+    return plot_on_signal(signal, colours, title or explanation.title, facts, explanation.warnings, bar)
 
 
 def overlays(explanation: HasMap, longest: int = _LONGEST) -> list[tuple[NDArray[Any], NDArray[Any]]]:
@@ -172,9 +186,19 @@ def _window(explanation: HasMap) -> ValueRange:
     return ValueRange(least if least > high / 2 else 0.0, max(high, 0.0))
 
 
-def _heat(explanation: HasMap, size: tuple[int, ...], window: ValueRange) -> tuple[NDArray[np.float64], ValueRange]:
+def _heat(
+    explanation: HasMap, size: tuple[int, ...], window: ValueRange, *, smooth: bool = True
+) -> tuple[NDArray[np.float64], ValueRange]:
     """The map, or maps, at the size of a photo, cut to the window; and the window, which is not empty."""
-    heat = np.clip(explanation.upsampled(size).astype(np.float64), window.low, window.high)
+    if smooth:
+        large = explanation.upsampled(size)
+    else:  # each pixel is of the cell that its centre lies in
+        rows, columns = (
+            (np.arange(pixels) * 2 + 1) * cells // (2 * pixels)
+            for pixels, cells in zip(size, explanation.map.shape[-2:], strict=True)
+        )
+        large = explanation.map[..., rows, :][..., columns]
+    heat = np.clip(large.astype(np.float64), window.low, window.high)
     if window.low == window.high:  # nothing stands out: nothing is coloured
         return np.full_like(heat, window.low), ValueRange(window.low, window.low + 1)
     return heat, window
@@ -198,7 +222,7 @@ class _Strip:
     def of(cls, count: int, *, one_photo: bool) -> "_Strip":
         """A layout of `count` maps, 0 for a single one of full size."""
         if count == 0:
-            return cls(1, _LONGEST, False)
+            return cls(1, _THIRD, False)
         count += one_photo
         rows = -(-count // _COLUMNS)
         columns = -(-count // rows)
@@ -225,9 +249,16 @@ class _Words:
 
 
 def _draw_overlay(
-    photo: NDArray[Any], heat: NDArray[Any], window: ValueRange, words: _Words, *, cmap: str, signed: bool
+    photo: NDArray[Any],
+    heat: NDArray[Any],
+    window: ValueRange,
+    words: _Words,
+    *,
+    cmap: str,
+    signed: bool,
+    sanity: HasEvidence | None,
 ) -> Figure:
-    """Returns a figure: the photo, beside it the heat map laid on a grey copy of it, and a colour bar.
+    """Returns a figure: the photo, the heat map laid on a grey copy of it, and the bare map with a colour bar.
 
     Args:
         photo: (H, W, 3) uint8.
@@ -236,30 +267,39 @@ def _draw_overlay(
         words: Around it.
         cmap: matplotlib colour map.
         signed: Whether the middle of the window, not its low end, is "nothing" and so transparent.
+        sanity: What is drawn below; None: nothing.
     """
     height, width = photo.shape[:2]
-    right = width + _GAP
-    room = right + width
+    lefts = [place * (width + _GAP) for place in range(3)]
+    room = max(lefts[-1] + width, 0 if sanity is None else LEAST_ROOM)
     said = [line for note in words.notes for line in broken(f"Note: {note}", room)]
+    evidence = None if sanity is None else Evidence(sanity, room, _HEAT)
     figure, axes = page(
         (height, room),
         words.title,
         list(words.facts),
         left=MARGIN,
         above=14,
-        below=34 + 15 * len(said),
+        below=34 + 15 * len(said) + (0 if evidence is None else evidence.height),
         right=MARGIN,
     )
-    placed = window.place(heat)
-    colours = _blended(_grey(photo), placed.filled(0.5 if signed else 0), cmap, signed)
-    for left, picture, label in ((0, photo / 255, words.labels[0]), (right, colours, words.labels[1])):
+    placed = window.place(heat).filled(0.5 if signed else 0)
+    bare = mpl.colormaps[cmap](placed)[..., :3]
+    pictures = (photo / 255, _blended(_grey(photo), placed, cmap, signed), bare)
+    labels = (words.labels[0], f"{words.labels[1]} on the {words.labels[0]}", words.labels[1])
+    for left, picture, label in zip(lefts, pictures, labels, strict=True):
         image = PixelImage(axes, extent=(left, left + width, height, 0), interpolation="none", origin="upper")
         image.set(data=picture)
         axes.add_image(image)
-        write(axes, left, -5, label, 8, INK)
-    _bar(figure, right, width, height, window, cmap, signed)
+        write(axes, left, -5, shortened(label, 8, width), 8, INK)
+    if not heat.any():
+        for left in lefts[1:]:
+            write_on_plate(axes, left + width / 2, height / 2, "zero everywhere")
+    ColourBar(window, cmap).draw(axes, lefts[-1], height + 10, width)
     for number, line in enumerate(said):
         write(axes, 0, height + 44 + 15 * number, line, 8)
+    if evidence is not None:
+        evidence.draw(axes, height + 34 + 15 * len(said))
     return figure
 
 
@@ -269,7 +309,7 @@ def _outline(figure: Figure, size: Sequence[int], corners: tuple[float, float, f
     left, right = (min(max(side * width, 1), width - 1) for side in (corners[0], corners[2]))
     top, bottom = (min(max(side * height, 1), height - 1) for side in (corners[1], corners[3]))
     axes = figure.axes[0]
-    for first in (0, width + _GAP):
+    for first in (0, width + _GAP, 2 * (width + _GAP)):
         for colour, thick in (("black", 3.0), ("white", 1.4)):
             axes.add_patch(
                 Rectangle(
@@ -325,7 +365,7 @@ def _draw_strip(tiles: _Tiles, grid: _Strip, window: ValueRange, words: _Words, 
             middle = row * pitch + below * (height + _NARROW) + height / 2
             write(axes, -8, middle, name, 8, ha="right", va="center_baseline")
     bar = min(whole[1], _LONGEST)
-    _bar(figure, whole[1] - bar, bar, whole[0], window, cmap, signed)
+    _bar(axes, whole[1] - bar, bar, whole[0], window, cmap, signed)
     for number, line in enumerate(said):
         write(axes, 0, whole[0] + 44 + 15 * number, line, 8)
     return figure
@@ -347,16 +387,10 @@ def _blended(ground: NDArray[Any], placed: NDArray[Any], cmap: str, signed: bool
     return blended
 
 
-def _bar(figure: Figure, left: int, width: int, height: int, window: ValueRange, cmap: str, signed: bool) -> None:
+def _bar(axes: Axes, left: int, width: int, height: int, window: ValueRange, cmap: str, signed: bool) -> None:
     """Draws the colour bar below the map, as the colours look on a middle grey."""
-    axes = figure.axes[0]
-    low, high = rounded(window.low), rounded(window.high)
-    top = height + 10
-    start = left + width_of(low, 7.5) + 6
-    end = left + width - width_of(high, 7.5) - 6
-    ramp = np.linspace(0, 1, max(end - start, 2))[None].repeat(_BAR, 0)
-    image = PixelImage(axes, extent=(start, end, top + _BAR, top), interpolation="none", origin="upper")
-    image.set(data=_blended(np.full((*ramp.shape, 3), 0.72), ramp, cmap, signed), clip_on=False)
-    axes.add_image(image)
-    write(axes, left, top + _BAR - 1, low, 7.5)
-    write(axes, left + width, top + _BAR - 1, high, 7.5, ha="right")
+
+    def paint(ramp: NDArray[Any]) -> NDArray[Any]:
+        return _blended(np.full((*ramp.shape, 3), 0.72), ramp, cmap, signed)
+
+    ColourBar(window, cmap, paint=paint).draw(axes, left, height + 10, width)

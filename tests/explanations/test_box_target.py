@@ -196,7 +196,7 @@ def test_what_is_not_there_is_refused():
     with pytest.raises(InputError, match="mask"):
         explain(model, X, region=np.ones((64, 64), bool))
     _, model = made("ssd offsets")
-    with pytest.raises(InputError, match=r"writes boxes is not known.*--box N"):
+    with pytest.raises(InputError, match=r"writes boxes is not known.*box="):
         explain(model, X, class_=1, region=(0, 0, 9, 9))
     with pytest.raises(SelectionError, match="which of the 4 classes means 'no object' is not known"):
         explain(model, X)

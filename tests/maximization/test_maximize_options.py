@@ -44,6 +44,7 @@ def test_both_sides_have_the_same_options():
     [
         (["--variants", 2], {"variants": 2}),
         (["--decay", 0.5], {"decay": 0.5}),
+        (["--param", "maco", "--decay", 0.5], {"decay": 0.5, "param": "maco"}),
         (["--leak", 0.7], {"leak": 0.7}),
         (["--threads", 1], {"threads": 1}),
         (["--plus", "total-variation=-20"], {"plus": -20 * TotalVariation()}),

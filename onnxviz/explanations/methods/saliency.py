@@ -78,7 +78,7 @@ class Guided(Saliency):
     mode: ClassVar[Mode] = "guided"
     warning: ClassVar[str] = (
         "guided backpropagation draws the edges of the input whatever the model has learnt: its maps hardly change "
-        "when the weights are randomised (Adebayo et al. 2018, arXiv 1810.03292); check with --sanity"
+        "when the weights are randomised (Adebayo et al. 2018, arXiv 1810.03292); check with {sanity}"
     )
 
 
