@@ -80,6 +80,10 @@ class Audit:
         """Whether any check ran, to its end or not: where none did, that nothing was found is no pass."""
         return bool(self.findings or self.passed)
 
+    def passes(self, on: Severity | Literal["error", "warning", "note"] = Severity.ERROR) -> bool:
+        """Whether a check ran, and no finding that is not accepted is as severe as `on`, or more."""
+        return self.has_run and not self.fails(on)
+
     @property
     def codes(self) -> tuple[str, ...]:
         """Of all checks that were to run, each once, sorted."""

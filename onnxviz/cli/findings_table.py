@@ -88,8 +88,7 @@ def _summary(audits: Sequence[Audit], fail_on: Severity, width: int) -> Renderab
     table.add_column("model", overflow="fold", style="bold")
     for row, audit in enumerate(audits):
         cells = [f"{counts[name][row]:,}" if counts[name][row] else "" for name in shown]
-        passes = audit.has_run and not audit.fails(fail_on)
-        sign = Text("✓", style="green") if passes else Text("✗", style="bold red")
+        sign = Text("✓", style="green") if audit.passes(fail_on) else Text("✗", style="bold red")
         table.add_row(sign, *cells, Text(printable(audit.label, _LONGEST)))
     return table
 
@@ -99,7 +98,7 @@ def _one(audit: Audit, fail_on: Severity, width: int, verbose: bool) -> list[Ren
     listed = [count_of(count, one.value) for one in Severity if (count := audit.count(one))]
     accepted = sum(bool(one.reason) for one in audit.findings)
     listed += [f"{accepted:,} accepted"] if accepted else []
-    passes = audit.has_run and not audit.fails(fail_on)
+    passes = audit.passes(fail_on)
     words = f"{'passes' if passes else 'fails'}: {', '.join(listed) or 'no findings'}"
     words = words if audit.has_run else "no check could run"
     ran = [count_of(len(audit.passed), "check") + " found nothing"] if audit.passed else []

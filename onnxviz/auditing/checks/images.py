@@ -231,8 +231,7 @@ class _Flips:
 
 def _moved(before: Scored, after: Scored, size: tuple[int, int], sure: float) -> float:
     """The share of a mask's positions whose sure answer changes but for moving with the photo (`shifted`), 0…1."""
-    maps = (one.reshape(-1, *size) for one in (before, after))
-    first, second = next(maps)[:, :-1, :-1], next(maps)[:, 1:, 1:]
+    first, second = before.reshape(-1, *size)[:, :-1, :-1], after.reshape(-1, *size)[:, 1:, 1:]
     return changes(first.reshape(len(before), -1), second.reshape(len(after), -1), sure)[0]
 
 

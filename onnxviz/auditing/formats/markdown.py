@@ -109,7 +109,7 @@ def _many(count: int, noun: str) -> str:
 def _row(audit: Audit, fail_on: Severity) -> _Line:
     counts = [*map(audit.count, Severity), len(audit.not_run)]
     cells = [
-        "✅" if audit.has_run and not audit.fails(fail_on) else "❌",
+        "✅" if audit.passes(fail_on) else "❌",
         _code(audit.label),
         *(f"{count:,}" if count else "" for count in counts),
     ]
