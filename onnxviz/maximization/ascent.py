@@ -21,7 +21,7 @@ from onnxviz.maximization.transforms import Transform, draw
 
 # How often the picture itself is looked at while what is climbed is moved about: costs a forward run each time.
 CHECK_EVERY = 16
-# What answers to a picture with this much more contrast with more than half of that in proportion is given it.
+# What answers to a picture with this much more contrast with more than a quarter of that in proportion is given it.
 LOUDER = 1.25
 # A start that excites nothing is tried again, each time this much livelier.
 RESTARTS, LIVELIER = 3, 4.0
@@ -257,7 +257,7 @@ class Batch:
                     best.keep(self._middle(images), reached, step + 1)
                     if looked and settings.grows:
                         louder = self._activation(self._values(way.images(parameters * np.float32(LOUDER))))
-                        contrast *= np.where(louder - reached > (LOUDER - 1) / 2 * np.abs(reached), LOUDER, 1)
+                        contrast *= np.where(louder - reached > (LOUDER - 1) / 4 * np.abs(reached), LOUDER, 1)
                 if progress is not None:
                     progress(trace[:, step])
                 if step >= RESTARTS and not moved.any():
