@@ -11,7 +11,7 @@ LOWEST := $(VENV)/lowest
 OPENVINO := $(VENV)/openvino
 GALLERY ?= gallery
 
-.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality gallery gallery-check accuracy wheel clean
+.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality gallery gallery-check accuracy wheel docs docs-pictures clean
 .DEFAULT_GOAL := demo
 
 # A line for each target, from what stands behind ## in this file.
@@ -66,6 +66,12 @@ lint: $(VENV)/.test ## style and types
 # What PyTorch's two exporters, tf2onnx and onnxviz write for each normalisation and activation, as text that tests read.
 zoo: $(VENV)/.test ## the exports in tests/zoo/exports, made anew with their frameworks: some minutes
 	$(BIN)/python tests/exports
+
+docs: $(VENV)/.test ## the site, into build/site
+	$(BIN)/python docs/make_site.py
+
+docs-pictures: $(VENV)/.test ## the pictures of the site, each made anew by the commands of its page
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tests/documents.py
 
 bench: $(VENV)/.bench ## speed and memory beside the usual way
 	PYTHONPATH=$(VENV)/alternatives $(BIN)/python tests/benchmarks

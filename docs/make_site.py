@@ -1,6 +1,6 @@
 """`python docs/make_site.py`: the pages of the site, those of commands, checks and Python from the program itself.
 
-They are written into build/docs, of which zensical.toml makes build/site (`make docs`).
+They are written into build/docs, of which Zensical makes build/site as zensical.toml says.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import inspect
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import typer
@@ -81,7 +83,9 @@ def checks_page() -> str:
                 facts.append("runs where it is selected" + (" or has a budget" if one.budgets else ""))
             facts += [f"`{name} = {value:g}`" for name, value in one.thresholds.items()]
             parts.append(" · ".join(facts) + "\n")
-            parts += [f"{_escaped(' '.join(block.split()))}\n" for block in one.manual.split("\n\n")[1:]]
+            for block in one.manual.split("\n\n")[1:]:
+                question, _, answer = " ".join(block.split()).partition(": ")
+                parts.append(f"**{question}:** {_escaped(answer)}\n")
     return "\n".join(parts)
 
 
@@ -118,3 +122,4 @@ def _escaped(text: str) -> str:
 
 if __name__ == "__main__":
     write_pages(HERE.parent / "build" / "docs")
+    sys.exit(subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=HERE.parent).returncode)
