@@ -90,6 +90,11 @@ def _argument(name: str, python: str) -> str:
     return f"{name}={python}"
 
 
+def option_of(verb: str, name: str) -> str:
+    """An option of a verb where another may have been called: `onnxviz audit --golden`, `onnxviz.audit(golden=)`."""
+    return f"onnxviz {verb} {_flag(name, '', '')}" if _types_commands else f"onnxviz.{verb}({name}=)"
+
+
 def for_reader(on_command_line: str, in_python: str) -> str:
     """That of two pieces of advice which the reader can follow, where it is more than an option."""
     return on_command_line if _types_commands else in_python

@@ -171,7 +171,7 @@ def explain(
     from onnxviz.inputs.provenance import Provenance
     from onnxviz.inputs.samples import ImageOptions
     from onnxviz.model.axes.said_axes import read_axes
-    from onnxviz.output.explanations import ExplanationsWriter
+    from onnxviz.output.explanations import DrawingOptions, ExplanationsWriter
     from onnxviz.plots import known_cmap
     from onnxviz.runtime.session import RunOptions
 
@@ -205,9 +205,7 @@ def explain(
         several=several,
         by_class=classes > 1,
         pictures=pictures,
-        cmap=known_cmap(cmap),
-        smooth=smooth,
-        bands=parse_bands(bands),
+        drawing=DrawingOptions(cmap=known_cmap(cmap), smooth=smooth, bands=parse_bands(bands)),
     )
     advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
     fewer = next((text for name, text in advice.items() if name in known), "")

@@ -67,7 +67,7 @@ def _through(
     told = [part for part in parts if part is not None]
     if not told or len(told) < len(parts):
         return None
-    if node.op_type in ("Concat", "QLinearConcat"):
+    if belongs(node, Family.MERGING) and not belongs(node, Family.BROADCASTING):  # a concatenation
         return [one for part in told for one in part] if _along_channels(node, model) else None
     if belongs(node, _KEEPING) or node.op_type == "Pad":
         return told[0]

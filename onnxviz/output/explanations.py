@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,21 @@ from onnxviz.output.picture_options import PictureOptions
 from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps
 
 
+@dataclass(frozen=True, kw_only=True)
+class DrawingOptions:
+    """How maps are drawn, each as for `onnxviz.plot_explanation`.
+
+    Attributes:
+        cmap: matplotlib colour map; None for the plot's own.
+        smooth: how maps are enlarged.
+        bands: which channels of the input pictures show.
+    """
+
+    cmap: str | None = None
+    smooth: Literal["none", "bilinear"] | None = None
+    bands: Sequence[int] | None = None
+
+
 class ExplanationsWriter:
     """Draws explanations one after the other, and keeps only the raw maps that are to be saved.
 
@@ -27,9 +43,7 @@ class ExplanationsWriter:
         several: whether there is more than one input.
         by_class: whether there is more than one class of each; in a single picture they stand side by side.
         pictures: how they are written; None for the usual way.
-        cmap: matplotlib colour map; None for the plot's own.
-        smooth: how maps are enlarged, as for `plot_explanation`.
-        bands: which channels of the input pictures show, as for `plot_explanation`.
+        drawing: how maps are drawn; None for the usual way.
 
     Raises:
         InputError: the names do not fit what they are for.
@@ -43,9 +57,7 @@ class ExplanationsWriter:
         several: bool,
         by_class: bool = False,
         pictures: PictureOptions | None = None,
-        cmap: str | None = None,
-        smooth: Literal["none", "bilinear"] | None = None,
-        bands: Sequence[int] | None = None,
+        drawing: DrawingOptions | None = None,
     ) -> None:
         check_archive(save)
         single = output is not None and is_picture(output)
@@ -60,9 +72,7 @@ class ExplanationsWriter:
         self.by_class = by_class
         self.save = save
         self.options = pictures or PictureOptions()
-        self.cmap = cmap
-        self.smooth = smooth
-        self.bands = bands
+        self.drawing = drawing or DrawingOptions()
         self.together: list[Explanation] | None = [] if single and by_class else None
         self.written: list[Path] = []
         self.entries: list[dict[str, Any]] = []
@@ -98,7 +108,7 @@ class ExplanationsWriter:
             entry |= {"sanity": sanity.as_dict(), "faithfulness": sanity.faithfulness.as_dict()}
         if path is not None and self.together is None:
             whole = sanity is not None and _is_on_photo(explanation) and not explanation.labels
-            figures = {path: figure_of(explanation, self.cmap, sanity if whole else None, self.smooth, self.bands)}
+            figures = {path: figure_of(explanation, self.drawing, sanity if whole else None)}
             if sanity is not None and not whole:
                 what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
                 curves = plot_faithfulness(sanity.faithfulness, subtitle=what)
@@ -120,7 +130,7 @@ class ExplanationsWriter:
         if not self.entries:
             raise nothing_usable(failed)
         if self.together and self.file is not None:
-            figure = plot_explanation(self.together, smooth=self.smooth, cmap=self.cmap, bands=self.bands)
+            figure = plot_explanation(self.together, **vars(self.drawing))
             first = self.together[0]
             self.written.append(self.options.save(figure, self.file, first.provenance.picture_record([first.image])))
         lost = [{"input": label, "error": error} for label, error in failed]
@@ -132,17 +142,14 @@ class ExplanationsWriter:
         return self.written
 
 
-def figure_of(
-    explanation: Explanation,
-    cmap: str | None = None,
-    sanity: Sanity | None = None,
-    smooth: Literal["none", "bilinear"] | None = None,
-    bands: Sequence[int] | None = None,
-) -> Any:
+def figure_of(explanation: Explanation, drawing: DrawingOptions | None = None, sanity: Sanity | None = None) -> Any:
     """The overlay, or, where the input is no picture, the map alone."""
+    drawing = drawing or DrawingOptions()
     if _is_on_input(explanation):
-        return plot_explanation(explanation, sanity=sanity, smooth=smooth, cmap=cmap, bands=bands)
-    refuse_unheeded({"smooth": smooth, "bands": bands}, "the input is no picture, on which a map could lie")
+        return plot_explanation(explanation, sanity=sanity, **vars(drawing))
+    refuse_unheeded(
+        {"smooth": drawing.smooth, "bands": drawing.bands}, "the input is no picture, on which a map could lie"
+    )
     parts = len(explanation.axes.parts)
     positions = explanation.map.ndim - parts
     return plot_maps(
@@ -150,7 +157,7 @@ def figure_of(
         spatial=positions,
         first=None,
         scale="symmetric" if explanation.signed else "layer",
-        cmap=cmap,
+        cmap=drawing.cmap,
         title=explanation.title,
         subtitle=", ".join(explanation.facts),
     )

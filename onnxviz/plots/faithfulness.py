@@ -123,20 +123,18 @@ def draw_charts(axes: Axes, curves: HasCurves, top: float, width: float) -> None
     ends = [0.0, *([1.0] if curves.unit == "probability" else [])]
     window = ValueRange.around(np.append(lines[np.isfinite(lines)], ends))
     half = (width - _BETWEEN) / 2
-    for left, (kind, what) in zip((0.0, half + _BETWEEN), _KINDS.items(), strict=True):
-        _chart(axes, curves, kind, what, window, left, top, half)
+    for left, kind in zip((0.0, half + _BETWEEN), _KINDS, strict=True):
+        _chart(axes, curves, kind, window, left, top, half)
 
 
-def _chart(
-    axes: Axes, curves: HasCurves, kind: str, what: str, window: ValueRange, left: float, top: float, width: float
-) -> None:
+def _chart(axes: Axes, curves: HasCurves, kind: str, window: ValueRange, left: float, top: float, width: float) -> None:
     """Draws the three curves of deletion or insertion, each with its area at its end."""
     ticks = np.linspace(window.low, window.high, 3)
     start = left + max(width_of(rounded(float(tick)), 7.5) for tick in ticks) + 8
     said = {which: f"{name} {rounded(getattr(curves, f'{which}{kind}_auc'))}" for which, name, _, _ in _ORDERS}
     length = left + width - max(width_of(words, 8) for words in said.values()) - 8 - start
     above = top + _HEADER
-    write(axes, left, top + 11, what, 8, INK)
+    write(axes, left, top + 11, _KINDS[kind], 8, INK)
     for tick in ticks:
         place = above + float(1 - window.place(np.array([tick]))[0]) * _HEIGHT
         axes.plot([start, start + length], [place, place], color="white", linewidth=1, zorder=0, clip_on=False)

@@ -33,8 +33,7 @@ def draw_matrix(
     scale: Kind | None,
     cut: float | None,
     cmap: str | None,
-    title: str,
-    facts: list[str],
+    heading: tuple[str, list[str]],
 ) -> Figure:
     """Returns a figure of the weights of single-weight kernels, or of the Euclidean norms of larger ones.
 
@@ -45,8 +44,7 @@ def draw_matrix(
         scale: None: about zero for weights, from zero for norms.
         cut: Percentile where such a scale ends; None for the usual one.
         cmap: matplotlib colour map; None for the usual one.
-        title: First line.
-        facts: What the second line says first.
+        heading: The first line, and what the second says first.
 
     Raises:
         InputError: The matrix does not fit one figure, or the colour map does not exist.
@@ -68,9 +66,9 @@ def draw_matrix(
     rows, columns = [str(number) for number in filters], [str(number) for number in channels]
     figure, axes = page(
         whole,
-        title,
+        heading[0],
         [
-            *facts,
+            *heading[1],
             f"rows: {len(rows)} of {weight.shape[0]} filters",
             f"columns: {len(columns)} of {weight.shape[1]} input channels",
             dot,

@@ -146,7 +146,7 @@ def plot_filters(
         if sort is not None:
             inputs = [inputs[place] for place in _order(across[inputs], sort)]
             facts.append(f"rows and columns: {_SORTED[sort]}")
-        return draw_matrix(weight, chosen, inputs, scale=scale, cut=cut, cmap=cmap, title=title, facts=facts)
+        return draw_matrix(weight, chosen, inputs, scale=scale, cut=cut, cmap=cmap, heading=(title, facts))
     if weight.ndim < 4:
         weight = weight.reshape(*weight.shape[:2], 1, -1)
     if tiled:

@@ -134,11 +134,14 @@ def test_a_name_that_is_like_none_gets_no_suggestion(run_command, classifier):
 
 # Where the same word rightly has another help: what it counts, draws or takes differs between the commands.
 OWN = {
-    "baseline", "channels", "data", "first", "format", "labels", "layers", "layout", "memory", "output", "preprocess",
-    "save", "scale", "size", "style", "target", "threads", "weights",
+    "baseline", "channels", "data", "first", "format", "from", "labels", "layers", "layout", "memory", "output",
+    "preprocess", "save", "scale", "size", "sort", "style", "target", "threads", "weights",
 }  # fmt: skip
 # Only how many there may be of it differs (a file or a folder, one list or another), or it is another word's homonym.
-OWN_KIND = {"--baseline", "--channels", "--filters", "--layers", "--output", "--scale", "--size", "--target"}
+OWN_KIND = {
+    "--baseline", "--channels", "--filters", "--from", "--layers", "--output", "--scale", "--size", "--sort",
+    "--target",
+}  # fmt: skip
 
 
 def test_an_option_takes_the_same_kind_of_value_in_every_command():
@@ -205,7 +208,7 @@ def completed(tmp_path, words):
     [
         (["ma"], ["maps", "maximize"]),
         (["maps", "--lay"], ["--layers"]),
-        (["filters", "m.onnx", "--style", ""], ["rows", "grid", "rgb", "lines"]),
+        (["filters", "m.onnx", "--style", ""], ["rows", "grid", "rgb", "lines", "matrix"]),
     ],
 )
 def test_a_shell_completes_commands_options_and_choices(tmp_path, words, there):

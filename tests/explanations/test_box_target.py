@@ -239,7 +239,9 @@ def test_what_is_written_of_boxes(name, tmp_path):
     assert label == f"{found.title} {found.box.score:.2f}"
     figure = onnxviz.plot_explanation(found)
     corners = [patch.get_bbox().extents for patch in figure.axes[0].patches]
-    width = found.photo().shape[1]
+    left, right, *_ = figure.axes[0].images[0].get_extent()  # the first picture is the photo, at the left
+    assert left == 0
+    width = right - left
     expected = np.clip(np.array(found.box.corners) / SIZE * width, 1, width - 1)
     assert any(np.allclose(one, expected, atol=1e-6) for one in corners)
     assert any(text.get_text() == label for text in figure.axes[0].texts)

@@ -225,8 +225,9 @@ def test_explain_has_the_same_options_on_both_sides():
     """Those of the command alone are what Python has other verbs for, or what it prints and where to."""
     python = {*inspect.signature(explain).parameters, *MethodOptions.__annotations__} - {"options"}
     shell = parameters("explain")
+    of_figures = {"cmap", "smooth", "bands", "picture", "dpi", "title", "captions"}
     assert python - shell == {"x", "progress"}
-    assert shell - python == {"inputs", "sanity", "cmap", "output", "picture", "save", "as_json", "quiet"}
+    assert shell - python == {"inputs", "sanity", "output", "save", "as_json", "quiet", "context"} | of_figures
     each = {*inspect.signature(explain_each).parameters, *ExplainOptions.__annotations__} | {
         *MethodOptions.__annotations__
     }

@@ -20,7 +20,7 @@ from onnxviz.conversion.convert import verified_again
 from onnxviz.conversion.verification_record import VerificationRecord, weights_hash
 from onnxviz.conversion.verify import DeviationError
 from onnxviz.errors import CodeExecution, ProviderError
-from onnxviz.messages import option, printable
+from onnxviz.messages import option, option_of, printable
 from onnxviz.model.graph.operators import Family, names_anywhere
 from onnxviz.runtime.providers import CPU, Provider
 
@@ -47,7 +47,7 @@ def unlike_the_source(subject: Subject) -> Iterator[Finding]:
         if record is None:
             raise UnmeasuredError(
                 "the model has no record of a verification (`onnxviz convert` keeps one), and no source was given "
-                f"({option('source')})"
+                f"({option_of('audit', 'source')})"
             )
         if weights_hash(model) != record.weights:
             by = record.versions.get("onnxviz", "?")
