@@ -74,10 +74,12 @@ def option(name: str, value: str = "", python: str = "") -> str:
     """An option as its reader has it: `--size HxW` on a command line, `size=` in Python.
 
     Args:
-        name: of the argument in Python; the flag is made of it.
+        name: of the argument in Python; the flag is made of it. `no_captions` is `captions` turned off.
         value: what a command line has behind the flag.
         python: what Python has behind the `=`; `False` is `--no-…` on a command line.
     """
+    if name.startswith("no_"):
+        name, python = name.removeprefix("no_"), "False"
     return _flag(name, value, python) if _types_commands else _argument(name, python)
 
 

@@ -237,7 +237,7 @@ def _golden(model: Model, options: Mapping[str, Any]) -> Golden:
     try:
         return Golden.of(model, options.get("data"), images=images, **running)
     except OnnxvizError as error:
-        raise InputError(f"no golden vectors can be made: {error}") from None
+        raise InputError(f"no golden vectors can be made for {option('write_golden')}: {error}") from None
 
 
 def _allow(weights: int, batches: int | None) -> None:

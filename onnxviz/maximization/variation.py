@@ -60,8 +60,8 @@ class VariationOptions:
     jitter: int | None
     rate: float | None
     decay: float | None
-    from_: InputLike | None
-    magnitude_from: InputLike | None
+    from_: InputLike
+    magnitude_from: InputLike
 
 
 def variation(model: Model, frame: ImageInput, asked: VariationOptions) -> Variation:

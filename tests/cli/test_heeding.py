@@ -360,7 +360,7 @@ def test_python_heeds_them_where_they_mean_something(tmp_path):
     prepare(tmp_path)
     photo, model = tmp_path / "in" / "photos" / "a.png", tmp_path / "in" / "open.onnx"
     with pytest.raises(
-        onnxviz.UnheededOptionError, match="each image keeps its own size, size sets one: leave out fit"
+        onnxviz.UnheededOptionError, match=r"each image keeps its own size, size= sets one: leave out fit="
     ):
         onnxviz.capture(model, photo, fit="crop")
     stretched, cropped = (

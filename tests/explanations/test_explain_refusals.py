@@ -40,7 +40,7 @@ def test_no_such_layer_method_or_target():
         explain(CLASSIFIER, DOG, method="gradcam")
     with pytest.raises(SelectionError, match="no tensor 'nowhere' that a node makes; its outputs are logits"):
         explain(CLASSIFIER, DOG, target="nowhere")
-    with pytest.raises(SelectionError, match=r"saliency takes no layer \(grad-cam, .*score-cam do\)"):
+    with pytest.raises(SelectionError, match=r"saliency takes no layer= \(grad-cam, .*score-cam do\)"):
         explain(CLASSIFIER, DOG, method="saliency", layer="conv3")
     with pytest.raises(SelectionError, match="'relu2' does not depend on layer 'conv3'"):
         explain(CLASSIFIER, DOG, target="relu2", layer="conv3")

@@ -131,7 +131,7 @@ def test_the_synthetic_input_stands_beside_its_filter():
 def test_what_is_refused():
     with pytest.raises(SelectionError, match="no synthetic input is of a filter of 'conv2'"):
         plot_patches(Patches(), synthetic=SimpleNamespace(by_filter=lambda layer: {}))
-    with pytest.raises(UnheededOptionError, match="filters says which are shown: leave out first"):
+    with pytest.raises(UnheededOptionError, match="filters= says which are shown: leave out first="):
         plot_patches(Patches(), filters=[1], first=2)
     with pytest.raises(UnheededOptionError, match="those with a synthetic input are shown: leave out first"):
         plot_patches(Patches(), synthetic=synthetic(1), first=2)

@@ -132,7 +132,7 @@ def test_what_would_do_nothing_is_refused(tmp_path):
     for suffix in ("svg", "pdf"):
         with pytest.raises(UnheededOptionError, match=f"{suffix} has no pixels of its own: leave out dpi"):
             save_figure(plot_maps(MAPS), tmp_path / f"a.{suffix}", dpi=200)
-    with pytest.raises(UnheededOptionError, match="did not make this figure: leave out title, captions=False"):
+    with pytest.raises(UnheededOptionError, match="did not make this figure: leave out title=, captions=False"):
         save_figure(Figure(), tmp_path / "a.png", title="mine", captions=False)
     assert save_figure(Figure(), tmp_path / "a.png").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
