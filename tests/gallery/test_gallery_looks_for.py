@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from gallery import originals
-from gallery.beside import close
+from gallery.beside import CLOSE, close
 from gallery.runs import ROOT, complete, run
 
 LAYERS = ("block1_conv1", "block2_conv1", "block3_conv2", "block4_conv1", "block5_conv2")
@@ -72,8 +72,17 @@ def test_s5_explains_as_pytorch_does(gallery):
 
     def scores(pixels):
         """Logits of pictures (N, H, W, 3) in 0…255, and the input that they are differentiated by."""
-        x = torch.tensor(np.moveaxis((pixels - 127) / 128, -1, 1).astype(np.float32), requires_grad=True)
+        fed = np.moveaxis((pixels - 127) / 128, -1, 1).astype(np.float32)
+        x = torch.tensor(fed, dtype=next(network.parameters()).dtype, requires_grad=True)
         return network(x), x
+
+    def looked():
+        """The saliency and Grad-CAM of the photo, both (H, W)."""
+        logits, x = scores(originals.pixels(DOG, 224))
+        assert int(logits.argmax()) == SHEPHERD
+        slope, weights = torch.autograd.grad(logits[0, SHEPHERD], [x, kept["maps"]])
+        cam = (weights.mean(dim=(2, 3), keepdim=True) * kept["maps"]).sum(1).relu()[0]
+        return slope[0].abs().amax(0).numpy(), cam.detach().numpy()
 
     arrays, (picture,) = read(out, "perfect")
     with torch.no_grad():
@@ -81,12 +90,13 @@ def test_s5_explains_as_pytorch_does(gallery):
             picture["after"], rel=1e-3, abs=1e-3
         )
 
-    logits, x = scores(originals.pixels(DOG, 224))
-    assert int(logits.argmax()) == SHEPHERD
-    slope, weights = torch.autograd.grad(logits[0, SHEPHERD], [x, kept["maps"]])
-    close(np.load(out / "saliency.npz")["map"], slope[0].abs().amax(0).numpy())
-    cam = (weights.mean(dim=(2, 3), keepdim=True) * kept["maps"]).sum(1).relu()[0]
-    close(np.load(out / "grad-cam.npz")["map"], cam.detach().numpy())
+    rounded = looked()
+    network.double()
+    for name, exact, single in zip(("saliency", "grad-cam"), looked(), rounded, strict=True):
+        # In single precision a number may fall on the other side of a kink, in PyTorch as in onnxruntime; how much that
+        # moves the map follows from the processor.
+        uncertain = float(np.abs(single - exact).max() / np.abs(exact).max())
+        close(np.load(out / f"{name}.npz")["map"], exact, within=max(CLOSE, 2 * uncertain))
 
 
 BESIDE = """
