@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -94,8 +95,18 @@ def reference() -> str:
         parts.append(f"## {title}\n\n{sentence}\n")
         for name, one in [pair for pair in left if belongs(*pair)]:
             left.remove((name, one))
-            parts.append(f"### `onnxviz.{name}` {{ #{name} }}\n\n::: {one.__module__}.{one.__name__}\n")
+            parts.append(f"### `onnxviz.{name}` {{ #{name} }}\n{given(one)}\n::: {one.__module__}.{one.__name__}\n")
     return "\n".join(parts)
+
+
+def given(one: Any) -> str:
+    """What a function gives, where its docstring has no section that says so: a line, linked where it is public."""
+    if not inspect.isfunction(one) or "Returns:" in (one.__doc__ or ""):
+        return ""
+    kind = str(inspect.signature(one).return_annotation)
+    if kind == "None":
+        return ""
+    return f"\nGives [`{kind}`](#{kind}).\n" if kind in onnxviz.__all__ else f"\nGives `{kind}`.\n"
 
 
 def _linked(text: str, name: str) -> str:
