@@ -103,7 +103,8 @@ def given(one: Any) -> str:
     """What a function gives, where its docstring has no section that says so: a line, linked where it is public."""
     if not inspect.isfunction(one) or "Returns:" in (one.__doc__ or ""):
         return ""
-    kind = str(inspect.signature(one).return_annotation)
+    annotation = inspect.signature(one).return_annotation
+    kind = getattr(annotation, "__name__", annotation)
     if kind == "None":
         return ""
     return f"\nGives [`{kind}`](#{kind}).\n" if kind in onnxviz.__all__ else f"\nGives `{kind}`.\n"
