@@ -33,7 +33,7 @@ test: $(VENV)/.test ## the tests, but for those that take minutes or gigabytes
 	$(BIN)/python -m pytest -n $(JOBS)
 
 # No framework is imported, nor a module that imports one. Left out are crafted files, each of which wants a process of
-# its own, and the sweeps over all options and over the README.
+# its own, and the sweeps over all options and over the pages of docs/.
 test-quick: $(VENV)/.test ## the tests that need no framework, but for crafted files and sweeps, in two minutes
 	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not framework and not hostile and not sweep'
 
@@ -70,8 +70,9 @@ zoo: $(VENV)/.test ## the exports in tests/zoo/exports, made anew with their fra
 docs: $(VENV)/.test ## the site, into build/site
 	$(BIN)/python docs/make_site.py
 
-docs-pictures: $(VENV)/.test ## the pictures of the site, each made anew by the commands of its page
+docs-pictures: $(VENV)/.test ## the pictures of the README and of the site, each made anew by the commands of its page
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tests/documents.py
+	$(BIN)/python docs/draw_overview.py
 
 bench: $(VENV)/.bench ## speed and memory beside the usual way
 	PYTHONPATH=$(VENV)/alternatives $(BIN)/python tests/benchmarks

@@ -6,11 +6,13 @@ They are written into build/docs, of which Zensical makes build/site as zensical
 from __future__ import annotations
 
 import inspect
+import posixpath
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -34,20 +36,20 @@ KINDS = (
 
 
 def write_pages(target: Path) -> None:
-    """Writes the sources of the site: the pages that lie here, and those that are made from the program.
+    """Writes the sources of the site: the pages that lie here, with what the program says of itself below them.
 
     Args:
         target: a folder; what is in it goes.
     """
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(HERE, target, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    for name in COMMANDS:
-        page = target / "commands" / f"{name}.md"
-        page.write_text(page.read_text(encoding="utf-8") + usage(name), encoding="utf-8")
-    made = {"checks": checks_page(), "python": python_page()}
-    made |= {name: _linked((HERE.parent / f"{name.upper()}.md").read_text(encoding="utf-8")) for name in OF_THE_PROJECT}
-    for name, text in made.items():
-        (target / f"{name}.md").write_text(text, encoding="utf-8")
+    for name in OF_THE_PROJECT:
+        shutil.copy(HERE.parent / f"{name.upper()}.md", target / f"{name}.md")
+    added = {f"commands/{name}": usage(name) for name in COMMANDS} | {"checks": checks(), "python": reference()}
+    for page in sorted(target.rglob("*.md")):
+        name = page.relative_to(target).with_suffix("").as_posix()
+        text = _linked(page.read_text(encoding="utf-8"), name) + added.get(name, "")
+        page.write_text(text, encoding="utf-8")
 
 
 def usage(name: str) -> str:
@@ -64,17 +66,13 @@ def usage(name: str) -> str:
     return "\n".join(parts)
 
 
-def checks_page() -> str:
+def checks() -> str:
     """Every check with its manual, as `audit --explain` prints it."""
-    parts = [
-        "# Checks of `audit`\n",
-        "What each check finds, why that matters, how it is measured and what to do about it; `onnxviz audit --explain "
-        "CODE` prints the same. [`audit`](commands/audit.md) says how checks are chosen and configured.\n",
-    ]
-    checks = load_checks()
+    parts = [""]
+    there = load_checks()
     for letter, title in FAMILIES.items():
         parts.append(f"## {title} ({letter})\n")
-        for one in (one for one in checks if one.code[0] == letter):
+        for one in (one for one in there if one.code[0] == letter):
             parts.append(f"### {one.code}: {_escaped(one.title.rstrip('.'))} {{ #{one.code} }}\n")
             facts = [f"**{one.severity.name.lower()}**"]
             if one.needs:
@@ -89,30 +87,50 @@ def checks_page() -> str:
     return "\n".join(parts)
 
 
-def python_page() -> str:
+def reference() -> str:
     """Every public name with its docstring."""
-    parts = [
-        "# Python\n",
-        "Every command is a function of the same name and the same options (`maps` is `capture`, `stats` is "
-        "`statistics`). Arrays have ONNX's order of axes: (N, C, spatial…) and (O, I/group, spatial…).\n",
-    ]
+    parts = [""]
     left = [(name, getattr(onnxviz, name)) for name in onnxviz.__all__]
     for title, sentence, belongs in KINDS:
         parts.append(f"## {title}\n\n{sentence}\n")
         for name, one in [pair for pair in left if belongs(*pair)]:
             left.remove((name, one))
-            parts.append(f"### `onnxviz.{name}` {{ #{name} }}\n\n::: {one.__module__}.{one.__name__}\n")
+            parts.append(f"### `onnxviz.{name}` {{ #{name} }}\n{given(one)}\n::: {one.__module__}.{one.__name__}\n")
     return "\n".join(parts)
 
 
-def _linked(text: str) -> str:
-    """Text of a file beside README.md, whose links to files of the project are links within the site, or plain text."""
+def given(one: Any) -> str:
+    """What a function gives, where its docstring has no section that says so: a line, linked where it is public."""
+    if not inspect.isfunction(one) or "Returns:" in (one.__doc__ or ""):
+        return ""
+    annotation = inspect.signature(one).return_annotation
+    kind = getattr(annotation, "__name__", annotation)
+    if kind == "None":
+        return ""
+    return f"\nGives [`{kind}`](#{kind}).\n" if kind in onnxviz.__all__ else f"\nGives `{kind}`.\n"
+
+
+def _linked(text: str, name: str) -> str:
+    """A page, whose links to files of the project are links within the site, or, to what is not on it, plain text.
+
+    Args:
+        text: the page, with links as they lead from where its source lies in the project.
+        name: the page's path on the site, without `.md`.
+    """
+    folder = "" if name in OF_THE_PROJECT else posixpath.join("docs", posixpath.dirname(name))
 
     def link(found: re.Match[str]) -> str:
-        name = found[2].removesuffix(".md").lower()
-        return f"[{found[1]}]({name}.md)" if name in OF_THE_PROJECT else f"`{found[2]}`"
+        words, path, place = found.groups(default="")
+        there = posixpath.normpath(posixpath.join(folder, path))
+        if there.startswith("docs/"):
+            there = there.removeprefix("docs/")
+        elif (page := there.removesuffix(".md").lower()) in OF_THE_PROJECT:
+            there = f"{page}.md"
+        else:
+            return f"`{there}`"
+        return f"{words}({posixpath.relpath(there, posixpath.dirname(name) or '.')}{place})"
 
-    return re.sub(r"\[([^\]]+)\]\((?!https?:)([^)#]+)\)", link, text)
+    return re.sub(r"(\[[^\]]+\])\((?!\w+:|#)([^)\s#]+\.\w+)(#[^)]*)?\)", link, text)
 
 
 def _escaped(text: str) -> str:

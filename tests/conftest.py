@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker("framework")
         if item.path.parent.name == "hostile":
             item.add_marker("hostile")
-        if item.path.name in ("test_heeding.py", "test_readme.py"):
+        if item.path.name in ("test_heeding.py", "test_docs.py"):
             item.add_marker("sweep")
 
 

@@ -1,4 +1,4 @@
-"""The pages of the documentation as their readers take them: files that they show, commands and Python, in order.
+"""The README and the pages of docs/ as their readers take them: files that they show, commands and Python, in order.
 
 `python tests/documents.py [PAGE...]` runs pages and keeps their pictures in docs/pictures/.
 """
@@ -15,7 +15,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -30,6 +32,18 @@ PICTURES = DOCS / "pictures"
 _FENCED = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Pixels that a picture of the site is wide at most: twice the width of its column.
 _WIDEST = 1600
+_WRITING = ("-o", "--save", "--write-baseline", "--write-golden")
+
+NOT_RUN = {
+    "make demo": "makes an environment; what it runs stands in the Makefile",
+    "python3 -m venv .venv": "makes an environment",
+    ". .venv/bin/activate": "is for the reader's shell",
+    "pip install .": "makes an environment; the gate installs the wheel in a clean one",
+    "pip install '.[keras]'": "downloads TensorFlow",
+    "pip install '.[pytorch]'": "downloads PyTorch",
+    "pip install '.[tiff]'": "makes an environment; its test has tifffile",
+}
+"""Lines that no test runs, and why."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +56,21 @@ class Block:
 
     @property
     def command_lines(self) -> list[str]:
-        return [line for line in self.text.splitlines() if line] if self.language == "sh" else []
+        lines = self.text.splitlines() if self.language == "sh" else []
+        return [line for line in lines if line and line not in NOT_RUN]
 
 
 class Page:
     """One page.
 
     Attributes:
-        name: its path below docs/, without `.md`.
+        name: its path below docs/, without `.md`; "README" for that of the project.
         pictures: the files below docs/pictures/<name of the page>/ that it shows; each is made by one of its commands.
     """
 
     def __init__(self, path: Path):
-        self.name = path.relative_to(DOCS).with_suffix("").as_posix()
+        self.path = path
+        self.name = path.relative_to(DOCS if path.is_relative_to(DOCS) else ROOT).with_suffix("").as_posix()
         self.text = path.read_text(encoding="utf-8")
         self.blocks = [Block(*found.groups(default="")) for found in _FENCED.finditer(self.text)]
         self.pictures = re.findall(rf"pictures/{path.stem}/([^)]+)\)", self.text)
@@ -66,19 +82,20 @@ class Page:
     def command_lines(self) -> list[str]:
         return [line for block in self.blocks for line in block.command_lines]
 
-    def walk(self, folder: Path, run: Callable[[list[str]], None]) -> str:
+    def walk(self, folder: Path, run: Callable[[list[str]], None], names: dict[str, Any] | None = None) -> str:
         """Does in `folder`, the working one, what the page says, and gives what its Python prints.
 
         Args:
             run: runs a command, whose arguments it is given; raises where it fails.
+            names: what the page's Python has of its reader.
         """
-        printed, names = io.StringIO(), {"__name__": self.name}
+        printed, known = io.StringIO(), {"__name__": self.name, **(names or {})}
         for block in self.blocks:
             if block.title:
                 (folder / block.title).write_text(block.text, encoding="utf-8")
             elif block.language == "python":
                 with contextlib.redirect_stdout(printed):
-                    exec(compile(block.text, f"{self.name}.md", "exec"), names)
+                    exec(compile(block.text, f"{self.name}.md", "exec"), known)
             for line in block.command_lines:
                 program, *arguments = shlex.split(line)
                 assert program == "onnxviz", line
@@ -95,6 +112,20 @@ class Page:
 
 
 PAGES = [Page(path) for path in sorted(DOCS.rglob("*.md"))]
+README = Page(ROOT / "README.md")
+
+
+def written(arguments: list[str]) -> list[str]:
+    """The paths of what a command writes."""
+    return [value for option, value in pairwise(arguments) if option in _WRITING]
+
+
+def quicker(arguments: list[str]) -> list[str]:
+    """The arguments with fewer steps: those change how long a picture is climbed, not what is asked for."""
+    if arguments[0] != "maximize":
+        return arguments
+    place = arguments.index("--steps") if "--steps" in arguments else len(arguments)
+    return [*arguments[:place], "--steps", "4", *arguments[place + 2 :]]
 
 
 def checked(arguments: list[str], code: int) -> None:
