@@ -171,7 +171,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def parse_sides(text: str | None) -> int | tuple[int, ...] | None:
-    """One number, for sides that are alike, or as many as the model has: `224x224` of a picture, `32x64x64` of a volume.
+    """One number, for sides that are alike, or as many as the model has: `224x224`, `32x64x64` of a volume.
 
     Raises:
         InputError: it is none of these.
