@@ -97,7 +97,10 @@ def maximize(
     variants: Annotated[int, typer.Option(metavar="N", help="Pictures of each, from different starts.", min=1)] = 1,
     steps: Annotated[int, typer.Option(metavar="N", help="Gradient steps.", min=1)] = 400,
     size: Annotated[
-        str | None, typer.Option(metavar="[Dx][Hx]W", help="If the model leaves it open.", show_default="128x128")
+        str | None,
+        typer.Option(
+            metavar="[Dx][Hx]W", help="If the model leaves it open; one number is each side.", show_default="128x128"
+        ),
     ] = None,
     param: Annotated[
         Literal["fourier", "pixel", "maco"],

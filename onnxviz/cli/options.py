@@ -170,8 +170,8 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def parse_sides(text: str | None) -> tuple[int, ...] | None:
-    """As many sides as the model has: `256` of a signal, `224x224` of a picture, `32x64x64` of a volume.
+def parse_sides(text: str | None) -> int | tuple[int, ...] | None:
+    """One number, for sides that are alike, or as many as the model has: `224x224`, `32x64x64` of a volume.
 
     Raises:
         InputError: it is none of these.
@@ -179,7 +179,7 @@ def parse_sides(text: str | None) -> tuple[int, ...] | None:
     sides = _sides(text) if text is not None else None
     if sides is not None and not 1 <= len(sides) <= 3:
         raise InputError(f"'{text}' is not a size; write 256 for signals, 224x224 for pictures, 32x64x64 for volumes")
-    return sides
+    return sides[0] if sides is not None and len(sides) == 1 else sides
 
 
 def _sides(text: str) -> tuple[int, ...]:

@@ -25,11 +25,14 @@ from onnxviz.worker import INTERRUPTED, supervised
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
-COMMANDS = (
-    "layers", "filters", "predict", "maps", "stats", "compare", "audit", "report", "convert", "explain", "maximize",
-    "annotate", "extract",
-)  # fmt: skip
-"""The commands, in the order of the help; each is a file here."""
+PANELS = {
+    "Look inside": ("layers", "filters", "predict", "maps", "explain", "maximize", "stats"),
+    "Convert and edit": ("convert", "annotate", "extract"),
+    "Audit and compare": ("audit", "compare", "report"),
+}
+"""The commands by what they are for, in the order of the help; each is a file here."""
+
+COMMANDS = tuple(name for names in PANELS.values() for name in names)
 
 
 def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
@@ -85,7 +88,11 @@ def command(heeds: Heeds, *, epilog: str) -> Callable[[Verb], Verb]:
             check_heeded(ctx, heeds)
             return super().invoke(ctx)
 
-    return app.command(cls=Heedful, epilog=epilog)
+    def add(function: Verb) -> Verb:
+        panel = next(title for title, names in PANELS.items() if function.__name__ in names)
+        return app.command(cls=Heedful, epilog=epilog, rich_help_panel=panel)(function)
+
+    return add
 
 
 def _refuse_repeated(order: Sequence[Any]) -> None:

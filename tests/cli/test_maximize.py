@@ -176,9 +176,17 @@ def test_the_command_refuses_in_one_line(command, arguments, message):
 
 
 @pytest.mark.parametrize(
-    ("sides", "given", "wrong"), [(1, "48", "48x48"), (2, "24x20", "24"), (3, "6x10x8", "10x8"), (1, "64", "0")]
+    ("sides", "given", "size", "wrong"),
+    [
+        (1, "48", (48,), "48x48"),
+        (2, "24x20", (24, 20), "6x10x8"),
+        (2, "24", (24, 24), "6x10x8"),
+        (3, "6x10x8", (6, 10, 8), "10x8"),
+        (3, "8", (8, 8, 8), "10x8"),
+        (1, "64", (64,), "0"),
+    ],
 )
-def test_sizes_of_signals_pictures_and_volumes(command, sides, given, wrong):
+def test_sizes_of_signals_pictures_and_volumes_of_which_one_number_is_each_side(command, sides, given, size, wrong):
     open_sides = ",".join("dhw"[3 - sides :])
     proto = parsed(
         f"g (float[n,3,{open_sides}] x) => (float[n,4] y) {{ c = Conv (x, k) y = ReduceMean <keepdims=0> (c, a) }}",
@@ -188,7 +196,7 @@ def test_sizes_of_signals_pictures_and_volumes(command, sides, given, wrong):
     code, _, err = command("conv_0", "--filters", "1", "--steps", "2", "--size", given, "-o", "d", "--save", "d.npz")
     assert code == 0, err
     with np.load("d.npz") as archive:
-        assert archive["images"].shape[1:-1] == tuple(map(int, given.split("x")))
+        assert archive["images"].shape[1:-1] == size
     code, _, err = command("conv_0", "--filters", "1", "--steps", "2", "--size", wrong)
     assert code == 2
     assert ("is not a size" in err) if wrong == "0" else ("takes inputs of" in err)
