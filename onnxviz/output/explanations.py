@@ -153,7 +153,7 @@ class ExplanationsWriter:
         path = self._path([one for one, _ in shown])
         if len(shown) > 1:
             every = [one for one, _ in shown]
-            figures = {path: plot_explanation(every, smooth=drawing.smooth, cmap=drawing.cmap, bands=drawing.bands)}
+            figures = {path: plot_explanation(every, **vars(drawing))}
         else:
             whole = sanity is not None and _is_on_photo(explanation) and not explanation.labels
             figures = {path: figure_of(explanation, drawing, sanity if whole else None)}
