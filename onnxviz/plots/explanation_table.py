@@ -57,11 +57,10 @@ def plot_table(
         facts.append("not smoothed")
     first = compared.first
     words = Words(title or compared.title, facts, (first.source, first.method), compared.notes)
-    if first.labels:
-        return _draw(_film(compared, smooth, cmap, bands), words, compared.heats(cmap))
     many = min(len(compared.rows), len(compared.columns)) > 1
-    cells = _grid(compared, smooth, cmap, bands) if many else _flow(compared, smooth, cmap, bands)
-    return _draw(cells, words, compared.heats(cmap))
+    lay = _film if first.labels else _grid if many else _flow
+    heats = compared.heats(cmap)
+    return _draw(lay(compared, heats, smooth, bands), words, heats)
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _cell(heat: Heat, photo: NDArray[Any], values: NDArray[Any], corner: tuple[i
     return _Cell(heat.on_photo(photo, values), corner, [one], mark="" if values.any() else ZERO)
 
 
-def _grid(compared: Compared, smooth: Smooth | None, cmap: str | None, bands: Sequence[int] | None) -> _Laid:
+def _grid(compared: Compared, heats: Sequence[Heat], smooth: Smooth | None, bands: Sequence[int] | None) -> _Laid:
     """Several classes by several methods: rows and columns."""
     count = len(compared.columns) + 1
     room = min(_room(count), _LONGEST)
@@ -126,7 +125,6 @@ def _grid(compared: Compared, smooth: Smooth | None, cmap: str | None, bands: Se
     for number, column in enumerate(compared.columns):
         texts.append((lefts[number + 1], 11, step - _GAP, column[0].method, compared.detail(number)))
     cells, lines = [], []
-    heats = compared.heats(cmap)
     for number, row in enumerate(compared.rows):
         top = head + number * pitch + _LINE
         lines.append((0, top - 4, whole[1], row[0].title, " · ".join(row[0].answer)))
@@ -137,7 +135,7 @@ def _grid(compared: Compared, smooth: Smooth | None, cmap: str | None, bands: Se
     return _Laid((whole[0] - _BETWEEN + _BAR, whole[1]), cells, texts, lines, bars)
 
 
-def _flow(compared: Compared, smooth: Smooth | None, cmap: str | None, bands: Sequence[int] | None) -> _Laid:
+def _flow(compared: Compared, heats: Sequence[Heat], smooth: Smooth | None, bands: Sequence[int] | None) -> _Laid:
     """Several classes by one method, or one class by several methods: pictures one after the other, in rows."""
     by_class = len(compared.rows) > 1
     shown = compared.each
@@ -150,7 +148,6 @@ def _flow(compared: Compared, smooth: Smooth | None, cmap: str | None, bands: Se
     outlined = [] if by_class else shown[:1]  # boxes of several classes would lie one on the other
     cells = [_Cell(photo / 255, (0, _HEAD), outlined, labelled=True)]
     texts, bars = [(0, 11, step - _GAP, compared.first.source, "")], []
-    heats = compared.heats(cmap)
     for number, one in enumerate(shown):
         row, column = divmod(number + 1, columns)
         left, top = column * step, row * pitch + _HEAD
@@ -174,7 +171,7 @@ def _last(facts: Sequence[str], room: int) -> str:
     return next((words for words in every if width_of(words, 7) <= room), every[-1])
 
 
-def _film(compared: Compared, smooth: Smooth | None, cmap: str | None, bands: Sequence[int] | None) -> _Laid:
+def _film(compared: Compared, heats: Sequence[Heat], smooth: Smooth | None, bands: Sequence[int] | None) -> _Laid:
     """Views, frames or slices: a column each, the photos first, then a row for each class and method."""
     first = compared.first
     shown = spread(len(first.labels), MOST_PARTS)
@@ -189,7 +186,6 @@ def _film(compared: Compared, smooth: Smooth | None, cmap: str | None, bands: Se
         if place == 0 or len(photos) > 1:
             picture = photos[0 if len(photos) == 1 else number]
             cells.append(_Cell(picture / 255, (place * step, _LINE)))
-    heats = compared.heats(cmap)
     top = pitch + _LINE
     for row in compared.rows:
         for heat, one in zip(heats, row, strict=True):

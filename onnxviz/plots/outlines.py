@@ -16,6 +16,8 @@ from onnxviz.plots.page import write
 
 # Points of the dark line and of the light one on it: on any ground one of them is seen.
 _LINES = (("black", 2.4), ("white", 1.0))
+# Pixels from a picture's edge to the middle of a line at least, so that all of it lies on the picture.
+_INSIDE = 2
 _LABEL = 15
 
 
@@ -35,14 +37,13 @@ def draw_outlines(
     left, top = corner
     if explanation.region is not None:
         rows, columns = explanation.region.shape
-        inner = np.array([width - 2, height - 2], np.float64)
-        sides = np.array([list(line) for line in edges_of(explanation.region)]) / [columns, rows]
-        lines = np.array([left + 1, top + 1]) + sides * inner
+        sides = np.array([list(line) for line in edges_of(explanation.region)]) * [width / columns, height / rows]
+        lines = [left, top] + np.clip(sides, _INSIDE, [width - _INSIDE, height - _INSIDE])
         for colour, thick in _LINES:
             axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=thick, capstyle="projecting"))
     for corners, label in explanation.outlines:
-        one, other = (min(max(side * width, 1), width - 1) for side in (corners[0], corners[2]))
-        high, low = (min(max(side * height, 1), height - 1) for side in (corners[1], corners[3]))
+        one, other = (min(max(side * width, _INSIDE), width - _INSIDE) for side in (corners[0], corners[2]))
+        high, low = (min(max(side * height, _INSIDE), height - _INSIDE) for side in (corners[1], corners[3]))
         for colour, thick in _LINES:
             box = Rectangle((left + one, top + high), other - one, low - high, fill=False)
             box.set(edgecolor=colour, linewidth=thick)
