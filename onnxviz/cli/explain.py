@@ -39,6 +39,8 @@ from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, note_handed, report, say
 
 if TYPE_CHECKING:
+    from onnxviz.cli.progress import Bar, Forecast
+    from onnxviz.explanations.method import Method
     from onnxviz.explanations.methods import MethodOptions
 
 
@@ -61,9 +63,9 @@ def explain(
     method: Annotated[
         str,
         typer.Option(
-            metavar="METHOD",
+            metavar="METHOD[,…]",
             help="grad-cam, grad-cam++, layer-cam, hires-cam, xgrad-cam, eigen-cam, score-cam, saliency, "
-            "input-x-gradient, integrated-gradients, smooth-grad, guided, occlusion, rise.",
+            "input-x-gradient, integrated-gradients, smooth-grad, guided, occlusion, rise. Several make a table.",
         ),
     ] = "grad-cam",
     layer: Annotated[
@@ -162,9 +164,9 @@ def explain(
     quiet: QuietOption = False,
 ) -> None:
     """Draw where a model looks: saliency, class activation maps, occlusion."""
-    from onnxviz.cli.progress import Forecast, counting
-    from onnxviz.explanations.explain import Explainer, ScoreChoice
-    from onnxviz.explanations.methods import METHODS
+    from onnxviz.cli.progress import counting
+    from onnxviz.explanations.explainer import Explainer, ScoreChoice
+    from onnxviz.explanations.methods import choose_methods
     from onnxviz.explanations.sanity import explain_sanity
     from onnxviz.explanations.target import read_region
     from onnxviz.inputs.labels import read_labels
@@ -180,7 +182,7 @@ def explain(
         "layer": layer, "samples": samples, "noise": noise, "baseline": baseline, "window": window, "stride": stride,
         "cells": cells, "keep": keep, "seed": seed,
     }  # fmt: skip
-    known = METHODS[method].options if method in METHODS else {}
+    known = {name for one in choose_methods(method, {}) for name in one.options}
     if sanity:  # the checks use these, whether the method does or not
         options = {name: value for name, value in options.items() if name in known or name not in ("baseline", "seed")}
     score = ScoreChoice(
@@ -197,23 +199,25 @@ def explain(
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     fed = explainer.samples(inputs, images)
     several = len(fed) > 1
+    each = len(explainer.aims) * len(explainer.methods)
+    drawing = DrawingOptions(cmap=known_cmap(cmap), smooth=smooth, bands=parse_bands(bands))
     folder = folder_for(output, save, "explain")
-    classes = len(explainer.aims)
     gallery = ExplanationsWriter(
-        folder,
-        save,
-        several=several,
-        by_class=classes > 1,
-        pictures=pictures,
-        drawing=DrawingOptions(cmap=known_cmap(cmap), smooth=smooth, bands=parse_bands(bands)),
+        folder, save, several=several, each=each, checked=sanity, pictures=pictures, drawing=drawing
     )
-    advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
-    fewer = next((text for name, text in advice.items() if name in known), "")
     skipped = Skipped()
     verdicts: list[str] = []
-    with counting(quiet, "explaining", len(fed) * classes) as bar:
-        forecast = Forecast(quiet, method, len(fed) * classes, fewer, bar.part)
-        for explanation in explainer.each(fed, images, on_error=skipped.add if several else None, progress=forecast):
+    warned: set[str] = set()
+    with counting(quiet, "explaining", len(fed) * each) as bar, gallery:
+        forecasts = {one: _forecast(quiet, one, len(fed) * len(explainer.aims), bar) for one in explainer.methods}
+        found = explainer.each(
+            fed,
+            images,
+            on_error=skipped.add if several else None,
+            progress=forecasts.get,
+            done=None if sanity else bar.advance,
+        )
+        for explanation in found:
             checks = None
             if sanity and explanation.map.any():
                 checks = explain_sanity(explanation, seed=seed or 0, baseline=baseline, progress=bar.part)
@@ -221,15 +225,19 @@ def explain(
             elif sanity:
                 note(quiet, f"{explanation.sample}: a map of zeros has nothing to check")
             gallery.add(explanation, checks)
-            bar.advance()
+            if sanity:
+                bar.advance()
             where = f", {explanation.method} at {explanation.layer}" if explanation.layer else f", {explanation.method}"
             note(quiet, f"{explanation.sample}: {explanation.what}, score {explanation.score:.4g}{where}")
             for warning in (*explanation.warnings, *explanation.approximations):
-                note(quiet, f"{explanation.sample}: {warning}")
+                said = f"{explanation.sample}: {warning}"
+                if said not in warned:  # of several classes and methods each once
+                    note(quiet, said)
+                warned.add(said)
+        written = gallery.close(skipped.list)
     for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
         say(verdict)
     note_handed(quiet, running.assignment)
-    written = gallery.close(skipped.list)
     photos = any(sample.photo for sample in fed)
     if photos and (said := images.expected.words(opened.label)):
         note(quiet, said)
@@ -242,3 +250,12 @@ def explain(
     }
     report(as_json, document, written)
     skipped.end(len(fed))
+
+
+def _forecast(quiet: bool, method: Method, count: int, bar: Bar) -> Forecast:
+    """What says how long a method takes for so many maps."""
+    from onnxviz.cli.progress import Forecast
+
+    advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
+    fewer = next((text for name, text in advice.items() if name in method.options), "")
+    return Forecast(quiet, method.name, count, fewer, bar.part)

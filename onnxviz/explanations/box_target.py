@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -98,8 +98,13 @@ class BoxChoice:
             return self._sum(boxes, boxes.best(None)[1] if asked is None else asked)
         if self.box is not None:
             return self._one(boxes, *self._numbered(boxes, asked, self.box))
-        inside = self._inside(boxes, (height, width), self.region) if isinstance(self.region, tuple) else None
-        return self._one(boxes, *boxes.best(asked, inside))
+        if not isinstance(self.region, tuple):
+            return self._one(boxes, *boxes.best(asked))
+        top, left, bottom, right = self.region
+        found = self._one(boxes, *boxes.best(asked, self._inside(boxes, (height, width), self.region)))
+        region = np.zeros((height, width), bool)
+        region[top:bottom, left:right] = True
+        return replace(found, region=region)
 
     def _asked(self, boxes: Boxes) -> int | None:
         """The class, None for the best box's own."""

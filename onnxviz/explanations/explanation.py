@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Explanation:
         channel_axis: which of its axes counts channels, None if there is none.
         provenance: the model, software and image options.
         case: the sample and what is scored, for `explain_sanity` and `explain_faithfulness`.
+        region: (rows, columns) of the picture, booleans: what part of it the score is of; None where that is all of it.
         box: of a detector, the box that is explained; None for the sum over all.
         boxes: of a detector, what it finds on the sample, the best first.
         names: of all classes, () if nothing gives them.
@@ -92,6 +93,7 @@ class Explanation:
     channel_axis: int | None
     provenance: Provenance
     case: Case
+    region: NDArray[Any] | None = None
     box: Detection | None = None
     boxes: tuple[Detection, ...] = ()
     names: tuple[str, ...] = ()
@@ -113,7 +115,12 @@ class Explanation:
     @property
     def facts(self) -> list[str]:
         """What a figure says of it: sample, class, score, method, layer, and what was assumed of the image."""
-        facts = [self.sample]
+        return [self.sample, *self.answer, *self.common, self.way]
+
+    @property
+    def answer(self) -> list[str]:
+        """What a figure says of the class, besides its name: its number, box, probability or place, and score."""
+        facts = []
         if self.class_ is not None and self.class_name:
             facts.append(f"class {self.class_} of {self.classes}")
         if self.box is not None and self.box.number is not None:
@@ -122,15 +129,28 @@ class Explanation:
             facts.append(f"probability {percent(self.probability)}")
         elif self.box is None:
             facts.append(self.what)
-        if len(self.provenance.model.outputs) > 1:
-            facts.append(f"of {printable(self.output, 40)}")
-        facts.append(f"score {self.score:.4g}".replace("-", "−"))
-        facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
+        return [*facts, f"score {self.score:.4g}".replace("-", "−")]
+
+    @property
+    def way(self) -> str:
+        """The method, its layer, and those of its options that are not the usual ones: `occlusion, window 32`."""
+        usual: dict[str, Any] = {}
+        if is_dataclass(self.settings):
+            usual = {field.name: field.default for field in fields(self.settings)}
+        others = (
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in self.options.items()
+            if name != "layer" and value is not None and value != usual.get(name)
+        )
+        return ", ".join([self.method + (f" at {self.layer}" if self.layer else ""), *others])
+
+    @property
+    def common(self) -> list[str]:
+        """What a figure says of any class and method: the output, of several; what the image was taken for."""
+        facts = [f"of {printable(self.output, 40)}"] if len(self.provenance.model.outputs) > 1 else []
         facts += self.axes.picked_labels
         images = self.provenance.images
-        if images is not None and images.expected.mark:
-            facts.append(images.expected.mark)
-        return facts
+        return [*facts, images.expected.mark] if images is not None and images.expected.mark else facts
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -14,7 +17,7 @@ from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.sanity import Sanity
 from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.inputs.failures import nothing_usable
-from onnxviz.messages import refuse_unheeded
+from onnxviz.messages import option, refuse_unheeded
 from onnxviz.output.picture_options import PictureOptions
 from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps
 
@@ -34,16 +37,23 @@ class DrawingOptions:
     bands: Sequence[int] | None = None
 
 
+_USUAL_DRAWING = DrawingOptions()
+
+
 class ExplanationsWriter:
     """Draws explanations one after the other, and keeps only the raw maps that are to be saved.
 
+    A context: a PDF of several pages appears when the block ends well. Several maps of one sample are one table, unless
+    each is checked; into a folder, maps that fit no table have a picture each.
+
     Args:
-        output: a picture for a single input, or a folder; None to draw nothing.
+        output: a picture for a single input, a PDF for several, a page each, or a folder; None to draw nothing.
         save: an `.npz` for the raw maps; None not to keep them.
         several: whether there is more than one input.
-        by_class: whether there is more than one class of each; in a single picture they stand side by side.
+        each: how many maps there are of each sample: classes times methods.
+        checked: whether each map has its sanity check.
         pictures: how they are written; None for the usual way.
-        drawing: how maps are drawn; None for the usual way.
+        drawing: how maps are drawn.
 
     Raises:
         InputError: the names do not fit what they are for.
@@ -55,32 +65,48 @@ class ExplanationsWriter:
         save: Path | None,
         *,
         several: bool,
-        by_class: bool = False,
+        each: int = 1,
+        checked: bool = False,
         pictures: PictureOptions | None = None,
-        drawing: DrawingOptions | None = None,
+        drawing: DrawingOptions = _USUAL_DRAWING,
     ) -> None:
         check_archive(save)
         single = output is not None and is_picture(output)
-        if several and single:
-            raise InputError(f"several inputs were given for the one file {output}; give a folder")
+        self.options = pictures or PictureOptions()
+        self.table = each > 1 and not checked
+        paged = single and output is not None and output.suffix.lower() == ".pdf"
+        if several and single and not paged:
+            raise InputError(f"several inputs were given for the one file {output}; give a folder, or a .pdf")
+        if each > 1 and checked and single and not paged:
+            raise InputError(
+                f"with {option('sanity')} each map has a picture of its own: give a folder or a .pdf, not {output}"
+            )
         for file in (output if single else None, save):
             if file is not None and not file.parent.is_dir():  # said before anything is computed
                 raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
         self.file = output if single else None
         self.folder = None if single else output
-        self.several = several
-        self.by_class = by_class
-        self.save = save
-        self.options = pictures or PictureOptions()
-        self.drawing = drawing or DrawingOptions()
-        self.together: list[Explanation] | None = [] if single and by_class else None
+        self.several, self.each, self.save, self.drawing = several, each, save, drawing
         self.written: list[Path] = []
         self.entries: list[dict[str, Any]] = []
+        self._paged = paged and (several or (each > 1 and checked))
+        self._waiting: list[tuple[Explanation, dict[str, Any]]] = []
         self._arrays: dict[str, NDArray[Any]] = {}
         self._manifest: dict[str, Any] = {}
+        self._stack = ExitStack()
+        self._add_page: Callable[[Any], None] | None = None
+        self._pages = 0
 
-    def add(self, explanation: Explanation, sanity: Sanity | None = None) -> Path | None:
-        """Draws one explanation; the picture's path, None if nothing is drawn.
+    def __enter__(self) -> ExplanationsWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, explanation: Explanation, sanity: Sanity | None = None) -> None:
+        """Draws one explanation, or keeps it until those of its table are there.
 
         Args:
             explanation: what is drawn.
@@ -88,51 +114,92 @@ class ExplanationsWriter:
                 the curves alone, as `NAME-deletion`.
 
         Raises:
-            InputError: classes are to stand side by side in one picture, and there is a sanity check of each.
+            InputError: maps that fit no table are to be one picture.
         """
-        if self.together is not None and sanity is not None:
-            raise InputError(f"a sanity check of each class has pictures of its own: give a folder, not {self.file}")
         number = len(self.entries)
-        path = self.file
-        if self.folder is not None:
-            stem = Path(explanation.sample).stem
-            name = safe_name(number, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
-            name += f"-class{explanation.class_}" if self.by_class else ""
-            path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.options.format}"
-        if self.together is not None:
-            self.together.append(explanation)
-        elif path is not None and path in self.written:  # rows of one array, which the model takes at once
-            path = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        entry: dict[str, Any] = {**explanation.as_dict(), "file": path}
+        entry: dict[str, Any] = {**explanation.as_dict(), "file": None}
+        if self.each > 1:
+            entry["settings"] = explanation.options
         if sanity is not None:
             entry |= {"sanity": sanity.as_dict(), "faithfulness": sanity.faithfulness.as_dict()}
-        if path is not None and self.together is None:
+        self.entries.append(entry)
+        if not self._manifest:
+            own = {} if self.each > 1 else {"settings": explanation.options}
+            self._manifest = {**explanation.provenance.as_dict(), **own}
+        if self.save is not None:
+            prefix = f"{safe_name(number, explanation.sample)}/" if self.several or number else ""
+            if self.each > 1:
+                prefix = f"{safe_name(number, explanation.sample)}-{_kind(explanation)}/"
+            arrays = {f"{prefix}{name}": array for name, array in explanation.arrays().items()}
+            self._arrays.update(arrays)
+            entry["arrays"] = [*arrays]
+        if self.file is None and self.folder is None:
+            return
+        if not self.table:
+            self._draw([(explanation, entry)], sanity)
+            return
+        self._waiting.append((explanation, entry))
+        if len(self._waiting) == self.each:
+            if self.folder is None or _fits_table([one for one, _ in self._waiting]):
+                self._draw(self._waiting, None)
+            else:
+                for one in self._waiting:
+                    self._draw([one], None)
+            self._waiting = []
+
+    def _draw(self, shown: Sequence[tuple[Explanation, dict[str, Any]]], sanity: Sanity | None) -> None:
+        """Draws explanations of one sample as one picture."""
+        explanation, drawing = shown[0][0], self.drawing
+        path = self._path([one for one, _ in shown])
+        if len(shown) > 1:
+            every = [one for one, _ in shown]
+            figures = {path: plot_explanation(every, **vars(drawing))}
+        else:
             whole = sanity is not None and _is_on_photo(explanation) and not explanation.labels
-            figures = {path: figure_of(explanation, self.drawing, sanity if whole else None)}
+            figures = {path: figure_of(explanation, drawing, sanity if whole else None)}
             if sanity is not None and not whole:
                 what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
                 curves = plot_faithfulness(sanity.faithfulness, subtitle=what)
                 figures[path.with_name(f"{path.stem}-deletion{path.suffix}")] = curves
-            if self.folder is not None:
-                make_folder(self.folder)  # not before something can be drawn
-            record = explanation.provenance.picture_record([explanation.image])
-            self.written.extend(self.options.save(figure, file, record) for file, figure in figures.items())
-        self.entries.append(entry)
-        if not self._manifest:
-            self._manifest = {**explanation.provenance.as_dict(), "settings": explanation.options}
-        if self.save is not None:
-            prefix = f"{safe_name(number, explanation.sample)}/" if self.several or number else ""
-            self._arrays.update({f"{prefix}{name}": array for name, array in explanation.arrays().items()})
+        for _, entry in shown:
+            entry["file"] = path
+            if self._paged:
+                entry["page"] = self._pages + 1
+        if self.folder is not None:
+            make_folder(self.folder)  # not before something can be drawn
+        if self._paged:
+            if self._add_page is None:
+                pages = self.options.pages(path, explanation.provenance.picture_record())
+                self._add_page = self._stack.enter_context(pages)
+                self.written.append(path)
+            for figure in figures.values():
+                self._add_page(figure)
+            self._pages += len(figures)
+            gc.collect()  # figures refer to themselves: without this dozens of pages wait for the collector's own time
+            return
+        record = explanation.provenance.picture_record([explanation.image])
+        self.written.extend(self.options.save(figure, file, record) for file, figure in figures.items())
+
+    def _path(self, shown: Sequence[Explanation]) -> Path:
+        """Where the picture of explanations of one sample goes."""
+        first, path = shown[0], self.file
+        number = len(self.entries) - len(self._waiting or shown)
+        if self.folder is not None:
+            stem = Path(first.sample).stem
+            place = number // self.each if self.table else number
+            name = safe_name(place, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
+            kind = "table" if len(shown) > 1 else _kind(first) if self.each > 1 else _method(first)
+            path = self.folder / f"{name}-{kind}.{self.options.format}"
+        assert path is not None
+        if path in self.written and not self._paged:  # rows of one array, which the model takes at once
+            path = path.with_name(f"{path.stem}-{number}{path.suffix}")
         return path
 
     def close(self, failed: Sequence[tuple[str, str]] = ()) -> list[Path]:
         """Writes the archive and, into a folder, the manifest; the files that were written."""
         if not self.entries:
             raise nothing_usable(failed)
-        if self.together and self.file is not None:
-            figure = plot_explanation(self.together, **vars(self.drawing))
-            first = self.together[0]
-            self.written.append(self.options.save(figure, self.file, first.provenance.picture_record([first.image])))
+        self._stack.close()
         lost = [{"input": label, "error": error} for label, error in failed]
         manifest = {**self._manifest, "explanations": self.entries, "failed": lost}
         if self.folder is not None:
@@ -142,11 +209,29 @@ class ExplanationsWriter:
         return self.written
 
 
-def figure_of(explanation: Explanation, drawing: DrawingOptions | None = None, sanity: Sanity | None = None) -> Any:
+def _method(explanation: Explanation) -> str:
+    """The method as a part of a file's name."""
+    return explanation.method.replace("+", "p")
+
+
+def _kind(explanation: Explanation) -> str:
+    """The class and the method as a part of a file's name."""
+    class_ = "" if explanation.class_ is None else f"class{explanation.class_}-"
+    return f"{class_}{_method(explanation)}"
+
+
+def _fits_table(explanations: Sequence[Explanation]) -> bool:
+    """Whether explanations of one sample fit one table: all lie on the input, and are of the same parts of it."""
+    first = explanations[0].labels
+    return all(_is_on_input(one) and one.labels == first for one in explanations)
+
+
+def figure_of(explanation: Explanation, drawing: DrawingOptions = _USUAL_DRAWING, sanity: Sanity | None = None) -> Any:
     """The overlay, or, where the input is no picture, the map alone."""
-    drawing = drawing or DrawingOptions()
     if _is_on_input(explanation):
-        return plot_explanation(explanation, sanity=sanity, **vars(drawing))
+        return plot_explanation(
+            explanation, sanity=sanity, smooth=drawing.smooth, cmap=drawing.cmap, bands=drawing.bands
+        )
     refuse_unheeded(
         {"smooth": drawing.smooth, "bands": drawing.bands}, "the input is no picture, on which a map could lie"
     )

@@ -38,6 +38,26 @@ class HasMap(Protocol):
         """Second line."""
 
     @property
+    def answer(self) -> list[str]:
+        """What is said of the class, besides its name, and of its score."""
+
+    @property
+    def way(self) -> str:
+        """The method, with its layer and its options."""
+
+    @property
+    def common(self) -> list[str]:
+        """What is said whatever the class and the method."""
+
+    @property
+    def sample(self) -> str:
+        """The input's label."""
+
+    @property
+    def region(self) -> NDArray[Any] | None:
+        """(rows, columns) booleans over the photo: what part of it the score is of; None where that is all of it."""
+
+    @property
     def outlines(self) -> Sequence[tuple[tuple[float, float, float, float], str]]:
         """Boxes to draw: (left, top, right, bottom) as shares of the photo, and a label."""
 

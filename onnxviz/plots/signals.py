@@ -1,6 +1,7 @@
 """Signals: channels of an input with one spatial axis as lines over their positions, alone or on a map's colours."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,8 +12,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from onnxviz.plots.lettering import broken, rounded
-from onnxviz.plots.page import GREY, INK, MARGIN, PixelImage, page, write
+from onnxviz.plots.heat import Heat
+from onnxviz.plots.lettering import broken, rounded, shortened
+from onnxviz.plots.page import GREY, INK, MARGIN, PixelImage, page, write, write_on_plate
 
 MOST_CHANNELS = 8
 CAPTION, ROOM_FOR_POSITIONS = 13, 34
@@ -21,35 +23,64 @@ _PAD = 4
 # Of a signal with a map on it.
 _WIDTH, _TALLEST, _LEAST = 720, 200, 56
 _ROOM_FOR_BAR = 34
+_RIBBON = 22
+# Bars of several scales in a row, pixels between them, and along one at most.
+_BARS, _BESIDE, _WIDE = 4, 20, 448
+
+
+@dataclass(frozen=True)
+class Ribbon:
+    """A bare map along a signal: what it is, its colours (L, 3) of 0…1, and what is written on it."""
+
+    label: str
+    colours: NDArray[Any]
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class SignalWords:
+    """Words around a signal: the first line, the second, and notes below."""
+
+    title: str
+    facts: Sequence[str]
+    notes: Sequence[str]
 
 
 def plot_on_signal(
     signal: NDArray[Any],
-    colours: NDArray[Any],
-    title: str,
-    facts: Sequence[str],
-    notes: Sequence[str],
-    bar: Callable[[Axes, int, int], None],
+    colours: NDArray[Any] | None,
+    ribbons: Sequence[Ribbon],
+    words: SignalWords,
+    scales: Sequence[tuple[str, Heat]],
 ) -> Figure:
-    """Returns a figure: the channels of a signal as lines, a map behind them as the colour of each position.
+    """Returns a figure: the channels of a signal as lines, and bare maps as ribbons below, over the same positions.
 
     Args:
         signal: (C, L).
-        colours: (L, 3), 0…1, for every channel.
-        title: First line.
-        facts: Second line.
-        notes: Below.
-        bar: Draws the colour bar: onto axes, as wide as so many pixels, so many pixels down.
+        colours: (L, 3), 0…1, of a map behind every channel; None for white.
+        ribbons: One below the other.
+        words: Around it.
+        scales: What the colours mean, and of what: a bar each.
     """
     each = max(_LEAST, _TALLEST // min(len(signal), MOST_CHANNELS))
-    height = panel_height(len(signal), each)
-    said = [line for note in notes for line in broken(f"Note: {note}", _WIDTH)]
-    below = ROOM_FOR_POSITIONS + _ROOM_FOR_BAR + 15 * len(said)
-    figure, axes = page((height, _WIDTH), title, [*facts], left=MARGIN, above=6, below=below, right=MARGIN)
-    draw_signal(axes, signal, top=0, width=_WIDTH, each=each, ground=colours)
-    bar(axes, 448, height + ROOM_FOR_POSITIONS)
-    for number, line in enumerate(said):
-        write(axes, 0, height + ROOM_FOR_POSITIONS + _ROOM_FOR_BAR + 10 + 15 * number, line, 8)
+    height = panel_height(len(signal), each) + len(ribbons) * (CAPTION + _RIBBON)
+    said = [line for note in words.notes for line in broken(f"Note: {note}", _WIDTH)]
+    in_row = min(len(scales), _BARS)
+    lines = -(-len(scales) // in_row)
+    bars = lines * _ROOM_FOR_BAR + (CAPTION * lines if len(scales) > 1 else 0)
+    below = ROOM_FOR_POSITIONS + bars + 15 * len(said)
+    figure, axes = page((height, _WIDTH), words.title, [*words.facts], left=MARGIN, above=6, below=below, right=MARGIN)
+    draw_signal(axes, signal, top=0, width=_WIDTH, each=each, ground=colours, ribbons=ribbons)
+    room = min((_WIDTH + _BESIDE) // in_row - _BESIDE, _WIDE)
+    for number, (label, heat) in enumerate(scales):
+        line, place = divmod(number, in_row)
+        left, top = place * (room + _BESIDE), height + ROOM_FOR_POSITIONS + line * bars // lines + 10
+        if label:
+            write(axes, left, top + CAPTION - 5, shortened(label, 7, room), 7, INK)
+            top += CAPTION
+        heat.draw_bar(axes, left, top, room)
+    for number, text in enumerate(said):
+        write(axes, 0, height + ROOM_FOR_POSITIONS + bars + 10 + 15 * number, text, 8)
     return figure
 
 
@@ -59,7 +90,14 @@ def panel_height(channels: int, each: int) -> int:
 
 
 def draw_signal(
-    axes: Axes, signal: NDArray[Any], *, top: int, width: int, each: int, ground: NDArray[Any] | None
+    axes: Axes,
+    signal: NDArray[Any],
+    *,
+    top: int,
+    width: int,
+    each: int,
+    ground: NDArray[Any] | None,
+    ribbons: Sequence[Ribbon] = (),
 ) -> None:
     """Draws the first channels of a signal one below the other, with one axis of positions below them.
 
@@ -70,6 +108,7 @@ def draw_signal(
         width: pixels that L positions take.
         each: pixels of a channel's height.
         ground: (L, 3) colours behind each channel, 0…1; None for white.
+        ribbons: below the channels, above the axis.
     """
     length = signal.shape[1]
     shown = signal[:MOST_CHANNELS].astype(np.float64)
@@ -92,6 +131,16 @@ def draw_signal(
         across = (places + 0.5) * width / length
         axes.plot(across, above + _PAD + (1 - share) * (each - 2 * _PAD), color=INK, linewidth=0.9, clip_on=False)
     bottom = top + panel_height(len(signal), each)
+    for ribbon in ribbons:
+        strip = PixelImage(
+            axes, extent=(0, width, bottom + CAPTION + _RIBBON, bottom + CAPTION), interpolation="none", origin="upper"
+        )
+        strip.set(data=ribbon.colours[None], clip_on=False)
+        axes.add_image(strip)
+        write(axes, 0, bottom + CAPTION - 3, shortened(ribbon.label, 7, width), 7, INK)
+        if ribbon.mark:
+            write_on_plate(axes, width / 2, bottom + CAPTION + _RIBBON / 2, ribbon.mark)
+        bottom += CAPTION + _RIBBON
     draw_positions(axes, length, bottom, width)
     if len(signal) > MOST_CHANNELS:
         more = f"the first {MOST_CHANNELS} of {len(signal)} channels"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
-from onnxviz.explanations.explain import Explainer, ScoreChoice
+from onnxviz.explanations.explainer import Explainer, ScoreChoice
 from onnxviz.explanations.explanation import Explanation
 from onnxviz.inputs.picture_ports import is_picture
 from onnxviz.inputs.sample_picture import sample_picture

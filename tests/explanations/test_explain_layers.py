@@ -13,7 +13,7 @@ from samples import CLASSIFIER, DOG
 
 from onnxviz import explain, load
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.explanations.explain import Explainer
+from onnxviz.explanations.explainer import Explainer
 from onnxviz.explanations.layer_choice import choose_layer
 
 

@@ -179,4 +179,4 @@ def test_each_photo_is_made_once(graph, size, photos, monkeypatch):
     monkeypatch.setattr(explanation, "sample_picture", lambda *a, **k: made.append(a) or sample_picture(*a, **k))
     images = plot_explanation(found).axes[0].images
     assert len(made) == photos == len(found.photos(9))
-    assert len(images) == photos + len(found.labels) + 1
+    assert len(images) == photos + 2 * len(found.labels) + 1

@@ -31,6 +31,11 @@ class Shown:
     warnings: tuple[str, ...] = ()
     outlines: tuple = ()
     source: str = "photo"
+    sample: str = "clip.npy"
+    answer: tuple = ()
+    way: str = "grad-cam"
+    common: tuple = ()
+    region: np.ndarray | None = None
     given: np.ndarray = field(default_factory=lambda: np.zeros((3, 6, 8)))
 
     def behind(self, bands=None):
@@ -58,13 +63,16 @@ def clip(count, **options):
 def test_each_frame_has_its_photo_and_its_map(count):
     figure = plot_explanation(clip(count))
     images = figure.axes[0].images
-    assert len(images) == 2 * count + 1
-    assert {f"frame {number}" for number in range(count)} | {"photo", "grad-cam"} <= set(words(figure))
+    assert len(images) == 3 * count + 1
+    names = {"photo", "grad-cam", "on the photo", "alone"}
+    assert {f"frame {number}" for number in range(count)} | names <= set(words(figure))
     assert rendered(figure).shape[1] < 1100
-    for photo, heat in zip(images[:count], images[count : 2 * count], strict=True):
+    threes = [images[start : start + count] for start in (0, count, 2 * count)]
+    for photo, heat, bare in zip(*threes, strict=True):
         left, right, bottom, top = photo.get_extent()
-        assert tuple(heat.get_extent()[:2]) == (left, right)
+        assert tuple(heat.get_extent()[:2]) == tuple(bare.get_extent()[:2]) == (left, right)
         assert heat.get_extent()[3] == bottom + 6
+        assert bare.get_extent()[3] == heat.get_extent()[2] + 6
         assert (right - left, bottom - top) == (photo.get_array().shape[1], photo.get_array().shape[0])
     spans = sorted((image.get_extent() for image in images[:-1]), key=lambda span: (span[3], span[0]))
     for one, other in pairwise(spans):
@@ -83,7 +91,7 @@ def test_all_maps_are_on_one_scale():
 
 def test_of_very_many_some_are_shown_and_that_is_said():
     figure = plot_explanation(clip(64))
-    assert len(figure.axes[0].images) == 49
+    assert len(figure.axes[0].images) == 73
     assert "24 of 64 frames, one scale" in facts(figure)
     assert {"frame 0", "frame 63"} <= set(words(figure))
 
@@ -91,8 +99,9 @@ def test_of_very_many_some_are_shown_and_that_is_said():
 def test_one_photo_stands_before_all_maps():
     figure = plot_explanation(Shown(normal(2, 6, 8), ("before", "after"), one_photo=True, signed=True))
     images = figure.axes[0].images
-    assert len(images) == 4
+    assert len(images) == 6
     assert [image.get_extent()[3] for image in images[:3]] == [0, 0, 0]
+    assert [image.get_extent()[3] for image in images[3:5]] == [images[0].get_extent()[2] + 6] * 2
     assert {"photo", "before", "after"} <= set(words(figure))
     rendered(figure)
 
@@ -156,3 +165,17 @@ def test_a_map_of_zeros_says_so_in_the_picture(signed):
     assert words(plot_explanation(shown)).count("zero everywhere") == 2
     shown.map[2, 3] = 1
     assert "zero everywhere" not in words(plot_explanation(shown))
+
+
+def test_bare_maps_of_frames_have_the_colours_of_the_bar():
+    shown = clip(3)
+    bare = plot_explanation(shown).axes[0].images[6:9]
+    limit = float(shown.map.max())
+    for image, one in zip(bare, shown.map, strict=True):
+        size = image.get_array().shape[:2]
+        wanted = colormaps["inferno"](np.clip(resized(one, size), 0, limit) / limit)[..., :3]
+        np.testing.assert_allclose(image.get_array(), wanted, atol=0.01)
+    shown.map[1] = 0
+    assert words(plot_explanation(shown)).count("zero everywhere") == 1
+    shown.map[:] = 0
+    assert words(plot_explanation(shown)).count("zero everywhere") == 3

@@ -187,6 +187,12 @@ def explained():
     return onnxviz.explain(classifier_proto(), x, method="occlusion", labels=[LONG] * 5)
 
 
+def explained_each():
+    x = np.random.default_rng(0).random((1, 3, 16, 12), np.float32)
+    options = {"class_": "0-2", "method": "grad-cam,saliency,occlusion", "labels": [LONG] * 5}
+    return list(onnxviz.explain_each(classifier_proto(), x, **options))
+
+
 def curves():
     checked = onnxviz.explain_sanity(explained())
     return plots.plot_sanity(checked, subtitle=LONG), plots.plot_faithfulness(checked.faithfulness, subtitle=LONG)
@@ -221,6 +227,7 @@ KINDS = {
     "synthetic": lambda: plots.plot_synthetic(RNG.random((4, 9, 9, 3)), labels=[LONG] * 4, rows=[LONG] * 4, title=LONG),
     "synthetic, 17 channels": lambda: plots.plot_synthetic(RNG.random((2, 9, 9, 17)), title=LONG),
     "explanation": lambda: plots.plot_explanation(explained()),
+    "explanations": lambda: plots.plot_explanation(explained_each()),
     "sanity": lambda: curves()[0],
     "faithfulness": lambda: curves()[1],
 }  # fmt: skip

@@ -4,10 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from figures import rendered, words
+from figures import assert_laid_out, rendered, words
 
+from onnxviz.plots.heat import Heat
 from onnxviz.plots.page import page
-from onnxviz.plots.signals import draw_signal, plot_on_signal, thinned
+from onnxviz.plots.signals import Ribbon, SignalWords, draw_signal, plot_on_signal, thinned
 
 
 def drawn(signal, ground=None):
@@ -57,17 +58,32 @@ def test_thinning_keeps_the_least_and_the_greatest_of_each_pixel(length):
             assert (own.min(), own.max()) == (values[start:end].min(), values[start:end].max())
 
 
-def test_the_colour_of_each_position_is_behind_it_and_the_bar_below():
-    colours = np.random.default_rng(1).random((40, 3))
-    heard = []
-    figure = plot_on_signal(
-        np.arange(80.0).reshape(2, 40), colours, "cat", ["a fact"], ["beware"], lambda *given: heard.append(given[1:])
-    )
-    images = figure.axes[0].images
-    assert len(images) == 2
-    for image in images:
+def heat():
+    return Heat(0.0, 2.0, "inferno", signed=False)
+
+
+def test_the_colour_of_each_position_is_behind_it_and_ribbon_and_bar_below():
+    colours, bare = np.random.default_rng(1).random((2, 40, 3))
+    ribbon = Ribbon("grad-cam", bare, "zero everywhere")
+    said = SignalWords("cat", ["a fact"], ["beware"])
+    figure = plot_on_signal(np.arange(80.0).reshape(2, 40), colours, [ribbon], said, [("", heat())])
+    assert_laid_out(figure)
+    *grounds, strip, bar = figure.axes[0].images
+    assert len(grounds) == 2
+    for image in grounds:
         np.testing.assert_array_equal(image.get_array(), colours[None])
-        assert image.get_extent()[:2] == [0, 720] or tuple(image.get_extent()[:2]) == (0, 720)
-    assert len(heard) == 1
-    assert {"cat", "a fact", "Note: beware"} <= set(words(figure))
-    rendered(figure)
+    np.testing.assert_array_equal(strip.get_array(), bare[None])
+    assert [tuple(image.get_extent()[:2]) for image in (*grounds, strip)] == [(0, 720)] * 3
+    assert grounds[-1].get_extent()[2] < strip.get_extent()[3] < strip.get_extent()[2] < bar.get_extent()[3]
+    assert {"cat", "a fact", "Note: beware", "grad-cam", "zero everywhere", "0", "2"} <= set(words(figure))
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 6, 14])
+def test_several_scales_have_a_bar_each_with_its_name(count):
+    bare = np.random.default_rng(1).random((40, 3))
+    ribbons = [Ribbon(f"method {number}", bare) for number in range(count)]
+    scales = [(f"scale {number}" if count > 1 else "", heat()) for number in range(count)]
+    figure = plot_on_signal(np.arange(40.0)[None], None, ribbons, SignalWords("cat", [], []), scales)
+    assert_laid_out(figure)
+    assert len(figure.axes[0].images) == 2 * count
+    assert count == 1 or {f"scale {number}" for number in range(count)} <= set(words(figure))

@@ -27,10 +27,12 @@ def test_each_slice_has_its_map_below_it(depth, slices):
     found = explained((1, depth, 8, 12))
     figure = plot_explanation(found)
     images = figure.axes[0].images
-    assert len(images) == 2 * slices + 1
+    assert len(images) == 3 * slices + 1
     places = np.linspace(0, depth - 1, slices).round().astype(int)
     assert {f"slice {place}" for place in places} | {"input", "grad-cam"} <= set(words(figure))
     assert f"slices along the first axis{f': {slices} of {depth}' if slices < depth else ''}" in facts(figure)
+    sizes = "×".join(map(str, found.map.shape))
+    assert f"map of {sizes}, enlarged linearly" in facts(figure)
     (volume,) = found.given
     low, high = volume.min(), volume.max()
     for place, image in zip(places, images[:slices], strict=True):

@@ -65,8 +65,8 @@ class Saliency(_OfInput):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the input."""
-        gradients, notes = case.gradients(case.x[None], mode=self.mode)
-        return self._largest(case, gradients[0].astype(np.float64), notes)
+        gradient, notes = case.gradient(self.mode)
+        return self._largest(case, gradient.astype(np.float64), notes)
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class InputXGradient(_OfInput):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the input."""
-        gradients, notes = case.gradients(case.x[None])
-        return self._summed(case, case.x * gradients[0].astype(np.float64), notes)
+        gradient, notes = case.gradient()
+        return self._summed(case, case.x * gradient.astype(np.float64), notes)
 
 
 @dataclass(frozen=True)
