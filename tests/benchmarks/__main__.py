@@ -348,12 +348,13 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=every)
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of each measurement")
     parser.add_argument("--folder", default="bench/quality", help="where quality keeps its pictures")
-    parser.add_argument("--seeds", type=int, default=5, help="starts of each of quality's pictures")
+    parser.add_argument("--seeds", type=int, default=1, help="starts of each of quality's pictures")
+    parser.add_argument("--table", action="store_true", help="quality: judge the pictures there are, make none")
     options = parser.parse_args()
     if options.names == ["quality"]:
         import quality
 
-        return quality.main(work, options.folder, options.seeds)
+        return quality.main(work, options.folder, options.seeds, only_table=options.table)
     unknown = set(options.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
