@@ -38,7 +38,7 @@ def draw_outlines(
     if explanation.region is not None:
         rows, columns = explanation.region.shape
         sides = np.array([list(line) for line in edges_of(explanation.region)]) * [width / columns, height / rows]
-        lines = [left, top] + np.clip(sides, _INSIDE, [width - _INSIDE, height - _INSIDE])
+        lines = np.array([left, top]) + np.clip(sides, _INSIDE, [width - _INSIDE, height - _INSIDE])
         for colour, thick in _LINES:
             axes.add_collection(LineCollection(list(lines), colors=colour, linewidths=thick, capstyle="projecting"))
     for corners, label in explanation.outlines:
