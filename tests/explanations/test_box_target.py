@@ -242,7 +242,9 @@ def test_what_is_written_of_boxes(name, tmp_path):
     left, right, *_ = figure.axes[0].images[0].get_extent()  # the first picture is the photo, at the left
     assert left == 0
     width = right - left
-    expected = np.clip(np.array(found.box.corners) / SIZE * width, 1, width - 1)
+    expected = np.clip(
+        np.array(found.box.corners) / SIZE * width, 2, width - 2
+    )  # of what reaches further, the part inside
     assert any(np.allclose(one, expected, atol=1e-6) for one in corners)
     assert any(text.get_text() == label for text in figure.axes[0].texts)
 
