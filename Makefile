@@ -19,7 +19,7 @@ PLAIN := $(if $(MAKE_TERMOUT),$(shell printf '\033[0m'))
 , := ,
 space := $() $()
 
-.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality gallery gallery-check accuracy wheel docs docs-pictures clean
+.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality gallery gallery-check accuracy wheel docs docs-pictures notebooks clean
 .DEFAULT_GOAL := demo
 
 # A line for each target, from what stands behind ## in this file.
@@ -102,6 +102,9 @@ docs: $(VENV)/.test ## the site, into build/site
 docs-pictures: $(VENV)/.test ## the pictures of the README and of the site, each made anew by the commands of its page
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tests/documents.py
 	$(BIN)/python docs/draw_overview.py
+
+notebooks: $(VENV)/.test ## the notebooks of docs/, each run anew
+	$(BIN)/python tests/notebooks.py
 
 bench: $(VENV)/.bench ## speed and memory beside the usual way
 	PYTHONPATH=$(VENV)/alternatives $(BIN)/python tests/benchmarks

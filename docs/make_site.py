@@ -6,11 +6,13 @@ They are written into build/docs, of which Zensical makes build/site as zensical
 from __future__ import annotations
 
 import inspect
+import json
 import posixpath
 import re
 import shutil
 import subprocess
 import sys
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,30 @@ def write_pages(target: Path) -> None:
         name = page.relative_to(target).with_suffix("").as_posix()
         text = _linked(page.read_text(encoding="utf-8"), name) + added.get(name, "")
         page.write_text(text, encoding="utf-8")
+    for book in sorted((HERE / "notebooks").glob("*.ipynb")):
+        (target / "notebooks" / f"{book.stem}.md").write_text(notebook_page(book, target), encoding="utf-8")
+    told = target / "how-to" / "notebook.md"  # there the pages are meant, in the project the files
+    told.write_text(told.read_text(encoding="utf-8").replace(".ipynb)", ".md)"), encoding="utf-8")
+
+
+def notebook_page(book: Path, target: Path) -> str:
+    """A notebook as a page: its words, its code, and what its cells gave; pictures are written beside it."""
+    parts = []
+    for number, cell in enumerate(json.loads(book.read_text(encoding="utf-8"))["cells"]):
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            kind = next((one for one in data if one.startswith("image/")), None)
+            if kind is not None:
+                picture = f"{book.stem}-{number}.{kind.removeprefix('image/')}"
+                (target / "notebooks" / picture).write_bytes(b64decode("".join(data[kind])))
+                parts.append(f"![What the lines above draw]({picture})")
+            elif text := "".join(output.get("text") or data.get("text/plain", "")):
+                parts.append(f"```text\n{text.rstrip()}\n```")
+        if number == 0:
+            parts.append(f"The notebook itself is [`{book.name}`]({book.name}), in `docs/notebooks` of the project.")
+    return "\n\n".join(parts) + "\n"
 
 
 def usage(name: str) -> str:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Seconds that are worth a warning, of a method and of a climb; and how many steps of a climb tell how long it takes.
 _LONG, _LONG_CLIMB, _TIMED = 20, 10, 4
+# Seconds of a run that tell how long the whole takes, and from how many on that is said where no bar shows it.
+_TELLING, _LONG_RUN = 2, 10
 
 
 @contextmanager
@@ -60,12 +62,50 @@ class Bar:
     part: Callable[[int, int], None] | None
 
 
+class _Outlook:
+    """Says once about how long a run takes, when its first seconds tell; for where no bar shows it.
+
+    Args:
+        quiet: whether nothing is to be said.
+        what: what is done, a word.
+        clock: seconds.
+    """
+
+    def __init__(self, quiet: bool, what: str, clock: Callable[[], float]) -> None:
+        self._silent, self._what, self._clock = quiet, what, clock
+        self._began = clock()
+        self._done = 0
+
+    def __call__(self, done: int, of: int) -> None:
+        """`done` of `of` steps are done."""
+        gone = self._clock() - self._began
+        if self._silent or not 0 < done < of or gone < _TELLING:
+            return
+        self._silent = True
+        whole = gone / done * of
+        if whole >= _LONG_RUN:
+            note(False, f"{self._what}: {done:,} of {of:,} in {duration(gone)}, about {duration(whole)} in all")
+
+    def advance(self, count: int, of: int) -> None:
+        """`count` more are done."""
+        self._done += count
+        self(self._done, of)
+
+
 @contextmanager
-def counting(quiet: bool, what: str, total: int) -> Iterator[Bar]:
-    """Gives a bar of `total` steps."""
+def counting(quiet: bool, what: str, total: int, clock: Callable[[], float] = monotonic) -> Iterator[Bar]:
+    """Gives a bar of `total` steps; where none is shown, what is long is announced.
+
+    Args:
+        quiet: whether nothing is to be said.
+        what: what is done, a word.
+        total: how many steps there are.
+        clock: seconds.
+    """
     with _live(quiet, _words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as live:
         if live is None:
-            yield Bar(lambda count=1: None, None)
+            outlook = _Outlook(quiet, what, clock)
+            yield Bar(lambda count=1: outlook.advance(count, total), None)
             return
         whole = live.add_task(what, total=total)
         one = live.add_task("this one", total=None, visible=False)
@@ -130,11 +170,19 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def reporting(quiet: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Gives what a verb reports (done, of) to, for a bar; None where no bar is shown."""
+def reporting(
+    quiet: bool, what: str, clock: Callable[[], float] = monotonic
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Gives what a verb reports (done, of) to, for a bar; where none is shown, what is long is announced.
+
+    Args:
+        quiet: whether nothing is to be said; then it gives None.
+        what: what is done, a word.
+        clock: seconds.
+    """
     with _live(quiet, _words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as live:
         if live is None:
-            yield None
+            yield None if quiet else _Outlook(quiet, what, clock)
             return
         task = live.add_task(what, total=None)
         yield lambda done, of: live.update(task, completed=done, total=of)

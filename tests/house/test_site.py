@@ -62,6 +62,7 @@ def pages(site):
 def test_every_page_is_built(site, pages):
     there = {path.relative_to(site).with_suffix("").as_posix() for path in pages}
     written = {path.relative_to(ROOT / "docs").with_suffix("").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    written |= {f"notebooks/{path.stem}" for path in (ROOT / "docs" / "notebooks").glob("*.ipynb")}
     assert there == written | {"checks", "python", "changelog", "contributing", "security"}
 
 
