@@ -162,6 +162,9 @@ FLAG_VALUES = {
 # Where the mode has other layers, classes or sizes than most.
 MODE_VALUES = {
     ("filters rgb", "channels"): "2,1,0", ("explain occlusion", "stride"): "2",
+    ("explain by methods", "stride"): "2", ("explain signals by methods", "stride"): "1",
+    ("explain signals by methods", "axes"): "x=N,C,W", ("explain signals by methods", "labels"): "in/three.txt",
+    ("explain signals by methods", "target"): "f", ("explain signals by methods", "wrt"): "other",
     ("audit, signals", "against"): "in/signal8.onnx", ("audit, open size", "against"): "in/open8.onnx",
     ("audit, signals", "data"): "in/s.npy",
     ("audit, photos", "select"): "A", ("audit, arrays", "select"): "A", ("audit, a source", "select"): "P01,W01",

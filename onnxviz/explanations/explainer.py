@@ -215,13 +215,13 @@ class Explainer:
         others = [other.name for other in self.methods if other is not method]
         if not others:
             return error
-        advice = f"leave {method.name} out ({option('method', ','.join(others), repr(others))}), or take it alone"
+        advice = f"leave {method.name} out ({option('method', ','.join(others), repr(others))})"
         text = f"{method.name}: {error}"
         if isinstance(error, UnsupportedGradientError):
             found = UnsupportedGradientError(f"{text}\n  Or {advice}.")
             found.gradient_free = error.gradient_free
             return found
-        return type(error)(f"{text}; {advice}")
+        return type(error)(f"{text}; or {advice}")
 
     def _explanation(self, fed: Fed, case: Case, decided: Target, method: Method, found: MethodResult) -> Explanation:
         """The explanation of one sample by one method."""

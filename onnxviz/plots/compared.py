@@ -16,6 +16,8 @@ MOST_PARTS = 6
 
 # Notes below a table: of twenty classes there may be as many.
 _MOST_NOTES = 6
+# Classes that a note names, and letters of each.
+_MOST_NAMED, _LETTERS = 3, 40
 
 
 class Compared:
@@ -115,14 +117,21 @@ class Compared:
 
     @property
     def notes(self) -> list[str]:
-        """The warnings, each once; of many the first, and how many more there are."""
-        every = [
-            text for one in self.each for text in one.warnings if not text.startswith("the map is zero everywhere")
-        ]
-        told = list(dict.fromkeys(every))
+        """The warnings, each once, with the classes that it is of where not of all; of many the first."""
+        of: dict[str, list[str]] = {}
+        for row in self.rows:
+            for text in dict.fromkeys(text for one in row for text in one.warnings):
+                of.setdefault(text, []).append(_short(row[0].title))
+        told = []
+        for text, titles in of.items():
+            if text.startswith("the map is zero everywhere"):
+                continue  # the picture says it
+            several = f"{len(titles)} classes" if len(titles) > _MOST_NAMED else ", ".join(titles)
+            told.append(text if len(titles) == len(self.rows) else f"{several}: {text}")
         if len(told) <= _MOST_NOTES:
             return told
-        return [*told[: _MOST_NOTES - 1], f"{len(told) - _MOST_NOTES + 1} more notes are in the manifest"]
+        left = len(told) - _MOST_NOTES + 1
+        return [*told[: _MOST_NOTES - 1], f"{left} more are among the warnings of the explanations"]
 
     def detail(self, column: int) -> str:
         """What is said of a method besides its name: its layer, its options, how coarse its maps are."""
@@ -141,3 +150,7 @@ class Compared:
             return one.enlarged
         positions = one.map.shape[len(one.map.shape) - (1 if self.signal else 2) :]
         return f"map of {'×'.join(map(str, positions))}" + (" positions" if self.signal else "")
+
+
+def _short(title: str) -> str:
+    return title if len(title) <= _LETTERS else title[: _LETTERS - 1] + "…"

@@ -1,5 +1,7 @@
 """A table of explanations: classes down, methods across, the photo first; where things lie, and what is said."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 from figures import assert_laid_out, facts, words
@@ -8,6 +10,7 @@ from PIL import Image
 from protos import classifier_proto, normal, parsed
 
 from onnxviz import InputError, UnheededOptionError, explain, explain_each, plot_explanation
+from onnxviz.plots.compared import Compared
 
 X = np.abs(normal(1, 3, 16, 12))
 METHODS = ["grad-cam", "saliency", "occlusion", "eigen-cam"]
@@ -232,3 +235,45 @@ def test_the_method_says_its_options_where_they_are_not_the_usual_ones():
     said = " ".join(words(plot_explanation(found)))
     assert "window 5 · map of 16×12" in said
     assert "at block1_conv1 · map of 16×12" in said
+
+
+@dataclass
+class Warned:
+    """An explanation of which only its warnings are of interest."""
+
+    title: str
+    warnings: tuple
+    way: str = "occlusion"
+    answer: tuple = ()
+    common: tuple = ()
+    sample: str = "array"
+    method: str = "occlusion"
+    labels: tuple = ()
+    signed: bool = False
+    of_pixels: bool = False
+    given: np.ndarray = field(default_factory=lambda: np.zeros((3, 4, 4)))
+    map: np.ndarray = field(default_factory=lambda: np.zeros((4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("warnings", "notes"),
+    [
+        ([("all",), ("all",)], ["all"]),
+        ([("one",), ()], ["class 0: one"]),
+        ([("two",), ("two",), ()], ["class 0, class 1: two"]),
+        ([("many",)] * 5 + [()], ["5 classes: many"]),
+        ([("the map is zero everywhere: nothing speaks for it",), ()], []),
+        (
+            [(f"note {number}",) for number in range(9)],
+            [*(f"class {number}: note {number}" for number in range(5)),
+             "4 more are among the warnings of the explanations"],
+        ),
+    ],
+)  # fmt: skip
+def test_notes_name_the_classes_that_they_are_of(warnings, notes):
+    assert Compared([Warned(f"class {n}", told) for n, told in enumerate(warnings)]).notes == notes
+
+
+def test_notes_shorten_the_names_of_classes():
+    (note,) = Compared([Warned("x" * 200, ("it",)), Warned("y", ())]).notes
+    assert note == "x" * 39 + "…: it"
