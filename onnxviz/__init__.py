@@ -207,9 +207,14 @@ __all__ = [
 ]
 
 
+# What a command does that has another name: `onnxviz.maps` is the folder of `capture`.
+_VERBS = {"stats": "statistics", "filters": "plot_filters"}
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'onnxviz' has no attribute '{name}'")
+        hint = f"; did you mean {_VERBS[name]}?" if name in _VERBS else ""
+        raise AttributeError(f"module 'onnxviz' has no attribute '{name}'{hint}")
     value = getattr(importlib.import_module(f"onnxviz.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -33,7 +33,9 @@ def meant(given: object, choices: Iterable[str]) -> str:
     from difflib import get_close_matches  # late: few commands fail
 
     by_letters = {choice.casefold(): choice for choice in choices}
-    close = get_close_matches(str(given)[:200].casefold(), list(by_letters)[:5000], n=1, cutoff=0.7)
+    # Two letters of three that changed places leave two thirds.
+    cutoff = 0.7 if len(str(given)) > 4 else 0.66
+    close = get_close_matches(str(given)[:200].casefold(), list(by_letters)[:5000], n=1, cutoff=cutoff)
     return f"did you mean {printable(by_letters[close[0]])}? " if close else ""
 
 

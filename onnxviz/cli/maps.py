@@ -121,7 +121,8 @@ def maps(
     ] = "apart",
     labels: LabelsOption = None,
     answer: Annotated[
-        bool, typer.Option(" /--no-answer", help="Do not run the model to its end for what it says.")
+        bool,
+        typer.Option(" /--no-answer", help="Do not run the model to its end for what it says.", show_default=False),
     ] = True,
     axes: AxesOption = None,
     preprocess: PreprocessOption = "auto",

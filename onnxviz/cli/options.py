@@ -49,7 +49,9 @@ TitleOption = Annotated[
     str | None,
     typer.Option(metavar="TEXT", help="First line of pictures; {} stands for the usual one.", show_default=False),
 ]
-CaptionsOption = Annotated[bool, typer.Option(" /--no-captions", help="Pictures without the lines below the title.")]
+CaptionsOption = Annotated[
+    bool, typer.Option(" /--no-captions", help="Pictures without the lines below the title.", show_default=False)
+]
 PreprocessOption = Annotated[
     str,
     typer.Option(

@@ -15,7 +15,7 @@ from onnxviz.explanations.explainer import Explainer, ScoreChoice
 from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.method import Method
 from onnxviz.explanations.methods import MethodOptions, MethodsLike
-from onnxviz.explanations.target import ChooseTarget, ClassChoice, Region
+from onnxviz.explanations.target import ChooseTarget, Region
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
@@ -46,7 +46,7 @@ def explain(
     model: Source,
     x: InputLike,
     *,
-    class_: ClassChoice | ChooseTarget = "top",
+    class_: ClassesLike | ChooseTarget = "top",
     method: str | Method = "grad-cam",
     target: str | None = None,
     region: Region = "auto",
@@ -69,8 +69,9 @@ def explain(
     Args:
         model: an opened model, or what `load` opens.
         x: an image, or an array in the model's layout; see `onnxviz.inputs.samples.samples`. One sample.
-        class_: a class by number or name, or "top" for the model's own answer; for other tensors, a channel. Or a
-            target of your own, such as the difference of two classes: see `onnxviz.explanations.target.ChooseTarget`.
+        class_: a class by number or name, or "top" for the model's own answer; for other tensors, a channel; one, where
+            `explain_each` takes several. Or a target of your own, such as the difference of two classes: see
+            `onnxviz.explanations.target.ChooseTarget`.
         method: one of `METHODS`, or a method as a value, `Rise(samples=500)`, which may be one of your own
             (`onnxviz.explanations.method.Method`). eigen-cam, score-cam, occlusion and
             rise need no gradient.

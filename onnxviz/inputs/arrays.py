@@ -107,7 +107,12 @@ def _check_shape(shape: tuple[int, ...], port: Port, what: str) -> None:
         for axis, (dim, size) in enumerate(zip(wanted, padded, strict=True))
     )
     if not fits:
-        raise InputError(f"{what} has shape {dims(shape)}; input '{printable(port.name)}' takes {dims(wanted)}")
+        pixels = (
+            "; pixels HxWx3 are taken as uint8"
+            if len(shape) == 3 and shape[-1] == 3 and port.layout in ("NCHW", "NHWC")
+            else ""
+        )
+        raise InputError(f"{what} has shape {dims(shape)}; input '{printable(port.name)}' takes {dims(wanted)}{pixels}")
 
 
 def read_array(path: Path) -> NDArray[Any]:

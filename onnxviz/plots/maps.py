@@ -115,7 +115,7 @@ def plot_maps(
         chosen = [chosen[place] for place in order[: first if channels is None else None]]
     facts = [words for words in (photo_name if photo is None else None, subtitle) if words]
     if samples > 1:
-        facts.append(f"input {sample} of {samples}")
+        facts.append(f"input {sample + 1} of {samples}")
     facts.append(f"{len(chosen)} of {len(values)} maps")
     if sort is not None:
         facts.append(f"largest {sort} first")

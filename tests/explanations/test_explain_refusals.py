@@ -27,7 +27,9 @@ def test_no_such_class():
     for bad in (11, -1, 1000):
         with pytest.raises(SelectionError, match=f"no class {bad}; 'logits' has 11, 0 to 10"):
             explain(CLASSIFIER, DOG, class_=bad)
-    with pytest.raises(SelectionError, match=r"there is no class 'dgo'; there are 11, such as .*dog"):
+    with pytest.raises(
+        SelectionError, match=r"there is no class 'dgo'; did you mean dog\? there are 11, such as .*dog"
+    ):
         explain(CLASSIFIER, DOG, class_="dgo")
 
 

@@ -102,8 +102,10 @@ def test_options_change_a_value_given():
 def test_what_is_no_method_or_no_option():
     with pytest.raises(InputError, match="explain takes text or a Method as method, not <class"):
         explain(MODEL, X, method=Rise)
-    with pytest.raises(TypeError, match="no option 'widnow'; occlusion has window, stride, baseline"):
+    with pytest.raises(TypeError, match=r"no argument 'widnow'; did you mean window\?"):
         explain(MODEL, X, method="occlusion", widnow=3)
+    with pytest.raises(TypeError, match="no option 'frobnicate'; occlusion has window, stride, baseline"):
+        explain(MODEL, X, method="occlusion", frobnicate=3)
 
 
 # Methods that others write.

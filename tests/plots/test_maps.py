@@ -148,7 +148,7 @@ def test_a_batch_shows_one_input_and_says_which():
     for options, index in (({}, 0), ({"sample": 2}, 2)):
         figure = plot_maps(batch, **options)
         assert_tiles(figure, [unit(m, m.min(), m.max()) for m in batch[index]])
-        assert f"input {index} of 3" in facts(figure)
+        assert f"input {index + 1} of 3" in facts(figure)
     sound = RNG.normal(size=(1, 4, 30)).astype(np.float32)
     np.testing.assert_array_equal(
         image(plot_maps(sound, spatial=1)).get_array(), image(plot_maps(sound[0])).get_array()
