@@ -166,8 +166,8 @@ def test_python_takes_names_values_and_both():
         onnxviz.explain(proto, X, method="saliency,guided")
     with pytest.raises(onnxviz.SelectionError, match="no method is named"):
         onnxviz.explain_each(proto, X, method=[])
-    with pytest.raises(TypeError, match="no option 'widnow'; saliency, occlusion have window, stride, baseline"):
-        onnxviz.explain_each(proto, X, method=["saliency", "occlusion"], widnow=3)
+    with pytest.raises(TypeError, match="no option 'frobnicate'; saliency, occlusion have window, stride, baseline"):
+        onnxviz.explain_each(proto, X, method=["saliency", "occlusion"], frobnicate=3)
 
 
 def test_a_forecast_is_of_each_method(run_command, classifier, photo, monkeypatch):
