@@ -92,7 +92,7 @@ def lucent(target: Target, filters: Sequence[int], seed: int) -> np.ndarray:
 
 
 def tf_keras_vis(target: Target, filters: Sequence[int], seed: int) -> np.ndarray:
-    """Pictures (filters, H, W, 3) in 0…1, by tf-keras-vis 0.8.7: pixels, RMSprop 1, 200 steps, jitter, rotation, TV, L1."""
+    """Pictures (filters, H, W, 3) in 0…1, by tf-keras-vis 0.8.7: pixels, RMSprop 1, 200 steps, jitter, TV, L1."""
     import tensorflow as tf
     from tf_keras_vis.activation_maximization import ActivationMaximization
     from tf_keras_vis.activation_maximization.input_modifiers import Jitter, Rotate2D
