@@ -112,7 +112,8 @@ bench: $(VENV)/.bench ## speed and memory beside the usual way
 accuracy: $(VENV)/.test ## gradients of whole networks beside their frameworks' own: an hour
 	$(BIN)/python tests/accuracy
 
-bench-quality: $(VENV)/.bench ## pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more
+# What is made is kept in bench/quality; a second run goes on. Horama's pictures are most of the hours.
+bench-quality: $(VENV)/.bench ## pictures of `maximize` beside lucent's, tf-keras-vis' and Horama's: a night
 	PYTHONPATH=$(VENV)/alternatives OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks quality
 
 gallery: $(VENV)/.test ## five systems end to end, from training to figures, in gallery/: under half an hour on two cores

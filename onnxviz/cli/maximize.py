@@ -120,11 +120,14 @@ def maximize(
         typer.Option(metavar="PIXELS", help="Largest shift.", min=0, show_default="16, less for small inputs"),
     ] = None,
     transforms: Annotated[
-        Literal["standard", "jitter", "none"], typer.Option(help="standard: jitter, scale ±10 %, rotation ±10°.")
+        Literal["standard", "jitter", "none"],
+        typer.Option(help="standard: jitter, rotation ±10°, scale ±10 %; of classes crops."),
     ] = "standard",
     rate: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Adam's step size at the start.", show_default="0.03; pixel 0.05, maco 0.1"),
+        typer.Option(
+            metavar="X", help="Adam's step size at the start.", show_default="0.03; classes 0.02, pixel 0.05, maco 0.1"
+        ),
     ] = None,
     decay: Annotated[
         float | None,

@@ -110,10 +110,11 @@ def maximize(
         magnitude_from: photos whose magnitude "maco" takes, as for `onnxviz.capture`; None for a power law.
         alpha: whether to keep how much each pixel has meant for the climb, as the transparency of the pictures.
         jitter: pixels, the largest shift of "standard" and "jitter"; None: 16, less where a side is under 224.
-        transforms: "standard" (jitter, scale ±10 %, rotation ±10°; crops of half to the whole side for "maco"),
-            "jitter", "none", or values of `onnxviz.maximization.transforms`.
-        rate: Adam's step size at the start, 0.03 by default, 0.05 for "pixel", 0.1 radians for "maco"; it falls to 0
-            where transforms are drawn, else it stays.
+        transforms: "standard" (jitter, rotation ±10° and scale ±10 %; of classes by "fourier", without `from_`, crops
+            of half to the whole side instead of the scale; of "maco" such crops alone), "jitter", "none", or values of
+            `onnxviz.maximization.transforms`.
+        rate: Adam's step size at the start, 0.03 by default, 0.02 for classes as in `transforms`, 0.05 for "pixel",
+            0.1 radians for "maco"; it falls to 0 where transforms are drawn, else it stays.
         decay: of "fourier", how much harder high frequencies are, 1.3 by default; of "maco", the power with which the
             magnitude falls, 1.5 by default.
         leak: slope of the target's own Relu or Clip where it gives nothing, 0…1, in the first half of the steps and
@@ -150,7 +151,8 @@ def maximize(
         refuse_unheeded({"alpha": alpha}, f"inputs of {dims(frame.size)} have no pixels to be transparent")
     if from_ is not None and variants > 1:
         raise unheeded(f"{variants} variants of a photo would be the same: leave out {{variants}}")
-    asked_of = VariationOptions(param, transforms, jitter, rate, decay, from_, magnitude_from)
+    classes = all(_is_class(target.objective) for target in targets)
+    asked_of = VariationOptions(param, transforms, jitter, rate, decay, from_, magnitude_from, classes)
     varied = variation(opened, frame, asked_of)
     climbing = AscentSettings(
         steps, varied.rate, _LEAK if leak is None else leak, varied.moves, seed, varied.contrast,
@@ -263,6 +265,11 @@ def _asks_class(what: What) -> bool:
     listed = [what] if what is None or isinstance(what, str | int | Objective) else what
     asked = [term for one in listed if isinstance(one, Objective) for _, term in parts(one)]
     return any(isinstance(term, Class) and term.output is None for term in asked)
+
+
+def _is_class(objective: Objective) -> bool:
+    """Whether it is a class, or a sum of classes and penalties."""
+    return all(isinstance(term, Class) or not term.activation for _, term in parts(objective))
 
 
 def _is_cut(model: Model, objective: Objective) -> bool:

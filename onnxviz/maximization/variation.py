@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,15 +16,25 @@ from onnxviz.maximization.half_spectrum import COVARIANCE_ROOT
 from onnxviz.maximization.image_input import ImageInput
 from onnxviz.maximization.parametrisation import DECAY, Fourier, Parametrisation, Pixels, logit
 from onnxviz.maximization.phase import FALL, Phase, PhotoSpectrum
-from onnxviz.maximization.transforms import Crop, Jitter, Transform, margin, standard, usual_jitter
+from onnxviz.maximization.transforms import (
+    Crop,
+    Jitter,
+    Transform,
+    margin,
+    standard,
+    standard_for_classes,
+    usual_jitter,
+)
 from onnxviz.messages import dims, one_of, refuse_unheeded, unheeded
 from onnxviz.model.model import Model
 
 Param = Literal["fourier", "pixel", "maco"]
 Transforms = Literal["standard", "jitter", "none"] | Sequence[Transform]
 
-# Adam's step sizes at the start, and the most that a photo may be changed, as a share of the contrast of photos.
+# Adam's step sizes at the start; of classes that are seen in crops, a smaller one: half of it gives paler pictures.
+# And the most that a photo may be changed, as a share of the contrast of photos.
 RATES: dict[str, float] = {"fourier": 0.03, "pixel": 0.05, "maco": 0.1}
+CLASS_RATE = 0.02
 CHANGE = 0.35
 
 
@@ -53,7 +63,11 @@ class Variation:
 
 @dataclass(frozen=True, eq=False)
 class VariationOptions:
-    """What is asked for; options as for `onnxviz.maximize`."""
+    """What is asked for; options as for `onnxviz.maximize`.
+
+    Attributes:
+        classes: whether all that is climbed are classes.
+    """
 
     param: Param
     transforms: Transforms
@@ -62,6 +76,7 @@ class VariationOptions:
     decay: float | None
     from_: InputLike
     magnitude_from: InputLike
+    classes: bool = False
 
 
 def variation(model: Model, frame: ImageInput, asked: VariationOptions) -> Variation:
@@ -76,10 +91,12 @@ def variation(model: Model, frame: ImageInput, asked: VariationOptions) -> Varia
         refuse_unheeded({"magnitude_from": asked.magnitude_from}, "only {param} 'maco' takes the magnitude of photos")
     if param != "fourier":
         refuse_unheeded({"from_": asked.from_}, f"{{param}} '{param}' does not start from a photo, 'fourier' does")
-    moves = _moves(param, asked.transforms, asked.jitter, frame.size)
+    parts = asked.classes and param == "fourier" and asked.from_ is None
+    moves = _moves(asked, frame.size, standard_for_classes if parts else standard)
     edge = margin(moves)
     shape = (frame.channels, *(side + 2 * edge for side in frame.size))
-    step, most, source = RATES[param] if rate is None else rate, photo_contrast(frame.channels), ""
+    usual = CLASS_RATE if parts else RATES[param]
+    step, most, source = usual if rate is None else rate, photo_contrast(frame.channels), ""
     if param == "pixel":
         if decay is not None:
             raise unheeded(f"a decay of {decay:g} is one of frequencies, pixels have none: leave out {{decay}}")
@@ -144,7 +161,10 @@ def _framed(photo: NDArray[Any], edge: int) -> NDArray[Any]:
     return np.pad(photo, [(0, 0), *[(edge, edge)] * (photo.ndim - 1)], mode="symmetric")
 
 
-def _moves(param: Param, transforms: Transforms, jitter: int | None, size: tuple[int, ...]) -> tuple[Transform, ...]:
+def _moves(
+    asked: VariationOptions, size: tuple[int, ...], usual: Callable[[int], tuple[Transform, ...]]
+) -> tuple[Transform, ...]:
+    param, transforms, jitter = asked.param, asked.transforms, asked.jitter
     if jitter is not None and (transforms == "none" or not isinstance(transforms, str)):
         raise unheeded(
             f"a jitter of {jitter} pixels is one of {{transforms}} 'standard' and 'jitter' only: leave out {{jitter}}"
@@ -158,7 +178,7 @@ def _moves(param: Param, transforms: Transforms, jitter: int | None, size: tuple
     if not isinstance(transforms, str):
         return tuple(transforms)
     known: dict[str, tuple[Transform, ...]] = {
-        "standard": standard(pixels),
+        "standard": usual(pixels),
         "jitter": (Jitter(pixels),),
         "none": (),
     }

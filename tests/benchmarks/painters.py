@@ -92,7 +92,7 @@ def lucent(target: Target, filters: Sequence[int], seed: int) -> np.ndarray:
 
 
 def tf_keras_vis(target: Target, filters: Sequence[int], seed: int) -> np.ndarray:
-    """Pictures (filters, H, W, 3) in 0…1, by tf-keras-vis 0.8.7: pixels, RMSprop 1, 200 steps, moved about, TV, L1."""
+    """Pictures (filters, H, W, 3) in 0…1, by tf-keras-vis 0.8.7: pixels, RMSprop 1, 200 steps, jitter, TV, L1."""
     import tensorflow as tf
     from tf_keras_vis.activation_maximization import ActivationMaximization
     from tf_keras_vis.activation_maximization.input_modifiers import Jitter, Rotate2D
@@ -112,6 +112,13 @@ def tf_keras_vis(target: Target, filters: Sequence[int], seed: int) -> np.ndarra
     return np.asarray(found) / 255
 
 
+def earlier(target: Target, filters: Sequence[int], seed: int) -> np.ndarray:
+    """As `onnxviz`, by what was the default once, but for its contrast without a bound: for the time it takes."""
+    from onnxviz.maximization.transforms import standard
+
+    return onnxviz(target, filters, seed, steps=256, rate=0.05, transforms=standard(16))
+
+
 # Horama's pictures are larger than what the network sees; the side of the crops, 0.25 to 0.30 of the picture's, is
 # drawn at every step.
 HORAMA_SIDE, HORAMA_STEPS = 1280, 1000
@@ -124,6 +131,8 @@ def horama(target: Target, filters: Sequence[int], seed: int, *, maco: bool, ste
     law of the frequency, onnxviz' own, the same for each of the decorrelated colours.
     """
     import torch
+
+    _stand_in_for_torchvision()
     from horama import fourier_fv, maco_fv
 
     network, how = torch_network(target), target.how
@@ -143,6 +152,36 @@ def horama(target: Target, filters: Sequence[int], seed: int, *, maco: bool, ste
     return np.stack(found)
 
 
+def _stand_in_for_torchvision() -> None:
+    """What Horama imports of torchvision, whose compiled operators are those of a PyTorch for CUDA."""
+    names = ("torchvision", "torchvision.ops", "torchvision.datasets", "torchvision.datasets.utils")
+    for name in names:
+        sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules["torchvision.ops"].roi_align = roi_align
+    sys.modules["torchvision.datasets.utils"].download_url = None
+
+
+def roi_align(image, boxes, output_size):
+    """RoIAlign (He et al. 2017) of one image (1, C, H, W) by boxes (N, 5) of its index and x, y, x, y; (N, C, h, w).
+
+    One sample a bin, in its middle, as torchvision's with its defaults takes where no box is larger than the output.
+    """
+    import torch
+
+    height, width = output_size
+    left, top, right, bottom = boxes[:, 1:].T[..., None]
+    x = left + (right - left) * (torch.arange(width) + 0.5) / width
+    y = top + (bottom - top) * (torch.arange(height) + 0.5) / height
+    x, y = torch.broadcast_tensors(x[:, None, :], y[:, :, None])
+    ends = image.shape[3] - 1, image.shape[2] - 1
+    grid = torch.stack([2 * x / ends[0] - 1, 2 * y / ends[1] - 1], dim=-1)
+    seen = torch.nn.functional.grid_sample(
+        image.expand(len(boxes), -1, -1, -1), grid, padding_mode="border", align_corners=True
+    )
+    inside = (x >= -1) & (x <= ends[0] + 1) & (y >= -1) & (y <= ends[1] + 1)
+    return seen * inside[:, None]
+
+
 @contextlib.contextmanager
 def _magnitude() -> Iterator[None]:
     """A folder to be in, where Horama's MaCo finds a magnitude and does not fetch one."""
@@ -160,7 +199,7 @@ def _magnitude() -> Iterator[None]:
 PAINTERS: dict[str, Callable[..., np.ndarray]] = {
     "onnxviz": onnxviz,
     "onnxviz-maco": partial(onnxviz, param="maco"),
-    "onnxviz-earlier": partial(onnxviz, steps=256, rate=0.05),
+    "onnxviz-earlier": earlier,
     "lucent": lucent,
     "tf-keras-vis": tf_keras_vis,
     "horama-fourier": partial(horama, maco=False),

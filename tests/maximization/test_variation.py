@@ -7,7 +7,9 @@ from protos import classifier_proto
 from onnxviz.errors import InputError
 from onnxviz.maximization.half_spectrum import COVARIANCE_ROOT
 from onnxviz.maximization.maximize import maximize
-from onnxviz.maximization.variation import CHANGE, photo_contrast
+from onnxviz.maximization.objectives import Class, Filter
+from onnxviz.maximization.penalties import TotalVariation
+from onnxviz.maximization.variation import CHANGE, CLASS_RATE, photo_contrast
 
 PHOTO = np.random.default_rng(5).random((3, 16, 12), np.float32) * 0.8 + 0.1
 STEPS = {"filters": [0, 1], "steps": 24}
@@ -98,3 +100,25 @@ def test_an_interrupt_keeps_what_there_is(at):
 def test_what_would_do_nothing_is_refused(options, message):
     with pytest.raises(InputError, match=message):
         maximize(classifier_proto(), "block2_conv1", steps=1, filters=0, **options)
+
+
+def kinds(found):
+    return [move["kind"] for move in found.manifest()["transforms"]]
+
+
+def test_classes_are_seen_in_parts_and_filters_are_not():
+    """Of the standard movements; a photo that is changed a little stays where it is."""
+    seen = {"class_": 1, "steps": 2}
+    assert kinds(maximize(classifier_proto(), **seen)) == ["jitter", "crop", "rotate"]
+    assert kinds(maximize(classifier_proto(), [Class(1) - 0.1 * TotalVariation()], steps=2)) == [
+        "jitter", "crop", "rotate",
+    ]  # fmt: skip
+    assert maximize(classifier_proto(), **seen).manifest()["rate"] == CLASS_RATE
+    assert maximize(classifier_proto(), rate=0.5, **seen).manifest()["rate"] == 0.5
+    usual = ["jitter", "scale", "rotate"]
+    assert kinds(maximize(classifier_proto(), "block2_conv1", filters=0, steps=2)) == usual
+    assert kinds(maximize(classifier_proto(), [Class(1), Filter("block2_conv1", 0)], steps=2)) == usual
+    assert kinds(maximize(classifier_proto(), from_=PHOTO[None], **seen)) == usual
+    assert kinds(maximize(classifier_proto(), param="pixel", **seen)) == usual
+    assert kinds(maximize(classifier_proto(), transforms="jitter", **seen)) == ["jitter"]
+    assert maximize(classifier_proto(), jitter=1, **seen).manifest()["transforms"][0] == {"kind": "jitter", "pixels": 1}
