@@ -133,6 +133,11 @@ def _wait(child: int) -> int | None:
             signal.signal(number, handler)
         return status
     except KeyboardInterrupt:
+        # Python's end gives handlers up, and a signal would kill it then. What came until here is handled first.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        for one in _STOPS:
+            signal.signal(one, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         return _end(child)  # the signals stay ignored: this process ends next
 
 
