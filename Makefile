@@ -9,30 +9,60 @@ PHOTO := models/photos/cat.jpg
 JOBS ?= 2
 LOWEST := $(VENV)/lowest
 OPENVINO := $(VENV)/openvino
+GALLERY ?= gallery
 
-.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality accuracy wheel clean
+# Of commands that are shown, where make writes to a terminal.
+BOLD := $(if $(MAKE_TERMOUT),$(shell printf '\033[1m'))
+DIM := $(if $(MAKE_TERMOUT),$(shell printf '\033[2m'))
+PLAIN := $(if $(MAKE_TERMOUT),$(shell printf '\033[0m'))
+# In arguments of functions of make, which end at a comma; and in an address.
+, := ,
+space := $() $()
+
+.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality gallery gallery-check accuracy wheel docs docs-pictures notebooks clean
 .DEFAULT_GOAL := demo
 
 # A line for each target, from what stands behind ## in this file.
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)$$/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
 
-demo: $(VENV)/.installed ## looks into a sample model with a photo of a cat; pictures in demo/
-	@$(BIN)/onnxviz layers $(MODEL)
-	@mkdir -p demo
-	@echo
-	@echo "Drawing filters and feature maps:"
-	@$(BIN)/onnxviz filters $(MODEL) --style rgb --scale filter --first 32 -o demo/filters.png
-	@$(BIN)/onnxviz filters $(MODEL) --filters 6,10,15,21,28,30 --scale symmetric -o demo/filters-rows.png
-	@$(BIN)/onnxviz maps $(MODEL) $(PHOTO) -o demo/maps
-	@$(BIN)/onnxviz maps $(MODEL) $(PHOTO) --layers first --style strip --first 12 -o demo/strip
-	@$(BIN)/onnxviz maps models/unet.onnx models/photos/dog.jpg --size 120x160 --layers all -o demo/unet
+# What is asked, the command as one would type it, and what it says.
+define asked
+@printf '\n%s%s%s\n' '$(BOLD)' '$(1)' '$(PLAIN)'
+endef
+define run
+@printf '%s$$ onnxviz %s%s\n' '$(DIM)' '$(1)' '$(PLAIN)'
+@$(BIN)/onnxviz $(1)
+endef
+
+demo: $(VENV)/.installed ## looks into a sample model with a photo of a cat; pictures and a page in demo/
+	@rm -rf demo && mkdir demo
+	$(call asked,What does the model say of a photo of a cat?)
+	$(call run,predict $(MODEL) $(PHOTO) --top 3)
+	$(call asked,Which layers does it have?)
+	$(call run,layers $(MODEL))
+	$(call asked,What are its first filters$(,) and what do they make of the photo?)
+	$(call run,filters $(MODEL) --style rgb --scale filter -o demo/filters.png)
+	$(call run,maps $(MODEL) $(PHOTO) --layers first$(,)last -o demo/maps)
+	$(call asked,Where does it look when it says so?)
+	$(call run,explain $(MODEL) $(PHOTO) -o demo/explain.png)
+	$(call asked,What do filters of two layers look for?)
+	$(call run,maximize $(MODEL) conv3 conv5 --random 2 --steps 128 -o demo/maximize)
+	$(call asked,Is it fit to deploy?)
+	$(call run,audit $(MODEL) --data models/photos | head -n 3)
+	$(call asked,All that on one page$(,) to read and sign)
+	$(call run,report $(MODEL) models/photos -o demo/report.html)
+	$(call asked,Open it in a browser:  file://$(subst $(space),%20,$(CURDIR))/demo/report.html)
+	@printf '\nThen your own model:\n'
+	@printf '  %-28s %s\n' 'source $(BIN)/activate' 'puts onnxviz on the PATH of this shell' \
+		'onnxviz layers YOUR.onnx' 'or $(BIN)/onnxviz, without the line above' \
+		'onnxviz --help' 'lists the commands'
 
 test: $(VENV)/.test ## the tests, but for those that take minutes or gigabytes
 	$(BIN)/python -m pytest -n $(JOBS)
 
 # No framework is imported, nor a module that imports one. Left out are crafted files, each of which wants a process of
-# its own, and the sweeps over all options and over the README.
+# its own, and the sweeps over all options and over the pages of docs/.
 test-quick: $(VENV)/.test ## the tests that need no framework, but for crafted files and sweeps, in two minutes
 	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not framework and not hostile and not sweep'
 
@@ -66,14 +96,31 @@ lint: $(VENV)/.test ## style and types
 zoo: $(VENV)/.test ## the exports in tests/zoo/exports, made anew with their frameworks: some minutes
 	$(BIN)/python tests/exports
 
+docs: $(VENV)/.test ## the site, into build/site
+	$(BIN)/python docs/make_site.py
+
+docs-pictures: $(VENV)/.test ## the pictures of the README and of the site, each made anew by the commands of its page
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tests/documents.py
+	$(BIN)/python docs/draw_overview.py
+
+notebooks: $(VENV)/.test ## the notebooks of docs/, each run anew
+	$(BIN)/python tests/notebooks.py
+
 bench: $(VENV)/.bench ## speed and memory beside the usual way
 	PYTHONPATH=$(VENV)/alternatives $(BIN)/python tests/benchmarks
 
 accuracy: $(VENV)/.test ## gradients of whole networks beside their frameworks' own: an hour
 	$(BIN)/python tests/accuracy
 
-bench-quality: $(VENV)/.bench ## pictures of `maximize` beside lucent's and tf-keras-vis': an hour or more
+# What is made is kept in bench/quality; a second run goes on. Horama's pictures are most of the hours.
+bench-quality: $(VENV)/.bench ## pictures of `maximize` beside lucent's, tf-keras-vis' and Horama's: a night
 	PYTHONPATH=$(VENV)/alternatives OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks quality
+
+gallery: $(VENV)/.test ## five systems end to end, from training to figures, in gallery/: under half an hour on two cores
+	$(BIN)/python tests/gallery $(GALLERY)
+
+gallery-check: $(VENV)/.bench ## every number of gallery/ beside the source frameworks' and tf-keras-vis'
+	GALLERY=$(GALLERY) PYTHONPATH=$(VENV)/alternatives $(BIN)/python -m pytest tests/gallery -m '' -rP
 
 browser: ## Debian's Chromium and its driver, for the tests that look at pages; needs root where they are not there
 	@command -v chromium > /dev/null && command -v chromedriver > /dev/null || { apt-get update --quiet && \
@@ -84,14 +131,15 @@ wheel: $(VENV)/.test ## the wheel, into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## removes .venv and all that is built
-	rm -rf $(VENV) build dist demo bench *.egg-info
+	rm -rf $(VENV) build dist demo bench gallery *.egg-info
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) --upgrade pip
+	@echo "Setting onnxviz up in $(VENV), once: about a minute."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(PIP) --editable .
+	@$(PIP) --editable .
 	@touch $@
 
 # silero-vad is here for its .onnx files; its own requirements (torch, torchaudio) are of no use to them. torchvision is

@@ -1,4 +1,4 @@
-"""Makes the photos in ``photos/``: the cat from scikit-image, the dog and the macaw from GCompris.
+"""Makes the photos in ``photos/`` and ``pets/``: the cat from scikit-image, the others from GCompris.
 
 Command: ``python models/make_photos.py [FOLDER]``. Takes a second. Needs: scikit-image==0.26.0 pillow, and GCompris'
 .rcc files in FOLDER: Debian 12's ``gcompris-qt-data`` 3.1-2 puts them into ``/usr/share/gcompris-qt/rcc``, the default.
@@ -17,10 +17,12 @@ from pathlib import Path
 
 from PIL import Image
 
-PHOTOS = Path(__file__).resolve().parent / "photos"
+HERE = Path(__file__).resolve().parent
 ANIMALS = {
-    "dog": ("explore_farm_animals.rcc", "dog.webp"),
-    "macaw": ("explore_world_animals.rcc", "scarlet_macaw.webp"),
+    "photos/dog": ("explore_farm_animals.rcc", "dog.webp"),
+    "photos/macaw": ("explore_world_animals.rcc", "scarlet_macaw.webp"),
+    "pets/kitten": ("explore_farm_animals.rcc", "cat.webp"),
+    "pets/ginger": ("erase.rcc", "kitten.webp"),
 }
 
 
@@ -57,7 +59,7 @@ def read_resource(file: Path, wanted: str) -> bytes:
 def write(name: str, image: Image.Image) -> None:
     image = image.convert("RGB")
     image.thumbnail((640, 640), Image.Resampling.LANCZOS)
-    image.save(PHOTOS / f"{name}.jpg", quality=88, optimize=True)
+    image.save(HERE / f"{name}.jpg", quality=88, optimize=True)
 
 
 def main() -> None:
@@ -65,7 +67,7 @@ def main() -> None:
     spec = find_spec("skimage")
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit("the cat comes with scikit-image, which is not installed: pip install scikit-image==0.26.0")
-    write("cat", Image.open(Path(next(iter(spec.submodule_search_locations))) / "data" / "chelsea.png"))
+    write("photos/cat", Image.open(Path(next(iter(spec.submodule_search_locations))) / "data" / "chelsea.png"))
     for name, (archive, entry) in ANIMALS.items():
         if not (folder / archive).is_file():
             raise SystemExit(f"{folder / archive} is missing: apt-get install gcompris-qt-data has it")

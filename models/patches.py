@@ -1,13 +1,14 @@
 """The source photos and how views (random crops, turned, scaled, recoloured) are cut from them.
 
-Every photo is CC0 or public domain: three lie in ``photos/`` beside this file, the others come with scikit-image
-(folder ``skimage/data``, no network needed). One region of each photo, ``held_out``, is painted grey before
-training and is only used to measure accuracy.
+Every photo trained on is CC0 or public domain: those of ``photos/`` and ``pets/`` lie beside this file, the others
+come with scikit-image (folder ``skimage/data``, no network needed). One region of each photo, ``held_out``, is painted
+grey before training and is only used to measure accuracy.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +22,7 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom as fractions
 Window = tuple[float, float, float, float, float]  # see Pyramid.views
 Polygon = tuple[tuple[int, int], ...]  # corners (x, y) in pixels
 
-PHOTOS = Path(__file__).resolve().parent / "photos"
+HERE = Path(__file__).resolve().parent
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -87,9 +88,9 @@ OUTLINES: dict[str, Polygon] = {
 
 
 def read_photo(file: str) -> Image.Image:
-    """The photo as RGB; ``photos/...`` is beside this module, any other name is in scikit-image's data folder."""
-    if file.startswith("photos/"):
-        path = PHOTOS / file.removeprefix("photos/")
+    """The photo as RGB; ``folder/file`` is beside this module, any other name is in scikit-image's data folder."""
+    if "/" in file:
+        path = HERE / file
     else:
         spec = find_spec("skimage")
         if spec is None or not spec.submodule_search_locations:
@@ -176,3 +177,100 @@ def recolour(views: torch.Tensor, rng: np.random.Generator, strength: float = 1.
     mixed = torch.einsum("nij,njhw->nihw", mix, views)
     mean = mixed.mean((1, 2, 3), keepdim=True)
     return ((mixed - mean) * contrast + mean + offset).clamp(0, 1)
+
+
+class Views:
+    """Views of all sources: random ones for training, held-out crops and whole photos for the accuracy.
+
+    Labels are numbers into ``labels``, the sources' classes in alphabetical order.
+    """
+
+    def __init__(self, sources: Sequence[Source], size: int) -> None:
+        self.sources, self.size = sources, size
+        self.labels = sorted({source.label for source in sources})
+        photos = {source.file: to_tensor(read_photo(source.file)) for source in sources}
+        hidden = dict(photos)
+        for source in sources:
+            if source.held_out:
+                hidden[source.file] = paint_grey(hidden[source.file], source.held_out)
+        self.complete = {file: Pyramid(photo) for file, photo in photos.items()}
+        self.training = {file: Pyramid(photo) for file, photo in hidden.items()}
+
+    def _window(self, source: Source, rng: np.random.Generator, angle: float) -> Window:
+        """A random view of the source, three in four a square around a place of the subject, else the whole photo."""
+        pyramid = self.training[source.file]
+        mirror = -1 if rng.random() < 0.5 else 1
+        if source.whole and rng.random() < 0.25:
+            zoom = rng.uniform(0.8, 1.0)
+            return (
+                pyramid.width * (0.5 + rng.uniform(-0.5, 0.5) * (1 - zoom)),
+                pyramid.height * (0.5 + rng.uniform(-0.5, 0.5) * (1 - zoom)),
+                mirror * zoom * pyramid.width / 2,
+                zoom * pyramid.height / 2,
+                angle,
+            )
+        left, top, right, bottom = source.subject
+        short = min(pyramid.width, pyramid.height)
+        low, high = 0.22, 0.9
+        if not source.whole:
+            low, high = 0.15, 0.3
+        half = 0.5 * short * math.exp(rng.uniform(math.log(low), math.log(high)))
+        return (
+            pyramid.width * rng.uniform(left, right),
+            pyramid.height * rng.uniform(top, bottom),
+            mirror * half,
+            half,
+            angle,
+        )
+
+    def batch(
+        self, count: int, rng: np.random.Generator, quarters: int = 4
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Images (count, 3, size, size) in -1...1, classes and quarter turns, of which ``quarters`` are drawn."""
+        chosen = rng.integers(len(self.sources), size=count)
+        quarter = rng.integers(quarters, size=count)
+        images = torch.empty(count, 3, self.size, self.size)
+        for index in np.unique(chosen):
+            members = np.flatnonzero(chosen == index)
+            source = self.sources[index]
+            windows = [
+                self._window(source, rng, math.pi / 2 * quarter[m] + rng.uniform(-1, 1) * math.pi / 8) for m in members
+            ]
+            images[members] = self.training[source.file].views(windows, self.size)
+        images = recolour(images, rng)
+        labels = torch.tensor([self.labels.index(self.sources[index].label) for index in chosen])
+        return images * 2 - 1, labels, torch.from_numpy(quarter)
+
+    def held_out(self, per_source: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Upright crops that lie wholly inside the regions which training never saw."""
+        images, labels = [], []
+        for source in self.sources:
+            if not source.held_out:
+                continue
+            pyramid = self.complete[source.file]
+            left, top, right, bottom = source.held_out
+            box_w, box_h = (right - left) * pyramid.width, (bottom - top) * pyramid.height
+            windows = []
+            for _ in range(per_source):
+                half = 0.5 * min(box_w, box_h) * rng.uniform(0.75, 1.0)
+                windows.append(
+                    (
+                        left * pyramid.width + rng.uniform(half, box_w - half),
+                        top * pyramid.height + rng.uniform(half, box_h - half),
+                        half * rng.choice((-1, 1)),
+                        half,
+                        0.0,
+                    )
+                )
+            images.append(pyramid.views(windows, self.size))
+            labels += [self.labels.index(source.label)] * per_source
+        return torch.cat(images) * 2 - 1, torch.tensor(labels)
+
+    def whole(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Every photo, complete and squashed to a square."""
+        sources = [source for source in self.sources if source.whole]
+        images = []
+        for source in sources:
+            photo = read_photo(source.file).resize((self.size, self.size), resample=2)
+            images.append(to_tensor(photo))
+        return torch.stack(images) * 2 - 1, torch.tensor([self.labels.index(source.label) for source in sources])

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 
@@ -22,7 +21,7 @@ import numpy as np
 import onnx
 import torch
 from onnx_writer import OnnxWriter, save_verified
-from patches import LABELS, SOURCES, Pyramid, Source, Window, paint_grey, read_photo, recolour, to_tensor
+from patches import LABELS, SOURCES, Views
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
@@ -87,97 +86,6 @@ class Whitened(nn.Module):
         return (v.flatten(1) @ self.matrix).view_as(v)
 
 
-class Views:
-    """Views of all sources: random ones for training, held-out crops and whole photos for the accuracy."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        photos = {source.file: to_tensor(read_photo(source.file)) for source in SOURCES}
-        hidden = dict(photos)
-        for source in SOURCES:
-            if source.held_out:
-                hidden[source.file] = paint_grey(hidden[source.file], source.held_out)
-        self.complete = {file: Pyramid(photo) for file, photo in photos.items()}
-        self.training = {file: Pyramid(photo) for file, photo in hidden.items()}
-
-    def _window(self, source: Source, rng: np.random.Generator, angle: float) -> Window:
-        """A random view of the source, three in four a square around a place of the subject, else the whole photo."""
-        pyramid = self.training[source.file]
-        mirror = -1 if rng.random() < 0.5 else 1
-        if source.whole and rng.random() < 0.25:
-            zoom = rng.uniform(0.8, 1.0)
-            return (
-                pyramid.width * (0.5 + rng.uniform(-0.5, 0.5) * (1 - zoom)),
-                pyramid.height * (0.5 + rng.uniform(-0.5, 0.5) * (1 - zoom)),
-                mirror * zoom * pyramid.width / 2,
-                zoom * pyramid.height / 2,
-                angle,
-            )
-        left, top, right, bottom = source.subject
-        short = min(pyramid.width, pyramid.height)
-        low, high = 0.22, 0.9
-        if not source.whole:
-            low, high = 0.15, 0.3
-        half = 0.5 * short * math.exp(rng.uniform(math.log(low), math.log(high)))
-        return (
-            pyramid.width * rng.uniform(left, right),
-            pyramid.height * rng.uniform(top, bottom),
-            mirror * half,
-            half,
-            angle,
-        )
-
-    def batch(self, count: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Images (count, 3, size, size) in -1...1, classes and quarter turns."""
-        chosen = rng.integers(len(SOURCES), size=count)
-        quarter = rng.integers(4, size=count)
-        images = torch.empty(count, 3, self.size, self.size)
-        for index in np.unique(chosen):
-            members = np.flatnonzero(chosen == index)
-            source = SOURCES[index]
-            windows = [
-                self._window(source, rng, math.pi / 2 * quarter[m] + rng.uniform(-1, 1) * math.pi / 8) for m in members
-            ]
-            images[members] = self.training[source.file].views(windows, self.size)
-        images = recolour(images, rng)
-        labels = torch.tensor([LABELS.index(SOURCES[index].label) for index in chosen])
-        return images * 2 - 1, labels, torch.from_numpy(quarter)
-
-    def held_out(self, per_source: int, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """Upright crops that lie wholly inside the regions which training never saw."""
-        images, labels = [], []
-        for source in SOURCES:
-            if not source.held_out:
-                continue
-            pyramid = self.complete[source.file]
-            left, top, right, bottom = source.held_out
-            box_w, box_h = (right - left) * pyramid.width, (bottom - top) * pyramid.height
-            windows = []
-            for _ in range(per_source):
-                half = 0.5 * min(box_w, box_h) * rng.uniform(0.75, 1.0)
-                windows.append(
-                    (
-                        left * pyramid.width + rng.uniform(half, box_w - half),
-                        top * pyramid.height + rng.uniform(half, box_h - half),
-                        half * rng.choice((-1, 1)),
-                        half,
-                        0.0,
-                    )
-                )
-            images.append(pyramid.views(windows, self.size))
-            labels += [LABELS.index(source.label)] * per_source
-        return torch.cat(images) * 2 - 1, torch.tensor(labels)
-
-    def whole(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Every photo, complete and squashed to a square."""
-        sources = [source for source in SOURCES if source.whole]
-        images = []
-        for source in sources:
-            photo = read_photo(source.file).resize((self.size, self.size), resample=2)
-            images.append(to_tensor(photo))
-        return torch.stack(images) * 2 - 1, torch.tensor([LABELS.index(source.label) for source in sources])
-
-
 def train(steps: int, batch: int, rate: float, decay: float, seed: int) -> tuple[Classifier, Views]:
     """The trained network, in evaluation mode, and the views it was trained on.
 
@@ -186,7 +94,7 @@ def train(steps: int, batch: int, rate: float, decay: float, seed: int) -> tuple
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    views = Views(SIZE)
+    views = Views(SOURCES, SIZE)
     network = Classifier(len(LABELS))
     sample = views.batch(200, rng)[0]
     parametrize.register_parametrization(network.conv1, "weight", Whitened(sample, 7, FLOOR))

@@ -48,13 +48,19 @@ if TYPE_CHECKING:
     from onnxviz.output.filters import filters
     from onnxviz.passes.extract import extract
     from onnxviz.plots import (
+        ContactRow,
+        Photo,
         plot_comparison,
+        plot_contact_sheet,
         plot_difference,
         plot_explanation,
         plot_faithfulness,
         plot_filters,
         plot_maps,
+        plot_maps_together,
         plot_patches,
+        plot_prediction,
+        plot_predictions,
         plot_sanity,
         plot_statistics,
         plot_synthetic,
@@ -71,6 +77,7 @@ _HOMES = {
     "Baseline": "auditing.baseline",
     "CodeExecution": "errors",
     "Comparison": "comparison.comparison",
+    "ContactRow": "plots",
     "ConversionError": "errors",
     "Explanation": "explanations.explanation",
     "FeatureMaps": "maps.feature_maps",
@@ -81,6 +88,7 @@ _HOMES = {
     "Model": "model.model",
     "ModelError": "errors",
     "OnnxvizError": "errors",
+    "Photo": "plots",
     "Prediction": "predictions.prediction",
     "Predictions": "predictions.prediction",
     "Preprocessing": "inputs.preprocessing",
@@ -110,12 +118,16 @@ _HOMES = {
     "load": "model.model",
     "maximize": "maximization.maximize",
     "plot_comparison": "plots",
+    "plot_contact_sheet": "plots",
     "plot_difference": "plots",
     "plot_explanation": "plots",
     "plot_faithfulness": "plots",
     "plot_filters": "plots",
     "plot_maps": "plots",
+    "plot_maps_together": "plots",
     "plot_patches": "plots",
+    "plot_prediction": "plots",
+    "plot_predictions": "plots",
     "plot_sanity": "plots",
     "plot_statistics": "plots",
     "plot_synthetic": "plots",
@@ -132,6 +144,7 @@ __all__ = [
     "Baseline",
     "CodeExecution",
     "Comparison",
+    "ContactRow",
     "ConversionError",
     "Explanation",
     "FeatureMaps",
@@ -142,6 +155,7 @@ __all__ = [
     "Model",
     "ModelError",
     "OnnxvizError",
+    "Photo",
     "Prediction",
     "Predictions",
     "Preprocessing",
@@ -171,12 +185,16 @@ __all__ = [
     "load",
     "maximize",
     "plot_comparison",
+    "plot_contact_sheet",
     "plot_difference",
     "plot_explanation",
     "plot_faithfulness",
     "plot_filters",
     "plot_maps",
+    "plot_maps_together",
     "plot_patches",
+    "plot_prediction",
+    "plot_predictions",
     "plot_sanity",
     "plot_statistics",
     "plot_synthetic",
@@ -189,9 +207,14 @@ __all__ = [
 ]
 
 
+# What a command does that has another name: `onnxviz.maps` is the folder of `capture`.
+_VERBS = {"stats": "statistics", "filters": "plot_filters"}
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'onnxviz' has no attribute '{name}'")
+        hint = f"; did you mean {_VERBS[name]}?" if name in _VERBS else ""
+        raise AttributeError(f"module 'onnxviz' has no attribute '{name}'{hint}")
     value = getattr(importlib.import_module(f"onnxviz.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

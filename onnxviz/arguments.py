@@ -12,7 +12,7 @@ from os import PathLike
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from onnxviz.errors import InputError
-from onnxviz.messages import printable
+from onnxviz.messages import meant, printable
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -28,6 +28,7 @@ def typed(function: Callable[Given, Found]) -> Callable[Given, Found]:
 
     Raises (the function):
         InputError: an argument is not of its type; the message says what is taken.
+        TypeError: there is none of that name, and one of a name much like it.
     """
 
     @wraps(function)
@@ -40,6 +41,9 @@ def typed(function: Callable[Given, Found]) -> Callable[Given, Found]:
 
 def _check(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     taken, positional = _taken(function)
+    for key in kwargs:
+        if key not in taken and (hint := meant(key, taken)):
+            raise TypeError(f"{function.__name__} has no argument '{printable(key)}'; {hint.strip()}")
     for key, value in (*zip(positional, args, strict=False), *kwargs.items()):
         if key in taken and not fits(value, taken[key]):
             shown = printable(repr(value), 60)

@@ -25,17 +25,7 @@ class InputError(OnnxvizError):
 
 
 class UnheededOptionError(SelectionError, InputError):
-    """Options were given that nothing would heed in what was asked for.
-
-    Made by `onnxviz.messages.unheeded`.
-
-    Attributes:
-        on_command_line: the message with options as flags, `--name`; `str` has them as arguments.
-    """
-
-    def __init__(self, message: str, on_command_line: str) -> None:
-        super().__init__(message)
-        self.on_command_line = on_command_line
+    """Options were given that nothing would heed in what was asked for."""
 
 
 class ProviderError(OnnxvizError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -14,11 +15,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any
 
 from onnxviz.errors import InputError, OnnxvizError
+from onnxviz.messages import refuse_unheeded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PICTURES = (".png", ".svg", ".pdf")
+PIXEL_PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+"""The kinds of picture that are written in pixels, by suffix."""
+PICTURES = (*PIXEL_PICTURES, ".svg", ".pdf")
 """The kinds of picture that are written, by suffix."""
 
 # Beginning of the names of unfinished files, so that what an aborted process leaves can be told and removed.
@@ -169,6 +173,23 @@ def is_picture(path: Path) -> bool:
     return True
 
 
+def check_dpi(suffix: str, dpi: float | None) -> None:
+    """Refuses dots per inch that a picture cannot have, or that nothing heeds; None is none.
+
+    Args:
+        suffix: of the picture, one of `PICTURES`.
+        dpi: what was asked for.
+
+    Raises:
+        InputError: it is no density.
+        UnheededOptionError: such a picture has no pixels of its own.
+    """
+    if suffix.lower() not in PIXEL_PICTURES:
+        refuse_unheeded({"dpi": dpi}, f"{suffix.lower()[1:]} has no pixels of its own")
+    if dpi is not None and not 1 <= dpi < math.inf:
+        raise InputError(f"a picture of {dpi:g} dots per inch cannot be written; give 1 or more")
+
+
 def check_folder(path: Path | None, what: str) -> None:
     """Refuses the name of a picture where a folder is meant; None is no name.
 
@@ -196,12 +217,30 @@ def check_archive(path: Path | None, what: str = "maps") -> None:
 def write_json(path: Path, document: dict[str, Any]) -> Path:
     """Writes a manifest, and gives its path.
 
+    Args:
+        path: of the manifest.
+        document: JSON types, and a `Path` for each file that it names, which is written as seen from its folder.
+
     Raises:
         OnnxvizError: the folder does not exist or cannot be written, or the disk is full.
     """
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(_as_text(document, path.parent), encoding="utf-8")
     return path
+
+
+def _as_text(document: Mapping[str, Any], folder: Path) -> str:
+    """A document that lies in a folder, and names files as seen from there."""
+
+    def seen(value: object) -> str:
+        if not isinstance(value, Path):
+            raise TypeError(f"{type(value).__name__} is no type of JSON's")
+        try:
+            return Path(os.path.relpath(value, folder)).as_posix()
+        except ValueError:  # another drive of Windows
+            return str(value.absolute())
+
+    return json.dumps(document, indent=1, default=seen) + "\n"
 
 
 def write_manifest(folder: Path, command: str, written: Iterable[Path], document: dict[str, Any]) -> Path:
@@ -299,7 +338,7 @@ def _umask() -> int:
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path, manifest: Mapping[str, Any]) -> list[Path]:
-    """Writes `arrays` to an uncompressed `.npz`, piece by piece, and `manifest` as JSON beside it; their paths."""
+    """Writes `arrays` to an uncompressed `.npz`, piece by piece, and `manifest` beside it; their paths."""
     check_archive(path)
     beside = path.with_name(path.name + ".manifest.json")
     with replacing(path) as temporary, replacing(beside) as note:
@@ -308,7 +347,7 @@ def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path, manifest: Mappin
                 entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same arrays make the same bytes
                 with archive.open(entry, "w", force_zip64=True) as file:
                     _write_npy(file, array)
-        note.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        note.write_text(_as_text(manifest, path.parent), encoding="utf-8")
     return [path, beside]
 
 

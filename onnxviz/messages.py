@@ -1,7 +1,8 @@
-"""Parts of messages: strangers' text made printable, shapes and shares in words, choices that do not exist."""
+"""Parts of messages: strangers' text made printable, shapes in words, options as the reader spells them."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
 
@@ -32,7 +33,9 @@ def meant(given: object, choices: Iterable[str]) -> str:
     from difflib import get_close_matches  # late: few commands fail
 
     by_letters = {choice.casefold(): choice for choice in choices}
-    close = get_close_matches(str(given)[:200].casefold(), list(by_letters)[:5000], n=1, cutoff=0.7)
+    # Two letters of three that changed places leave two thirds.
+    cutoff = 0.7 if len(str(given)) > 4 else 0.66
+    close = get_close_matches(str(given)[:200].casefold(), list(by_letters)[:5000], n=1, cutoff=cutoff)
     return f"did you mean {printable(by_letters[close[0]])}? " if close else ""
 
 
@@ -54,10 +57,61 @@ def one_of(what: str, given: object, choices: Iterable[str], error: type[Onnxviz
         raise error(f"there is no {what} '{printable(str(given))}'; {hint}there are {', '.join(known)}")
 
 
+# Whether who reads the messages of this process types command lines, or writes Python.
+_types_commands = False
+
+
+@contextmanager
+def for_command_lines() -> Iterator[None]:
+    """Has messages made meanwhile name options as a command line has them."""
+    global _types_commands
+    before, _types_commands = _types_commands, True
+    try:
+        yield
+    finally:
+        _types_commands = before
+
+
+def option(name: str, value: str = "", python: str = "") -> str:
+    """An option as its reader has it: `--size HxW` on a command line, `size=` in Python.
+
+    Args:
+        name: of the argument in Python; the flag is made of it. `no_captions` is `captions` turned off.
+        value: what a command line has behind the flag.
+        python: what Python has behind the `=`; `False` is `--no-…` on a command line.
+    """
+    if name.startswith("no_"):
+        name, python = name.removeprefix("no_"), "False"
+    return _flag(name, value, python) if _types_commands else _argument(name, python)
+
+
+def _flag(name: str, value: str, python: str) -> str:
+    flag = name.strip("_").replace("_", "-")
+    return f"--{'no-' if python == 'False' else ''}{flag} {value}".rstrip()
+
+
+def _argument(name: str, python: str) -> str:
+    return f"{name}={python}"
+
+
+def option_of(verb: str, name: str) -> str:
+    """An option of a verb where another may have been called: `onnxviz audit --golden`, `onnxviz.audit(golden=)`."""
+    return f"onnxviz {verb} {_flag(name, '', '')}" if _types_commands else f"onnxviz.{verb}({name}=)"
+
+
+def for_reader(on_command_line: str, in_python: str) -> str:
+    """That of two pieces of advice which the reader can follow, where it is more than an option."""
+    return on_command_line if _types_commands else in_python
+
+
+def spelt(message: str) -> str:
+    """`message`, in which `{size}` is an option as its reader has it; strangers' text in it has no such braces."""
+    return re.sub(r"\{(\w+)\}", lambda found: option(found[1]), message)
+
+
 def unheeded(message: str) -> UnheededOptionError:
     """The error that says why options were given in vain; `{name}` in it is an option, spelt as its reader has it."""
-    flags = re.sub(r"\{(\w+)\}", lambda found: "--" + found[1].rstrip("_").replace("_", "-"), message)
-    return UnheededOptionError(re.sub(r"\{(\w+)\}", r"\1", message), flags)
+    return UnheededOptionError(spelt(message))
 
 
 def refuse_unheeded(options: Mapping[str, object], why: str) -> None:

@@ -98,11 +98,15 @@ def _quiet_native_code() -> None:
         os.close(nowhere)
 
 
+def _ignore(number: int, frame: object) -> None:
+    """Does nothing: of SIG_IGN in its place Python complains on stderr, where the signal came just before."""
+
+
 def _bind_to_parent() -> None:
     """Ends with the parent, takes one interrupt only, and leaves a fifth of the machine's memory to others."""
 
     def interrupt(number: int, frame: object) -> None:
-        signal.signal(number, signal.SIG_IGN)  # what is cleaned up now must not be interrupted again
+        signal.signal(number, _ignore)  # what is cleaned up now must not be interrupted again
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
@@ -119,7 +123,7 @@ def _wait(child: int) -> int | None:
 
     def stop(number: int, frame: object) -> None:
         for one in _STOPS:  # a second interrupt must not interrupt the ending
-            signal.signal(one, signal.SIG_IGN)
+            signal.signal(one, _ignore)
         raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in _STOPS}
@@ -129,6 +133,11 @@ def _wait(child: int) -> int | None:
             signal.signal(number, handler)
         return status
     except KeyboardInterrupt:
+        # Python's end gives handlers up, and a signal would kill it then. What came until here is handled first.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+        for one in _STOPS:
+            signal.signal(one, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         return _end(child)  # the signals stay ignored: this process ends next
 
 

@@ -70,7 +70,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker("framework")
         if item.path.parent.name == "hostile":
             item.add_marker("hostile")
-        if item.path.name in ("test_heeding.py", "test_readme.py"):
+        if item.path.name in ("test_heeding.py", "test_docs.py"):
             item.add_marker("sweep")
 
 
@@ -113,6 +113,16 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 # ---------------------------------------------------------------- models and photos
+
+
+@pytest.fixture(autouse=True)
+def advice_can_be_followed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test provokes: an option that a message names exists in the command or function that was called."""
+    from advice import Listener
+
+    listener = Listener(monkeypatch)
+    yield
+    assert not listener.wrong, "; ".join(listener.wrong)
 
 
 @pytest.fixture(autouse=True)
@@ -206,18 +216,16 @@ def run_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch:
 
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
-    """The figures that `maps` and `filters` save, in order; at least one."""
+    """The figures that commands save, in order; at least one."""
     from onnxviz import plots
-    from onnxviz.output import maps as album
 
     drawn, save = [], plots.save_figure
 
-    def spy(figure, path, **options):
+    def spy(figure, path, *dpi, **options):
         drawn.append(figure)
-        return save(figure, path, **options)
+        return save(figure, path, *dpi, **options)
 
     monkeypatch.setattr(plots, "save_figure", spy)
-    monkeypatch.setattr(album, "save_figure", spy)
     yield drawn
     assert drawn, "no figure went through save_figure: does another function save them now?"
 

@@ -348,7 +348,7 @@ class ConverterContract(ABC):
 
     def test_code_needs_permission(self, tmp_path):
         path = self.saved_code(tmp_path / f"code{self.suffixes[0]}")
-        self.check_refused(tmp_path, path, "--allow-code-execution", error=CodeExecution)
+        self.check_refused(tmp_path, path, "allow_code_execution=True", error=CodeExecution)
         # Whatever comes of it, it is not refused for that.
         assert self.convert(path, allow_code_execution=True, **self.told(self.network())).model.layers
 
@@ -385,5 +385,5 @@ class ConverterContract(ABC):
         assert self.state(model) == before
 
     def test_a_model_that_draws_numbers_cannot_be_compared(self, tmp_path):
-        self.check_refused(tmp_path, self.unsteady(), "different outputs for the same input .*--no-verify")
+        self.check_refused(tmp_path, self.unsteady(), "different outputs for the same input .*verify=False")
         assert self.convert(self.unsteady(), verify=False).verification is None

@@ -24,6 +24,12 @@ def facts(figure):
     return " · ".join(text.get_text() for text in figure.axes[0].texts if text.get_fontsize() == 8.5)
 
 
+def numbers(figure):
+    """The numbers of rows, columns and tiles, in that order."""
+    return [int(text.get_text()) for text in figure.axes[0].texts if text.get_text().isdigit()
+            and text.get_fontsize() == 7]  # fmt: skip
+
+
 def rendered(figure):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -90,3 +96,26 @@ def inside(figure):
             if not (box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width + 1 and box.y1 <= height + 1):
                 return False
     return True
+
+
+def boxes_of(figure):
+    """Of each image, where it lies in pixels of the page: (left, top, right, bottom)."""
+    axes = figure.axes[0]
+    return [(left, top, right, bottom) for left, right, bottom, top in (one.get_extent() for one in axes.images)]
+
+
+def assert_laid_out(figure):
+    """All words and pictures are within the figure, and no picture lies on another or on words."""
+    assert inside(drawn(figure))
+    renderer = figure.canvas.get_renderer()
+    whole = figure.bbox
+    pictures = [one.get_window_extent(renderer) for one in figure.axes[0].images]
+    for number, box in enumerate(pictures):
+        assert box.x0 >= -0.5
+        assert box.y0 >= -0.5
+        assert box.x1 <= whole.x1 + 0.5
+        assert box.y1 <= whole.y1 + 0.5
+        for other in pictures[:number]:
+            assert box.x1 <= other.x0 + 0.5 or other.x1 <= box.x0 + 0.5 or box.y1 <= other.y0 + 0.5 or (
+                other.y1 <= box.y0 + 0.5
+            ), (box, other)  # fmt: skip

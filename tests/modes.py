@@ -8,6 +8,7 @@ COMPARE = ["compare", "in/m.onnx", "in/m8.onnx"]
 AUDIT = ["audit", "in/m.onnx"]
 REPORTED = ["--select", "W,A03,I04"]
 MAXIMIZE = ["maximize", "in/m.onnx", "block1_conv1", "--steps", "1", "--filters", "0"]
+MACO = ["maximize", "in/m.onnx", "block1_conv1", "--steps", "12", "--filters", "0", "--param", "maco"]
 
 # Each way in which a command works, by what one types for it. What its options are is not said here.
 MODES = {
@@ -22,6 +23,10 @@ MODES = {
     "filters by number": ["filters", "in/m.onnx", "--filters", "1,2"],
     "filters grid": ["filters", "in/m.onnx", "--style", "grid"],
     "filters rgb": ["filters", "in/m.onnx", "--style", "rgb"],
+    "filters rows": ["filters", "in/m.onnx", "--style", "rows"],
+    "filters matrix": ["filters", "in/m.onnx", "block1_conv2", "--style", "matrix"],
+    "filters sorted": ["filters", "in/m.onnx", "--sort", "norm"],
+    "filters that feed": ["filters", "in/m.onnx", "block1_conv2", "--feeds", "1"],
     "filters lines": ["filters", "in/signal.onnx", "--style", "lines"],
     "filters, signals": ["filters", "in/signal.onnx"],
     "maps": MAPS,
@@ -35,6 +40,8 @@ MODES = {
     "maps strip": [*MAPS, "--style", "strip"],
     "maps by number": [*MAPS, "--channels", "1,0,2"],
     "maps sorted": [*MAPS, "--sort", "mean"],
+    "maps together": ["maps", "in/m.onnx", "in/photos", "--layers", "last", "--photos", "together"],
+    "maps, a contact sheet": ["maps", "in/m.onnx", "in/photos", "--layers", "last", "--photos", "contact"],
     "maps, signals": ["maps", "in/signal.onnx", "in/s.npy"],
     "maps lines": ["maps", "in/signal.onnx", "in/s.npy", "--style", "lines"],
     "maps, numbers": ["maps", "in/m.onnx", "in/x.npy", "--ops", "MatMul"],
@@ -61,8 +68,13 @@ MODES = {
     "explain each photo's size": ["explain", "in/open.onnx", "in/photos/a.png", "--save", "e.npz"],
     "explain arrays": ["explain", "in/m.onnx", "in/x.npy", "--save", "e.npz"],
     "explain a detector": ["explain", "in/boxes.onnx", "in/photos/a.png", "--save", "e.npz"],
+    "explain by methods": [*EXPLAIN, "--method", "grad-cam,occlusion"],
+    "explain by methods, drawn": [*EXPLAIN[:3], "--method", "grad-cam,rise", "--samples", "4", "--class", "1,2"],
+    "explain signals by methods": ["explain", "in/signal.onnx", "in/s.npy", "--method", "saliency,occlusion"],
     "explain signals": ["explain", "in/signal.onnx", "in/s.npy", "--method", "saliency"],
     "predict": ["predict", "in/m.onnx", "in/photos"],
+    "predict, drawn": ["predict", "in/m.onnx", "in/photos", "-o", "p"],
+    "predict, a picture": ["predict", "in/m.onnx", "in/photos/a.png", "-o", "p.png"],
     "predict, one photo": ["predict", "in/m.onnx", "in/photos/a.png"],
     "predict, arrays": ["predict", "in/m.onnx", "in/x.npy", "--json"],
     "predict, a mask": ["predict", "in/seg.onnx", "in/photos/a.png"],
@@ -100,10 +112,15 @@ MODES = {
     "maximize, saved": [*MAXIMIZE, "--save", "s.npz"],
     "maximize, drawn and saved": [*MAXIMIZE, "--save", "s.npz", "-o", "s"],
     "maximize, drawn filters": ["maximize", "in/m.onnx", "block1_conv1", "--steps", "1", "--save", "s.npz"],
+    "maximize beside photos": [*MAXIMIZE, "--with-patches", "in/photos"],
     "maximize a class": ["maximize", "in/m.onnx", "--class", "1", "--steps", "1", "--save", "s.npz"],
     "maximize both": [*MAXIMIZE, "--class", "1", "--save", "s.npz"],
     "maximize --at conv": [*MAXIMIZE, "--at", "conv", "--save", "s.npz"],
     "maximize pixels": [*MAXIMIZE, "--param", "pixel", "--save", "s.npz"],
+    # More than a step: the random start may be better than what one makes of it, and then it is kept.
+    "maximize maco": [*MACO, "--save", "s.npz"],
+    "maximize maco, of photos": [*MACO, "--magnitude-from", "in/photos", "--save", "s.npz"],
+    "maximize from a photo": [*MAXIMIZE, "--from", "in/photos/a.png", "--save", "s.npz"],
     "maximize unmoved": [*MAXIMIZE, "--transforms", "none", "--save", "s.npz"],
     "maximize jitter": [*MAXIMIZE, "--transforms", "jitter", "--save", "s.npz"],
     "maximize, open size": ["maximize", "in/open.onnx", "0", *MAXIMIZE[3:], "--size", "10x8", "--save", "s.npz"],
@@ -124,16 +141,19 @@ VALUES = {
     "output": "elsewhere", "save": "saved.npz", "ops": "MaxPool", "layers": "block1_conv2", "channels": "0",
     "numbers": "1", "first": "2", "cmap": "magma", "preprocess": "torch", "size": "14x10", "background": "black",
     "memory": "2MiB", "provider": "cuda", "data": "in/photos/b.png", "axes": "image=N,C,H,W", "box": "1",
-    "class_": "2", "method": "layer-cam", "layer": "block1_conv2",
+    "class_": "2", "method": "layer-cam", "layer": "block1_conv2", "bands": "2,1,0",
     "target": "r2", "region": "0,0,2,2", "wrt": "other", "labels": "in/names.txt", "plus": "norm=-0.5",
     "fixed": "image=in/x.npy", "input_shape": "1x3x8x9", "weights": "in/m.onnx", "opset": "17",
     "against": "in/m8.onnx", "select": "W", "ignore": "W", "classes": "in/classes.csv", "source": "toys:factory",
     "config": "in/settings.toml", "from_": "block1_conv2", "memory_limit": "5GiB", "explain": "G00",
+    "dpi": "200", "title": "other", "with_patches": "in/photos", "cut": "80", "feeds": "2",
+    "magnitude_from": "in/photos/b.png",
 }  # fmt: skip
 FLAG_VALUES = {
     ("annotate", "output"): "elsewhere.onnx", ("convert", "output"): "elsewhere.onnx",
-    ("extract", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9",
-    ("filters", "scale"): "symmetric", ("maps", "scale"): "symmetric", ("maps", "sort"): "variance",
+    ("extract", "output"): "elsewhere.onnx", ("maximize", "size"): "12x9", ("maximize", "from_"): "in/photos/b.png",
+    ("explain", "smooth"): "none",
+    ("filters", "scale"): "layer", ("maps", "scale"): "symmetric", ("maps", "sort"): "variance",
     ("report", "output"): "elsewhere.html",
     ("audit", "output"): "elsewhere.json", ("audit", "target"): "onnxruntime==1.17", ("audit", "report"): "sarif",
     ("audit", "baseline"): "in/release.baseline", ("audit", "golden"): "in/golden",
@@ -142,6 +162,9 @@ FLAG_VALUES = {
 # Where the mode has other layers, classes or sizes than most.
 MODE_VALUES = {
     ("filters rgb", "channels"): "2,1,0", ("explain occlusion", "stride"): "2",
+    ("explain by methods", "stride"): "2", ("explain signals by methods", "stride"): "1",
+    ("explain signals by methods", "axes"): "x=N,C,W", ("explain signals by methods", "labels"): "in/three.txt",
+    ("explain signals by methods", "target"): "f", ("explain signals by methods", "wrt"): "other",
     ("audit, signals", "against"): "in/signal8.onnx", ("audit, open size", "against"): "in/open8.onnx",
     ("audit, signals", "data"): "in/s.npy",
     ("audit, photos", "select"): "A", ("audit, arrays", "select"): "A", ("audit, a source", "select"): "P01,W01",
@@ -153,7 +176,11 @@ MODE_VALUES = {
     ("compare, signals", "layers"): "front", ("compare, signals", "ops"): "Relu",
     ("compare, signals", "data"): "in/s.npy",
     ("maps, arrays by name", "axes"): "left=N,C,H,W",
-    **{(mode, "labels"): "in/three.txt" for mode in ("predict, a mask", "predict, boxes")},
+    **{
+        (mode, "labels"): "in/three.txt"
+        for mode in ("predict, a mask", "predict, boxes", "maps, signals", "maps lines")
+    },
+    ("maps, arrays by name", "labels"): "in/four.txt",
     ("predict, a mask", "top"): "1",
     ("explain a detector", "region"): "8,8,16,16", ("explain a detector", "labels"): "in/three.txt",
     ("explain a detector", "target"): "c", ("explain a detector", "layer"): "f",
@@ -163,5 +190,5 @@ MODE_VALUES = {
     **{(f"explain --sanity{rise}", "target"): "f" for rise in ("", " rise")},
     ("explain --sanity", "layer"): "r", ("explain signals", "target"): "f", ("explain signals", "wrt"): "other",
     ("maximize, two inputs", "class_"): "1", ("maximize signals", "fixed"): "x=in/s.npy",
-    ("maximize signals", "size"): "19x1",
+    ("maximize signals", "size"): "19x1", ("maximize signals", "from_"): "in/s.npy",
 }  # fmt: skip

@@ -144,3 +144,23 @@ def test_dir_shows_the_public_names_and_nothing_else():
     assert [name for name in dir(onnxviz) if not name.startswith("__")] == sorted(
         name for name in onnxviz.__all__ if not name.startswith("__")
     )
+
+
+@pytest.mark.parametrize(
+    ("verb", "key", "meant"),
+    [
+        (onnxviz.explain, "clas", "class_"),
+        (onnxviz.explain, "classes", "class_"),
+        (onnxviz.explain, "sample", "samples"),
+        (onnxviz.maximize, "step", "steps"),
+        (onnxviz.capture, "layer", "layers"),
+    ],
+)
+def test_a_misspelt_argument_is_refused_with_the_one_that_was_meant(verb, key, meant):
+    with pytest.raises(TypeError, match=f"{verb.__name__} has no argument '{key}'; did you mean {meant}\\?$"):
+        verb(*[None] * 2, **{key: 1})
+
+
+def test_a_command_of_another_name_is_refused_with_that():
+    with pytest.raises(AttributeError, match=r"no attribute 'stats'; did you mean statistics\?$"):
+        _ = onnxviz.stats

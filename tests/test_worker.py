@@ -226,3 +226,25 @@ def test_an_interrupt_ends_a_model_that_never_does(tmp_path):
     """By itself, within its grace: it is asked once and not killed."""
     assert interrupted(LOOP, tmp_path, signal.SIGINT) == (130, "interrupted\n", ["SIGINT"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["loop.onnx", "x.npy"]
+
+
+TWO_AT_ONCE = """
+import os, signal, subprocess, sys
+from onnxviz import worker
+both = {signal.SIGINT, signal.SIGTERM}
+waitpid = os.waitpid
+def wait(child, options):
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, both)  # both come here, before a handler of either has run
+    return waitpid(child, options)
+child = subprocess.Popen(["sleep", "600"])
+signal.pthread_sigmask(signal.SIG_BLOCK, both)
+for one in both:
+    os.kill(os.getpid(), one)
+os.waitpid = wait
+sys.exit(0 if worker._wait(child.pid) is None else 1)
+"""
+
+
+def test_signals_that_come_at_once_end_it_without_a_word():
+    done = subprocess.run([sys.executable, "-c", TWO_AT_ONCE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from onnxviz import CodeExecution, ConversionError
 from onnxviz.conversion.converter import Observed, SourceInput, SourceLayer, SourceModel, Traced
+from onnxviz.messages import option
 from onnxviz.model.graph.names import distinct
 
 STAGES = ["opening", "tracing", "folding", "writing", "verifying"]
@@ -165,7 +166,7 @@ class ToyConverter:
         if self.harm == "opening":
             raise ConversionError("the toy is broken")
         if self.harm == "code":
-            raise CodeExecution("the toy would run code: add --allow-code-execution")
+            raise CodeExecution(f"the toy would run code: add {option('allow_code_execution', python='True')}")
         model = source if isinstance(source, Toy) else loaded_toy(source, allow_code_execution)
         if weights is not None:
             arrays = read_arrays(weights)
@@ -215,7 +216,7 @@ def saved_toy(model, path, **more):
 def loaded_toy(path, allow_code_execution):
     arrays = read_arrays(path)
     if "code" in arrays and not allow_code_execution:
-        raise CodeExecution(f"{path} would run code: add --allow-code-execution")
+        raise CodeExecution(f"{path} would run code: add {option('allow_code_execution', python='True')}")
     return filled(Toy(), arrays)
 
 

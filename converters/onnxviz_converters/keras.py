@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from onnxviz.conversion.converter import InputShape, Observed, SourceInput, SourceModel, Traced, Unverifiable
 from onnxviz.errors import CodeExecution, ConversionError
+from onnxviz.messages import option
 from onnxviz_converters import keras_archive, keras_graph, keras_leftovers, tensorflow_kernels
 from onnxviz_converters.keras_applications import known_preprocessing
 from onnxviz_converters.keras_config import code_in
@@ -108,9 +109,9 @@ def _loaded(path: Path, allow_code_execution: bool) -> tuple[Any, list[str]]:
         for document, config in keras_archive.configurations(path):
             if code := code_in(config, document):
                 raise CodeExecution(
-                    f"{path} contains code, {code}: if you trust the file, add --allow-code-execution "
-                    "(allow_code_execution=True), or name the code that builds the model, as module:factory, and give "
-                    f"the file as --weights {path}"
+                    f"{path} contains code, {code}: if you trust the file, add "
+                    f"{option('allow_code_execution', python='True')}, or name the code that builds the model, as "
+                    f"module:factory, and give the file as {_as_weights(path)}"
                 )
     import keras
 
@@ -122,12 +123,12 @@ def _loaded(path: Path, allow_code_execution: bool) -> tuple[Any, list[str]]:
         if "model config" in text.lower() or "No model config" in text:
             raise ConversionError(
                 f"{path} holds weights without an architecture: name the code that builds the model, as "
-                f"module:factory, and give the file as --weights {path}"
+                f"module:factory, and give the file as {_as_weights(path)}"
             ) from None
         raise ConversionError(
             f"{path} cannot be loaded by Keras {version('keras')}: {cause(error)}: load it with the version that wrote "
             "it and save it again, or name the code that builds the model, as module:factory, and give the file as "
-            f"--weights {path}"
+            f"{_as_weights(path)}"
         ) from None
     return model, [f"{what}: Keras 3 has it no more, and it changes nothing; left out" for what in left_out]
 
@@ -310,7 +311,7 @@ def _declared_inputs(model: Any, given: Mapping[str, InputShape]) -> list[Source
     if not given:
         raise ConversionError(
             f"{model.name} is a {type(model).__name__} that does not say what it takes: "
-            "give --input-shape, as 1x224x224x3 (NAME=1x224x224x3 for each of several inputs)"
+            f"give {option('input_shape')}, as 1x224x224x3 (NAME=1x224x224x3 for each of several inputs)"
         )
     declared = [SourceInput(name or "input", (None, *shape[1:]), dtype) for name, shape in given.items()]
     if not model.built:
@@ -325,6 +326,10 @@ def _declared_inputs(model: Any, given: Mapping[str, InputShape]) -> list[Source
             shape = ", ".join("x".join(map(str, zero.shape)) for zero in zeros)
             raise ConversionError(f"{model.name} refuses an input of {shape}: {one_line(error)}") from None
     return declared
+
+
+def _as_weights(path: Path) -> str:
+    return option("weights", str(path), repr(str(path)))
 
 
 _MADE_UP = re.compile(r"(keras_tensor|input_layer|input)(_\d+)?(:0)?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from onnxviz.inputs.preprocessing import Preprocessing
+from onnxviz.messages import option
 
 # (what the model's name begins with, a layer it must have, preprocessing); a longer name before its beginning.
 # None: preparation is part of the model where it has a Rescaling layer.
@@ -103,6 +104,7 @@ def _of_application(model: Any) -> tuple[Preprocessing, str] | None:
             preset = "raw"
         return (
             Preprocessing.parse(preset),
-            f"images are prepared as '{preset}', as keras.applications does for {model.name} (--preprocess changes it)",
+            f"images are prepared as '{preset}', as keras.applications does for {model.name} "
+            f"({option('preprocess')} changes it)",
         )
     return None

@@ -14,8 +14,9 @@ from onnx import TensorProto, ValueInfoProto
 
 from onnxviz.conversion.converter import SourceInput
 from onnxviz.errors import ConversionError
+from onnxviz.messages import option
 from onnxviz.model.graph.names import distinct
-from onnxviz.model.naming import LAYER_KEY
+from onnxviz.model.naming import INDEX_KEY, LAYER_KEY, source_path
 from onnxviz_converters.keras_layers import one_line
 from onnxviz_converters.keras_operations import exportable_operations, numbered_scopes
 from onnxviz_converters.tensorflow_graph import NUMBERED, converted, layer_scope
@@ -71,7 +72,7 @@ def traced(
     except Exception as error:
         hint = ""
         if any(size is None for one in inputs for size in one.shape[1:]):
-            hint = " (the input's open sizes may be the reason: give them with --input-shape)"
+            hint = f" (the input's open sizes may be the reason: give them with {option('input_shape')})"
         raise ConversionError(f"{model.name} cannot be traced: {one_line(error)}{hint}") from None
     renamed = {f"{_INPUT}{k}": one.name for k, one in enumerate(inputs)}
     renamed.update({f"{_WEIGHT}{k}": name for k, name in enumerate(variables)})
@@ -92,7 +93,18 @@ def traced(
     fed = [one.name for one in function.inputs if one.dtype != tf.resource]
     proto = converted(definition, fed, [one.name for one in function.outputs], opset, model.name)
     names = _output_names(model, len(proto.graph.output))
-    return tidied(proto, renamed, names, inputs, list(layers), model.name), constants
+    proto = tidied(proto, renamed, names, inputs, list(layers), model.name)
+    _number(proto.graph, model, layers)
+    return proto, constants
+
+
+def _number(graph: onnx.GraphProto, model: Any, layers: Mapping[str, Any]) -> None:
+    """Writes its place in `model.layers` into the nodes of each layer that is there; layers inside those have none."""
+    places = {id(layer): place for place, layer in enumerate(model.layers)}
+    for node in graph.node:
+        place = places.get(id(layers.get(source_path(node))))
+        if place is not None:
+            node.metadata_props.add(key=INDEX_KEY, value=str(place))
 
 
 def _output_names(model: Any, count: int) -> list[str]:

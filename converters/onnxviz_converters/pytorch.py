@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnxviz.conversion.converter import InputShape, SourceModel
 from onnxviz.errors import ConversionError
+from onnxviz.messages import option
 from onnxviz_converters import torch_files
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _load(path: Path, weights: Path | None, allowed: bool) -> object:
     if kind == "unknown":
         raise ConversionError(f"{path} is no file of PyTorch's")
     if kind == "safetensors":
-        raise ConversionError(f"{path} holds {_NO_ARCHITECTURE}")
+        raise ConversionError(f"{path} holds {_no_architecture()}")
     loaded = torch_files.load_pickle(path, allow_code_execution=allowed)
     if isinstance(loaded, torch.nn.Module | torch.export.ExportedProgram):
         return loaded
@@ -98,13 +99,13 @@ def _load(path: Path, weights: Path | None, allowed: bool) -> object:
         inner = next((entry for entry in loaded.values() if isinstance(entry, torch.nn.Module)), None)
         if inner is not None:
             return inner
-        raise ConversionError(f"{path} holds {_NO_ARCHITECTURE}")
+        raise ConversionError(f"{path} holds {_no_architecture()}")
     raise ConversionError(f"{path} holds a {type(loaded).__name__}, no model")
 
 
-_NO_ARCHITECTURE = (
-    "weights and no architecture: give what makes the model as module:factory, and this file with --weights"
-)
+def _no_architecture() -> str:
+    how = f"give what makes the model as module:factory, and this file with {option('weights')}"
+    return f"weights and no architecture: {how}"
 
 
 def _no_weights(weights: Path | None, what: str) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from onnxviz.conversion.converter import InputShape, Observed, SourceInput, SourceLayer, SourceModel, Traced
 from onnxviz.errors import CodeExecution, ConversionError
+from onnxviz.messages import option
 from onnxviz_converters import keras_graph, tensorflow_graph, tensorflow_kernels
 from onnxviz_converters.keras_layers import TEXT, depthwise_order, kernel_order, one_line, quiet, transposed_order
 
@@ -43,7 +44,7 @@ class SavedModelSource(SourceModel):
         if not allow_code_execution:
             raise CodeExecution(
                 f"{folder} is a SavedModel, a program that loading would run: if you trust it, add "
-                "--allow-code-execution (allow_code_execution=True)"
+                f"{option('allow_code_execution', python='True')}"
             )
         import tensorflow as tf
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from onnxviz.conversion.converter import Unverifiable
+from onnxviz.messages import option
 from onnxviz_converters.keras_layers import one_line
 
 # "The Conv2D op currently only supports the NHWC tensor format on the CPU."
@@ -47,5 +48,5 @@ def run(call: Callable[..., Any], *arrays: Any) -> tuple[Any, bool]:
         raise Unverifiable(
             "TensorFlow has no channels-first kernels for this processor, and XLA cannot compile the model "
             f"({one_line(error)}), so that a conversion cannot be compared with it: set TF_ENABLE_ONEDNN_OPTS=1 before "
-            "TensorFlow is loaded, or --no-verify (verify=False) converts it all the same"
+            f"TensorFlow is loaded, or {option('verify', python='False')} converts it all the same"
         ) from None

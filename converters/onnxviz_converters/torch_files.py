@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from onnxviz.errors import CodeExecution, ConversionError
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 
 if TYPE_CHECKING:
     import torch
 
 SUFFIXES = frozenset({".pt2", ".pt", ".pth", ".ckpt", ".torchscript", ".ts", ".safetensors"})
 Kind = Literal["program", "compiled", "torchscript", "pickle", "safetensors", "unknown"]
-_FLAG = "--allow-code-execution"
 
 
 def kind(path: Path) -> Kind:
@@ -92,7 +91,7 @@ def load_pickle(path: Path, *, allow_code_execution: bool) -> object:
     except _Unsafe as error:
         raise CodeExecution(
             f"{path} holds {error} besides tensors, and loading that runs code from the file: "
-            f"if you trust it, give {_FLAG}"
+            f"if you trust it, give {_allowed()}"
         ) from None
 
 
@@ -104,7 +103,7 @@ def load_script(path: Path, *, allow_code_execution: bool) -> torch.jit.ScriptMo
         CodeExecution: not allowed.
     """
     if not allow_code_execution:
-        raise CodeExecution(f"{path} is a {_NAMES['torchscript']}, which runs code: if you trust it, give {_FLAG}")
+        raise CodeExecution(f"{path} is a {_NAMES['torchscript']}, which runs code: if you trust it, give {_allowed()}")
     import torch
 
     load: Callable[..., Any] = torch.jit.load
@@ -121,7 +120,7 @@ def load_program(path: Path, *, allow_code_execution: bool) -> torch.export.Expo
     """
     if not allow_code_execution:
         raise CodeExecution(
-            f"{path} is a {_NAMES['program']}; loading one runs code from it: if you trust it, give {_FLAG}"
+            f"{path} is a {_NAMES['program']}; loading one runs code from it: if you trust it, give {_allowed()}"
         )
     import torch
 
@@ -153,3 +152,7 @@ def _read(path: Path, load: Callable[[], Any]) -> Any:
         if "eights only load failed" in text:
             first = "it is not what torch.save writes"
         raise ConversionError(f"{path} cannot be read: {printable(first)}") from None
+
+
+def _allowed() -> str:
+    return option("allow_code_execution", python="True")

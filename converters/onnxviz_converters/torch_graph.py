@@ -17,7 +17,7 @@ from onnxscript import optimizer
 
 from onnxviz.conversion.converter import Traced
 from onnxviz.errors import ConversionError
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 from onnxviz.model.naming import LAYER_KEY
 from onnxviz_converters.torch_errors import reason
 from onnxviz_converters.torch_program import Program, module_paths
@@ -39,7 +39,7 @@ def translate(program: Program, opset: int) -> Traced:
     model = _exported(program, opset)
     got = model.opset_imports.get("", opset)
     if got != opset:
-        raise ConversionError(f"PyTorch's exporter gives operator set {got}, not {opset} (--opset)")
+        raise ConversionError(f"PyTorch's exporter gives operator set {got}, not {opset} ({option('opset')})")
     if model.functions:
         common.InlinePass()(model)
     weights = _take_weights(model, program)

@@ -13,7 +13,7 @@ from torch import nn
 
 from onnxviz.conversion.converter import InputShape
 from onnxviz.errors import ConversionError
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, option, printable
 from onnxviz_converters.torch_errors import located
 
 _CONVOLUTIONS: dict[type[nn.Module], int] = {
@@ -104,7 +104,8 @@ def feed(module: nn.Module, shapes: Mapping[str, InputShape] | None, names: tupl
         return Fed(inputs, _outputs(title, _run(module, title, inputs)))
     if len(needed) > 1:
         raise ConversionError(
-            f"{title} takes {len(needed)} inputs ({', '.join(needed)}): give the shape of each (--input-shape NAME=…)"
+            f"{title} takes {len(needed)} inputs ({', '.join(needed)}): give the shape of each "
+            f"({option('input_shape', 'NAME=…')})"
         )
     if not needed and not parameters:
         raise ConversionError(f"the forward of {title} names no input, so that none can be given")
@@ -117,9 +118,9 @@ def feed(module: nn.Module, shapes: Mapping[str, InputShape] | None, names: tupl
         except ConversionError as error:
             failure = failure or error
             continue
-        note = f"the input shape was not given; {dims(shape)} was assumed (--input-shape)"
+        note = f"the input shape was not given; {dims(shape)} was assumed ({option('input_shape')})"
         return Fed(inputs, outputs, (note,))
-    raise ConversionError(f"the input shape was not given (--input-shape), and no usual one fits: {failure}")
+    raise ConversionError(f"the input shape was not given ({option('input_shape')}), and no usual one fits: {failure}")
 
 
 def tensors(value: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:

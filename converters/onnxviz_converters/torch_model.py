@@ -15,7 +15,7 @@ from torch import nn
 from onnxviz.conversion.converter import InputShape, Observed, SourceLayer, SourceModel, Traced
 from onnxviz.errors import ConversionError
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
-from onnxviz.messages import dims
+from onnxviz.messages import dims, option
 from onnxviz_converters.torch_errors import located, reason
 from onnxviz_converters.torch_graph import as_array, translate
 from onnxviz_converters.torch_inputs import device, feed, tensors
@@ -278,7 +278,9 @@ def _preprocessing(module: nn.Module) -> tuple[Preprocessing | None, list[str]]:
     if origin.startswith("torchvision.models.") and not any(
         part in origin for part in (".detection", ".optical_flow", ".video")
     ):
-        return NAMED["torch"], ["the preprocessing of torchvision's models was assumed: torch (--preprocess)"]
+        return NAMED["torch"], [
+            f"the preprocessing of torchvision's models was assumed: torch ({option('preprocess')})"
+        ]
     stated = getattr(module, "pretrained_cfg", None)
     if origin.startswith("timm.") and isinstance(stated, Mapping) and {"mean", "std"} <= stated.keys():
         mean, std = (tuple(float(v) for v in stated[key]) for key in ("mean", "std"))

@@ -26,22 +26,20 @@ from onnxviz.inputs.noise import check_noise_heeded
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import ImageOptions, InputLike
-from onnxviz.messages import refuse_unheeded
+from onnxviz.messages import option_of, refuse_unheeded, spelt
 from onnxviz.model.graph.shapes import shared_inference
 from onnxviz.model.model import Source, load
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.session import RunOptions
 
 FORMAT_VERSION = 1
+# What reports have as well.
 _LACKING = {
-    "data": "no data were given (--data)",
-    "labels": "the data have no classes: give folders of classes, or a CSV of path and class (--classes)",
-    "against": "no model was given to hold it against (--against)",
-    "source": "no source was given (--source)",
-    "target": "no target was given (--target)",
-    "baseline": "no baseline was given (--baseline)",
-    "golden": "no golden vectors were given (--golden)",
+    "data": "no data were given ({data})",
+    "labels": "the data have no classes: give folders of classes, or a CSV of path and class ({classes})",
+    "against": "no model was given to hold it against ({against})",
 }
+_LACKING_IN_AUDITS = {"source": "source", "target": "target", "baseline": "baseline", "golden": "golden vectors"}
 
 
 @dataclass(frozen=True)
@@ -325,4 +323,10 @@ def _asked(check: Check, subject: Subject) -> tuple[list[Finding], str]:
 
 def _lacking(check: Check, extras: Extras) -> str:
     """Why a check cannot run for lack of what was not given; "" where it can."""
-    return next((_LACKING[need] for need in check.needs if getattr(extras, need) is None), "")
+    need = next((one for one in check.needs if getattr(extras, one) is None), None)
+    if need is None:
+        return ""
+    if need in _LACKING:
+        return spelt(_LACKING[need])
+    verb = "were" if need == "golden" else "was"
+    return f"no {_LACKING_IN_AUDITS[need]} {verb} given ({option_of('audit', need)})"

@@ -21,7 +21,7 @@ from onnxviz.auditing.layer_record import LayerRecords
 from onnxviz.auditing.since_baseline import KeptFindings
 from onnxviz.errors import InputError
 from onnxviz.files import replacing
-from onnxviz.messages import printable
+from onnxviz.messages import for_reader, printable
 
 FORMAT_VERSION = 1
 _HEAD = "baseline.json"
@@ -189,7 +189,7 @@ class Baseline:
             with Path(path).open("rb") as file:
                 return cls.read(file, str(path))
         except FileNotFoundError:
-            raise InputError(f"there is no file {path}: --write-baseline makes one") from None
+            raise InputError(f"there is no file {path}: {_how_made()} makes one") from None
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -204,7 +204,7 @@ class Baseline:
             with zipfile.ZipFile(file) as archive:
                 names = archive.namelist()
                 if _HEAD not in names:
-                    raise InputError(f"{path} is no baseline: --write-baseline makes one")
+                    raise InputError(f"{path} is no baseline: {_how_made()} makes one")
                 if sum(one.file_size for one in archive.infolist()) > _LARGEST:
                     raise InputError(f"{path} holds a broken baseline: it unpacks to more than 1 GiB")
                 document = json.loads(archive.read(_HEAD))
@@ -219,7 +219,7 @@ class Baseline:
                 ]
             return cls(cls.of(*models).models, path)
         except zipfile.BadZipFile:
-            raise InputError(f"{path} is no baseline, or was cut short: --write-baseline makes one") from None
+            raise InputError(f"{path} is no baseline, or was cut short: {_how_made()} makes one") from None
         except InputError as error:
             if path in str(error):
                 raise
@@ -229,6 +229,10 @@ class Baseline:
         except Exception as error:  # damaged archives raise a dozen kinds
             what = printable(f"{type(error).__name__}: {error}", 200)
             raise InputError(f"{path} holds a broken baseline: {what}") from None
+
+
+def _how_made() -> str:
+    return for_reader("--write-baseline", "Baseline.of(audit(model, keep=True).record).save(path)")
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:

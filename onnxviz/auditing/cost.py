@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto
 
-from onnxviz.inputs.samples import ImageOptions, is_picture
+from onnxviz.inputs.picture_ports import is_picture
+from onnxviz.inputs.samples import ImageOptions
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.operators import Family, belongs, convolution_form
 from onnxviz.model.graph.scopes import attribute, tensors

@@ -22,7 +22,7 @@ from onnxviz.files import replacing_folder
 from onnxviz.inputs.noise import noise_samples
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, for_reader, printable
 from onnxviz.model.model import Model, Source, load
 from onnxviz.runtime.batching import DEFAULT_MEMORY, Batching
 from onnxviz.runtime.session import RunOptions, Session
@@ -151,9 +151,9 @@ class Golden:
         """
         folder = Path(path)
         if not folder.is_dir():
-            raise InputError(f"there is no folder {path} of golden vectors: --write-golden makes one")
+            raise InputError(f"there is no folder {path} of golden vectors: {_how_made()} makes one")
         if not (folder / HEAD).is_file():
-            raise InputError(f"{path} holds no golden vectors ({HEAD} is not there): --write-golden makes them")
+            raise InputError(f"{path} holds no golden vectors ({HEAD} is not there): {_how_made()} makes them")
         try:
             document = json.loads((folder / HEAD).read_text(encoding="utf-8"))
             if document["golden"] > FORMAT_VERSION:
@@ -208,7 +208,7 @@ class Golden:
 
     def _misfit(self, model: Model, what: str) -> InputError:
         where = self.path or "these vectors"
-        return InputError(f"{where} cannot be replayed on {model.label}: {what}; write new ones with --write-golden")
+        return InputError(f"{where} cannot be replayed on {model.label}: {what}; write new ones with {_how_made()}")
 
 
 def _fits(shape: Sequence[int], declared: Dims) -> bool:
@@ -239,6 +239,10 @@ def _array(path: Path, port: Terminal) -> NDArray[Any]:
     if tensor.data_location == TensorProto.EXTERNAL or tensor.name != port.name:
         raise InputError(f"{path.parent.name}/{path.name} does not hold the tensor '{printable(port.name)}'")
     return numpy_helper.to_array(tensor)
+
+
+def _how_made() -> str:
+    return for_reader("--write-golden", "Golden.of(model, data).save(folder)")
 
 
 def _listed(names: Sequence[str]) -> str:

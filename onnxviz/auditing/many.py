@@ -20,9 +20,9 @@ from onnxviz.auditing.finding import Finding
 from onnxviz.auditing.golden import HEAD, Golden
 from onnxviz.auditing.registry import load_checks
 from onnxviz.auditing.settings import Settings
-from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
+from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.files import folder_destination
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable, spelt
 from onnxviz.model.model import Model, load
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.providers import CPU, Provider
@@ -32,8 +32,8 @@ from onnxviz.worker import Limits, Outcome, Tell
 _OUT_OF_TIME = "took more than"
 _GOLDEN = "golden vectors"
 _MORE = {
-    "needed more memory": "give it more (--memory-limit), or do not ship it",
-    "met a bug": "report it with the model, and leave the check out meanwhile (--ignore)",
+    "needed more memory": "give it more ({memory_limit}), or do not ship it",
+    "met a bug": "report it with the model, and leave the check out meanwhile ({ignore})",
 }
 
 
@@ -148,7 +148,9 @@ def _ended_early(outcome: Outcome, wanted: Sequence[Check], seen: bool) -> tuple
             outcome.stage, wanted, place, seen
         )
     at_work = f", while {outcome.stage} was at work" if outcome.stage else ""
-    return what + at_work, next((do for why, do in _MORE.items() if outcome.why.startswith(why)), "do not ship it")
+    return what + at_work, next(
+        (spelt(do) for why, do in _MORE.items() if outcome.why.startswith(why)), "do not ship it"
+    )
 
 
 def _more_time(stage: str, wanted: Sequence[Check], place: int | None, seen: bool) -> str:
@@ -160,19 +162,26 @@ def _more_time(stage: str, wanted: Sequence[Check], place: int | None, seen: boo
         place: of the one at work among them; None where it was none.
         seen: whether there are data.
     """
-    longer = "give it longer (--timeout)"
+    longer = f"give it longer ({option('timeout')})"
     if place is None:
         golden = stage == _GOLDEN
-        return f"{longer}{', or leave out --write-golden' if golden else ': no choice of checks makes this shorter'}"
+        return longer + (
+            spelt(", or leave out {write_golden}") if golden else ": no choice of checks makes this shorter"
+        )
     here, cheaper = wanted[place], [one for one in wanted[:place] if one.expense < wanted[place].expense]
     if seen and here.takes_data:
         # The first gathers what the others wait for: to leave it out alone makes nothing shorter.
-        leave = f", or leave the check out (--ignore {here.code})" if len(cheaper) < place else ""
-        without = f"; without --data, the {len(cheaper)} checks that need none end in time" if cheaper else ""
+        leave = f", or leave the check out ({_leaving_out(here.code)})" if len(cheaper) < place else ""
+        without = f"; without {option('data')}, the {len(cheaper)} checks that need none end in time" if cheaper else ""
         return f"{longer} or fewer images{leave}{without}"
     codes = ",".join(one.code for one in wanted[place:] if one is here or here.shares_work(one))
-    without = " and audit it without --data" if seen and here.expense else ""
-    return f"{longer}, or leave out what may take as long: --ignore {codes}{without}"
+    without = f" and audit it without {option('data')}" if seen and here.expense else ""
+    return f"{longer}, or leave out what may take as long: {_leaving_out(codes)}{without}"
+
+
+def _leaving_out(codes: str) -> str:
+    """The option that leaves out checks, whose codes stand between commas."""
+    return option("ignore", codes, repr(codes.split(",")))
 
 
 def _not_audited(path: str, what: str, do: str, settings: Settings) -> Audit:
@@ -211,8 +220,6 @@ def _work(path: str, batches: int | None, options: Mapping[str, Any], write_gold
         if write_golden is not None:
             tell(_GOLDEN)
             _golden(model, options).save(write_golden)
-    except UnheededOptionError as error:
-        return json.dumps({"refused": error.on_command_line}).encode()
     except OnnxvizError as error:
         return json.dumps({"refused": str(error)}).encode()
     kept = {} if done.record is None else {"record": base64.b64encode(Baseline.of(done.record).to_bytes()).decode()}
@@ -230,7 +237,7 @@ def _golden(model: Model, options: Mapping[str, Any]) -> Golden:
     try:
         return Golden.of(model, options.get("data"), images=images, **running)
     except OnnxvizError as error:
-        raise InputError(f"no golden vectors can be made (--write-golden): {error}") from None
+        raise InputError(f"no golden vectors can be made for {option('write_golden')}: {error}") from None
 
 
 def _allow(weights: int, batches: int | None) -> None:

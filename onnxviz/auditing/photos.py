@@ -12,7 +12,8 @@ from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.subject import Subject
 from onnxviz.inputs.image_files import read_image
 from onnxviz.inputs.perturbed_image import Pixels
-from onnxviz.inputs.samples import Feeds, ImageOptions, Sample, as_input, image_size, is_picture
+from onnxviz.inputs.picture_ports import image_size, is_picture
+from onnxviz.inputs.samples import Feeds, ImageOptions, Sample, as_input
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
 

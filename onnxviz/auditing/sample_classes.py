@@ -83,7 +83,7 @@ def _from_csv(path: Path, names: Sequence[str]) -> dict[str, int]:
         else:
             raise InputError(
                 f"{path} names the class '{printable(name, 60)}', which the model's metadata do not have: give its "
-                "number, from 0, or keep the names in the model (onnxviz annotate --labels)"
+                "number, from 0, or keep the names in the model ({keeping_labels()})"
             )
         place = path.parent / row[0].strip()
         for key in (row[0].strip(), str(place), str(place.resolve())):

@@ -8,6 +8,7 @@ from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.subject import Subject
 from onnxviz.comparison.fed_alike import PairedSample, settle_preprocessing
 from onnxviz.comparison.side import Side
+from onnxviz.messages import option
 from onnxviz.runtime.providers import CPU, Provider
 
 
@@ -34,7 +35,9 @@ def sides(subject: Subject) -> tuple[Side, Side]:
     against = subject.extras.against
     if against is None:
         if Provider.parse(subject.options.provider).name == CPU:
-            raise UnmeasuredError("no model was given to hold it against (--against), and it runs on the CPU")
+            raise UnmeasuredError(
+                f"no model was given to hold it against ({option('against')}), and it runs on the CPU"
+            )
         label = f"{subject.model.label}@{CPU}"
         return Side(subject.model, subject.images, replace(subject.options, provider=CPU), label), own
     first, second, _ = settle_preprocessing(Side.of(against, subject.options, subject.images.asked), own)

@@ -24,6 +24,7 @@ from onnxviz.comparison.side import Side
 from onnxviz.inputs.samples import ImageOptions, InputLike, Sample, samples
 from onnxviz.maps.channel_statistics import Statistics
 from onnxviz.maps.statistics import statistics
+from onnxviz.messages import option_of
 from onnxviz.model.model import Model
 from onnxviz.predictions.predict import predict
 from onnxviz.predictions.prediction import Predictions
@@ -115,7 +116,7 @@ class Subject:
             UnmeasuredError: there is none.
         """
         if self.extras.baseline is None:
-            raise UnmeasuredError("no baseline was given (--baseline)")
+            raise UnmeasuredError(f"no baseline was given ({option_of('audit', 'baseline')})")
         return layer_changes(self.extras.baseline.layers, self.layer_records, self.weights)
 
     @cached_property

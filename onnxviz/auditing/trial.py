@@ -14,7 +14,8 @@ from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.subject import Subject
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.inputs.noise import noise_samples
-from onnxviz.inputs.samples import Feeds, image_size, is_picture
+from onnxviz.inputs.picture_ports import image_size, is_picture
+from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import dims
 from onnxviz.runtime.batching import Batching
 

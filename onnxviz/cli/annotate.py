@@ -23,7 +23,10 @@ def annotate(
         Path, typer.Option("--output", "-o", metavar="OUT", help="The new .onnx file.", show_default=False)
     ],
     preprocess: Annotated[
-        str | None, typer.Option(metavar="P", help="As for maps, without auto.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="P", help="raw, unit, signed, torch, caffe, or a formula as for maps.", show_default=False
+        ),
     ] = None,
     labels: LabelsOption = None,
     as_json: JsonOption = False,

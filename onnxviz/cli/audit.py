@@ -34,7 +34,7 @@ from onnxviz.cli.options import (
 )
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import print_json, print_text, say, stdout
-from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError
+from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.files import destination, replacing
 from onnxviz.messages import printable
 
@@ -247,7 +247,7 @@ def _annotating_errors(annotated: bool) -> Iterator[None]:
         yield
     except OnnxvizError as error:
         if annotated:
-            print_text(refusal(error.on_command_line if isinstance(error, UnheededOptionError) else str(error)))
+            print_text(refusal(str(error)))
         raise
 
 

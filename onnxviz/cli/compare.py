@@ -11,6 +11,8 @@ from onnxviz.cli.heeding import ALWAYS, Mode
 from onnxviz.cli.options import (
     AtOption,
     BackgroundOption,
+    CaptionsOption,
+    DpiOption,
     FitOption,
     FormatOption,
     JsonOption,
@@ -21,9 +23,11 @@ from onnxviz.cli.options import (
     QuietOption,
     SizeOption,
     ThreadsOption,
+    TitleOption,
     parse_bytes,
     parse_operators,
     parse_size,
+    picture_options,
     where_to,
 )
 from onnxviz.cli.program import command
@@ -33,12 +37,13 @@ from onnxviz.files import check_folder
 _DRAWN = Mode(lambda given: given["output"] is not None, "nothing is drawn without {output}")
 _HEEDS = {
     ALWAYS: "a b data layers ops at below preprocess size fit background provider threads memory output as_json quiet",
-    _DRAWN: "picture",
+    _DRAWN: "picture dpi title captions",
 }
 
 
 @command(_HEEDS, epilog="Example: onnxviz compare model.onnx model-int8.onnx --data photos")
 def compare(
+    context: typer.Context,
     a: Annotated[
         str, typer.Argument(metavar="A", help="The .onnx that is taken as right; A@noopt, A@cuda: how it is run.")
     ],
@@ -73,6 +78,9 @@ def compare(
     memory: MemoryOption = "1GiB",
     output: Annotated[Path | None, where_to("DIR", "nowhere, a table is printed")] = None,
     picture: FormatOption = "png",
+    dpi: DpiOption = None,
+    title: TitleOption = None,
+    captions: CaptionsOption = True,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -82,6 +90,7 @@ def compare(
     from onnxviz.comparison.compare import compare as verb
     from onnxviz.output.comparisons import write_comparison
 
+    pictures = picture_options(context, picture, dpi, title, captions)
     check_folder(output, "a comparison is drawn into a folder")
     with reporting(quiet, "comparing") as progress:
         found = verb(
@@ -92,7 +101,7 @@ def compare(
     skipped = Skipped()
     for label, error in found.failed:
         skipped.add(label, error)
-    written = write_comparison(found, output, picture) if output is not None else []
+    written = write_comparison(found, output, pictures) if output is not None else []
     for side in (found.a, found.b):
         note_handed(quiet, side.assignment)
     for text in found.notes:

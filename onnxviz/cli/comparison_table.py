@@ -66,9 +66,12 @@ def _conclusions(found: Comparison) -> list[Text]:
     if found.agreement is not None:
         top = found.agreement
         noun = "positions" if top.positions else "inputs"
-        lines.append(_line("top class", f"the same for {top.agreeing:,} of {top.total:,} {noun}"))
+        nan = f"; the answer is NaN for {top.unknown:,}" if top.unknown else ""
+        lines.append(_line("top class", f"the same for {top.agreeing:,} of {top.total:,} {noun}{nan}"))
         for flip in top.flips[:_FLIPS]:
-            lines.append(_line("", f"{printable(flip.sample)}: {_class(*flip.a[:2])} became {_class(*flip.b[:2])}"))
+            both = f"{_class(*flip.a[:2])} became {_class(*flip.b[:2])}"
+            both = "NaN in both" if max(flip.a[0], flip.b[0]) < 0 else both
+            lines.append(_line("", f"{printable(flip.sample)}: {both}"))
         if len(top.flips) > _FLIPS:
             lines.append(_line("", f"and {len(top.flips) - _FLIPS:,} more"))
     if found.exclusion is not None and any(one.is_below(found.below) for one in (*found.layers, *found.outputs)):
@@ -118,5 +121,5 @@ def _worst(one: Difference) -> str:
 
 def _class(number: int, name: str) -> str:
     if number < 0:
-        return "not finite"
+        return "NaN"
     return f"{printable(name, 60)} ({number})" if name else f"class {number}"

@@ -39,7 +39,9 @@ def convert(
     preprocess: Annotated[
         str | None,
         typer.Option(
-            metavar="P", help="Kept in the model; as for maps, without auto.", show_default="as the graph expects"
+            metavar="P",
+            help="Kept in the model: raw, unit, signed, torch, caffe, or a formula as for maps.",
+            show_default="as the graph expects",
         ),
     ] = None,
     labels: Annotated[
@@ -48,7 +50,10 @@ def convert(
     ] = None,
     opset: Annotated[int, typer.Option(metavar="N", help="Version of ONNX' operators.")] = 18,
     verify: Annotated[
-        bool, typer.Option(" /--no-verify", help="Do not compare filters, maps and outputs with the source.")
+        bool,
+        typer.Option(
+            " /--no-verify", help="Do not compare filters, maps and outputs with the source.", show_default=False
+        ),
     ] = True,
     allow_code_execution: Annotated[
         bool, typer.Option("--allow-code-execution", help="Run code that the file brings along, if it must.")

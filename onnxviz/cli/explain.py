@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -12,7 +12,9 @@ from onnxviz.cli.options import (
     CLASSES_HELP,
     AxesOption,
     BackgroundOption,
+    CaptionsOption,
     CmapOption,
+    DpiOption,
     FitOption,
     FormatOption,
     InputsArgument,
@@ -25,28 +27,34 @@ from onnxviz.cli.options import (
     QuietOption,
     SizeOption,
     ThreadsOption,
+    TitleOption,
     folder_for,
+    parse_bands,
     parse_bytes,
     parse_size,
+    picture_options,
     where_to,
 )
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, note_handed, report, say
 
 if TYPE_CHECKING:
+    from onnxviz.cli.progress import Bar, Forecast
+    from onnxviz.explanations.method import Method
     from onnxviz.explanations.methods import MethodOptions
 
 
 _HEEDS = {
     ALWAYS: "model inputs class_ method layer target region box wrt axes labels samples window stride baseline noise "
     "cells keep sanity seed preprocess size fit background provider memory threads output save as_json quiet",
-    DRAWN: "cmap picture",
+    DRAWN: "cmap smooth bands picture dpi title captions",
     IN_FOLDER: "picture",
 }  # a method refuses the options that it has not
 
 
 @command(_HEEDS, epilog="Example: onnxviz explain model.onnx cat.jpg --method grad-cam -o cat.png")
 def explain(
+    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     class_: Annotated[
@@ -55,9 +63,9 @@ def explain(
     method: Annotated[
         str,
         typer.Option(
-            metavar="METHOD",
+            metavar="METHOD[,…]",
             help="grad-cam, grad-cam++, layer-cam, hires-cam, xgrad-cam, eigen-cam, score-cam, saliency, "
-            "input-x-gradient, integrated-gradients, smooth-grad, guided, occlusion, rise.",
+            "input-x-gradient, integrated-gradients, smooth-grad, guided, occlusion, rise. Several make a table.",
         ),
     ] = "grad-cam",
     layer: Annotated[
@@ -67,7 +75,12 @@ def explain(
         ),
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="TENSOR", help="What is explained.", show_default="the output with scores")
+        str | None,
+        typer.Option(
+            metavar="TENSOR",
+            help="The output that is explained, by its name (onnxviz layers lists them), or any other tensor.",
+            show_default="the output with scores",
+        ),
     ] = None,
     region: Annotated[
         str,
@@ -118,6 +131,20 @@ def explain(
         int | None, typer.Option(metavar="N", help="Of everything random.", min=0, show_default="0")
     ] = None,
     cmap: CmapOption = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,G,B|N",
+            help="Which channels of the input pictures show, from 0: as red, green, blue, or one in grey.",
+            show_default="colours, or the first",
+        ),
+    ] = None,
+    smooth: Annotated[
+        Literal["none", "bilinear"] | None,
+        typer.Option(
+            help="How a coarse map is enlarged: each cell as it is, or between cells.", show_default="bilinear"
+        ),
+    ] = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
     fit: FitOption = None,
@@ -127,6 +154,9 @@ def explain(
     threads: ThreadsOption = 0,
     output: Annotated[Path | None, where_to("FILE|DIR", "explain/")] = None,
     picture: FormatOption = "png",
+    dpi: DpiOption = None,
+    title: TitleOption = None,
+    captions: CaptionsOption = True,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE.npz", help="Write the raw maps.", show_default=False)
     ] = None,
@@ -134,24 +164,25 @@ def explain(
     quiet: QuietOption = False,
 ) -> None:
     """Draw where a model looks: saliency, class activation maps, occlusion."""
-    from onnxviz.cli.progress import Forecast, counting
-    from onnxviz.explanations.explain import Explainer, ScoreChoice
-    from onnxviz.explanations.methods import METHODS
+    from onnxviz.cli.progress import counting
+    from onnxviz.explanations.explainer import Explainer, ScoreChoice
+    from onnxviz.explanations.methods import choose_methods
     from onnxviz.explanations.sanity import explain_sanity
     from onnxviz.explanations.target import read_region
     from onnxviz.inputs.labels import read_labels
     from onnxviz.inputs.provenance import Provenance
     from onnxviz.inputs.samples import ImageOptions
     from onnxviz.model.axes.said_axes import read_axes
-    from onnxviz.output.explanations import ExplanationsWriter
+    from onnxviz.output.explanations import DrawingOptions, ExplanationsWriter
     from onnxviz.plots import known_cmap
     from onnxviz.runtime.session import RunOptions
 
+    pictures = picture_options(context, picture, dpi, title, captions)
     options = {
         "layer": layer, "samples": samples, "noise": noise, "baseline": baseline, "window": window, "stride": stride,
         "cells": cells, "keep": keep, "seed": seed,
     }  # fmt: skip
-    known = METHODS[method].options if method in METHODS else {}
+    known = {name for one in choose_methods(method, {}) for name in one.options}
     if sanity:  # the checks use these, whether the method does or not
         options = {name: value for name, value in options.items() if name in known or name not in ("baseline", "seed")}
     score = ScoreChoice(
@@ -168,18 +199,25 @@ def explain(
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     fed = explainer.samples(inputs, images)
     several = len(fed) > 1
+    each = len(explainer.aims) * len(explainer.methods)
+    drawing = DrawingOptions(cmap=known_cmap(cmap), smooth=smooth, bands=parse_bands(bands))
     folder = folder_for(output, save, "explain")
-    classes = len(explainer.aims)
     gallery = ExplanationsWriter(
-        folder, save, several=several, by_class=classes > 1, suffix=picture, cmap=known_cmap(cmap)
+        folder, save, several=several, each=each, checked=sanity, pictures=pictures, drawing=drawing
     )
-    advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
-    fewer = next((text for name, text in advice.items() if name in known), "")
     skipped = Skipped()
     verdicts: list[str] = []
-    with counting(quiet, "explaining", len(fed) * classes) as bar:
-        forecast = Forecast(quiet, method, len(fed) * classes, fewer, bar.part)
-        for explanation in explainer.each(fed, images, on_error=skipped.add if several else None, progress=forecast):
+    warned: set[str] = set()
+    with counting(quiet, "explaining", len(fed) * each) as bar, gallery:
+        forecasts = {one: _forecast(quiet, one, len(fed) * len(explainer.aims), bar) for one in explainer.methods}
+        found = explainer.each(
+            fed,
+            images,
+            on_error=skipped.add if several else None,
+            progress=forecasts.get,
+            done=None if sanity else bar.advance,
+        )
+        for explanation in found:
             checks = None
             if sanity and explanation.map.any():
                 checks = explain_sanity(explanation, seed=seed or 0, baseline=baseline, progress=bar.part)
@@ -187,15 +225,19 @@ def explain(
             elif sanity:
                 note(quiet, f"{explanation.sample}: a map of zeros has nothing to check")
             gallery.add(explanation, checks)
-            bar.advance()
+            if sanity:
+                bar.advance()
             where = f", {explanation.method} at {explanation.layer}" if explanation.layer else f", {explanation.method}"
             note(quiet, f"{explanation.sample}: {explanation.what}, score {explanation.score:.4g}{where}")
             for warning in (*explanation.warnings, *explanation.approximations):
-                note(quiet, f"{explanation.sample}: {warning}")
+                said = f"{explanation.sample}: {warning}"
+                if said not in warned:  # of several classes and methods each once
+                    note(quiet, said)
+                warned.add(said)
+        written = gallery.close(skipped.list)
     for verdict in verdicts if not as_json else ():  # not while the bar is shown, which takes stdout to stderr
         say(verdict)
     note_handed(quiet, running.assignment)
-    written = gallery.close(skipped.list)
     photos = any(sample.photo for sample in fed)
     if photos and (said := images.expected.words(opened.label)):
         note(quiet, said)
@@ -208,3 +250,12 @@ def explain(
     }
     report(as_json, document, written)
     skipped.end(len(fed))
+
+
+def _forecast(quiet: bool, method: Method, count: int, bar: Bar) -> Forecast:
+    """What says how long a method takes for so many maps."""
+    from onnxviz.cli.progress import Forecast
+
+    advice = {"samples": "fewer --samples shorten it", "stride": "a larger --stride shortens it"}
+    fewer = next((text for name, text in advice.items() if name in method.options), "")
+    return Forecast(quiet, method.name, count, fewer, bar.part)

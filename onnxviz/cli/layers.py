@@ -19,7 +19,9 @@ def layers(
     model: ModelArgument,
     all_layers: Annotated[bool, typer.Option("--all", help="Also poolings, activations, dense layers …")] = False,
     ops: OpsOption = None,
-    layout: Annotated[Literal["onnx", "keras"], typer.Option(help="Order of axes in shapes.")] = "onnx",
+    layout: Annotated[
+        Literal["onnx", "keras"], typer.Option(help="Order of axes in shapes; keras adds the places in model.layers.")
+    ] = "onnx",
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

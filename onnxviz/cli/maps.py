@@ -13,25 +13,29 @@ from onnxviz.cli.options import (
     AtOption,
     AxesOption,
     BackgroundOption,
+    CaptionsOption,
     CmapOption,
+    DpiOption,
     FitOption,
     FormatOption,
     InputsArgument,
     JsonOption,
+    LabelsOption,
     LayersOption,
     MemoryOption,
     ModelArgument,
     OpsOption,
-    Picture,
     PreprocessOption,
     ProviderOption,
     QuietOption,
     SaveOption,
     SizeOption,
+    TitleOption,
     folder_for,
     parse_bytes,
     parse_operators,
     parse_size,
+    picture_options,
     where_to,
 )
 from onnxviz.cli.program import command
@@ -41,6 +45,7 @@ from onnxviz.files import check_folder
 if TYPE_CHECKING:
     from onnxviz.inputs.samples import ImageOptions
     from onnxviz.model.model import Model
+    from onnxviz.output.picture_options import PictureOptions
     from onnxviz.runtime.session import RunOptions
 
 
@@ -50,17 +55,22 @@ _SHOWN = Mode(lambda given: given["patches"] is not None or DRAWN.holds(given), 
 _CHOSEN = Mode(
     lambda given: given["channels"] is None or given["sort"] == "weight-norm", "{channels} says which are shown"
 )
+_APART = Mode(lambda given: given["photos"] == "apart", "{photos} has a style of its own")
+_SCALED = Mode(lambda given: given["photos"] != "contact", "a contact sheet draws each map on its own scale")
 _HEEDS = {
     ALWAYS: "model inputs layers at patches preprocess size fit background provider output save as_json quiet",
-    _MAPS: "ops sort style scale cmap axes memory verify",
+    _MAPS: "ops sort style scale cmap photos labels answer axes memory verify",
     _SHOWN: "first channels",
-    DRAWN: "sort style scale cmap picture",
+    DRAWN: "sort style scale cmap photos labels answer picture dpi title captions",
+    _APART: "style",
+    _SCALED: "scale",
     _CHOSEN: "first",
 }
 
 
 @command(_HEEDS, epilog="Example: onnxviz maps model.onnx cat.jpg --layers block-ends -o maps")
 def maps(
+    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     layers: LayersOption = "all",
@@ -68,7 +78,12 @@ def maps(
     at: AtOption = "activation",
     first: Annotated[
         int | None,
-        typer.Option(metavar="N", help="How many maps of each layer.", min=1, show_default="64; patches: 16"),
+        typer.Option(
+            metavar="N",
+            help="How many maps of each layer.",
+            min=1,
+            show_default="64; together: 12, contact: 8, patches: 16",
+        ),
     ] = None,
     channels: Annotated[str | None, typer.Option(metavar="0,3,5-9", help="Which maps.", show_default=False)] = None,
     sort: Annotated[
@@ -92,14 +107,23 @@ def maps(
         typer.Option(help="grid, strip (one row), lines (1-D).", show_default="grid"),
     ] = None,
     scale: Annotated[
-        Literal["map", "layer", "symmetric", "standardize"] | None,
+        Literal["map", "channel", "layer", "symmetric", "standardize"] | None,
         typer.Option(
             metavar="WHAT",
-            help="What shares a range: map, layer, symmetric or standardize.",
-            show_default="map; strip: standardize",
+            help="What shares a range: map, layer, symmetric, standardize, or of photos together channel.",
+            show_default="map; strip: standardize; together: channel",
         ),
     ] = None,
     cmap: CmapOption = None,
+    photos: Annotated[
+        Literal["apart", "together", "contact"],
+        typer.Option(help="Each input alone, all side by side, or a contact sheet: a row an input."),
+    ] = "apart",
+    labels: LabelsOption = None,
+    answer: Annotated[
+        bool,
+        typer.Option(" /--no-answer", help="Do not run the model to its end for what it says.", show_default=False),
+    ] = True,
     axes: AxesOption = None,
     preprocess: PreprocessOption = "auto",
     size: SizeOption = None,
@@ -110,12 +134,16 @@ def maps(
     verify: Annotated[bool, typer.Option("--verify", help="Also run untapped; say if the outputs moved.")] = False,
     output: Annotated[Path | None, where_to("DIR", "maps/")] = None,
     picture: FormatOption = "png",
+    dpi: DpiOption = None,
+    title: TitleOption = None,
+    captions: CaptionsOption = True,
     save: SaveOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Draw the feature maps of images, for chosen layers."""
     from onnxviz.cli.progress import counting
+    from onnxviz.inputs.labels import read_labels
     from onnxviz.inputs.samples import ImageOptions
     from onnxviz.maps.finite import words
     from onnxviz.maps.tapped_model import LayerChoice
@@ -123,10 +151,13 @@ def maps(
     from onnxviz.model.axes.said_axes import read_axes
     from onnxviz.model.model import load
     from onnxviz.model.selection import numbers as parse_numbers
-    from onnxviz.output.maps import Look, MapsWriter
+    from onnxviz.output.maps import Look
+    from onnxviz.output.maps_together import WRITERS
+    from onnxviz.output.shown_inputs import ShownInputs
     from onnxviz.plots import known_cmap
     from onnxviz.runtime.session import RunOptions
 
+    pictures = picture_options(context, picture, dpi, title, captions)
     if patches is not None:
         sized = parse_size(size)
         opened = load(model)
@@ -134,11 +165,11 @@ def maps(
             opened, inputs, ImageOptions.of(opened, preprocess, sized, fit, background), patches, layers=layers, at=at,
             channels=channels, first=first or 16, options=RunOptions(provider, parse_bytes(memory)),
             folder=folder_for(output, save, "patches"),
-            picture=picture, save=save, as_json=as_json, quiet=quiet,
+            pictures=pictures, save=save, as_json=as_json, quiet=quiet,
         )  # fmt: skip
         return
     look = Look(
-        first=first or 64,
+        first=first or {"together": 12, "contact": 8}.get(photos, 64),
         channels=parse_numbers(channels, "channels") if channels is not None else None,
         sort=sort,
         style=style,
@@ -151,14 +182,17 @@ def maps(
     running = RunOptions(provider, parse_bytes(memory))
     run = TappedRun(opened, inputs, choice, images, running, verify=verify)
     check_folder(output, "maps are drawn into a folder, one picture a layer")
-    album = MapsWriter(run, folder_for(output, save, "maps"), look, picture, save)
+    folder = folder_for(output, save, "maps")
+    names = read_labels(labels) if labels is not None else None
+    shown = ShownInputs(run, names, answer=answer) if folder is not None else None
     skipped = Skipped()
     several = len(run.samples) > 1
-    with counting(quiet, "running", len(run.samples)) as bar:
-        for batch in run.batches(on_error=skipped.add if several else None):
-            album.add(batch)
-            bar.advance(len(batch.labels))
-    written = album.close(skipped.list)
+    with WRITERS[photos](run, folder, look, pictures, save, shown) as album:
+        with counting(quiet, "running", len(run.samples)) as bar:
+            for batch in run.batches(on_error=skipped.add if several else None):
+                album.add(batch)
+                bar.advance(len(batch.labels))
+        written = album.close(skipped.list)
     if run.reads_images and (said := images.expected.words(opened.label)):
         note(quiet, said)
     note_handed(quiet, running.assignment)
@@ -191,7 +225,7 @@ def _top_patches(
     first: int,
     options: RunOptions,
     folder: Path | None,
-    picture: Picture,
+    pictures: PictureOptions,
     save: Path | None,
     as_json: bool,
     quiet: bool,
@@ -212,7 +246,7 @@ def _top_patches(
     skipped = Skipped()
     for label, error in search.failed:
         skipped.add(label, error)
-    document, written = write_patches(search, found, folder, save, picture, which, first)
+    document, written = write_patches(search, found, folder, save, pictures, which, first)
     note_handed(quiet, options.assignment)
     if search.not_finite:
         note(quiet, words(search.not_finite, len(given) - len(search.failed)))

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from onnxviz.cli.heeding import flag_of
 from onnxviz.errors import InputError
-
-Picture = Literal["png", "svg", "pdf"]
+from onnxviz.output.picture_options import PictureFormat, PictureOptions, recorded
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="A .onnx file.", show_default=False)]
 InputsArgument = Annotated[
@@ -24,7 +24,10 @@ InputsArgument = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No notes on stderr.")]
 LayersOption = Annotated[
-    str, typer.Option(metavar="SELECTION", help="Names, globs, 0,4,11, 0-3, all, first, last, block-ends, every:4.")
+    str,
+    typer.Option(
+        metavar="SELECTION", help="Names, globs, positions from 0 (0,4,11, 0-3), all, first, last, block-ends, every:4."
+    ),
 ]
 LayersInsteadOption = Annotated[
     str | None, typer.Option(metavar="SELECTION", help="In place of LAYER, as for maps.", show_default=False)
@@ -38,7 +41,17 @@ AtOption = Annotated[Literal["activation", "conv"], typer.Option(help="The layer
 SaveOption = Annotated[
     Path | None, typer.Option(metavar="FILE.npz", help="Write the arrays, one per layer.", show_default=False)
 ]
-FormatOption = Annotated[Picture, typer.Option("--format", help="Format of pictures in a folder.")]
+FormatOption = Annotated[PictureFormat, typer.Option("--format", help="Format of pictures in a folder.")]
+DpiOption = Annotated[
+    float | None, typer.Option(metavar="N", help="Dots per inch of png, jpg, webp.", min=10, show_default="100")
+]
+TitleOption = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="First line of pictures; {} stands for the usual one.", show_default=False),
+]
+CaptionsOption = Annotated[
+    bool, typer.Option(" /--no-captions", help="Pictures without the lines below the title.", show_default=False)
+]
 PreprocessOption = Annotated[
     str,
     typer.Option(
@@ -71,6 +84,9 @@ AxesOption = Annotated[
         show_default=False,
     ),
 ]
+# What metavars call values that are, or may be, paths; and what changes no picture.
+_PATHS = re.compile(r"PATH|FILE|DIR|INPUT|MODEL|^R$|^[AB]$")
+_NO_RESULT = ("quiet", "as_json", "threads", "memory")
 # Of `--class`.
 CLASSES_HELP = "Which classes, by number or by a name of the labels."
 LabelsOption = Annotated[
@@ -104,6 +120,38 @@ def where_to(metavar: str, usual: str) -> Any:
     return typer.Option("--output", "-o", metavar=metavar, help="Where to.", show_default=usual)
 
 
+def picture_options(
+    context: typer.Context, picture: PictureFormat, dpi: float | None, title: str | None, captions: bool
+) -> PictureOptions:
+    """How the pictures of a command are written; their metadata say which, and with what options it was called.
+
+    Args:
+        context: of the command.
+        picture: of pictures in a folder, the format.
+        dpi: as for `onnxviz.save_figure`.
+        title: likewise.
+        captions: whether they are drawn.
+    """
+    record = recorded(str(context.command.name), _said(context))
+    options = PictureOptions(format=picture, dpi=dpi, title=title, captions=captions, record=record)
+    options.check(context.params["output"])
+    return options
+
+
+def _said(context: typer.Context) -> dict[str, Any]:
+    """What was typed that changes a result, by the name of its flag or argument; no paths."""
+    said = {}
+    for one in context.command.params:
+        value, source = context.params.get(one.name or ""), context.get_parameter_source(one.name or "")
+        typed = source is not None and source.name == "COMMANDLINE" and one.name not in _NO_RESULT
+        if typed and not isinstance(value, Path) and not (one.metavar and _PATHS.search(one.metavar)):
+            option = one.param_type_name == "option"
+            # What a flag turns off is noted as that: `captions` is false.
+            name = flag_of(one).lstrip("-").removeprefix("no-") if option else str(one.metavar).lower()
+            said[name] = value
+    return said
+
+
 def folder_for(output: Path | None, save: Path | None, usual: str) -> Path | None:
     """Where pictures go: where they are asked for, else to `usual` unless only arrays are to be saved."""
     return output if output is not None else Path(usual) if save is None else None
@@ -124,8 +172,8 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def parse_sides(text: str | None) -> tuple[int, ...] | None:
-    """As many sides as the model has: `256` of a signal, `224x224` of a picture, `32x64x64` of a volume.
+def parse_sides(text: str | None) -> int | tuple[int, ...] | None:
+    """One number, for sides that are alike, or as many as the model has: `224x224`, `32x64x64` of a volume.
 
     Raises:
         InputError: it is none of these.
@@ -133,7 +181,7 @@ def parse_sides(text: str | None) -> tuple[int, ...] | None:
     sides = _sides(text) if text is not None else None
     if sides is not None and not 1 <= len(sides) <= 3:
         raise InputError(f"'{text}' is not a size; write 256 for signals, 224x224 for pictures, 32x64x64 for volumes")
-    return sides
+    return sides[0] if sides is not None and len(sides) == 1 else sides
 
 
 def _sides(text: str) -> tuple[int, ...]:
@@ -141,6 +189,19 @@ def _sides(text: str) -> tuple[int, ...]:
     parts = re.split("[xX×]", text)
     whole = all(re.fullmatch(r"[0-9]{1,6}", part) and int(part) for part in parts)
     return tuple(int(part) for part in parts) if whole else ()
+
+
+def parse_bands(text: str | None) -> tuple[int, ...] | None:
+    """The numbers of `3,2,1`, in this order.
+
+    Raises:
+        InputError: it is another thing.
+    """
+    if text is None:
+        return None
+    if not re.fullmatch(r"\s*[0-9]{1,6}\s*(,\s*[0-9]{1,6}\s*)*", text):
+        raise InputError(f"'{text}' are no bands; write one number from 0, or three with commas between, such as 3,2,1")
+    return tuple(int(part) for part in text.split(","))
 
 
 def parse_bytes(text: str) -> int:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from onnxviz.cli.heeding import ALWAYS
+from onnxviz.cli.heeding import ALWAYS, IN_FOLDER, Mode
 from onnxviz.cli.options import (
     BackgroundOption,
+    CaptionsOption,
+    DpiOption,
     FitOption,
+    FormatOption,
     InputsArgument,
     JsonOption,
     LabelsOption,
@@ -19,16 +23,24 @@ from onnxviz.cli.options import (
     QuietOption,
     SizeOption,
     ThreadsOption,
+    TitleOption,
     parse_size,
+    picture_options,
 )
 from onnxviz.cli.program import command
-from onnxviz.cli.terminal import Skipped, note, note_handed, print_json, stdout
+from onnxviz.cli.terminal import Skipped, note, note_handed, report, stdout
 
-_HEEDS = {ALWAYS: "model inputs labels top preprocess size fit background provider threads as_json quiet"}
+_DRAWN = Mode(lambda given: given["output"] is not None, "nothing is drawn without {output}")
+_HEEDS = {
+    ALWAYS: "model inputs labels top preprocess size fit background provider threads output as_json quiet",
+    _DRAWN: "picture dpi title captions",
+    IN_FOLDER: "picture",
+}
 
 
-@command(_HEEDS, epilog="Example: onnxviz predict model.onnx cat.jpg")
+@command(_HEEDS, epilog="Example: onnxviz predict model.onnx cat.jpg -o cat-says.png")
 def predict(
+    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     labels: LabelsOption = None,
@@ -39,6 +51,16 @@ def predict(
     background: BackgroundOption = None,
     provider: ProviderOption = "cpu",
     threads: ThreadsOption = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE|DIR", help="Also draw it: one picture, or a folder.", show_default=False
+        ),
+    ] = None,
+    picture: FormatOption = "png",
+    dpi: DpiOption = None,
+    title: TitleOption = None,
+    captions: CaptionsOption = True,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -47,8 +69,12 @@ def predict(
     from onnxviz.cli.tables import predictions_table
     from onnxviz.inputs.labels import read_labels
     from onnxviz.model.model import load
+    from onnxviz.output.predictions import check_output, write_predictions
     from onnxviz.predictions.predict import predict as verb
 
+    pictures = picture_options(context, picture, dpi, title, captions)
+    if output is not None:
+        check_output(output)
     opened = load(model)
     names = read_labels(labels) if labels is not None else None
     with reporting(quiet, "asking") as progress:
@@ -56,6 +82,7 @@ def predict(
             opened, inputs, labels=names, top=top, preprocess=preprocess, size=parse_size(size), fit=fit,
             background=background, provider=provider, threads=threads, errors="skip", progress=progress,
         )  # fmt: skip
+    written = write_predictions(found, output, pictures) if output is not None else []
     skipped = Skipped()
     for label, error in found.failed:
         skipped.add(label, error)
@@ -66,7 +93,8 @@ def predict(
     for text in found.notes:
         note(quiet, text)
     if as_json:
-        print_json(found.as_dict())
+        report(as_json, found.as_dict(), written)
     else:
         stdout().print(predictions_table(found))
+        report(as_json, {}, written)
     skipped.end(len(found) + len(found.failed))

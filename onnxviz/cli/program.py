@@ -19,17 +19,20 @@ from typer.core import TyperCommand, TyperGroup
 from onnxviz import __version__
 from onnxviz.cli.heeding import Heeds, check_heeded, flag_of
 from onnxviz.cli.terminal import failure, say, stderr
-from onnxviz.errors import InputError, OnnxvizError, UnheededOptionError, UnsupportedGradientError
-from onnxviz.messages import meant
+from onnxviz.errors import InputError, OnnxvizError, UnsupportedGradientError
+from onnxviz.messages import for_command_lines, meant
 from onnxviz.worker import INTERRUPTED, supervised
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
-COMMANDS = (
-    "layers", "filters", "predict", "maps", "stats", "compare", "audit", "report", "convert", "explain", "maximize",
-    "annotate", "extract",
-)  # fmt: skip
-"""The commands, in the order of the help; each is a file here."""
+PANELS = {
+    "Look inside": ("layers", "filters", "predict", "maps", "explain", "maximize", "stats"),
+    "Convert and edit": ("convert", "annotate", "extract"),
+    "Audit and compare": ("audit", "compare", "report"),
+}
+"""The commands by what they are for, in the order of the help; each is a file here."""
+
+COMMANDS = tuple(name for names in PANELS.values() for name in names)
 
 
 def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
@@ -85,7 +88,11 @@ def command(heeds: Heeds, *, epilog: str) -> Callable[[Verb], Verb]:
             check_heeded(ctx, heeds)
             return super().invoke(ctx)
 
-    return app.command(cls=Heedful, epilog=epilog)
+    def add(function: Verb) -> Verb:
+        panel = next(title for title, names in PANELS.items() if function.__name__ in names)
+        return app.command(cls=Heedful, epilog=epilog, rich_help_panel=panel)(function)
+
+    return add
 
 
 def _refuse_repeated(order: Sequence[Any]) -> None:
@@ -125,11 +132,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # names in a file need not fit the terminal's encoding
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = load_commands(given)(args=given or ["--help"], standalone_mode=False)
+        with for_command_lines():
+            code = load_commands(given)(args=given or ["--help"], standalone_mode=False)
         sys.stdout.flush()
-    except UnheededOptionError as error:
-        failure(error.on_command_line)
-        return error.exit_code
     except OnnxvizError as error:
         # What lacks a gradient is a list, a line each.
         failure(str(error), lines=isinstance(error, UnsupportedGradientError))

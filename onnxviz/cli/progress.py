@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from onnxviz.maximization.maximize import Progress as Step
 
 
-# Seconds that are worth a warning.
-_LONG = 20
+# Seconds that are worth a warning, of a method and of a climb; and how many steps of a climb tell how long it takes.
+_LONG, _LONG_CLIMB, _TIMED = 20, 10, 4
+# Seconds of a run that tell how long the whole takes, and from how many on that is said where no bar shows it.
+_TELLING, _LONG_RUN = 2, 10
 
 
 @contextmanager
@@ -60,12 +62,50 @@ class Bar:
     part: Callable[[int, int], None] | None
 
 
+class _Outlook:
+    """Says once about how long a run takes, when its first seconds tell; for where no bar shows it.
+
+    Args:
+        quiet: whether nothing is to be said.
+        what: what is done, a word.
+        clock: seconds.
+    """
+
+    def __init__(self, quiet: bool, what: str, clock: Callable[[], float]) -> None:
+        self._silent, self._what, self._clock = quiet, what, clock
+        self._began = clock()
+        self._done = 0
+
+    def __call__(self, done: int, of: int) -> None:
+        """`done` of `of` steps are done."""
+        gone = self._clock() - self._began
+        if self._silent or not 0 < done < of or gone < _TELLING:
+            return
+        self._silent = True
+        whole = gone / done * of
+        if whole >= _LONG_RUN:
+            note(False, f"{self._what}: {done:,} of {of:,} in {duration(gone)}, about {duration(whole)} in all")
+
+    def advance(self, count: int, of: int) -> None:
+        """`count` more are done."""
+        self._done += count
+        self(self._done, of)
+
+
 @contextmanager
-def counting(quiet: bool, what: str, total: int) -> Iterator[Bar]:
-    """Gives a bar of `total` steps."""
+def counting(quiet: bool, what: str, total: int, clock: Callable[[], float] = monotonic) -> Iterator[Bar]:
+    """Gives a bar of `total` steps; where none is shown, what is long is announced.
+
+    Args:
+        quiet: whether nothing is to be said.
+        what: what is done, a word.
+        total: how many steps there are.
+        clock: seconds.
+    """
     with _live(quiet, _words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as live:
         if live is None:
-            yield Bar(lambda count=1: None, None)
+            outlook = _Outlook(quiet, what, clock)
+            yield Bar(lambda count=1: outlook.advance(count, total), None)
             return
         whole = live.add_task(what, total=total)
         one = live.add_task("this one", total=None, visible=False)
@@ -86,6 +126,7 @@ class Forecast:
         fewer: how to have fewer of them; "" where one cannot.
         part: called with (done, of), too; None where no bar is shown.
         clock: seconds.
+        long: from how many on there is something to say; None for 20.
     """
 
     def __init__(
@@ -96,7 +137,9 @@ class Forecast:
         fewer: str = "",
         part: Callable[[int, int], None] | None = None,
         clock: Callable[[], float] = monotonic,
+        long: float | None = None,
     ) -> None:
+        self._long = _LONG if long is None else long
         self._say: Callable[[str], None] | None = lambda text: note(quiet, text)
         self._what, self._inputs, self._fewer = what, inputs, fewer
         self._part, self._clock = part, clock
@@ -112,7 +155,7 @@ class Forecast:
             self._began = self._clock()
             return
         seconds = (self._clock() - self._began) / done * total * self._inputs
-        if seconds >= _LONG:
+        if seconds >= self._long:
             each = f" for each of {self._inputs} maps" if self._inputs > 1 else ""
             fewer = f"; {self._fewer}" if self._fewer else ""
             self._say(f"{self._what}: {total:,} runs of the model{each}, about {duration(seconds)}{fewer}")
@@ -127,11 +170,19 @@ def duration(seconds: float) -> str:
 
 
 @contextmanager
-def reporting(quiet: bool, what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Gives what a verb reports (done, of) to, for a bar; None where no bar is shown."""
+def reporting(
+    quiet: bool, what: str, clock: Callable[[], float] = monotonic
+) -> Iterator[Callable[[int, int], None] | None]:
+    """Gives what a verb reports (done, of) to, for a bar; where none is shown, what is long is announced.
+
+    Args:
+        quiet: whether nothing is to be said; then it gives None.
+        what: what is done, a word.
+        clock: seconds.
+    """
     with _live(quiet, _words(), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) as live:
         if live is None:
-            yield None
+            yield None if quiet else _Outlook(quiet, what, clock)
             return
         task = live.add_task(what, total=None)
         yield lambda done, of: live.update(task, completed=done, total=of)
@@ -149,16 +200,33 @@ def stages(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def climbing(quiet: bool) -> Iterator[Callable[[Step], None] | None]:
-    """Gives what `maximize` reports to, for a bar with the activation; None where no bar is shown."""
+def climbing(quiet: bool, clock: Callable[[], float] = monotonic) -> Iterator[Callable[[Step], None] | None]:
+    """Gives what `maximize` reports to: a bar with the activation, and how long it takes, where that is long.
+
+    Args:
+        quiet: whether nothing is to be said; then it gives None.
+        clock: seconds.
+    """
     with _live(quiet, _words(), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) as live:
-        if live is None:
+        if quiet:
             yield None
             return
-        task = live.add_task("preparing", total=None)
+        task = live.add_task("preparing", total=None) if live is not None else None
+        fewer = "fewer --steps or pictures take less, and Ctrl-C keeps what there is"
+        forecast = Forecast(quiet, "maximize", 1, fewer, clock=clock, long=_LONG_CLIMB)
+        first: int | None = None
+        told = 0
 
         def tell(now: Step) -> None:
-            words = f"{printable(now.target, 40)}  activation {now.activation:.4g}"
-            live.update(task, completed=now.done, total=now.total, description=words)
+            nonlocal first, told
+            if first is None:
+                first = now.done
+                forecast(0, now.total)
+            elif told == _TIMED:
+                forecast(now.done - first, now.total)
+            told += 1
+            if live is not None and task is not None:
+                words = f"{printable(now.target, 40)}  activation {now.activation:.4g}"
+                live.update(task, completed=now.done, total=now.total, description=words)
 
         yield tell

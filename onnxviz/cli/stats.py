@@ -11,6 +11,8 @@ from onnxviz.cli.heeding import ALWAYS, Mode
 from onnxviz.cli.options import (
     AtOption,
     BackgroundOption,
+    CaptionsOption,
+    DpiOption,
     FitOption,
     FormatOption,
     InputsArgument,
@@ -23,9 +25,11 @@ from onnxviz.cli.options import (
     QuietOption,
     SaveOption,
     SizeOption,
+    TitleOption,
     parse_bytes,
     parse_operators,
     parse_size,
+    picture_options,
     where_to,
 )
 from onnxviz.cli.program import command
@@ -40,7 +44,7 @@ _TABLE = Mode(lambda given: not given["as_json"], "{json} names them anyway")
 _HEEDS = {
     ALWAYS: "model inputs layers ops at complete preprocess size fit background provider threads memory output "
     "save as_json quiet",
-    _DRAWN: "picture",
+    _DRAWN: "picture dpi title captions",
     _KEPT: "histogram",
     _TABLE: "extremes",
 }
@@ -48,6 +52,7 @@ _HEEDS = {
 
 @command(_HEEDS, epilog="Example: onnxviz stats model.onnx photos --save stats.npz")
 def stats(
+    context: typer.Context,
     model: ModelArgument,
     inputs: InputsArgument,
     layers: LayersOption = "all",
@@ -75,6 +80,9 @@ def stats(
     ] = "1GiB",
     output: Annotated[Path | None, where_to("DIR", "nowhere, a table is printed")] = None,
     picture: FormatOption = "png",
+    dpi: DpiOption = None,
+    title: TitleOption = None,
+    captions: CaptionsOption = True,
     save: SaveOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
@@ -88,6 +96,7 @@ def stats(
     from onnxviz.output.statistics import check_targets, write_statistics
     from onnxviz.runtime.providers import NodeAssignment
 
+    pictures = picture_options(context, picture, dpi, title, captions)
     check_targets(output, save)
     opened = load(model)
     skipped = Skipped()
@@ -99,7 +108,7 @@ def stats(
         )  # fmt: skip
     for label, error in found.failed:
         skipped.add(label, error)
-    written = write_statistics(found, output, save, picture)
+    written = write_statistics(found, output, save, pictures)
     images = ImageOptions.of(opened, preprocess, parse_size(size), fit, background)
     if found.head["preprocessing"] is not None and (said := images.expected.words(opened.label)):
         note(quiet, said)

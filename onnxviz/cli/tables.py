@@ -143,8 +143,10 @@ def _columns(layers: Sequence[Layer], layout: Layout, short: Mapping[str, str]) 
     traced = any(x.weight_source not in ("initializer", None) or x.counts for x in layers if x.is_convolution)
     outputs = [output_shape(layer, layout) for layer in layers]
     norms = {True: "folded in", False: "separate", None: ""}
+    places = [layer.keras_index if layout == "keras" else None for layer in layers]
     return [
         Column("#", [str(layer.index) for layer in layers], style="dim", right=True),
+        Column("Keras #", ["" if place is None else str(place) for place in places], rank=1, right=True),
         Column("layer", [layer.name for layer in layers], style="bold"),
         Column("operator", [layer.op for layer in layers], rank=2),
         Column(filters, [dims(weight_shape(x, layout), "×") if x.is_convolution else "" for x in layers]),
@@ -215,7 +217,7 @@ def _said(output: OutputPrediction) -> list[str]:
         f"{_called(one.number, one.name)}  "
         + (f"score {one.score:.4g}" if one.share is None else f"{percent(one.share)}  score {one.score:.4g}")
         for one in output.top
-    ]
+    ] or [output.remark]
 
 
 def _called(number: int, name: str) -> str:

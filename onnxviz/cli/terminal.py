@@ -110,8 +110,8 @@ def print_text(text: str) -> None:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """Prints one JSON document, with null for what JSON has no number for: NaN and infinity."""
-    print(json.dumps(_finite(document), indent=1, allow_nan=False))
+    """Prints one JSON document: null for NaN and infinity, and files, each a `Path`, from the working folder."""
+    print(json.dumps(_finite(document), indent=1, allow_nan=False, default=str))
 
 
 def _finite(value: Any) -> Any:

@@ -205,13 +205,15 @@ class Agreement:
         agreeing: of how many samples, or of how many positions where there are several a sample.
         total: of how many.
         positions: whether positions of masks were counted instead of samples.
-        flips: the samples that are answered otherwise; none where positions were counted.
+        flips: the samples that are answered otherwise, or with NaN; none where positions were counted.
+        unknown: how many either model answers with NaN, which agree with nothing.
     """
 
     agreeing: int
     total: int
     positions: bool
     flips: tuple[Flip, ...]
+    unknown: int = 0
 
     @property
     def share(self) -> float:
@@ -221,7 +223,7 @@ class Agreement:
     def as_dict(self) -> dict[str, Any]:
         """As JSON types."""
         return {
-            "top1": self.share, "agreeing": self.agreeing, "total": self.total,
+            "top1": self.share, "agreeing": self.agreeing, "total": self.total, "nan": self.unknown,
             "of": "positions" if self.positions else "samples", "flips": [one.as_dict() for one in self.flips],
         }  # fmt: skip
 

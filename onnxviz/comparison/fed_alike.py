@@ -10,8 +10,9 @@ from onnxviz.comparison.side import Side
 from onnxviz.errors import InputError
 from onnxviz.inputs.arrays import converted
 from onnxviz.inputs.noise import check_noise_heeded, noise_samples
-from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, image_size, is_picture, samples
-from onnxviz.messages import dims, printable
+from onnxviz.inputs.picture_ports import image_size, is_picture
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, samples
+from onnxviz.messages import dims, option, printable
 from onnxviz.model.ports import Port
 
 Ports = Sequence[tuple[Port, Port]]
@@ -80,7 +81,9 @@ def paired_samples(a: Side, b: Side, data: InputLike) -> list[PairedSample]:
         return [PairedSample(*both) for both in zip(first, second, strict=True)]
     _refuse_other_forms(a, b, ports)
     if any(sample.photo for sample in first) and mine.expected != theirs.expected:
-        raise InputError("images given by the name of an input are prepared alike for both: give --preprocess")
+        raise InputError(
+            f"images given by the name of an input are prepared alike for both: give {option('preprocess')}"
+        )
     return [PairedSample(sample, _renamed(sample, ports)) for sample in first]
 
 

@@ -143,7 +143,7 @@ def _read(pair: Pair, at: TapKind) -> LayerPair | NotCompared:
             return NotCompared(*names, f"{said}, and '{printable(silent.name)}' ends before its activation")
         at = "conv"
         a, b = Reading.of(pair.a, at), Reading.of(pair.b, at)
-    if at == "conv" and a.saturates != b.saturates and any(one.activation.through for one in (pair.a, pair.b)):
+    if at == "conv" and a.saturates != b.saturates and any(one.activation.activated for one in (pair.a, pair.b)):
         cut, whole = names if a.saturates else names[::-1]
         said = f"rounding cuts '{printable(cut)}' at zero, as its activation does"
         return NotCompared(*names, f"{said}; '{printable(whole)}' has values below")
@@ -154,7 +154,8 @@ def _mean_the_same(pair: Pair, a: Reading, b: Reading) -> bool:
     """Whether an activation is applied in both, in none, or as a ReLU in one and by saturation in the other."""
     if None not in (a.activated, b.activated):
         return a.activated == b.activated
-    last = [label for layer in (pair.a, pair.b) for label in layer.activation.through[-1:]]
+    taps = [layer.activation for layer in (pair.a, pair.b)]
+    last = [tap.through[-1] for tap in taps if tap.activated]
     return {word for label in last for word in label.split("·")} <= names_anywhere(
         Family.RECTIFIER | Family.BOUND | Family.QUANTISING
     )

@@ -70,9 +70,9 @@ class Reading:
         """
         tap = layer.activation
         tensor = layer.taps[at]
-        if at == "activation" and not tap.through:
+        if at == "activation" and not tap.activated:
             tensor = tap.scaled or tensor
-        activated: bool | None = at == "activation" and (bool(tap.through) or tap.reordered is not None)
+        activated: bool | None = at == "activation" and (tap.activated or tap.reordered is not None)
         scope = layer.graph_scope
         if tensor == layer.producer.output[0]:
             tensor = _biased(layer, _rescaled(layer, tensor))

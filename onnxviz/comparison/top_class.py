@@ -47,7 +47,7 @@ class TopClasses:
 
     def __init__(self, a: Scores, b: Scores) -> None:
         self._scores = a, b
-        self._agreeing = self._total = 0
+        self._agreeing = self._total = self._unknown = 0
         self._positions = False
         self._flips: list[Flip] = []
         self.unequal = ""
@@ -69,7 +69,9 @@ class TopClasses:
                 f"A scores {len(a)} classes at {a.shape[1]:,} positions, B {len(b)} at {b.shape[1]:,}"
             )
             return
-        same = (one.argmax(0) == other.argmax(0)) & (np.isnan(one).any(0) == np.isnan(other).any(0))
+        unknown = np.isnan(one).any(0) | np.isnan(other).any(0)
+        same = (one.argmax(0) == other.argmax(0)) & ~unknown
+        self._unknown += int(unknown.sum())
         self._agreeing += int(same.sum())
         self._total += len(same)
         self._positions |= len(same) > 1
@@ -81,7 +83,8 @@ class TopClasses:
         """What was counted; None where nothing could be."""
         if self.unequal or not self._total:
             return None
-        return Agreement(self._agreeing, self._total, self._positions, () if self._positions else tuple(self._flips))
+        flips = () if self._positions else tuple(self._flips)
+        return Agreement(self._agreeing, self._total, self._positions, flips, self._unknown)
 
 
 def _first(scores: NDArray[Any], names: tuple[str, ...]) -> tuple[int, str, float]:

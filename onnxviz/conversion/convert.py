@@ -31,6 +31,7 @@ from onnxviz.errors import ConversionError
 from onnxviz.files import assembling, destination
 from onnxviz.inputs.labels import check_labels
 from onnxviz.inputs.preprocessing import Preprocessing
+from onnxviz.messages import option
 from onnxviz.model.graph.constants import Constants
 from onnxviz.model.graph.operators import convolution_form
 from onnxviz.model.graph.scopes import Scope, plain_domain
@@ -302,10 +303,12 @@ def _prepared(
     if asked is not None:
         return asked, [f"'{asked.words}' is kept as asked, but the graph expects '{expected.words}': {expected.why}"]
     if expected.order_is_open:
-        return None, [f"{expected.why}, so that images may be RGB or BGR: say which with --preprocess"]
+        return None, [f"{expected.why}, so that images may be RGB or BGR: say which with {option('preprocess')}"]
     derived = Preprocessing.expected(expected)
     other = f", not '{told.words}'" if told is not None else ""
-    return derived, [f"images are prepared as '{derived.words}'{other}: {expected.why} (--preprocess changes it)"]
+    return derived, [
+        f"images are prepared as '{derived.words}'{other}: {expected.why} ({option('preprocess')} changes it)"
+    ]
 
 
 class _FoldedFile(TensorFile):

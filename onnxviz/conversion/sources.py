@@ -9,6 +9,7 @@ import operator
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import entry_points
 from os import PathLike
 from pathlib import Path
@@ -28,6 +29,8 @@ _FACTORY = re.compile(
 )
 
 
+# Names that a message lists.
+_NAMED = 3
 _ONNX = (".onnx", ".ort")
 
 
@@ -43,6 +46,16 @@ def _loaded() -> Iterator[tuple[str, object]]:
             yield entry.name, entry.load()
         except Exception as error:
             yield entry.name, error
+
+
+def _makers(path: Path) -> list[str]:
+    """Names in a file of code that may give a model: functions and classes at its top; it is read, not run."""
+    with suppress(OSError, SyntaxError, ValueError):
+        body = ast.parse(path.read_bytes()).body
+        kinds = (ast.FunctionDef, ast.ClassDef)
+        names = [node.name for node in body if isinstance(node, kinds) and not node.name.startswith("_")]
+        return names[:_NAMED] or ["factory"]
+    return ["factory"]
 
 
 def converter_for(source: object, label: str) -> Converter:
@@ -62,10 +75,13 @@ def converter_for(source: object, label: str) -> Converter:
         for name, found in _loaded()
         if not isinstance(found, Converter)
     )
+    if isinstance(source, Path) and source.suffix == ".py":
+        named = " or ".join(f"{source}:{name}" for name in _makers(source))
+        raise ConversionError(f"{source} is code: name what gives the model in it, as {named}{broken}")
     if isinstance(source, Path):
         raise ConversionError(
             f"{source} is not a kind of file that a converter knows ({known}): give a .keras or .h5 file, a SavedModel "
-            f"folder, a .pt2 or TorchScript file, or module:factory{broken}"
+            f"folder, a .pt2 or TorchScript file, module:factory or file.py:factory{broken}"
         )
     raise ConversionError(
         f"{label} is of type {type(source).__name__}, which no converter knows; "

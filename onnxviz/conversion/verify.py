@@ -18,7 +18,7 @@ from onnxviz.conversion.converter import SourceInput, SourceLayer, SourceModel, 
 from onnxviz.conversion.sensitivity import Sensitivity, allowed
 from onnxviz.errors import ConversionError, ModelError
 from onnxviz.inputs.preprocessing import Preprocessing
-from onnxviz.messages import dims
+from onnxviz.messages import dims, option
 from onnxviz.model.graph.scopes import all_graphs
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model
@@ -260,7 +260,7 @@ def _session(model: Model, graph: onnx.ModelProto | None = None) -> Session:
     except ModelError as error:
         raise ConversionError(
             f"onnxruntime cannot run the conversion, so that it cannot be verified: {error}; "
-            "--no-verify (verify=False) writes it all the same"
+            f"{option('verify', python='False')} writes it all the same"
         ) from None
 
 
@@ -276,7 +276,7 @@ def _refuse_unsteady(source: SourceModel, feeds: Mapping[str, NDArray[Any]], tol
     if any(_differences(np.asarray(a), np.asarray(b))[1] > tolerance for a, b in zip(first, second, strict=True)):
         raise ConversionError(
             f"the {source.framework} model gives different outputs for the same input (random operations?), "
-            "so that a conversion cannot be verified: --no-verify (verify=False) converts it all the same"
+            f"so that a conversion cannot be verified: {option('verify', python='False')} converts it all the same"
         )
 
 
@@ -340,7 +340,7 @@ def _seeded_feeds(
     if is_open:
         raise ConversionError(
             f"the {source.framework} model runs at none of the sizes {', '.join(map(str, tried))} "
-            f"(give one with --input-shape): {_first_line(failure)}"
+            f"(give one with {option('input_shape')}): {_first_line(failure)}"
         )
     raise ConversionError(f"the {source.framework} model itself fails on its declared input: {_first_line(failure)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.target import ClassChoice, Region, Target, class_number, rectangle, worded
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, option, printable
 from onnxviz.model.detection.box_scores import BOX_PROBABILITIES, BOX_SCORES
 from onnxviz.model.detection.boxes import LEAST_SCORE, Boxes, Detection, picked_box
 from onnxviz.model.detection.columns import Part, Piece
@@ -98,8 +98,13 @@ class BoxChoice:
             return self._sum(boxes, boxes.best(None)[1] if asked is None else asked)
         if self.box is not None:
             return self._one(boxes, *self._numbered(boxes, asked, self.box))
-        inside = self._inside(boxes, (height, width), self.region) if isinstance(self.region, tuple) else None
-        return self._one(boxes, *boxes.best(asked, inside))
+        if not isinstance(self.region, tuple):
+            return self._one(boxes, *boxes.best(asked))
+        top, left, bottom, right = self.region
+        found = self._one(boxes, *boxes.best(asked, self._inside(boxes, (height, width), self.region)))
+        region = np.zeros((height, width), bool)
+        region[top:bottom, left:right] = True
+        return replace(found, region=region)
 
     def _asked(self, boxes: Boxes) -> int | None:
         """The class, None for the best box's own."""
@@ -108,7 +113,7 @@ class BoxChoice:
             if self.head.exclusive and self.box is None and not boxes.rows:
                 raise SelectionError(
                     f"which of the {count} classes means 'no object' is not known, so that the best box is not known "
-                    "either: name a class (--class N, class_=…)"
+                    f"either: name a class ({option('class_', 'N')})"
                 )
             return None
         return class_number(self.class_, count, "the boxes have")
@@ -118,7 +123,7 @@ class BoxChoice:
         if boxes.corners is None:
             raise InputError(
                 f"how output '{printable(self.head.outputs[0])}' writes boxes is not known, so that it is not known "
-                "which are in a region: name a box (--box N, box=…) or a class"
+                f"which are in a region: name a box ({option('box', 'N')}) or a class"
             )
         top, left, bottom, right = rectangle(region, size, f"the input of {dims(size, '×')} pixels")
         x, y = ((boxes.corners[:, side] + boxes.corners[:, side + 2]) / 2 for side in (0, 1))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,11 @@ from onnxviz.inputs.samples import Feeds
 from onnxviz.messages import printable
 from onnxviz.model.axes.arrangement import PARTS, Arrangement, PartAxis, UntoldAxesError
 from onnxviz.model.axes.axis_trace import AxisTrace
+from onnxviz.model.axes.said_axes import saying_axes
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.runtime.batching import pad_rows
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +40,29 @@ class Case:
         feeds: the sample's arrays by input name, one row each.
         target: what is scored; None until that is decided.
         progress: called with (variants run, variants in all), first with 0 run; None to be silent.
+        shared: what methods that explain the same have in common, once it was asked for; None to keep nothing.
     """
 
     probe: Probe
     feeds: Feeds
     target: Target | None = None
     progress: Progress | None = None
+    shared: dict[object, Any] | None = None
+
+    def sharing(self) -> Case:
+        """This sample and target, which keeps what several methods ask for: values and gradients of the sample."""
+        found = replace(self, shared={})
+        vars(found)["_answer"] = self._answer
+        return found
+
+    def _once(self, key: object, make: Callable[[], Made]) -> Made:
+        """What was made of the sample; anew where nothing is kept. Nobody writes into it."""
+        if self.shared is None:
+            return make()
+        if key not in self.shared:
+            self.shared[key] = make()
+        made: Made = self.shared[key]
+        return made
 
     def scoring(self, target: Target) -> Case:
         """This sample with something to score."""
@@ -111,10 +131,13 @@ class Case:
 
     def whole(self, tensors: tuple[str, ...]) -> list[NDArray[Any]]:
         """The tensors' values as the model makes them of the sample, batch axis and copies of the sample included."""
-        return self._raw(tensors, self.x[None])
+        return self._once(("whole", tensors), lambda: self._raw(tensors, self.x[None]))
 
     def whole_gradients(self, tensors: tuple[str, ...]) -> tuple[list[NDArray[Any]], tuple[str, ...]]:
         """∂score/∂tensor of each tensor, in the form of `whole`, and what there is to say; errors as `gradients`."""
+        return self._once(("slopes", tensors), lambda: self._whole_gradients(tensors))
+
+    def _whole_gradients(self, tensors: tuple[str, ...]) -> tuple[list[NDArray[Any]], tuple[str, ...]]:
         session, fixed = self.probe.slope(self.sizes, tensors, "plain")
         padded = pad_rows(self._scored.weights[None], fixed, zero=True)
         found = session.run(self._feed(pad_rows(self.x[None], fixed)), padded.reshape(self._seed_shape(len(padded))))
@@ -146,7 +169,7 @@ class Case:
             name = printable(tensor)
             raise InputError(
                 f"what the axes of '{name}' count cannot be told from the graph, {error}: say it, with letters, "
-                f"--axes {name}=N,C,H,W (axes={{'{name}': 'N,C,H,W'}}): N samples, V views, T frames, C channels, D, H "
+                f"{saying_axes(tensor, 'N,C,H,W')}: N samples, V views, T frames, C channels, D, H "
                 "and W positions, 1+H*W for tokens behind a class token"
             ) from None
 
@@ -229,6 +252,11 @@ class Case:
         values = self._run((self.probe.target,), variants)[0]
         found = self._scored.probability(values)
         return self._scored.score(values) if found is None else found
+
+    def gradient(self, mode: Mode = "plain") -> tuple[NDArray[Any], tuple[str, ...]]:
+        """∂score/∂x at the sample, in the form of `x`, and what there is to say of it; errors as `gradients`."""
+        found, notes = self._once(("gradient", mode), lambda: self.gradients(self.x[None], mode))
+        return found[0], notes
 
     def gradients(self, variants: NDArray[Any], mode: Mode = "plain") -> tuple[NDArray[Any], tuple[str, ...]]:
         """∂score/∂x for each variant of `x`, (n, …) as `variants`, and what there is to say of it.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from onnxviz.files import save_arrays
 from onnxviz.inputs.image_files import Picture
 from onnxviz.inputs.interpolate import resized
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.inputs.sample_picture import sample_picture
+from onnxviz.inputs.sample_picture import Bands, sample_picture, shown_bands, words_of_bands
 from onnxviz.messages import percent, printable
 from onnxviz.model.detection.boxes import Detection
 
@@ -59,6 +60,7 @@ class Explanation:
         channel_axis: which of its axes counts channels, None if there is none.
         provenance: the model, software and image options.
         case: the sample and what is scored, for `explain_sanity` and `explain_faithfulness`.
+        region: (rows, columns) of the picture, booleans: what part of it the score is of; None where that is all of it.
         box: of a detector, the box that is explained; None for the sum over all.
         boxes: of a detector, what it finds on the sample, the best first.
         names: of all classes, () if nothing gives them.
@@ -91,6 +93,7 @@ class Explanation:
     channel_axis: int | None
     provenance: Provenance
     case: Case
+    region: NDArray[Any] | None = None
     box: Detection | None = None
     boxes: tuple[Detection, ...] = ()
     names: tuple[str, ...] = ()
@@ -112,7 +115,12 @@ class Explanation:
     @property
     def facts(self) -> list[str]:
         """What a figure says of it: sample, class, score, method, layer, and what was assumed of the image."""
-        facts = [self.sample]
+        return [self.sample, *self.answer, *self.common, self.way]
+
+    @property
+    def answer(self) -> list[str]:
+        """What a figure says of the class, besides its name: its number, box, probability or place, and score."""
+        facts = []
         if self.class_ is not None and self.class_name:
             facts.append(f"class {self.class_} of {self.classes}")
         if self.box is not None and self.box.number is not None:
@@ -121,18 +129,28 @@ class Explanation:
             facts.append(f"probability {percent(self.probability)}")
         elif self.box is None:
             facts.append(self.what)
-        if len(self.provenance.model.outputs) > 1:
-            facts.append(f"of {printable(self.output, 40)}")
-        facts.append(f"score {self.score:.4g}".replace("-", "−"))
-        facts.append(self.method + (f" at {self.layer}" if self.layer else ""))
+        return [*facts, f"score {self.score:.4g}".replace("-", "−")]
+
+    @property
+    def way(self) -> str:
+        """The method, its layer, and those of its options that are not the usual ones: `occlusion, window 32`."""
+        usual: dict[str, Any] = {}
+        if is_dataclass(self.settings):
+            usual = {field.name: field.default for field in fields(self.settings)}
+        others = (
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in self.options.items()
+            if name != "layer" and value is not None and value != usual.get(name)
+        )
+        return ", ".join([self.method + (f" at {self.layer}" if self.layer else ""), *others])
+
+    @property
+    def common(self) -> list[str]:
+        """What a figure says of any class and method: the output, of several; what the image was taken for."""
+        facts = [f"of {printable(self.output, 40)}"] if len(self.provenance.model.outputs) > 1 else []
         facts += self.axes.picked_labels
-        positions = self.map.shape[len(self.axes.parts) :]
-        if self.layer and positions != self.size[len(self.case.axes.parts) :]:
-            facts.append(f"{'×'.join(map(str, positions))} positions")
         images = self.provenance.images
-        if images is not None and images.expected.mark:
-            facts.append(images.expected.mark)
-        return facts
+        return [*facts, images.expected.mark] if images is not None and images.expected.mark else facts
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -161,7 +179,30 @@ class Explanation:
         """Whether the map is one of single pixels, as gradients of the input are: spiky, so drawn to a percentile."""
         return self.attribution is not None
 
-    def photos(self, longest: int = _LONGEST) -> list[NDArray[Any]]:
+    @property
+    def given(self) -> NDArray[Any]:
+        """What was fed, (C, parts…, spatial…); C is 1 where no axis counts channels."""
+        return self.input[None] if self.channel_axis is None else self.case.channels_first(self.input)
+
+    @property
+    def source(self) -> str:
+        """What its pictures are: `photo`, or `input` of an array, whose values nobody knows to be colours."""
+        return "photo" if self.image else "input"
+
+    def behind(self, bands: Bands | None = None) -> str:
+        """Which channels of the input a picture shows, "" where that goes without saying.
+
+        Args:
+            bands: as for `plot_explanation`.
+
+        Raises:
+            SelectionError: there is no such band.
+        """
+        return words_of_bands(len(self.given), bands)
+
+    def photos(
+        self, longest: int = _LONGEST, bands: Bands | None = None, slices: Sequence[int] | None = None
+    ) -> list[NDArray[Any]]:
         """The picture behind each map as it is drawn, (H, W, 3) uint8; one, where all maps are of one picture.
 
         An image file that was stretched to the model's size has its own proportions again; an array is stretched to
@@ -169,14 +210,29 @@ class Explanation:
 
         Args:
             longest: pixels along the longer side.
+            bands: which channels, as for `plot_explanation`.
+            slices: of a volume, (C, D, H, W), the places along its first axis.
+
+        Raises:
+            SelectionError: there is no such band.
         """
+        if slices is not None:
+            volume = self.given[shown_bands(len(self.given), bands)]
+            bounds = _range(volume)
+            axis = 0 if len(volume) == 3 else None
+            planes = (volume[:, place] if axis == 0 else volume[0, place] for place in slices)
+            return [sample_picture(plane, axis, longest=longest, bounds=bounds) for plane in planes]
         parts = len(self.case.axes.parts)
         if not parts or self.channel_axis is None:
-            return [sample_picture(self.input, self.channel_axis, self.image, self.provenance.images, longest)]
+            images = self.provenance.images
+            return [sample_picture(self.input, self.channel_axis, self.image, images, longest, bands=bands)]
         first = self.case.channels_first(self.input)
         pictures = first.reshape(first.shape[0], -1, *first.shape[1 + parts :])
         bounds = _range(pictures)
-        return [sample_picture(pictures[:, place], 0, longest=longest, bounds=bounds) for place in self._pictures]
+        return [
+            sample_picture(pictures[:, place], 0, longest=longest, bounds=bounds, bands=bands)
+            for place in self._pictures
+        ]
 
     @property
     def one_photo(self) -> bool:

@@ -19,6 +19,7 @@ from onnxviz.explanations.map_similarity import blurred
 
 # A blur of 5 pixels in pictures of 224, as in the authors' code.
 _BLUR = 5 / 224
+_CURVES = ("deletion", "insertion", "random_deletion", "random_insertion", "blob_deletion", "blob_insertion")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,7 +31,11 @@ class Faithfulness:
         deletion: (n,): the probability while pixels become the baseline; it should fall early.
         insertion: (n,): the probability while pixels of the sample come into its blurred copy; it should rise early.
         deletion_auc, insertion_auc: areas under these curves.
-        random_deletion_auc, random_insertion_auc: the same for pixels in a random order.
+        random_deletion, random_insertion: (n,): the same for pixels in a random order.
+        random_deletion_auc, random_insertion_auc: areas under these.
+        blob_deletion, blob_insertion: (n,): the same for pixels from the centre outwards, as of a map that is a blob in
+            the middle of every picture: the baseline to beat, since that is where photos have their object.
+        blob_deletion_auc, blob_insertion_auc: areas under these.
         unit: "probability", or "score" where the target is no classifier's.
     """
 
@@ -39,13 +44,19 @@ class Faithfulness:
     insertion: NDArray[Any]
     deletion_auc: float
     insertion_auc: float
+    random_deletion: NDArray[Any]
+    random_insertion: NDArray[Any]
     random_deletion_auc: float
     random_insertion_auc: float
+    blob_deletion: NDArray[Any]
+    blob_insertion: NDArray[Any]
+    blob_deletion_auc: float
+    blob_insertion_auc: float
     unit: str
 
     def __post_init__(self) -> None:
-        for array in (self.shares, self.deletion, self.insertion):
-            array.flags.writeable = False
+        for name in ("shares", *_CURVES):
+            getattr(self, name).flags.writeable = False
 
     def __repr__(self) -> str:
         return (
@@ -69,21 +80,27 @@ class Faithfulness:
         return f"pixels in a random order {' and '.join(sooner)} sooner than in the map's" if sooner else ""
 
     @property
+    def beats_blob(self) -> bool:
+        """Whether deletion falls earlier and insertion rises earlier than from the centre outwards."""
+        return self.deletion_auc < self.blob_deletion_auc and self.insertion_auc > self.blob_insertion_auc
+
+    @property
     def verdict(self) -> str:
         """In words."""
         return (
-            f"deletion area {self.deletion_auc:.3g} (random order {self.random_deletion_auc:.3g}, less is better), "
-            f"insertion area {self.insertion_auc:.3g} (random order {self.random_insertion_auc:.3g}, more is better)"
+            f"deletion area {self.deletion_auc:.3g} (random order {self.random_deletion_auc:.3g}, centred blob "
+            f"{self.blob_deletion_auc:.3g}, less is better), insertion area {self.insertion_auc:.3g} (random order "
+            f"{self.random_insertion_auc:.3g}, centred blob {self.blob_insertion_auc:.3g}, more is better)"
         )
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as JSON types."""
-        areas = ("deletion_auc", "insertion_auc", "random_deletion_auc", "random_insertion_auc", "unit")
-        curves = {name: getattr(self, name).tolist() for name in ("shares", "deletion", "insertion")}
         return {
-            **{name: getattr(self, name) for name in areas},
+            **{f"{name}_auc": getattr(self, f"{name}_auc") for name in _CURVES},
+            "unit": self.unit,
             "better_than_random": self.better_than_random,
-            **curves,
+            "beats_blob": self.beats_blob,
+            **{name: getattr(self, name).tolist() for name in ("shares", *_CURVES)},
         }
 
 
@@ -138,20 +155,32 @@ def faithfulness(
     soft = case.as_fed(blurred(soft, sigma, len(case.spatial) - len(case.axes.parts)))
     curves = [
         _curve(case, start, end, ranks, steps)
-        for ranks in (order, shuffled)
+        for ranks in (order, shuffled, outwards(case.spatial, len(case.axes.parts)))
         for start, end in ((case.x, empty), (soft, case.x))
     ]
-    areas = [area(curve) for curve in curves]
+    found: dict[str, Any] = dict(zip(_CURVES, curves, strict=True))
+    found |= {f"{name}_auc": area(curve) for name, curve in found.items()}
     return Faithfulness(
         shares=np.linspace(0, 1, steps + 1),
-        deletion=curves[0],
-        insertion=curves[1],
-        deletion_auc=areas[0],
-        insertion_auc=areas[1],
-        random_deletion_auc=areas[2],
-        random_insertion_auc=areas[3],
+        **found,
         unit="probability" if chance else "score",
     )
+
+
+def outwards(size: tuple[int, ...], parts: int = 0) -> NDArray[np.intp]:
+    """All positions from the centre of a picture outwards, as numbers in reading order; equally far ones in that order.
+
+    Distance is in shares of each side, so that a centred Gaussian blob of the picture's proportions falls along it.
+
+    Args:
+        size: (parts…, spatial…).
+        parts: how many of its axes count views or frames, each with a centre of its own.
+    """
+    far = np.zeros(size)
+    for axis in range(parts, len(size)):
+        place = (np.arange(size[axis]) + 0.5) / size[axis] - 0.5
+        far += (place**2).reshape([-1 if one == axis else 1 for one in range(len(size))])
+    return np.argsort(far.reshape(-1), kind="stable")
 
 
 def area(curve: NDArray[Any]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.case import Case, spatial_sizes
 from onnxviz.explanations.layer_maps import copies
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 from onnxviz.model.axes.arrangement import PartAxis
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.layer import Layer
@@ -71,7 +71,7 @@ def choose_layer(case: Case, asked: str | int | None, goals: tuple[str, ...] = (
         if tensor not in behind:
             raise SelectionError(
                 f"layer '{name}' does not depend on input '{printable(probe.port.name)}', which is explained; "
-                "choose another layer, or another input (--wrt NAME, wrt=…)"
+                f"choose another layer, or another input ({option('wrt', 'NAME')})"
             )
         return name, tensor
     found = [layer for layer in _between(case, goals) if math.prod(_positions(case, layer.taps["conv"])) > 1]
@@ -86,7 +86,7 @@ def choose_layer(case: Case, asked: str | int | None, goals: tuple[str, ...] = (
     if not found:
         raise SelectionError(
             f"{model.label} has no convolution with positions before '{printable(probe.target)}': "
-            "name a tensor with --layer, or use occlusion, rise or a method of the input"
+            f"name a tensor with {option('layer')}, or use occlusion, rise or a method of the input"
         )
     return found[-1].name, _bottleneck(case, found[-1], goals or (probe.target,))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.explanations.case import Case
 from onnxviz.explanations.map_axes import MapAxes
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 from onnxviz.model.axes.arrangement import PARTS, Arrangement, PartAxis
 from onnxviz.model.layer import Layer
 from onnxviz.model.taps import real_values
@@ -128,7 +128,7 @@ def _real(case: Case, tensor: str, array: NDArray[Any]) -> NDArray[Any]:
     if found is None:
         raise InputError(
             f"the maps of '{printable(tensor)}' are integers whose scale is not known: choose a tensor that is "
-            "dequantised, with --layer (layer=)"
+            f"dequantised, with {option('layer')}"
         )
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, for_reader, printable
 
 _MOST_LISTED = 5
 
@@ -28,7 +28,9 @@ def checked_mask(values: NDArray[Any], what: str = "the mask") -> NDArray[np.boo
     if not len(other):
         return values.astype(bool)
     labels = values.dtype.kind in "iu" and values.min() >= 0
-    remedy = f"say which, FILE.npy={other[0]} (in Python: labels == {other[0]})" if labels else "make it booleans"
+    remedy = (
+        f"say which, {for_reader(f'FILE.npy={other[0]}', f'labels == {other[0]}')}" if labels else "make it booleans"
+    )
     raise InputError(f"{what} has values other than 0 and 1 ({_listed(other)}): {remedy}")
 
 

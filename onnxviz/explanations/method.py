@@ -61,7 +61,7 @@ class Method:
         source: the paper.
         needs: what it looks at.
         signed: whether negative values of its map mean that the score falls.
-        warning: what everyone who uses it should know.
+        warning: what everyone who uses it should know; `{sanity}` in it is how it is checked.
     """
 
     name: ClassVar[str]

@@ -9,8 +9,9 @@ from onnxviz.gradients.add_gradient import add_gradient
 from onnxviz.gradients.gradient import GradientSession
 from onnxviz.gradients.step import Mode
 from onnxviz.inputs.samples import Feeds
-from onnxviz.messages import dims, meant, printable
+from onnxviz.messages import dims, meant, option, printable
 from onnxviz.model.axes.axis_trace import AxisTrace
+from onnxviz.model.axes.said_axes import saying_axes
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.model import Model
@@ -55,7 +56,7 @@ class Probe:
             name = printable(self.port.name)
             raise InputError(
                 f"what the axes of input '{name}' ({dims(self.port.shape)}) count cannot be told from the graph: say "
-                f"it, --axes {name}=N,V,C,H,W (axes={{'{name}': 'N,V,C,H,W'}}) for views, N,C,D,H,W for volumes"
+                f"it, {saying_axes(self.port.name, 'N,V,C,H,W')} for views, N,C,D,H,W for volumes"
             )
         self.batching = Batching.of(model, options.memory, limit=MAX_GRADIENT_BATCH)
         self.options = options
@@ -136,6 +137,6 @@ def _explained(model: Model, wrt: str | None) -> Port:
     if len(candidates) != 1:
         raise SelectionError(
             f"{model.label} has {len(model.inputs)} inputs ({there}): say which one is to be explained "
-            "(--wrt NAME, wrt=…)"
+            f"({option('wrt', 'NAME')})"
         )
     return candidates[0]

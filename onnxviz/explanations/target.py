@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.explanations.masks import checked_mask, read_mask
-from onnxviz.messages import dims, printable, unheeded
+from onnxviz.messages import dims, option, printable, unheeded
 from onnxviz.model.detection.columns import Link
 from onnxviz.model.probability import sigmoid, softmax
 from onnxviz.model.scores import Scores, name_of, sample_axis, with_both
@@ -40,6 +40,7 @@ class Target:
         axis: of the classes, without the batch axis; None where there is none.
         through: where the score of boxes is made, one entry for each stride: tensors that the convolutions at its end
             give; a class activation map looks at the layers before them. Empty for the layers before the tensor.
+        region: (rows, columns) of the picture, what part of it the score is of; None where that is all of it.
     """
 
     weights: NDArray[Any]
@@ -49,6 +50,7 @@ class Target:
     link: Link = ""
     axis: int | None = None
     through: tuple[tuple[str, ...], ...] = ()
+    region: NDArray[Any] | None = None
 
     def score(self, values: NDArray[Any]) -> NDArray[Any]:
         """The score of each sample; values (N, …), scores (N,) float64."""
@@ -134,12 +136,13 @@ class ClassTarget:
         channels = wide[None] if axis is None else np.moveaxis(wide, axis, 0)
         if channels[:1].size == 1:  # a classifier, perhaps with axes of length 1
             weights, what, chosen, link = self._of_classifier(channels, scores)
+            region = None
         else:
-            weights, what, chosen = self._of_picture(channels, scores)
-            link = ""
+            weights, what, chosen, inside = self._of_picture(channels, scores)
+            link, region = "", inside if inside.ndim == 2 and not inside.all() else None
         full = weights[0] if axis is None else np.moveaxis(weights, 0, axis)
         classes = 2 if len(channels) == 1 else len(channels)
-        return Target(full.copy(), what, chosen, classes, link, axis)
+        return Target(full.copy(), what, chosen, classes, link, axis, region=region)
 
     def _of_classifier(self, channels: NDArray[Any], scores: Scores) -> tuple[NDArray[Any], str, int, Link]:
         """Weights, words, class and link for one score a class."""
@@ -155,8 +158,8 @@ class ClassTarget:
         weights[0 if len(flat) == 1 else chosen] = sign
         return weights, what, chosen, link
 
-    def _of_picture(self, channels: NDArray[Any], scores: Scores) -> tuple[NDArray[Any], str, int]:
-        """Weights, words and class for scores with positions, (classes, spatial…)."""
+    def _of_picture(self, channels: NDArray[Any], scores: Scores) -> tuple[NDArray[Any], str, int, NDArray[Any]]:
+        """Weights, words, class and the positions that are summed, for scores with positions, (classes, spatial…)."""
         single = len(channels) == 1
         both = with_both(channels)
         winners = both.argmax(axis=0)
@@ -170,7 +173,7 @@ class ClassTarget:
         inside, words = _inside(self.region, winners == chosen, scores, counts, name)
         weights = np.zeros(channels.shape, np.float32)
         weights[0 if single else chosen] = (-1 if single and chosen == 0 else 1) * inside
-        return weights, f"{name} {words}, {_place(scores)}", chosen
+        return weights, f"{name} {words}, {_place(scores)}", chosen, inside
 
 
 def _decided(class_: ClassChoice, values: NDArray[Any], scores: Scores, *, pair: bool = False) -> tuple[int, int]:
@@ -200,7 +203,7 @@ def _inside(
             best = ", ".join(f"{c} ({counts[c]})" for c in np.argsort(-counts)[:_MOST_LISTED] if counts[c])
             raise InputError(
                 f"{name} has the largest score at no position of '{printable(scores.tensor)}'; the classes that do "
-                f"(positions): {best}. Choose one of them, or region='all' or a box"
+                f"(positions): {best}. Choose one of them, or {option('region', 'all', repr('all'))}, or a box"
             )
         return winning, f"where it wins, {int(winning.sum())} of {total} positions"
     if isinstance(region, tuple) and len(region) == 4 and len(where) == 2:

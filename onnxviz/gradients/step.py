@@ -17,7 +17,8 @@ from onnxviz.model.graph.symbolic_sizes import Dim
 
 Mode = Literal["plain", "guided", "deconv"]
 T = TypeVar("T")
-PIN = "give the input's sizes with shapes="
+# Stands for advice on how sizes are given, which depends on the inputs.
+PIN = "give the sizes of the inputs"
 
 
 class Step:

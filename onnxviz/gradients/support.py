@@ -10,7 +10,8 @@ from onnx import NodeProto, TensorProto
 from onnxviz.errors import SelectionError, UnsupportedGradientError
 from onnxviz.gradients.engine import Accumulated, Path, Refused
 from onnxviz.gradients.refusal import Kind
-from onnxviz.messages import printable
+from onnxviz.gradients.step import PIN
+from onnxviz.messages import for_reader, printable
 from onnxviz.model.graph.scopes import plain_domain, reads, walk
 from onnxviz.passes.prepare import FLOATS, Prepared
 
@@ -91,7 +92,7 @@ class Support:
         causes = self._causes()
         lines += [f"  {number}. {cause}" for number, cause in enumerate(causes[:LISTED], 1)]
         if len(causes) > LISTED:
-            lines.append(f"  … and {len(causes) - LISTED} more (grad_support lists them all)")
+            lines.append(f"  … and {len(causes) - LISTED} more{for_reader('', ' (grad_support lists them all)')}")
         if self.reaches:
             lines.append(
                 f"  Differentiable up to: '{printable(self.reaches)}' (node {self.reached} of {self.nodes}) - "
@@ -132,7 +133,7 @@ def check_tensors(prepared: Prepared, of: str, wrt: Sequence[str]) -> None:
         if inside is not None:
             raise SelectionError(
                 f"'{printable(name)}' lies inside control flow ({printable(inside.name)}), which no gradient passes; "
-                "its feature maps need none (onnxviz maps)"
+                f"its feature maps need none ({for_reader('onnxviz maps', 'capture')})"
             )
         if name not in made and not (name in inputs and name != of):
             what = "is a constant" if prepared.constant(name) is not None else "is not a tensor of its main graph"
@@ -152,7 +153,7 @@ def judge(prepared: Prepared, of: str, wrt: Sequence[str], found: Accumulated) -
     def blocking(node: NodeProto, kind: Kind, reason: str, remedy: str) -> Blocking:
         domain = plain_domain(node.domain)
         op = f"{domain}::{node.op_type}" if domain else node.op_type
-        if kind == "unknown-static-shape":  # where all inputs have their sizes, no size that is given helps
+        if remedy == PIN:  # where all inputs have their sizes, no size that is given helps
             remedy = f"pass {prepared.pin_hint}" if prepared.pin_hint else ""
         return Blocking(node.name, op, id_of(node), prepared.opset, positions.get(id_of(node), 0), kind, reason, remedy)
 
@@ -198,7 +199,7 @@ def _not_floats(prepared: Prepared, of: str, wrt: Sequence[str]) -> list[Blockin
             continue
         what = TensorProto.DataType.Name(kind).lower()
         behind = _float_behind(prepared, name)
-        remedy = f"add_gradient takes '{behind}', which is a float" if behind else "choose a tensor of floats"
+        remedy = f"'{behind}', which is made of it, holds floats" if behind else "choose a tensor of floats"
         reason = f"it holds {what}, and only floating point numbers have a gradient"
         found.append(Blocking("", "tensor", name, prepared.opset, 0, "non-float", reason, remedy))
     return found

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.messages import dims, printable
+from onnxviz.messages import dims, option, printable
 from onnxviz.model.ports import Port
 
 # Archives are unpacked in memory; a `.npy` is mapped, and may be of any size.
@@ -107,7 +107,12 @@ def _check_shape(shape: tuple[int, ...], port: Port, what: str) -> None:
         for axis, (dim, size) in enumerate(zip(wanted, padded, strict=True))
     )
     if not fits:
-        raise InputError(f"{what} has shape {dims(shape)}; input '{printable(port.name)}' takes {dims(wanted)}")
+        pixels = (
+            "; pixels HxWx3 are taken as uint8"
+            if len(shape) == 3 and shape[-1] == 3 and port.layout in ("NCHW", "NHWC")
+            else ""
+        )
+        raise InputError(f"{what} has shape {dims(shape)}; input '{printable(port.name)}' takes {dims(wanted)}{pixels}")
 
 
 def read_array(path: Path) -> NDArray[Any]:
@@ -190,11 +195,14 @@ def whole_numbers(values: NDArray[Any], port: Port, name: str, path: Path, *, de
     least, most = value_range(np.dtype(port.dtype))
     # Three float32 operations, each off by half a unit in the last place of what it handles.
     if np.abs(whole - values).max() > 4 * np.finfo(np.float32).eps * max(abs(low), abs(high), 255):
-        how, remedy = f"gives fractions, {low:g}…{high:g}", "give --preprocess raw, or another that gives whole numbers"
+        how, remedy = (
+            f"gives fractions, {low:g}…{high:g}",
+            f"give {option('preprocess', 'raw', repr('raw'))}, or another that gives whole numbers",
+        )
         if deep and name == "raw":
             remedy = f"{path} has more than 8 bits a channel, or is none of 8: save it with 8, or give a .npy"
     elif low < least or high > most:
-        how, remedy = f"gives {low:g}…{high:g}", "give --preprocess, such as scale=1,mean=128"
+        how, remedy = f"gives {low:g}…{high:g}", f"give {option('preprocess')}, such as scale=1,mean=128"
     else:
         return whole
     raise InputError(

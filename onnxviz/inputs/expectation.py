@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
+from onnxviz.messages import for_reader, option
 from onnxviz.model.model import Model
 from onnxviz.model.preprocessing_note import PREPROCESSING_KEY
 
@@ -64,7 +65,7 @@ class Expectation:
             return cls(first, "graph", remarks[0], others=others)
         open_ones = [one for one in model.input_ranges.values() if one.order_is_open]
         why = f"{open_ones[0].why}, so that RGB may be BGR; " if open_ones else ""
-        settled = f"--preprocess P settles it, and 'onnxviz annotate {model.label} --preprocess P -o OUT' keeps it"
+        settled = f"{option('preprocess', 'P')} settles it, and {keeping_preprocessing(model.label)} keeps it"
         return cls(first, "assumption", why + settled, others=others)
 
     @property
@@ -97,3 +98,8 @@ class Expectation:
         if self.source == "graph":
             return f"{label}: {what} prepared as '{name}': {self.remark}"
         return f"{label}: {self.conflict}" if self.conflict else ""
+
+
+def keeping_preprocessing(label: str) -> str:
+    """How the model called `label` is made to say how its images are prepared."""
+    return for_reader(f"'onnxviz annotate {label} --preprocess P -o OUT'", "annotate(model, preprocess, output)")

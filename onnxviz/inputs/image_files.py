@@ -22,7 +22,7 @@ from onnxviz.inputs.image_depth import DeepForm, needs_tifffile
 from onnxviz.inputs.image_pages import one_page
 from onnxviz.inputs.png_files import incomplete_pictures
 from onnxviz.inputs.tiff_files import TiffReader
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 
 # By content, not by name; an allow-list, because others (EPS) run interpreters.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -142,7 +142,7 @@ class ImageReader:
             return self._bands(place, limit)  # perhaps a kind that Pillow does not know
         width, height = picture.size
         if width * height > limit:
-            remedy = "make it smaller first" if bounded else "give --size HxW"
+            remedy = "make it smaller first" if bounded else f"give {option('size', 'HxW')}"
             raise InputError(f"{self.path} has {width}x{height} pixels; the limit is {limit:,}: {remedy}")
         if needs_tifffile(picture):
             return self._bands(place, limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from onnxviz.errors import InputError
@@ -36,6 +37,43 @@ def images_in(folder: Path) -> list[tuple[Path, str]]:
     if not found:
         raise InputError(f"the folder {folder} has no images ({', '.join(sorted(SUFFIXES))})")
     return sorted(found, key=lambda one: one[1].split("/"))
+
+
+def is_set(given: object) -> bool:
+    """Whether it is the path of a folder, or of a list of paths."""
+    if not isinstance(given, str | os.PathLike):
+        return False
+    path = Path(given)
+    return path.is_dir() or (path.suffix.lower() == LIST_SUFFIX and path.is_file())
+
+
+def paired_in(sets: Mapping[str, Path]) -> list[tuple[str, dict[str, str]]]:
+    """(label, path for each name) of what belongs together in several folders or lists.
+
+    Of two folders it is what is called alike in both, but for the suffix; of lists it is what stands in the same line.
+
+    Raises:
+        InputError: there is more in one than in another, or other names; or as for `images_in` and `listed_in`.
+    """
+    named = {name: path.is_dir() for name, path in sets.items()}
+    found = {
+        name: [(label, str(file)) for file, label in images_in(path)]
+        if path.is_dir()
+        else [(Path(line).name, line) for line in listed_in(path)]
+        for name, path in sets.items()
+    }
+    (first, ours), *others = found.items()
+    for other, theirs in others:
+        if len(theirs) != len(ours):
+            counts = f"{len(ours):,} for {printable(first)} in {sets[first]} and {len(theirs):,} for {printable(other)}"
+            raise InputError(f"inputs belong together one by one, and there are {counts} in {sets[other]}")
+        for (one, _), (two, _) in zip(ours, theirs, strict=True) if named[first] and named[other] else ():
+            if Path(one).with_suffix("") != Path(two).with_suffix(""):
+                raise InputError(
+                    f"images of two folders belong together by their names, and {sets[first]} has {printable(one)} "
+                    f"where {sets[other]} has {printable(two)}: call them alike, or give lists (.txt), a path a line"
+                )
+    return [(label, {name: pairs[place][1] for name, pairs in found.items()}) for place, (label, _) in enumerate(ours)]
 
 
 def listed_in(path: Path) -> list[str]:

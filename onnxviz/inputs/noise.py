@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.inputs.samples import Feeds, ImageOptions, Sample, as_input, is_picture
-from onnxviz.messages import dims, printable, refuse_unheeded
+from onnxviz.inputs.picture_ports import is_picture
+from onnxviz.inputs.samples import Feeds, ImageOptions, Sample, as_input
+from onnxviz.messages import dims, option, printable, refuse_unheeded
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
@@ -81,7 +82,7 @@ def _shape(model: Model, port: Port, images: ImageOptions, *, batched: bool) -> 
     whole = [size for size in sizes if isinstance(size, int)]
     if len(whole) < len(sizes):
         open_side = is_picture(port) and any(not isinstance(sizes[port.layout.index(axis)], int) for axis in "HW")
-        remedy = "give data, or --size HxW" if open_side else "give data"
+        remedy = f"give data, or {option('size', 'HxW')}" if open_side else "give data"
         raise InputError(f"input '{printable(port.name)}' of {model.label} is {dims(port.shape)}: {remedy}")
     return tuple(whole)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 from onnxviz.model.pixels.input_range import NAMED_RANGES, InputRange, range_name, range_words
 
 # Beyond these a model's arithmetic has no room left in float32.
@@ -100,10 +100,12 @@ class Preprocessing:
             made = cls(str(data["name"]), float(data["scale"]), mean, std, str(data.get("order", "RGB")).upper())
             return replace(made, name=range_name(made.as_dict()))
         except InputError as error:
-            raise InputError(f"the model's note on preprocessing cannot be used, give --preprocess: {error}") from None
+            raise InputError(
+                f"the model's note on preprocessing cannot be used, give {option('preprocess')}: {error}"
+            ) from None
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise InputError(
-                f"the model's note on preprocessing cannot be read: {printable(text, 80)}; give --preprocess"
+                f"the model's note on preprocessing cannot be read: {printable(text, 80)}; give {option('preprocess')}"
             ) from None
 
     def to_json(self) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 
+from onnxviz.inputs.image_files import Picture
+from onnxviz.inputs.image_pages import parse_address
 from onnxviz.inputs.samples import ImageOptions
 from onnxviz.model.model import Model
 from onnxviz.runtime.providers import NodeAssignment, Provider
@@ -66,6 +72,15 @@ class Provenance:
             found["onnxruntime"] = VERSION
         return {**found, "numpy": np.__version__}
 
+    def picture_record(self, photos: Iterable[str | Picture] = ()) -> dict[str, Any]:
+        """What the metadata of a picture say of where it is from, as JSON types; no path is in it.
+
+        Args:
+            photos: what is in the picture: paths of image files, or images in memory; what is "" is left out.
+        """
+        hashes = [photo_sha256(photo) for photo in photos if photo]
+        return {"model": self.model.sha256, **({"images": hashes} if hashes else {})}
+
     def as_dict(self) -> dict[str, Any]:
         """The head of a manifest, as JSON types; reads the whole model file once for its hash."""
         model = self.model
@@ -76,3 +91,18 @@ class Provenance:
             "preprocessing": self.images.as_dict() if self.images is not None else None,
             **self.placement,
         }
+
+
+def photo_sha256(photo: str | Picture) -> str:
+    """SHA-256 of an image file, in hex; of an image in memory, that of its pixels as they are read."""
+    if isinstance(photo, Picture):
+        return hashlib.sha256(np.ascontiguousarray(photo.read(channels=None)).tobytes()).hexdigest()
+    path = parse_address(photo)[0]
+    found = path.stat()
+    return _file_sha256(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=256)
+def _file_sha256(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,9 +19,10 @@ from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.image_files import MAX_PIXELS, ImageReader, Picture, held_picture, parse_colour
 from onnxviz.inputs.image_pages import Page, find_pages, one_page, parse_address
-from onnxviz.inputs.image_sets import LIST_SUFFIX, images_in, listed_in
+from onnxviz.inputs.image_sets import LIST_SUFFIX, images_in, is_set, listed_in, paired_in
+from onnxviz.inputs.picture_ports import channels_of, image_size, is_picture, no_such_input, only_input, ports_of
 from onnxviz.inputs.preprocessing import Preprocessing
-from onnxviz.messages import dims, meant, printable, refuse_unheeded
+from onnxviz.messages import dims, option, printable, refuse_unheeded
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
@@ -152,19 +153,6 @@ class ImageOptions:
         return self.expected.as_dict()
 
 
-def is_picture(port: Port) -> bool:
-    """Whether an input takes images."""
-    return port.layout in ("NCHW", "NHWC")
-
-
-def image_size(port: Port) -> tuple[int, int] | None:
-    """(height, width) of the images that an input takes; None where it leaves that open, or takes none."""
-    if not is_picture(port) or port.shape is None:
-        return None
-    height, width = (port.shape[port.layout.index(axis)] for axis in "HW")
-    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
-
-
 def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample]:
     """The samples that `given` means.
 
@@ -181,7 +169,7 @@ def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample
         InputError: nothing there, or it does not fit the model.
     """
     if isinstance(given, Mapping):
-        return _by_name(model, given, images)
+        return _told_apart(_by_name(model, given, images))
     if isinstance(given, str | PathLike) or any(hasattr(type(given), how) for how in _ARRAYS):
         given = [given]
     if not isinstance(given, Sequence) or isinstance(given, bytes | bytearray):
@@ -193,7 +181,7 @@ def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample
         name, equals, path = item.partition("=") if isinstance(item, str) else ("", "", "")
         if equals and not Path(str(item)).exists():
             if name not in names:
-                raise InputError(_no_such_input(model, name))
+                raise InputError(no_such_input(model, name))
             if name in named:
                 raise InputError(f"input '{printable(name)}' is given twice")
             named[name] = path
@@ -202,30 +190,35 @@ def samples(model: Model, given: InputLike, images: ImageOptions) -> list[Sample
     if named and found:
         raise InputError("either every input is given as NAME=PATH, or none")
     if named:
-        return _by_name(model, named, images)
+        found = _by_name(model, named, images)
     if not found:
         raise InputError("no input was given")
+    return _told_apart(found)
+
+
+def _told_apart(found: Sequence[Sample]) -> list[Sample]:
+    """The samples; those that are called alike by their paths."""
     times = Counter(sample.label for sample in found)
     return [s if times[s.label] == 1 else replace(s, label=s.path or s.label) for s in found]
 
 
 def _one(model: Model, item: InputLike, images: ImageOptions) -> list[Sample]:
     if not isinstance(item, str | PathLike):
-        port = _only_input(model)
+        port = only_input(model)
         if (picture := held_picture(item, port.layout, port.shape)) is not None:
             read = partial(_image_feeds, model, port, picture, 0, images)
             return [Sample(str(picture.path), read, True, picture=picture)]
-        return _rows({port.name: fitted(as_array(item, _TAKEN), port, "the array")}, _ports(model), "array")
+        return _rows({port.name: fitted(as_array(item, _TAKEN), port, "the array")}, ports_of(model), "array")
     path = Path(item)
     if path.is_dir():
         return [one for file, label in images_in(path) for one in _images(model, file, None, images, label)]
     if path.suffix.lower() == LIST_SUFFIX and path.is_file():
         return [one for item in listed_in(path) for one in _one(model, item, images)]
     if path.suffix.lower() == ".npz":
-        return _by_name(model, read_archive(path, _ports(model)), images, label=path.name)
+        return _by_name(model, read_archive(path, ports_of(model)), images, label=path.name)
     if path.suffix.lower() == ".npy":
-        port = _only_input(model)
-        return _rows({port.name: fitted(read_array(path), port, str(path))}, _ports(model), path.name)
+        port = only_input(model)
+        return _rows({port.name: fitted(read_array(path), port, str(path))}, ports_of(model), path.name)
     path, page = parse_address(str(item))
     if not path.exists():
         raise InputError(f"there is no file {path}")
@@ -233,10 +226,12 @@ def _one(model: Model, item: InputLike, images: ImageOptions) -> list[Sample]:
 
 
 def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions, label: str = "") -> list[Sample]:
-    ports = _ports(model)
+    ports = ports_of(model)
     for name in given:
         if name not in ports:
-            raise InputError(_no_such_input(model, str(name)))
+            raise InputError(no_such_input(model, str(name)))
+    if sets := {name: Path(item) for name, item in given.items() if is_set(item)}:
+        return _by_set(model, {name: given[name] for name in given if name not in sets}, sets, images)
     feeds: Feeds = {}
     image: str | Picture = ""
     for name, item in given.items():
@@ -258,6 +253,41 @@ def _by_name(model: Model, given: Mapping[str, InputLike], images: ImageOptions,
     if not feeds:
         raise InputError("no input was given")
     return _rows(feeds, ports, label or "array", image)
+
+
+def _by_set(
+    model: Model, others: Mapping[str, InputLike], sets: Mapping[str, Path], images: ImageOptions
+) -> list[Sample]:
+    """A sample for each image of folders or lists, those that belong together together.
+
+    What else is given goes with each; or, a row for each line, with the lines of lists.
+    """
+    if len(model.inputs) == 1:
+        return _one(model, next(iter(sets.values())), images)
+    alike = [sample.read() for sample in _by_name(model, others, images)] if others else [{}]
+    batched = batch_inputs(model.inputs)
+    paired = paired_in(sets)
+    by_line = len(alike) == len(paired) and not any(path.is_dir() for path in sets.values())
+    for name in batched & alike[0].keys():
+        if (len(alike) > 1 and not by_line) or len(alike[0][name]) != 1:
+            first = next(iter(sets.values()))
+            raise InputError(
+                f"input '{printable(name)}' goes with each image of {first}: give one row, or as many as a list (.txt) "
+                "of paths has lines"
+            )
+    made = []
+    for place, (label, paths) in enumerate(paired):
+        read = partial(_joined, model, alike[place if by_line else 0], paths, images)
+        photo = next((path for path in paths.values() if not path.lower().endswith(".npy")), "")
+        made.append(Sample(label, read, batched >= {*others, *sets}, photo))
+    return made
+
+
+def _joined(model: Model, others: Feeds, paths: Mapping[str, InputLike], images: ImageOptions) -> Feeds:
+    found = _by_name(model, paths, images)
+    if len(found) > 1:
+        raise InputError(f"{', '.join(map(str, paths.values()))} hold {len(found)} samples where one is meant")
+    return {**others, **found[0].read()}
 
 
 def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str | Picture = "") -> list[Sample]:
@@ -288,11 +318,11 @@ def _rows(feeds: Feeds, ports: Mapping[str, Port], label: str, image: str | Pict
 
 def _images(model: Model, path: Path, page: Page, images: ImageOptions, label: str = "") -> list[Sample]:
     """The pages of an image file that are meant, as samples; what is wrong with a file is said when it is read."""
-    port = _only_input(model)
+    port = only_input(model)
     label = label or path.name
     pages = find_pages(path)
     try:
-        chosen = pages.chosen(page, path, _channels(port))
+        chosen = pages.chosen(page, path, channels_of(port))
     except InputError as error:
         return [Sample(label, partial(_refuse, str(error)), False, str(path))]
     file = ImageReader(path, last=pages.places[chosen[-1]])
@@ -310,12 +340,6 @@ def _image_feeds(model: Model, port: Port, file: ImageReader | Picture, place: i
 
 def _refuse(message: str) -> Feeds:
     raise InputError(message)
-
-
-def _channels(port: Port) -> int | None:
-    """How many channels an image for this input has; None where the model leaves it open."""
-    size = port.shape[port.layout.index("C")] if port.shape is not None and "C" in port.layout else None
-    return size if isinstance(size, int) else None
 
 
 def image_input(
@@ -342,10 +366,10 @@ def image_input(
     if isinstance(height, int) and isinstance(width, int):
         size = (height, width)
     elif size is None and (isinstance(height, int) or isinstance(width, int)):
-        raise InputError(f"{model.label} takes images of {wanted} and leaves a side open: give --size HxW")
+        raise InputError(f"{model.label} takes images of {wanted} and leaves a side open: give {option('size', 'HxW')}")
     if size is not None and size[0] * size[1] > MAX_PIXELS:
         raise InputError(f"images of {size[0]}x{size[1]} are too large; the limit is {MAX_PIXELS:,} pixels")
-    pixels = file.read(place, channels=_channels(port), size=size, fit=images.fit, background=images.background)
+    pixels = file.read(place, channels=channels_of(port), size=size, fit=images.fit, background=images.background)
     return as_input(port, pixels, images, file.path)
 
 
@@ -369,23 +393,3 @@ def as_input(port: Port, pixels: NDArray[Any], images: ImageOptions, path: Path)
         values = whole_numbers(values, port, chosen.name, path, deep=pixels.dtype != np.uint8)
     what = f"preprocessing '{chosen.name}' of {path}"
     return np.ascontiguousarray(converted(values[None], port, what))
-
-
-def _ports(model: Model) -> dict[str, Port]:
-    return {port.name: port for port in model.inputs}
-
-
-def _only_input(model: Model) -> Port:
-    if len(model.inputs) == 1:
-        return model.inputs[0]
-    images = [port for port in model.inputs if is_picture(port)]
-    if len(images) == 1:
-        return images[0]
-    names = ", ".join(printable(port.name) for port in model.inputs) or "none"
-    raise InputError(f"{model.label} has {len(model.inputs)} inputs ({names}): give each as NAME=PATH or in a .npz")
-
-
-def _no_such_input(model: Model, name: str) -> str:
-    there = ", ".join(printable(port.name) for port in model.inputs) or "none"
-    hint = meant(name, [port.name for port in model.inputs])
-    return f"{model.label} has no input called '{printable(name)}'; {hint}it has {there}"

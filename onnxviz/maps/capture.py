@@ -12,6 +12,7 @@ from typing import Literal
 from onnxviz.arguments import typed
 from onnxviz.errors import OnnxvizError
 from onnxviz.inputs.failures import Progress, nothing_usable
+from onnxviz.inputs.given import Given
 from onnxviz.inputs.image_bands import Fit
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.samples import ImageOptions, InputLike, Size
@@ -88,12 +89,14 @@ def capture(
     store = MapStore(memory, run.axes)
     failed = _Failed(errors)
     labels: list[str] = []
+    given: list[Given] = []
     for batch in run.batches(on_error=failed.note, progress=progress):
         store.add(batch.maps, len(labels), len(batch.labels), batch.entries)
         labels.extend(batch.labels)
+        given.extend(_given(run, batch))
     if not labels:
         raise nothing_usable(failed.list)
-    return FeatureMaps(store.arrays(), run.origin(labels, failed.list, store.rows, store.parts))
+    return FeatureMaps(store.arrays(), run.origin(labels, failed.list, store.rows, store.parts), given)
 
 
 @typed
@@ -126,9 +129,18 @@ def stream(
     run = TappedRun(opened, x, LayerChoice(layers, ops, at), images, options, verify=verify)
     failed = _Failed(errors)
     return (
-        FeatureMaps(batch.maps, run.origin(batch.labels, failed.list, *_entries(batch)))
+        FeatureMaps(batch.maps, run.origin(batch.labels, failed.list, *_entries(batch)), _given(run, batch))
         for batch in run.batches(on_error=failed.note, progress=progress)
     )
+
+
+def _given(run: TappedRun, batch: MapsBatch) -> list[Given]:
+    """What each label of a batch is of."""
+    found = []
+    for position, label in enumerate(batch.labels):
+        sample, _, row = batch.source(position)
+        found.append(Given.of(run.model, sample, run.images, label, row))
+    return found
 
 
 def _entries(batch: MapsBatch) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[str, ...]]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.files import save_arrays
 from onnxviz.maps.moments import Moments
-from onnxviz.messages import printable
+from onnxviz.messages import for_reader, printable
 
 FORMAT_VERSION = 1
 _HEAD = "onnxviz-statistics"
@@ -275,7 +275,10 @@ class Statistics(Mapping[str, LayerStatistics]):
             with Path(path).open("rb") as file:
                 archive = np.load(file, allow_pickle=False)
                 if isinstance(archive, np.ndarray) or _HEAD not in archive.files:
-                    raise InputError(f"{path} holds no statistics: give a file of `onnxviz stats --save`")
+                    raise InputError(
+                        f"{path} holds no statistics: "
+                        f"give a file of {for_reader('onnxviz stats --save', 'Statistics.save')}"
+                    )
                 manifest = json.loads(archive[_HEAD].tobytes())
                 if manifest["statistics"] > FORMAT_VERSION:
                     raise InputError(

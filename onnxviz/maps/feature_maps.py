@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from onnxviz.errors import SelectionError
 from onnxviz.files import save_arrays
+from onnxviz.inputs.given import Given
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.maps.finite import NotFinite
 from onnxviz.maps.origin import MapsOrigin
@@ -18,11 +20,12 @@ from onnxviz.maps.origin import MapsOrigin
 class FeatureMaps(Mapping[str, NDArray[Any]]):
     """A mapping from layer name to its maps, (N, C, spatial…), read-only; `origin` says what made them."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]], origin: MapsOrigin) -> None:
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], origin: MapsOrigin, given: Sequence[Given] = ()) -> None:
         self._arrays = dict(arrays)
         for array in self._arrays.values():
             array.flags.writeable = False
         self.origin = origin
+        self._given = tuple(given)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         """The maps of the layer called `name`."""
@@ -49,6 +52,19 @@ class FeatureMaps(Mapping[str, NDArray[Any]]):
     def samples(self) -> tuple[str, ...]:
         """The labels of what was fed."""
         return self.origin.samples
+
+    def photo(self, sample: int = 0) -> NDArray[Any] | None:
+        """What the model was given, (H, W, 3) uint8, after it was fitted and cropped; None where it is no picture.
+
+        Args:
+            sample: which of `samples`, from 0.
+
+        Raises:
+            SelectionError: there is no such sample.
+        """
+        if not 0 <= sample < len(self.samples):
+            raise SelectionError(f"there is no input {sample}; there are {len(self.samples)}, counted from 0")
+        return self._given[sample].picture() if sample < len(self._given) else None
 
     @property
     def failed(self) -> tuple[tuple[str, str], ...]:

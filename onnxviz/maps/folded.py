@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from onnxviz.inputs.samples import Feeds
+from onnxviz.inputs.samples import Feeds, Sample
 from onnxviz.model.axes.arrangement import PARTS, Entries
 from onnxviz.model.axes.axis_trace import AxisTrace
 from onnxviz.model.model import Model
@@ -23,11 +23,18 @@ class MapsBatch(NamedTuple):
         labels: of its samples.
         maps: by layer name.
         entries: by layer name, what the entries of the first axis are, where they are views, frames or branches.
+        fed: the samples with their arrays: one for each label, or one whose rows the labels are.
     """
 
     labels: list[str]
     maps: dict[str, NDArray[Any]]
     entries: dict[str, Entries]
+    fed: list[tuple[Sample, Feeds]]
+
+    def source(self, position: int) -> tuple[Sample, Feeds, int]:
+        """The sample that a label is of, its arrays, and which row of them."""
+        alone = len(self.fed) == len(self.labels)
+        return (*self.fed[position if alone else 0], 0 if alone else position)
 
 
 class FoldedBatches:

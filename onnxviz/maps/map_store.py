@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.messages import option
 from onnxviz.model.axes.arrangement import Entries
 
 # Maps of several batches are kept in memory up to this; beyond, a file costs little and memory stays flat.
@@ -77,7 +78,9 @@ class MapStore:
             before = self._forms.setdefault(name, form)
             if before[0] != form[0]:
                 sizes = " and ".join("x".join(map(str, shape)) for shape, _ in (before, form))
-                raise InputError(f"inputs of different sizes give '{name}' maps of {sizes}: give --size HxW")
+                raise InputError(
+                    f"inputs of different sizes give '{name}' maps of {sizes}: give {option('size', 'HxW')}"
+                )
             self._lengths[name] = self._lengths.get(name, 0) + array.shape[0]
             self._parts.setdefault(name, []).append(array)
             self._held += array.nbytes

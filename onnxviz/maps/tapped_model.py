@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, samples
-from onnxviz.messages import one_of
+from onnxviz.messages import one_of, option
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
@@ -127,7 +127,7 @@ class TappedModel:
                 raise
             raise SelectionError(
                 f"'{other.name}' of {model.label} is a {other.op}, not among the operators chosen: "
-                f"give --ops {other.op} (several: --ops Conv,{other.op})"
+                f"give {option('ops', other.op, repr([other.op]))} (several: Conv,{other.op})"
             ) from None
 
     def _first_sizes(self) -> dict[str, tuple[int, ...]]:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError, OnnxvizError
 from onnxviz.inputs.failures import Failed, Progress
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike
+from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample
 from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.folded import FoldedBatches, MapsBatch
 from onnxviz.maps.origin import MapsOrigin, TapOrigin
 from onnxviz.maps.tapped_model import LayerChoice, TappedModel
+from onnxviz.messages import option
 from onnxviz.model.axes.arrangement import Entries
 from onnxviz.model.graph.constants import dequantize
 from onnxviz.model.model import Model
@@ -67,7 +68,7 @@ class TappedRun(TappedModel):
             none at all, in a branch that did not run; or what `MapsBatch.entries` says; or any number, where there is
             one label.
         """
-        pending: list[tuple[str, Feeds]] = []
+        pending: list[tuple[Sample, Feeds]] = []
         form: tuple[tuple[int, ...], ...] = ()
         done, size = 0, 1
         for sample in self.samples:
@@ -85,7 +86,7 @@ class TappedRun(TappedModel):
                 done, pending = done + len(pending), []
             if self._form(feeds) != form:
                 form, size = self._form(feeds), 1  # what one takes is measured anew for each size
-            pending.append((sample.label, feeds))
+            pending.append((sample, feeds))
             if len(pending) >= size or not sample.batchable:
                 last: tuple[int, dict[str, NDArray[Any]]] = 1, {}
                 for batch in self._attempt(pending, on_error):
@@ -101,7 +102,7 @@ class TappedRun(TappedModel):
         if progress is not None:
             progress(len(self.samples), len(self.samples))
 
-    def _attempt(self, batch: list[tuple[str, Feeds]], on_error: Failed | None) -> Iterator[MapsBatch]:
+    def _attempt(self, batch: list[tuple[Sample, Feeds]], on_error: Failed | None) -> Iterator[MapsBatch]:
         """The batch's maps; where it fails, one sample at a time, so that one bad input does not take others along."""
         try:
             result = self._run(batch)
@@ -111,7 +112,7 @@ class TappedRun(TappedModel):
             if on_error is None:
                 raise
             if len(batch) == 1:
-                on_error(batch[0][0], error)
+                on_error(batch[0][0].label, error)
                 return
         else:
             yield result
@@ -119,13 +120,13 @@ class TappedRun(TappedModel):
         for item in batch:
             yield from self._attempt([item], on_error)
 
-    def _run(self, batch: list[tuple[str, Feeds]]) -> MapsBatch:
+    def _run(self, batch: list[tuple[Sample, Feeds]]) -> MapsBatch:
         names = [port.name for port in self.needed]
         feeds = self.batching.joined([{name: feeds[name] for name in names} for _, feeds in batch])
         rows, padded = self.batching.count(feeds), self.batching.padded(feeds)
         found = self._maps(self._run_checked(padded))
         maps = {plan.layer.name: self.batching.unpadded(found[plan.layer.name], rows, plan.axis) for plan in self.plans}
-        labels = [label for label, _ in batch]
+        labels = [sample.label for sample, _ in batch]
         if len(batch) > 1 and not self._are_rows(maps, len(batch)):
             raise _NotRowsError
         tensors = {plan.layer.name: plan.tap.tensor for plan in self.plans if not plan.tap.scope}
@@ -138,7 +139,7 @@ class TappedRun(TappedModel):
             labels = [f"{labels[0]}[{row}]" for row in range(rows)]
         self._alone |= not self._are_rows(maps, rows)
         self._look(feeds, maps, labels, entries)
-        return MapsBatch(labels, maps, entries)
+        return MapsBatch(labels, maps, entries, batch)
 
     def _look(
         self, feeds: Feeds, maps: Mapping[str, NDArray[Any]], labels: Sequence[str], entries: Mapping[str, Entries]
@@ -200,7 +201,7 @@ class TappedRun(TappedModel):
             one_size = all(isinstance(dim, int) for port in self.needed for dim in (port.shape or ())[1:])
             if not self.reads_images or one_size:
                 raise
-            hint = "images may need sides that the model's strides divide: try --size HxW"
+            hint = f"images may need sides that the model's strides divide: try {option('size', 'HxW')}"
             raise InputError(f"{error}; {hint}") from None
 
     def _batch_size(self, feeds: Feeds, samples: int, maps: Mapping[str, NDArray[Any]]) -> int:

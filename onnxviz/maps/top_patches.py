@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Progress, nothing_usable
-from onnxviz.inputs.image_bands import Fit
+from onnxviz.inputs.image_bands import Fit, resized_picture
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.sample_picture import sample_picture
 from onnxviz.inputs.samples import Feeds, ImageOptions, InputLike, Sample, Size, samples
 from onnxviz.maps.finite import FiniteWatch, NotFinite
 from onnxviz.maps.receptive.field import ReceptiveField
-from onnxviz.messages import unheeded
+from onnxviz.messages import for_reader
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
 from onnxviz.passes.peaks import with_peaks
@@ -33,6 +33,19 @@ from onnxviz.runtime.session import RunOptions, Session
 
 # Of a crop where it reaches beyond the picture.
 _GREY = 214
+
+
+@dataclass(frozen=True, eq=False)
+class PatchPictures:
+    """The pictures of top patches.
+
+    Attributes:
+        crops: (filters, N, height, width, 3) uint8: the regions.
+        photos: by sample, an index into `TopPatches.labels`: the picture that a region is from, (H, W, 3) uint8.
+    """
+
+    crops: NDArray[Any]
+    photos: dict[int, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +87,25 @@ class TopPatches:
         found = self._fields(int(self.samples[channel, rank]))
         return found.at(self.positions[channel, rank], beyond=True)
 
+    def framed(self, channel: int, rank: int) -> tuple[float, float, float, float]:
+        """What the unit sees, as shares of the picture: (left, top, right, bottom); beyond it below 0 or above 1."""
+        height, width = self._fields(int(self.samples[channel, rank])).picture
+        (top, bottom), (left, right) = self.box(channel, rank)
+        return left / width, top / height, (right + 1) / width, (bottom + 1) / height
+
     def crops(self, channels: Sequence[int] | None = None) -> NDArray[Any]:
-        """The regions as pictures, (filters, N, height, width, 3) uint8.
+        """The regions as pictures, (filters, N, height, width, 3) uint8; see `pictures`."""
+        return self.pictures(channels).crops
+
+    def pictures(self, channels: Sequence[int] | None = None, longest: int = 0) -> PatchPictures:
+        """The regions, and the pictures that they are from, as the model is given them.
 
         Images are read again, each once. What lies beyond a picture, where the model sees padding, is grey, and so
         is a region that there is not: there were too few images, or nothing excited the filter.
 
         Args:
             channels: which filters; None for all.
+            longest: pixels that a picture has at most along its longer side; 0 for all of them.
 
         Raises:
             SelectionError: there is no such filter.
@@ -95,12 +119,18 @@ class TopPatches:
                 )
         wanted = self.samples[chosen]
         found = np.full((*wanted.shape, *self.canvas, 3), _GREY, np.uint8)
+        photos = {}
         for sample in sorted(set(wanted[wanted >= 0].tolist())):
             picture = self._pictures(sample)
             for row, rank in np.argwhere(wanted == sample):
                 if self.excited(chosen[row], rank):
                     _cut(picture, self.box(chosen[row], rank), found[row, rank])
-        return found
+            factor = longest / max(picture.shape[:2]) if longest else 1
+            if factor < 1:
+                height, width = (max(1, round(factor * side)) for side in picture.shape[:2])
+                picture = resized_picture(picture, (height, width))
+            photos[sample] = picture
+        return PatchPictures(found, photos)
 
     def excited(self, channel: int, rank: int) -> bool:
         """Whether there is a region, and it excites the filter: a Relu that stays 0 everywhere was not excited."""
@@ -188,6 +218,11 @@ def top_patches(
     return search.run(errors=errors, progress=progress)
 
 
+def takes_pictures(model: Model) -> bool:
+    """Whether patches can be cut from what a model is given."""
+    return any(len(port.layout) == 4 for port in model.inputs)
+
+
 class Search:
     """Runs samples one after the other and keeps the best.
 
@@ -201,6 +236,7 @@ class Search:
 
     Attributes:
         failed: (label, error) of the samples that were skipped.
+        found: what `run` found, by layer; nothing before.
         provenance: the model, software and image options.
     """
 
@@ -216,10 +252,9 @@ class Search:
     ) -> None:
         if count < 1:
             raise InputError(f"{count} patches a filter cannot be shown; give 1 or more")
-        if not any(len(port.layout) == 4 for port in model.inputs):
-            raise unheeded(
-                f"{model.label} takes no pictures, and {{top_patches}} cuts patches from pictures; draw maps instead"
-            )
+        if not takes_pictures(model):
+            maps = for_reader("leave out --top-patches, which draws its maps", "capture gives its maps")
+            raise InputError(f"{model.label} takes no pictures, of which patches are parts; {maps}")
         for layer in layers:
             if layer.graph_scope.name:
                 raise SelectionError(f"layer '{layer.name}' is inside {layer.scope}; patches need the main graph")
@@ -232,13 +267,14 @@ class Search:
         self.at: TapKind = at
         self.provenance = Provenance(model, options, images if any(sample.photo for sample in given) else None)
         self.failed: list[tuple[str, str]] = []
+        self.found: dict[str, TopPatches] = {}
         self.watch = FiniteWatch()
         self._tensors = [layer.taps[at] for layer in layers]
         proto, self._outputs = with_peaks(model, self._tensors)
         self._session = Session.of(model, proto, options)
         self.batching = Batching.of(model, options.memory, needed=self._session.inputs)
         self._sizes: dict[int, dict[str, tuple[int, ...]]] = {}
-        self._found: dict[tuple[object, ...], ReceptiveField] = {}
+        self._fields: dict[tuple[object, ...], ReceptiveField] = {}
 
     def run(self, *, errors: str = "raise", progress: Progress | None = None) -> dict[str, TopPatches]:
         """The best of all samples, by layer; arguments as for `top_patches`."""
@@ -271,10 +307,11 @@ class Search:
                 progress(number + 1, len(self.given))
         if not done:
             raise nothing_usable(self.failed)
-        return {
+        self.found = {
             layer.name: self._result(layer.name, tensor, labels, *best[layer.name])
             for layer, tensor in zip(self.layers, self._tensors, strict=True)
         }
+        return self.found
 
     @property
     def not_finite(self) -> tuple[NotFinite, ...]:
@@ -287,9 +324,9 @@ class Search:
         def seen(sample: int) -> ReceptiveField:
             sizes = self._sizes.get(sample) or next(iter(self._sizes.values()))  # where no sample has a finite value
             key = (tensor, tuple(sorted(sizes.items())))
-            if key not in self._found:
-                self._found[key] = ReceptiveField(self.model, tensor, sizes)
-            return self._found[key]
+            if key not in self._fields:
+                self._fields[key] = ReceptiveField(self.model, tensor, sizes)
+            return self._fields[key]
 
         size = seen(_any(which)).size
         return TopPatches(name, tensor, values, which, at, tuple(labels), size, self.provenance, self._picture, seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,8 @@ from onnxviz.maximization.transforms import Transform, draw
 
 # How often the picture itself is looked at while what is climbed is moved about: costs a forward run each time.
 CHECK_EVERY = 16
+# What answers to a picture with this much more contrast with more than a quarter of that in proportion is given it.
+LOUDER = 1.25
 # A start that excites nothing is tried again, each time this much livelier.
 RESTARTS, LIVELIER = 3, 4.0
 
@@ -58,6 +60,9 @@ class AscentSettings:
         leak: slope of the targets' own activations where they cut, in the first half and while they are silent.
         transforms: random movements; none for the picture as it is.
         seed: of everything random.
+        contrast: the root mean square, before the sigmoid, of what is varied: at most so much.
+        grows: whether it may be more where what is climbed answers contrast in proportion, as early filters do; what
+            later filters and classes ask for is not there more clearly, but burnt.
     """
 
     steps: int
@@ -65,6 +70,8 @@ class AscentSettings:
     leak: float
     transforms: tuple[Transform, ...]
     seed: int
+    contrast: float = math.inf
+    grows: bool = False
 
     def rate_at(self, step: int) -> float:
         """Adam's step size: half a cosine down to 0 where what is climbed is moved about, else constant.
@@ -85,6 +92,9 @@ class AscentResult:
         trace: (N, steps) activations as they were climbed, moved about.
         best: (N,) after how many steps each picture was the best.
         dead: (N,) whether the target has never been excited: no gradient, or nothing but 0 to the end.
+        weights: (N, spatial…) float32, what each pixel has meant for the climb: the sum over steps of the gradient's
+            magnitude, mean over channels.
+        interrupted: whether it was ended before its last step.
     """
 
     images: NDArray[Any]
@@ -93,15 +103,22 @@ class AscentResult:
     trace: NDArray[Any]
     best: NDArray[Any]
     dead: NDArray[Any]
+    weights: NDArray[Any]
+    interrupted: bool = False
 
     def first(self, count: int) -> AscentResult:
         """The first `count` pictures."""
-        return AscentResult(*(getattr(self, field.name)[:count] for field in fields(self)))
+        return replace(self, **{name: getattr(self, name)[:count] for name in self._arrays()})
 
     @classmethod
     def joined(cls, parts: Sequence[AscentResult]) -> AscentResult:
         """All pictures of several climbs."""
-        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls._arrays()}
+        return cls(**arrays, interrupted=any(part.interrupted for part in parts))
+
+    @classmethod
+    def _arrays(cls) -> list[str]:
+        return [field.name for field in fields(cls) if field.name != "interrupted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,43 +211,63 @@ class Batch:
             InputError: the model cannot run on these inputs, or a value or gradient is not finite.
             SelectionError: an objective asks for what its tensor does not have.
         """
-        parameters = self.parametrisation.start(self.sources)
-        images = self.parametrisation.images(parameters)
+        way = self.parametrisation
+        parameters = way.start(self.sources)
+        images = way.images(parameters)
         values = self._values(images)
         before = self._activation(values)
         if not np.isfinite(before).all():
-            raise InputError(f"{self._label} gives values that are not finite for a grey picture, before any step")
+            raise InputError(f"{self._label} gives values that are not finite for what it starts with, before any step")
         best = _Best(self._middle(images), before.copy(), np.zeros(len(before), np.intp))
         trace = np.repeat(before[:, None], settings.steps, axis=1)
+        weights = np.zeros((len(images), *images.shape[2:]), np.float32)
         moved = np.zeros(len(before), bool)
-        adam = Adam(settings.rate)
-        for step in range(settings.steps):
-            warp = draw(
-                settings.transforms, np.random.default_rng((settings.seed, step)), self.canvas.size, images.shape[2:]
-            )
-            leaks = settings.leak * ((2 * step < settings.steps) | self._silent(values))
-            gradient, values = self._slope(warp.forward(images), leaks, step)
-            trace[:, step] = self._activation(values)
-            if not np.isfinite(trace[:, step]).all():
-                raise InputError(f"step {step + 1} cannot be made: {self._label} is not finite")
-            if not settings.transforms:
-                best.keep(self._middle(images), trace[:, step], step)
-            moved |= gradient.reshape(len(moved), -1).any(axis=1)
-            gradient = warp.adjoint(gradient) + self._picture_slope(images)
-            adam.rate = settings.rate_at(step)
-            parameters = adam.step(parameters, self.parametrisation.pull(images, gradient))
-            if not moved.all() and step < RESTARTS:
-                lively = self.parametrisation.start(self.sources) * np.float32(LIVELIER ** (step + 1))
-                parameters[~moved] = lively[~moved]
-            images = self.parametrisation.images(parameters)
-            if step + 1 == settings.steps or (settings.transforms and (step + 1) % CHECK_EVERY == 0):
-                best.keep(self._middle(images), self._activation(self._values(images)), step + 1)
-            if progress is not None:
-                progress(trace[:, step])
-            if step >= RESTARTS and not moved.any():
-                break  # nothing will ever move
-        dead = ~moved | self._silent(self._values(best.images))
-        return AscentResult(best.images, before, best.value, trace, best.step, dead)
+        checked = bool(settings.transforms) or self.canvas.is_whole  # what is climbed is not what is reached
+        contrast = np.full(len(before), settings.contrast)
+        adam, step, interrupted = Adam(settings.rate), 0, False
+        try:
+            for step in range(settings.steps):
+                warp = draw(
+                    settings.transforms,
+                    np.random.default_rng((settings.seed, step)),
+                    self.canvas.size,
+                    images.shape[2:],
+                )
+                leaks = settings.leak * ((2 * step < settings.steps) | self._silent(values))
+                gradient, values = self._slope(warp.forward(images), leaks, step)
+                trace[:, step] = self._activation(values)
+                if not np.isfinite(trace[:, step]).all():
+                    raise InputError(f"step {step + 1} cannot be made: {self._label} is not finite")
+                if not checked:
+                    best.keep(self._middle(images), trace[:, step], step)
+                moved |= gradient.reshape(len(moved), -1).any(axis=1)
+                gradient = warp.adjoint(gradient)
+                weights += np.abs(gradient).mean(axis=1)
+                gradient += self._picture_slope(images)
+                adam.rate = settings.rate_at(step)
+                done = step / settings.steps
+                parameters = way.held(adam.step(parameters, way.pull(parameters, images, gradient, done)), contrast)
+                if not moved.all() and step < RESTARTS:
+                    lively = way.start(self.sources) * np.float32(LIVELIER ** (step + 1))
+                    parameters[~moved] = way.held(lively, contrast)[~moved]
+                images = way.images(parameters)
+                looked = (step + 1) % CHECK_EVERY == 0
+                if step + 1 == settings.steps or (looked and (checked or settings.grows)):
+                    reached = self._activation(self._values(images))
+                    best.keep(self._middle(images), reached, step + 1)
+                    if looked and settings.grows:
+                        louder = self._activation(self._values(way.images(parameters * np.float32(LOUDER))))
+                        contrast *= np.where(louder - reached > (LOUDER - 1) / 4 * np.abs(reached), LOUDER, 1)
+                if progress is not None:
+                    progress(trace[:, step])
+                if step >= RESTARTS and not moved.any():
+                    break  # nothing will ever move
+        except KeyboardInterrupt:  # the best so far is whole: it is replaced, never changed
+            interrupted = True
+            trace[:, step:] = trace[:, max(step - 1, 0), None]
+        dead = (~moved | self._silent(self._values(best.images))) & (not interrupted)  # it might have moved later
+        shown = self._middle(weights[:, None])[:, 0]
+        return AscentResult(best.images, before, best.value, trace, best.step, dead, shown, interrupted)
 
     @property
     def _label(self) -> str:
@@ -248,13 +285,13 @@ class Batch:
             images = images.take(range(first, first + length), axis=axis) if images.shape[axis] != length else images
         return images
 
-    def _feeds(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        return {**self.fixed, self.canvas.port.name: self.canvas.feed(images)}
+    def _feeds(self, images: NDArray[Any], *, whole: bool = False) -> dict[str, NDArray[Any]]:
+        return {**self.fixed, self.canvas.port.name: self.canvas.feed(images, whole=whole)}
 
     def _values(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """The targets' values, without the way back."""
         images = self._middle(images)
-        feeds = self._feeds(images)
+        feeds = self._feeds(images, whole=True)
         return {tensor: self._checked(self.targets(tensor).session.value(feeds), images) for tensor in self._tensors}
 
     def _checked(self, value: NDArray[Any], images: NDArray[Any]) -> NDArray[Any]:

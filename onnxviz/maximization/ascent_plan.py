@@ -15,9 +15,9 @@ from onnxviz.gradients.add_gradient import add_gradient
 from onnxviz.gradients.gradient import GradientSession
 from onnxviz.gradients.leaky_relu import cut_of, leaky
 from onnxviz.maximization.ascent import AscentResult, AscentSettings, Batch, ObjectiveGroup, TargetGradient
-from onnxviz.maximization.image_input import ImageInput
+from onnxviz.maximization.image_input import ImageInput, fixing
 from onnxviz.maximization.parametrisation import Parametrisation
-from onnxviz.messages import dims
+from onnxviz.messages import dims, option
 from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.model import Model
 from onnxviz.runtime.batching import MAX_GRADIENT_BATCH, Batching
@@ -74,7 +74,7 @@ class AscentPlan:
                 of the batch.
 
         Returns:
-            The pictures in order, and what the user should hear.
+            The pictures in order, all or, where they were interrupted, the first; and what the user should hear.
 
         Raises:
             UnsupportedGradientError: a tensor cannot be differentiated.
@@ -101,6 +101,8 @@ class AscentPlan:
                 report(first, activations[:count])
 
             found.append(batch.climb(settings, progress).first(count))
+            if found[-1].interrupted:
+                break
         return AscentResult.joined(found), tuple(room.notes)
 
     def _room(self, requests: Sequence[Request]) -> _Sessions:
@@ -175,10 +177,10 @@ class AscentPlan:
         axes = dict(zip(self.canvas.port.layout, self.canvas.port.shape or (), strict=True))
         others = [p.name for p in self.model.inputs if p.name not in (self.canvas.port.name, *self.fixed)]
         if others:
-            return InputError(f"{error}; give other inputs as fixed= (--fixed {others[0]}=PATH)")
+            return InputError(f"{error}; give the other inputs, {fixing(others[0])}")
         if all(isinstance(size, int) for axis, size in axes.items() if axis not in "NC"):
             return error
-        return InputError(f"{error}; the network may not take {dims(self.canvas.size)}: try another --size")
+        return InputError(f"{error}; the network may not take {dims(self.canvas.size)}: try another {option('size')}")
 
 
 class _Sessions:

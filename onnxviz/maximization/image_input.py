@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.inputs.arrays import value_range
 from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_files import MAX_PIXELS
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
-from onnxviz.messages import dims, printable, unheeded
+from onnxviz.messages import dims, for_reader, option, printable, unheeded
 from onnxviz.model.model import Model
 from onnxviz.model.ports import Port
+from onnxviz.model.real_input import with_real_input
 
 # Sides of what a model leaves open, by the number of spatial axes; 128 is lucid's.
 _USUAL = {1: 256, 2: 128, 3: 32}
@@ -56,10 +58,26 @@ class ImageInput:
         """Which axis of the model's input counts channels."""
         return self.port.layout.index("C")
 
-    def feed(self, images: NDArray[Any]) -> NDArray[Any]:
-        """The model's input for pictures (N, C, spatial…), 0…1."""
+    @property
+    def is_whole(self) -> bool:
+        """Whether the model takes whole numbers; its pictures are climbed in real ones."""
+        return not self.port.dtype.startswith("float")
+
+    def feed(self, images: NDArray[Any], *, whole: bool = False) -> NDArray[Any]:
+        """The model's input for pictures (N, C, spatial…), 0…1; `whole` where it is rounded as the model takes it."""
         values = self.preprocessing.apply(np.moveaxis(images, 1, -1) * np.float32(255))
+        if whole and self.is_whole:
+            values = np.clip(np.rint(values), *value_range(np.dtype(self.port.dtype)))
         return np.ascontiguousarray(np.moveaxis(values, -1, self._channels))
+
+    def seen(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The inverse of `feed`: the pictures (N, C, spatial…) that were made these values; cut to 0…1."""
+        how = self.preprocessing
+        last = np.moveaxis(values, self._channels, -1).astype(np.float64)
+        last = (last * np.asarray(how.std) + np.asarray(how.mean)) / (255 * how.scale)
+        if how.order == "BGR" and self.channels >= 3:
+            last = np.concatenate([last[..., 2::-1], last[..., 3:]], axis=-1)
+        return np.ascontiguousarray(np.clip(np.moveaxis(last, -1, 1), 0, 1), np.float32)
 
     def pull(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """The adjoint of `feed`: the gradient with respect to the pictures, from that with respect to the input."""
@@ -123,14 +141,30 @@ def _input(model: Model, fixed: Collection[str]) -> Port:
     there = ", ".join(f"{printable(port.name)} ({dims(port.shape)} {port.dtype})" for port in model.inputs) or "none"
     if len(found) != 1:
         many = "several inputs" if found else "no input"
-        what = f" (give all but one: --fixed {printable(found[-1].name)}=PATH, fixed=)" if found else ""
+        what = f" (give all but one: {fixing(found[-1].name)})" if found else ""
         raise InputError(f"{model.label} has {many} for pictures or signals, so none can be made: {there}{what}")
-    if not found[0].dtype.startswith("float"):
-        raise InputError(
-            f"input '{printable(found[0].name)}' of {model.label} takes {found[0].dtype}; only float inputs can be "
-            "followed by gradients: use the model without its integer input"
-        )
     return found[0]
+
+
+def real_valued(model: Model, port: Port) -> Model:
+    """The model whose input takes real numbers, as far as gradients need it; see `with_real_input`.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if port.dtype.startswith("float"):
+        return model
+    found = with_real_input(model, port.name)
+    if found is None:
+        first = printable(model.layers[0].name) if model.layers else "LAYER"
+        part = for_reader(
+            f"onnxviz extract {model.label} LAYER --from {first} -o OUT.onnx", f"extract(model, layer, from_='{first}')"
+        )
+        raise InputError(
+            f"input '{printable(port.name)}' of {model.label} takes {port.dtype}, which no Cast alone makes real, and "
+            f"only real numbers can be followed by gradients: take the part that begins behind it, {part}"
+        )
+    return found
 
 
 def _size(model: Model, declared: list[int | str | None], given: int | tuple[int, ...] | None) -> tuple[int, ...]:
@@ -146,3 +180,8 @@ def _size(model: Model, declared: list[int | str | None], given: int | tuple[int
     known = [dim for dim in declared if isinstance(dim, int)]
     usual = known[0] if known else _USUAL[len(declared)]
     return tuple(dim if isinstance(dim, int) else usual for dim in declared)
+
+
+def fixing(name: str) -> str:
+    """How the input called `name` is given."""
+    return option("fixed", f"{printable(name)}=PATH", f"{{'{printable(name)}': array}}")

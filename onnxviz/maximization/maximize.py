@@ -10,7 +10,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,11 @@ from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.samples import ImageOptions, InputLike, samples
 from onnxviz.maximization.ascent import AscentResult, AscentSettings, ObjectiveGroup, PlacedTerm
 from onnxviz.maximization.ascent_plan import AscentPlan, Request
-from onnxviz.maximization.image_input import image_input
+from onnxviz.maximization.image_input import image_input, real_valued
 from onnxviz.maximization.objectives import Class, Filter, Objective, parts
-from onnxviz.maximization.parametrisation import DECAY, Fourier, Parametrisation, Pixels
 from onnxviz.maximization.synthetic import PictureTarget, SyntheticInputs, SyntheticSettings
-from onnxviz.maximization.transforms import Jitter, Transform, margin, standard, usual_jitter
-from onnxviz.messages import dims, one_of, refuse_unheeded, unheeded
+from onnxviz.maximization.variation import Param, Transforms, VariationOptions, variation
+from onnxviz.messages import dims, one_of, printable, refuse_unheeded, unheeded
 from onnxviz.model.class_choice import ClassesLike, class_numbers
 from onnxviz.model.layer import Layer, TapKind
 from onnxviz.model.model import Model, Source, load
@@ -42,8 +41,6 @@ Numbers = int | Sequence[int] | None
 # How many filters of a layer are drawn where nothing says.
 _DRAWN = 6
 _LEAK = 0.1
-
-Transforms = Literal["standard", "jitter", "none"] | Sequence[Transform]
 
 
 class Progress(NamedTuple):
@@ -72,12 +69,15 @@ def maximize(
     at: TapKind | None = None,
     plus: Objective | None = None,
     variants: int = 1,
-    steps: int = 256,
+    steps: int = 400,
     size: int | tuple[int, ...] | None = None,
-    param: Literal["fourier", "pixel"] = "fourier",
+    param: Param = "fourier",
+    from_: InputLike = None,
+    magnitude_from: InputLike = None,
+    alpha: bool = False,
     jitter: int | None = None,
     transforms: Transforms = "standard",
-    rate: float = 0.05,
+    rate: float | None = None,
     decay: float | None = None,
     leak: float | None = None,
     seed: int = 0,
@@ -103,12 +103,20 @@ def maximize(
         variants: pictures of each objective, from different starts; with `plus=Diversity(layer)` unlike each other.
         steps: number of gradient steps, 1 or more.
         size: (height, width) where the model leaves it open, a number for a square; 128 x 128 by default.
-        param: "fourier" (spectrum, decorrelated colours) or "pixel".
+        param: "fourier" (spectrum, decorrelated colours), "pixel", or "maco": the phase of the spectrum alone at first,
+            at the magnitude that photos have.
+        from_: a photo to start from, as for `onnxviz.capture`: what the target would add to it, within bounds; with
+            "fourier" only.
+        magnitude_from: photos whose magnitude "maco" takes, as for `onnxviz.capture`; None for a power law.
+        alpha: whether to keep how much each pixel has meant for the climb, as the transparency of the pictures.
         jitter: pixels, the largest shift of "standard" and "jitter"; None: 16, less where a side is under 224.
-        transforms: "standard" (jitter, scale ±10 %, rotation ±10°), "jitter", "none", or values of
+        transforms: "standard" (jitter, rotation ±10° and scale ±10 %; of classes by "fourier", without `from_`, crops
+            of half to the whole side instead of the scale; of "maco" such crops alone), "jitter", "none", or values of
             `onnxviz.maximization.transforms`.
-        rate: Adam's step size at the start; it falls to 0 where transforms are drawn, else it stays.
-        decay: of the Fourier parametrisation: how much harder high frequencies are, 1.3 by default; 1 is as in photos.
+        rate: Adam's step size at the start, 0.03 by default, 0.02 for classes as in `transforms`, 0.05 for "pixel",
+            0.1 radians for "maco"; it falls to 0 where transforms are drawn, else it stays.
+        decay: of "fourier", how much harder high frequencies are, 1.3 by default; of "maco", the power with which the
+            magnitude falls, 1.5 by default.
         leak: slope of the target's own Relu or Clip where it gives nothing, 0…1, in the first half of the steps and
             while the target is silent; 0 for the true gradient throughout; 0.1 by default.
         seed: of starts, movements and drawn filters. Same seed, same pictures.
@@ -119,6 +127,10 @@ def maximize(
             "openvino:device_type=CPU"; there is no fallback from one that cannot start.
         threads: of onnxruntime; 0 for its own choice.
         progress: called after each step of each batch.
+
+    Returns:
+        SyntheticInputs: the pictures. An interrupt (Ctrl-C) in mid-climb ends it and gives those there are, as far as
+            they have got, with `interrupted` true; there are none before the first step.
 
     Raises:
         SelectionError: there is no such layer, filter or class; the message says how many there are.
@@ -131,21 +143,33 @@ def maximize(
         opened = with_scores(opened)
     _check(steps, variants, rate, leak or 0.0, seed)
     frame = image_input(opened, size, preprocess, tuple(fixed or ()))
+    climbable = real_valued(opened, frame.port)
     targets = _targets(opened, layer, filters, random, class_, at, seed)
     if leak and not any(_is_cut(opened, target.objective) for target in targets):
         refuse_unheeded({"leak": leak}, "no Relu or Clip ends what is climbed, and nothing else leaks")
+    if alpha and len(frame.size) != 2:
+        refuse_unheeded({"alpha": alpha}, f"inputs of {dims(frame.size)} have no pixels to be transparent")
+    if from_ is not None and variants > 1:
+        raise unheeded(f"{variants} variants of a photo would be the same: leave out {{variants}}")
+    classes = all(_is_class(target.objective) for target in targets)
+    asked_of = VariationOptions(param, transforms, jitter, rate, decay, from_, magnitude_from, classes)
+    varied = variation(opened, frame, asked_of)
     climbing = AscentSettings(
-        steps, rate, _LEAK if leak is None else leak, _moves(transforms, jitter, frame.size), seed
-    )
-    shape = (frame.channels, *(side + 2 * margin(climbing.transforms) for side in frame.size))
-    way = _parametrisation(param, shape, decay)
+        steps, varied.rate, _LEAK if leak is None else leak, varied.moves, seed, varied.contrast,
+        grows=param != "maco" and from_ is None,
+    )  # fmt: skip
     others = _others(opened, fixed or {}, preprocess)
-    studio = AscentPlan(opened, frame, way, others, RunOptions(provider, memory, threads))
+    studio = AscentPlan(climbable, frame, varied.way, others, RunOptions(provider, memory, threads))
     asked = [pair for target in targets for pair in _wanted(opened, target, plus, variants, seed)]
     total = steps * sum(one.group.count for _, one in asked)
     found: list[AscentResult] = []
     made: list[PictureTarget] = []
     notes = _misfits(opened, targets)
+    if frame.is_whole:
+        notes.append(
+            f"input '{printable(frame.port.name)}' takes {frame.port.dtype}: pictures are climbed in real numbers, and "
+            "activations are those of the rounded pictures"
+        )
     for _, alike in groupby(asked, key=lambda pair: (pair[1].tensors, pair[1].group.count)):
         pairs = list(alike)
         mine = [target for target, _ in pairs]
@@ -154,11 +178,17 @@ def maximize(
         found.append(climbed)
         made.extend(variant for target, one in pairs for variant in _each(target, one.group.count))
         notes.extend(heard)
+        if climbed.interrupted:
+            break
     opened.check_unchanged()
-    spectrum = way.decay if isinstance(way, Fourier) else None
-    settings = SyntheticSettings(frame, param, spectrum, climbing, str(plus) if plus is not None else "")
+    result = AscentResult.joined(found)
+    if result.interrupted:
+        notes.append(
+            f"interrupted: {len(result.images)} of {len(asked)} pictures are there, some before their last step"
+        )
+    settings = SyntheticSettings(frame, varied, climbing, str(plus) if plus is not None else "", alpha)
     provenance = Provenance(opened, studio.options, ImageOptions(frame.expected))
-    return SyntheticInputs.of(AscentResult.joined(found), made, settings, provenance, list(dict.fromkeys(notes)))
+    return SyntheticInputs.of(result, made[: len(result.images)], settings, provenance, list(dict.fromkeys(notes)))
 
 
 class _Bar:
@@ -185,26 +215,16 @@ class _Bar:
             self.tell(Progress(done, self.total, str(self.targets[first].row), float(activations.mean())))
 
 
-def _check(steps: int, variants: int, rate: float, leak: float, seed: int) -> None:
+def _check(steps: int, variants: int, rate: float | None, leak: float, seed: int) -> None:
     for name, given in (("steps", steps), ("variants", variants)):
         if given < 1:
             raise InputError(f"{name} is 1 or more, not {given}")
-    if not 0 < rate < float("inf"):
+    if rate is not None and not 0 < rate < float("inf"):
         raise InputError(f"a rate of {rate} does not climb; give a positive number, such as 0.05")
     if not 0 <= leak <= 1:
         raise InputError(f"a leak is 0 to 1, not {leak}")
     if seed < 0:
         raise InputError(f"a seed is 0 or more, not {seed}")
-
-
-def _parametrisation(param: str, shape: tuple[int, ...], decay: float | None) -> Parametrisation:
-    """What is varied, for pictures of this shape."""
-    one_of("parametrisation", param, ("fourier", "pixel"))
-    if param == "fourier":
-        return Fourier(shape, DECAY if decay is None else decay)
-    if decay is not None:
-        raise unheeded(f"a decay of {decay:g} is one of frequencies, pixels have none: leave out {{decay}}")
-    return Pixels(shape)
 
 
 def _targets(
@@ -245,6 +265,11 @@ def _asks_class(what: What) -> bool:
     listed = [what] if what is None or isinstance(what, str | int | Objective) else what
     asked = [term for one in listed if isinstance(one, Objective) for _, term in parts(one)]
     return any(isinstance(term, Class) and term.output is None for term in asked)
+
+
+def _is_class(objective: Objective) -> bool:
+    """Whether it is a class, or a sum of classes and penalties."""
+    return all(isinstance(term, Class) or not term.activation for _, term in parts(objective))
 
 
 def _is_cut(model: Model, objective: Objective) -> bool:
@@ -328,25 +353,6 @@ def _wanted(
 def _each(target: PictureTarget, count: int) -> list[PictureTarget]:
     """The target of each picture of a group."""
     return [target] if count == 1 else [replace(target, variant=variant) for variant in range(count)]
-
-
-def _moves(transforms: Transforms, jitter: int | None, size: tuple[int, ...]) -> tuple[Transform, ...]:
-    if jitter is not None and (transforms == "none" or not isinstance(transforms, str)):
-        raise unheeded(
-            f"a jitter of {jitter} pixels is one of {{transforms}} 'standard' and 'jitter' only: leave out {{jitter}}"
-        )
-    pixels = usual_jitter(size) if jitter is None else jitter
-    if pixels > max(size):
-        raise InputError(f"a jitter of {pixels} pixels moves pictures of {dims(size)} out of sight; give less")
-    if not isinstance(transforms, str):
-        return tuple(transforms)
-    known: dict[str, tuple[Transform, ...]] = {
-        "standard": standard(pixels),
-        "jitter": (Jitter(pixels),),
-        "none": (),
-    }
-    one_of("set of transforms", transforms, known)
-    return known[transforms]
 
 
 def _others(model: Model, fixed: Mapping[str, InputLike], preprocess: str | Preprocessing) -> dict[str, NDArray[Any]]:

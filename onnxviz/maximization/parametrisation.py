@@ -6,18 +6,18 @@ parametrisation has the exact adjoint of what it does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Square root of the colours' covariance in photos (columns: brightness, blue–yellow, green–magenta), from ImageNet.
-# (lucid 0.3.10, 2021: `color_correlation_svd_sqrt`; Olah et al., Feature Visualization, Distill 2017)
-_COLOURS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
-COLOURS: NDArray[Any] = (_COLOURS / np.linalg.norm(_COLOURS, axis=0).max()).astype(np.float32)
+from onnxviz.maximization.half_spectrum import COLOURS, HalfSpectrum
+from onnxviz.maximization.objectives import TINY, means
+
 # lucid's: spectra of this size make pictures near to grey, where a network's gradients are lively.
 DEVIATION = 0.01
 _SPECTRUM_DIVISOR = 4.0
@@ -35,13 +35,18 @@ class Parametrisation(Protocol):
     def images(self, parameters: NDArray[Any]) -> NDArray[Any]:
         """The pictures, (N, C, spatial…) in 0…1."""
 
-    def pull(self, images: NDArray[Any], gradient: NDArray[Any]) -> NDArray[Any]:
+    def pull(self, parameters: NDArray[Any], images: NDArray[Any], gradient: NDArray[Any], done: float) -> NDArray[Any]:
         """The gradient with respect to the parameters.
 
         Args:
+            parameters: the parameters.
             images: what `images` gave for them.
             gradient: with respect to the pictures, (N, C, spatial…).
+            done: the share of the steps that are done, 0…1.
         """
+
+    def held(self, parameters: NDArray[Any], contrast: NDArray[Any]) -> NDArray[Any]:
+        """The parameters after a step, those of pictures with more than their contrast (N,) brought back to it."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +67,23 @@ class Pixels:
 
     def images(self, parameters: NDArray[Any]) -> NDArray[Any]:
         """The pictures."""
-        return _sigmoid(parameters)
+        return sigmoid(parameters)
 
-    def pull(self, images: NDArray[Any], gradient: NDArray[Any]) -> NDArray[Any]:
+    def pull(self, parameters: NDArray[Any], images: NDArray[Any], gradient: NDArray[Any], done: float) -> NDArray[Any]:
         """The gradient with respect to the pixels' parameters."""
         pulled: NDArray[Any] = gradient * images * (1 - images)
         return pulled
+
+    def held(self, parameters: NDArray[Any], contrast: NDArray[Any]) -> NDArray[Any]:
+        """The parameters, scaled down where their root mean square is above `contrast`."""
+        return _scaled(parameters, np.sqrt(means(parameters.astype(np.float64) ** 2)), contrast)
 
 
 @dataclass(frozen=True)
 class Fourier:
     """The spectrum, low frequencies made easy and high ones hard, in colours that photos vary independently.
 
-    x = sigmoid(M · irfftn(s · z) / 4), s = 1 / max(f, 1 / longest side)^decay, f in cycles per pixel, irfftn
+    x = sigmoid(a + M · irfftn(s · z) / 4), s = 1 / max(f, 1 / longest side)^decay, f in cycles per pixel, irfftn
     orthonormal; M the colour matrix where there are three channels. Gradient steps in z prefer what photos have much
     of, without any penalty. (Olah et al., Feature Visualization, Distill 2017; lucid's `param.image`)
 
@@ -87,40 +96,28 @@ class Fourier:
         shape: (C, spatial…).
         decay: power of the frequency. Photos and lucid have 1; steeper gives as much activation with less noise.
         deviation: standard deviation of the start.
+        about: (C, spatial…) what is added before the sigmoid, so that z = 0 is another picture than grey; None for 0.
     """
 
     shape: tuple[int, ...]
     decay: float = DECAY
     deviation: float = DEVIATION
+    about: NDArray[Any] | None = field(default=None, compare=False, repr=False)
 
-    @property
-    def _axes(self) -> tuple[int, ...]:
-        return tuple(range(2, len(self.shape) + 1))
+    @cached_property
+    def half(self) -> HalfSpectrum:
+        """The half spectrum of the pictures."""
+        return HalfSpectrum(self.shape)
 
     @cached_property
     def scale(self) -> NDArray[Any]:
         """Factor of each frequency, in the shape of a real spectrum of one channel."""
-        sizes = self.shape[1:]
-        grids = [np.fft.fftfreq(size) for size in sizes[:-1]] + [np.fft.rfftfreq(sizes[-1])]
-        squares = np.zeros(())
-        for grid in grids:
-            squares = squares[..., None] + grid**2
-        lowest = 1 / max(sizes)
-        factors: NDArray[Any] = np.maximum(np.sqrt(squares), lowest) ** -self.decay / _SPECTRUM_DIVISOR
-        mean = (0,) * len(sizes)
-        others = ((factors * self._twice) ** 2).sum() - factors[mean] ** 2
+        lowest = 1 / max(self.shape[1:])
+        factors: NDArray[Any] = np.maximum(self.half.frequencies, lowest) ** -self.decay / _SPECTRUM_DIVISOR
+        mean = (0,) * (len(self.shape) - 1)
+        others = ((factors * self.half.twice) ** 2).sum() - factors[mean] ** 2
         factors[mean] = np.sqrt(factors[mean] * max(factors[mean], np.sqrt(others)))
         return factors.astype(np.float32)
-
-    @cached_property
-    def _twice(self) -> NDArray[Any]:
-        """How often each column of the half spectrum stands in the whole one."""
-        length = self.shape[-1]
-        counts = np.full(length // 2 + 1, 2, np.float32)
-        counts[0] = 1
-        if length % 2 == 0:
-            counts[-1] = 1
-        return counts
 
     def start(self, sources: Sequence[np.random.Generator]) -> NDArray[Any]:
         """A normal spectrum, (N, C, spatial…, last / 2 + 1, 2): real and imaginary parts."""
@@ -128,40 +125,56 @@ class Fourier:
 
     def plane(self, parameters: NDArray[Any]) -> NDArray[Any]:
         """The pictures before the sigmoid: the linear part, (N, C, spatial…)."""
-        spectrum = np.ascontiguousarray(parameters).view(np.complex64)[..., 0] * self.scale
-        plane: NDArray[Any] = np.fft.irfftn(spectrum, self.shape[1:], self._axes, norm="ortho").astype(
-            np.float32, copy=False
-        )
-        return _mixed(plane, COLOURS) if self.shape[0] == 3 else plane
+        return self.half.planes(np.ascontiguousarray(parameters).view(np.complex64)[..., 0] * self.scale)
 
     def plane_adjoint(self, gradient: NDArray[Any]) -> NDArray[Any]:
         """The adjoint of `plane`."""
-        if self.shape[0] == 3:
-            gradient = _mixed(gradient, COLOURS.T)
-        spectrum = np.fft.rfftn(gradient, axes=self._axes, norm="ortho").astype(np.complex64, copy=False)
-        spectrum *= self.scale * self._twice
-        return np.ascontiguousarray(spectrum)[..., None].view(np.float32)
+        return np.ascontiguousarray(self.half.adjoint(gradient) * self.scale)[..., None].view(np.float32)
 
     def images(self, parameters: NDArray[Any]) -> NDArray[Any]:
         """The pictures."""
-        return _sigmoid(self.plane(parameters))
+        plane = self.plane(parameters)
+        return sigmoid(plane if self.about is None else plane + self.about)
 
-    def pull(self, images: NDArray[Any], gradient: NDArray[Any]) -> NDArray[Any]:
+    def pull(self, parameters: NDArray[Any], images: NDArray[Any], gradient: NDArray[Any], done: float) -> NDArray[Any]:
         """The gradient with respect to the spectrum."""
         return self.plane_adjoint(gradient * images * (1 - images))
+
+    def held(self, parameters: NDArray[Any], contrast: NDArray[Any]) -> NDArray[Any]:
+        """The parameters, scaled down where the plane's root mean square is above `contrast`."""
+        return _scaled(parameters, self.contrast(parameters), contrast)
+
+    def contrast(self, parameters: NDArray[Any]) -> NDArray[Any]:
+        """The root mean square (N,) of the planes over channels and positions, by Parseval's theorem."""
+        weights = self.scale * np.sqrt(self.half.twice)
+        values = (parameters * weights[..., None]).reshape(*parameters.shape[:2], -1)
+        if self.shape[0] == 3:
+            values = COLOURS @ values
+        pixels = math.prod(self.shape)
+        root: NDArray[Any] = np.sqrt(np.einsum("nck,nck->n", values, values, dtype=np.float64) / pixels)
+        return root
+
+
+def _scaled(parameters: NDArray[Any], found: NDArray[Any], most: NDArray[Any]) -> NDArray[Any]:
+    """Each picture's parameters, of which `found` is the contrast, so that it is `most` at most; both (N,)."""
+    factor = np.minimum(1, most / np.maximum(found, TINY)).astype(np.float32)
+    scaled: NDArray[Any] = parameters * factor.reshape(-1, *[1] * (parameters.ndim - 1))
+    return scaled
 
 
 def _noise(sources: Sequence[np.random.Generator], shape: tuple[int, ...], deviation: float) -> NDArray[Any]:
     return np.stack([source.standard_normal(shape, np.float32) * np.float32(deviation) for source in sources])
 
 
-def _sigmoid(x: NDArray[Any]) -> NDArray[Any]:
+def sigmoid(x: NDArray[Any]) -> NDArray[Any]:
+    """1 / (1 + e^−x)."""
     with np.errstate(over="ignore"):  # e^−x of a large negative x is infinite, and 1 / ∞ the right answer
         value: NDArray[Any] = 1 / (1 + np.exp(-x))
     return value
 
 
-def _mixed(planes: NDArray[Any], matrix: NDArray[Any]) -> NDArray[Any]:
-    """`matrix` applied to the channels: (N, 3, spatial…) to the same."""
-    mixed: NDArray[Any] = matrix @ planes.reshape(len(planes), 3, -1)
-    return mixed.reshape(planes.shape)
+def logit(x: NDArray[Any]) -> NDArray[Any]:
+    """The inverse of `sigmoid`; black and white count as half a step of 8 bits from it."""
+    inside = np.clip(x, 1 / 510, 1 - 1 / 510)
+    found: NDArray[Any] = np.log(inside / (1 - inside))
+    return found

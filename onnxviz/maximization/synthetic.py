@@ -15,7 +15,11 @@ from onnxviz.files import save_arrays
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.maximization.ascent import AscentResult, AscentSettings
 from onnxviz.maximization.image_input import ImageInput
-from onnxviz.maximization.objectives import Objective
+from onnxviz.maximization.objectives import TINY, Objective
+from onnxviz.maximization.variation import Variation
+
+# From this quantile of its weights on, a pixel is opaque.
+_OPAQUE = 0.9
 
 
 @dataclass(frozen=True)
@@ -73,18 +77,20 @@ class SyntheticSettings:
     """How the pictures were made; options as for `onnxviz.maximize`."""
 
     canvas: ImageInput
-    param: str
-    decay: float | None
+    varied: Variation
     climb: AscentSettings
     plus: str
+    alpha: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON types."""
         climb = self.climb
         return {
             "input": {"name": self.canvas.port.name, "size": list(self.canvas.size), "channels": self.canvas.channels},
-            "param": self.param,
-            "decay": self.decay,
+            "param": self.varied.param,
+            "decay": self.varied.decay,
+            "photos": self.varied.source or None,
+            "alpha": self.alpha,
             "steps": climb.steps,
             "rate": climb.rate,
             "leak": climb.leak,
@@ -110,6 +116,9 @@ class SyntheticInputs:
         trace: (N, steps) activation before each step, moved about as it was climbed.
         best_step: (N,) after how many steps the picture was the best, and kept.
         dead: (N,) whether nothing excited the target, from first to last: the picture means nothing.
+        alpha: (N, spatial…) float32 0…1, how much each pixel has meant for the climb: the sum over its steps of the
+            gradient's magnitude, 1 from the 90th percentile on; None where it was not asked for. (Fel et al. 2023)
+        interrupted: whether the climb was ended before all steps of all pictures were made.
         warnings: what the user should hear.
         made: how they were made.
         provenance: the model, software and preprocessing.
@@ -122,6 +131,8 @@ class SyntheticInputs:
     trace: NDArray[Any]
     best_step: NDArray[Any]
     dead: NDArray[Any]
+    alpha: NDArray[Any] | None
+    interrupted: bool
     warnings: tuple[str, ...]
     made: SyntheticSettings
     provenance: Provenance
@@ -162,12 +173,24 @@ class SyntheticInputs:
             "best_step": climbed.best,
             "dead": climbed.dead,
         }
-        for array in arrays.values():
+        alpha = _opacity(climbed.weights) if made.alpha else None
+        for array in (*arrays.values(), *([] if alpha is None else [alpha])):
             array.flags.writeable = False
         dead = [str(target) for target, flag in zip(targets, climbed.dead, strict=True) if flag]
         heard = [f"{one} is dead, or nearly: nothing excited it in {made.climb.steps} steps" for one in dead]
         told = (*warnings, *heard)
-        return cls(targets=tuple(targets), warnings=told, made=made, provenance=provenance, **arrays)
+        return cls(
+            targets=tuple(targets), alpha=alpha, interrupted=climbed.interrupted, warnings=told, made=made,
+            provenance=provenance, **arrays,
+        )  # fmt: skip
+
+    def by_filter(self, layer: str) -> dict[int, tuple[NDArray[Any], float]]:
+        """Of a layer's filters, by number: (picture, activation), the first of several variants."""
+        found: dict[int, tuple[NDArray[Any], float]] = {}
+        for target, image, after in zip(self.targets, self.images, self.after, strict=True):
+            if target.layer == layer and target.filter is not None:
+                found.setdefault(target.filter, (image, float(after)))
+        return found
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -192,7 +215,8 @@ class SyntheticInputs:
     def manifest(self) -> dict[str, Any]:
         """What made the pictures, and each of them, as JSON types; reads the whole model file once for its hash."""
         made = {**self.provenance.as_dict(), **self.made.as_dict()}
-        return {**made, "warnings": list(self.warnings), "pictures": self.entries()}
+        heard = {"interrupted": self.interrupted, "warnings": list(self.warnings)}
+        return {**made, **heard, "pictures": self.entries()}
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Writes the arrays to `path` (`.npz`), and `NAME.manifest.json` beside it.
@@ -205,4 +229,13 @@ class SyntheticInputs:
     def write(self, path: Path) -> list[Path]:
         """As `save`; gives the paths of both files."""
         names = ("images", "before", "after", "trace", "best_step", "dead")
-        return save_arrays({name: getattr(self, name) for name in names}, path, self.manifest())
+        arrays = {name: getattr(self, name) for name in names}
+        return save_arrays(arrays if self.alpha is None else {**arrays, "alpha": self.alpha}, path, self.manifest())
+
+
+def _opacity(weights: NDArray[Any]) -> NDArray[Any]:
+    """Weights (N, spatial…) as 0…1: 1 from each picture's 90th percentile on, and all 1 where nothing has weight."""
+    flat = weights.reshape(len(weights), -1)
+    most = np.quantile(flat, _OPAQUE, axis=1).reshape(-1, *[1] * (weights.ndim - 1))
+    found: NDArray[Any] = np.where(most > 0, np.minimum(weights / np.maximum(most, TINY), 1), 1).astype(np.float32)
+    return found

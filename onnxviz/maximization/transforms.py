@@ -80,6 +80,32 @@ class Rotate:
 
 
 @dataclass(frozen=True)
+class Crop:
+    """A part of the picture, of its form and anywhere in it, enlarged to its size; the share of the side is uniform.
+
+    What is seen in parts of many sizes has to hold in each. (Fel et al., MAgnitude Constrained Optimization, 2023)
+    """
+
+    low: float = 0.5
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.05 <= self.low <= self.high <= 1:
+            raise InputError(
+                f"crops of {self.low} to {self.high} of a side do not exist; give 0.05 to 1, the lower first"
+            )
+
+    def draw(self, random: np.random.Generator, size: Size) -> NDArray[Any]:
+        """A scaling and a shift."""
+        share = random.uniform(self.low, self.high)
+        matrix = np.eye(len(size) + 1)
+        matrix[:-1, :-1] *= share
+        # Between the middles of the outermost pixels: beyond them begins the other edge.
+        matrix[:-1, -1] = (1 - share) * (np.asarray(size) - 1) * random.uniform(-0.5, 0.5, len(size))
+        return matrix
+
+
+@dataclass(frozen=True)
 class Pad:
     """Not a movement: what lies outside the picture is `value` (0…1), instead of the picture going on round."""
 
@@ -209,3 +235,12 @@ def usual_jitter(size: Size) -> int:
 def standard(jitter: int) -> tuple[Transform, ...]:
     """Jitter, ±10 % of scale and ±10° of rotation (after lucid's `standard_transforms`, 2017)."""
     return Jitter(jitter), Scale(), Rotate()
+
+
+def standard_for_classes(jitter: int) -> tuple[Transform, ...]:
+    """Jitter, crops of half to the whole side and ±10° of rotation.
+
+    Chosen by measure, in docs/quality.md: other networks name more of the pictures than with the scale ±10 % of
+    `standard`, and the score of the network that is climbed is lower.
+    """
+    return Jitter(jitter), Crop(), Rotate()

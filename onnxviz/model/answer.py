@@ -65,7 +65,7 @@ def choose_output(model: Model, endings: Sequence[Ending], names: Sequence[str])
     more = ", …" if len(left) > _MOST_LISTED else ""
     raise SelectionError(
         f"{model.label} has {len(left)} outputs that may be scores, and nothing tells which is meant: "
-        f"{', '.join(listed)}{more}; name one (--target NAME, target=…)"
+        f"{', '.join(listed)}{more}"
     )
 
 

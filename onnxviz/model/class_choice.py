@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from onnxviz.errors import SelectionError
-from onnxviz.messages import meant, printable
+from onnxviz.messages import for_reader, meant, printable
 from onnxviz.model.selection import numbers
 
 ClassesLike = str | int | Sequence[str | int]
@@ -69,7 +69,7 @@ def _number(text: str, names: Sequence[str]) -> int:
     if not any(names):
         raise SelectionError(
             f"'{shown}' is not a number or a range of classes, such as 0,3,5-9, and nothing gives their names: "
-            "onnxviz annotate MODEL --labels FILE -o OUT keeps them in the model"
+            f"{keeping_labels()} keeps them in the model"
         )
     synonyms = [part.strip() for name in names for part in name.split(",") if part.strip()]
     first = ", ".join(printable(name, 40) for name in names[:5] if name)
@@ -82,3 +82,8 @@ def _total(names: Sequence[str], count: int | None) -> int:
     if count is None and not names:
         raise SelectionError("how many classes there are is not known before the model runs: write numbers, as 0-9")
     return len(names) if count is None else max(count, 2)
+
+
+def keeping_labels() -> str:
+    """How a model is made to say what its classes are called."""
+    return for_reader("onnxviz annotate MODEL --labels FILE -o OUT", "annotate(model, None, output, labels=names)")

@@ -20,6 +20,7 @@ from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.model.graph.tensors import frozen
 from onnxviz.model.graph.windows import Window, explicit_pads, kernel_of
 from onnxviz.model.integer_scale import filter_scale
+from onnxviz.model.naming import keras_index
 from onnxviz.model.taps import OWN_OUTPUT, ActivationTap
 
 TapKind = Literal["activation", "conv"]
@@ -70,6 +71,15 @@ class Layer:
     def producer(self) -> NodeProto:
         """The layer's node; to be read, not changed."""
         return self._proto
+
+    @property
+    def keras_index(self) -> int | None:
+        """The n for which the layer is `model.layers[n]` in the Keras model that was converted; None if none is known.
+
+        Layers inside a layer, as in a model within a model, have none. The two convolutions of a separable one share
+        theirs.
+        """
+        return keras_index(self._proto)
 
     @property
     def graph_scope(self) -> Scope:
@@ -311,6 +321,7 @@ class Layer:
             "activation": {"through": list(self.activation.through), "ends": self.activation.ends},
             "output_shape": _list(self.output_shape),
             "parameters": self.parameters,
+            "keras_index": self.keras_index,
         }
 
 

@@ -19,7 +19,7 @@ from onnxviz.model.graph.shapes import Shapes
 from onnxviz.model.graph.windows import auto_pad
 from onnxviz.model.layer import Layer
 from onnxviz.model.naming import layer_name
-from onnxviz.model.taps import ActivationTap, ActivationTaps, FoundTaps
+from onnxviz.model.taps import ActivationTaps, FoundTaps
 
 
 def find_layers(
@@ -127,9 +127,7 @@ def _layer(
     )
     if form is not None:
         _check_geometry(label, weight, form, group, strides, dilations, rank)
-    tap = ActivationTap(node.output[0])
-    if form is not None:
-        tap = taps.find(scope, node)
+    tap = taps.find(scope, node)
     metadata = {entry.key: entry.value for entry in node.metadata_props}
     return Layer(
         index=index,

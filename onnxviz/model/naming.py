@@ -9,6 +9,8 @@ from onnx import NodeProto
 
 # Written into a node's metadata by onnxviz' own converters: the source layer's path.
 LAYER_KEY = "onnxviz.layer"
+# Beside it, where Keras' list of layers has the layer: the n of `model.layers[n]`.
+INDEX_KEY = "onnxviz.keras_index"
 _TORCH_SCOPES = "pkg.torch.onnx.name_scopes"
 
 # The last part of a weight's path that says "a weight", in Keras, PyTorch, tf2onnx, PaddlePaddle and Caffe2 exports.
@@ -49,6 +51,12 @@ def layer_name(node: NodeProto, weight: str | None) -> str:
 def source_path(node: NodeProto) -> str:
     """The path of the source layer that our converter noted, "" where it noted none."""
     return next((entry.value for entry in node.metadata_props if entry.key == LAYER_KEY), "")
+
+
+def keras_index(node: NodeProto) -> int | None:
+    """The n of Keras' `model.layers[n]` that is the source layer, as our converter noted it; None where it did not."""
+    noted = next((entry.value for entry in node.metadata_props if entry.key == INDEX_KEY), "")
+    return int(noted) if re.fullmatch(r"[0-9]{1,9}", noted) else None
 
 
 def weight_parent(weight: str) -> str:

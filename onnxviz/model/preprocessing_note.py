@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 from onnxviz.model.pixels.input_range import InputRange, range_name, range_words
 
 PREPROCESSING_KEY = "onnxviz.preprocessing"
@@ -33,6 +33,7 @@ def conflict(text: str, expected: InputRange) -> str:
         if not expected.agrees(note):
             return (
                 f"the metadata say '{printable(range_words(note))}', but '{expected.words}' is what the graph "
-                f"expects, since {expected.why}: the metadata win (--preprocess {expected.words} follows the graph)"
+                f"expects, since {expected.why}: the metadata win "
+                f"({option('preprocess', expected.words, repr(expected.words))} follows the graph)"
             )
     return ""

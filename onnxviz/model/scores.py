@@ -191,10 +191,10 @@ def _no_scores(model: Model) -> SelectionError:
     outputs = [port.name for port in model.outputs]
     listed = ", ".join(f"{printable(port.name)} ({dims(model.shapes.of(port.name))})" for port in model.outputs[:4])
     there = [f"{printable(name, 60)} ({dims(model.shapes.of(name))})" for name in askable(model, outputs)[:4]]
-    advice = f", such as {', '.join(there)}" if there else ""
+    others = f"; tensors that may score classes: {', '.join(there)}" if there else ""
     return SelectionError(
         f"the output of {model.label} does not look like scores of classes: {listed} holds boxes and scores in a way "
-        f"that is not known here; name a tensor that scores classes (--target TENSOR, target=…){advice}"
+        f"that is not known here{others}"
     )
 
 

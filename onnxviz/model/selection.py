@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from onnxviz.errors import SelectionError
-from onnxviz.messages import meant
+from onnxviz.messages import for_reader, meant
 from onnxviz.model.layer import Layer
 
 _RANGE = re.compile(r"^([0-9]{1,9})-([0-9]{1,9})$")
@@ -38,7 +38,9 @@ def select(
     for item in [selection] if isinstance(selection, str | int) else selection:
         parts.extend(parts_of(item, layers))
     if not layers:
-        raise SelectionError(f"{model} has no convolution; onnxviz layers {model} --all lists what it has")
+        raise SelectionError(
+            f"{model} has no convolution; {for_reader(f'onnxviz layers {model} --all', 'all_layers')} lists what it has"
+        )
     if not parts:
         raise SelectionError(f"the selection {selection!r} is empty; {_what_there_is(layers, model)}")
     chosen: set[int] = set()
@@ -148,4 +150,5 @@ def _what_there_is(layers: Sequence[Layer], model: str) -> str:
     names = [layer.name for layer in layers]
     shown = ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
     positions = f"positions 0-{len(names) - 1}" if len(names) > 1 else "position 0"
-    return f"it has {shown} ({positions}; onnxviz layers {model} lists them)"
+    listing = for_reader(f"onnxviz layers {model}", "Model.layers")
+    return f"it has {shown} ({positions}; {listing} lists them)"

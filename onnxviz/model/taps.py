@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ from onnxviz.messages import printable
 from onnxviz.model.activations import Passage, Steps, label
 from onnxviz.model.graph.constants import Constants, dequantize
 from onnxviz.model.graph.islands import Island, Shore
-from onnxviz.model.graph.operators import Family, belongs, convolution_form, output_scale
-from onnxviz.model.graph.reordering import Arrangements
-from onnxviz.model.graph.scopes import Scope, attribute
+from onnxviz.model.graph.operators import DENSE, Family, belongs, convolution_form, key_of, output_scale
+from onnxviz.model.graph.reordering import Arrangements, Reordering
+from onnxviz.model.graph.scopes import Scope, attribute, operator
 from onnxviz.model.graph.settled import Settled
 
 OWN_OUTPUT = "the operator's own output"
@@ -45,9 +46,9 @@ class ActivationTap:
             together are a normalisation or an activation.
         reordered: where the activation is there, but with its axes in another order: its name, and which axis of the
             operator's output each of its axes is, negative for a new one of size 1.
-        ends: where `through` is empty, why the operator's own output is all there is, in a few words; else "".
-        scaled: where `through` is empty, the end of the constant factors, offsets and normalisations that follow all
-            the same; the operator's own output where none do.
+        ends: where no activation is reached, why, in a few words; else "".
+        scaled: where no activation is reached, the end of the constant factors, offsets and normalisations that follow
+            all the same; the operator's own output where none do.
     """
 
     tensor: str
@@ -55,6 +56,11 @@ class ActivationTap:
     ends: str = ""
     reordered: tuple[str, tuple[int, ...]] | None = None
     scaled: str = ""
+
+    @property
+    def activated(self) -> bool:
+        """Whether it is an activation's output, not the operator's own or that with a dense layer's bias."""
+        return bool(self.through) and not self.ends
 
     def __str__(self) -> str:
         if self.through:
@@ -85,11 +91,35 @@ class ActivationTaps:
         self._steps: dict[str, Steps] = {}
 
     def find(self, scope: Scope, node: NodeProto) -> ActivationTap:
-        """The activation tap of the layer that begins with `node`, a convolution of any kind in the graph `scope`."""
+        """The activation tap of the layer that begins with `node`, in the graph `scope`.
+
+        That of a convolution of any kind, and of a dense layer, a matrix product whose weight is constant; the bias
+        that follows a product is the layer's, whether an activation follows or not. Other operators have their own
+        output.
+        """
         key = (scope.name, node.output[0])
         if key not in self.found:
-            self.found[key] = self._followed(scope, node)
+            self.found[key] = self._found(scope, node)
         return self.found[key]
+
+    def _found(self, scope: Scope, node: NodeProto) -> ActivationTap:
+        if convolution_form(node) is not None:
+            return self._followed(scope, node)
+        filters = dense_filters(scope, node, self._constants)
+        if filters is None:
+            return ActivationTap(node.output[0])
+        found = self._followed(scope, node)
+        bias = None if found.activated else self._bias(scope, node, filters)
+        return found if bias is None else replace(found, tensor=bias.output[0], through=(bias.op_type,))
+
+    def _bias(self, scope: Scope, node: NodeProto, filters: int) -> NodeProto | None:
+        """The Add of a number for each filter that alone reads what a dense layer's operator gives; None without."""
+        add = scope.only_reader(node.output[0])
+        if add is None or operator(add) != "Add":
+            return None
+        others = [self._constants.find(scope, name) for name in add.input if name != node.output[0]]
+        shapes = [one.shape for one in others if one is not None]
+        return add if shapes and shapes[0][-1:] == (math.prod(shapes[0]),) == (filters,) else None
 
     def _followed(self, scope: Scope, node: NodeProto) -> ActivationTap:
         start = tensor = node.output[0]
@@ -97,6 +127,7 @@ class ActivationTaps:
         if steps is None:
             steps = self._steps[scope.name] = Steps(scope, self._constants, self._settled)
         axes = Arrangements(scope, self._constants, start, *self._rank_and_filters(scope, node))
+        convolution = convolution_form(node) is not None
         passed: list[str] = []
         before: Island | None = None
         while True:
@@ -120,7 +151,9 @@ class ActivationTaps:
                     return self._ended(steps, axes, start, tensor, [*passed, quantize.op_type])
                 continue
             lies = axes.of(tensor)
-            kind = steps.kind(island, axes.channel_axes(tensor))
+            # The filters of a dense layer are its last axis, however many come before.
+            filters = axes.channel_axes(tensor) if convolution else (-1,) if lies == Reordering() else ()
+            kind = steps.kind(island, filters)
             axes.pass_through(island.nodes)
             then = axes.of(island.end)
             mixed = lies is None or (lies.reshaped and belongs(island.nodes[0], Family.SOFTMAX))
@@ -157,6 +190,17 @@ class ActivationTaps:
             axes.pass_through(island.nodes)
             end = island.end
         return ActivationTap(end, tuple(through))
+
+
+def dense_filters(scope: Scope, node: NodeProto, constants: Constants) -> int | None:
+    """How many filters a dense layer has; None where the node is none: a product of other than a constant matrix."""
+    form = DENSE.get(key_of(node))
+    if form is None or form.weight >= len(node.input):
+        return None
+    weight = constants.find(scope, node.input[form.weight])
+    if weight is None or len(weight.shape) != 2:
+        return None
+    return weight.shape[0] if attribute(node, "transB") else weight.shape[1]
 
 
 def quantization(scope: Scope, tensor: str) -> Quantization | None:
@@ -221,9 +265,10 @@ def _behind(passed: list[str]) -> str:
 
 
 def _dynamic_scale(layer: NodeProto, shore: Shore) -> NodeProto | None:
-    """The Mul behind a ConvInteger whose factor dynamic quantisation computes from the input."""
+    """The Mul behind a ConvInteger or MatMulInteger whose factor dynamic quantisation computes from the input."""
     joins = shore.joins
-    scales = layer.op_type == "ConvInteger" and joins is not None and joins.op_type == "Mul" and len(shore.readers) == 1
+    sums = belongs(layer, Family.INTEGER) and output_scale(layer) is None
+    scales = sums and joins is not None and joins.op_type == "Mul" and len(shore.readers) == 1
     return joins if scales else None
 
 

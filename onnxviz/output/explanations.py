@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -13,19 +17,43 @@ from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.sanity import Sanity
 from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.inputs.failures import nothing_usable
-from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps, plot_sanity, save_figure
+from onnxviz.messages import option, refuse_unheeded
+from onnxviz.output.picture_options import PictureOptions
+from onnxviz.plots import plot_explanation, plot_faithfulness, plot_maps
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingOptions:
+    """How maps are drawn, each as for `onnxviz.plot_explanation`.
+
+    Attributes:
+        cmap: matplotlib colour map; None for the plot's own.
+        smooth: how maps are enlarged.
+        bands: which channels of the input pictures show.
+    """
+
+    cmap: str | None = None
+    smooth: Literal["none", "bilinear"] | None = None
+    bands: Sequence[int] | None = None
+
+
+_USUAL_DRAWING = DrawingOptions()
 
 
 class ExplanationsWriter:
     """Draws explanations one after the other, and keeps only the raw maps that are to be saved.
 
+    A context: a PDF of several pages appears when the block ends well. Several maps of one sample are one table, unless
+    each is checked; into a folder, maps that fit no table have a picture each.
+
     Args:
-        output: a picture for a single input, or a folder; None to draw nothing.
+        output: a picture for a single input, a PDF for several, a page each, or a folder; None to draw nothing.
         save: an `.npz` for the raw maps; None not to keep them.
         several: whether there is more than one input.
-        by_class: whether there is more than one class of each.
-        suffix: "png", "svg" or "pdf", for pictures in a folder.
-        cmap: matplotlib colour map; None for the plot's own.
+        each: how many maps there are of each sample: classes times methods.
+        checked: whether each map has its sanity check.
+        pictures: how they are written; None for the usual way.
+        drawing: how maps are drawn.
 
     Raises:
         InputError: the names do not fit what they are for.
@@ -37,73 +65,141 @@ class ExplanationsWriter:
         save: Path | None,
         *,
         several: bool,
-        by_class: bool = False,
-        suffix: str = "png",
-        cmap: str | None = None,
+        each: int = 1,
+        checked: bool = False,
+        pictures: PictureOptions | None = None,
+        drawing: DrawingOptions = _USUAL_DRAWING,
     ) -> None:
         check_archive(save)
         single = output is not None and is_picture(output)
-        if (several or by_class) and single:
-            what = "inputs" if several else "classes"
-            raise InputError(f"several {what} were given for the one file {output}; give a folder")
+        self.options = pictures or PictureOptions()
+        self.table = each > 1 and not checked
+        paged = single and output is not None and output.suffix.lower() == ".pdf"
+        if several and single and not paged:
+            raise InputError(f"several inputs were given for the one file {output}; give a folder, or a .pdf")
+        if each > 1 and checked and single and not paged:
+            raise InputError(
+                f"with {option('sanity')} each map has a picture of its own: give a folder or a .pdf, not {output}"
+            )
         for file in (output if single else None, save):
             if file is not None and not file.parent.is_dir():  # said before anything is computed
                 raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
         self.file = output if single else None
         self.folder = None if single else output
-        self.several = several
-        self.by_class = by_class
-        self.save = save
-        self.suffix = suffix
-        self.cmap = cmap
+        self.several, self.each, self.save, self.drawing = several, each, save, drawing
         self.written: list[Path] = []
         self.entries: list[dict[str, Any]] = []
+        self._paged = paged and (several or (each > 1 and checked))
+        self._waiting: list[tuple[Explanation, dict[str, Any]]] = []
         self._arrays: dict[str, NDArray[Any]] = {}
         self._manifest: dict[str, Any] = {}
+        self._stack = ExitStack()
+        self._add_page: Callable[[Any], None] | None = None
+        self._pages = 0
 
-    def add(self, explanation: Explanation, sanity: Sanity | None = None) -> Path | None:
-        """Draws one explanation; the picture's path, None if nothing is drawn.
+    def __enter__(self) -> ExplanationsWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, explanation: Explanation, sanity: Sanity | None = None) -> None:
+        """Draws one explanation, or keeps it until those of its table are there.
 
         Args:
             explanation: what is drawn.
-            sanity: how far it can be trusted; drawn beside it as `NAME-sanity` and `NAME-deletion`.
+            sanity: how far it can be trusted; drawn below it; of several maps, and where the input is no picture,
+                the curves alone, as `NAME-deletion`.
+
+        Raises:
+            InputError: maps that fit no table are to be one picture.
         """
         number = len(self.entries)
-        path = self.file
-        if self.folder is not None:
-            stem = Path(explanation.sample).stem
-            name = safe_name(number, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
-            name += f"-class{explanation.class_}" if self.by_class else ""
-            path = self.folder / f"{name}-{explanation.method.replace('+', 'p')}.{self.suffix}"
-        if path is not None and path in self.written:  # rows of one array, which the model takes at once
-            path = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        entry: dict[str, Any] = {**explanation.as_dict(), "file": None if path is None else str(path)}
+        entry: dict[str, Any] = {**explanation.as_dict(), "file": None}
+        if self.each > 1:
+            entry["settings"] = explanation.options
         if sanity is not None:
             entry |= {"sanity": sanity.as_dict(), "faithfulness": sanity.faithfulness.as_dict()}
-        if path is not None:
-            figures = {path: figure_of(explanation, self.cmap)}
-            if sanity is not None:
+        self.entries.append(entry)
+        if not self._manifest:
+            own = {} if self.each > 1 else {"settings": explanation.options}
+            self._manifest = {**explanation.provenance.as_dict(), **own}
+        if self.save is not None:
+            prefix = f"{safe_name(number, explanation.sample)}/" if self.several or number else ""
+            if self.each > 1:
+                prefix = f"{safe_name(number, explanation.sample)}-{_kind(explanation)}/"
+            arrays = {f"{prefix}{name}": array for name, array in explanation.arrays().items()}
+            self._arrays.update(arrays)
+            entry["arrays"] = [*arrays]
+        if self.file is None and self.folder is None:
+            return
+        if not self.table:
+            self._draw([(explanation, entry)], sanity)
+            return
+        self._waiting.append((explanation, entry))
+        if len(self._waiting) == self.each:
+            if self.folder is None or _fits_table([one for one, _ in self._waiting]):
+                self._draw(self._waiting, None)
+            else:
+                for one in self._waiting:
+                    self._draw([one], None)
+            self._waiting = []
+
+    def _draw(self, shown: Sequence[tuple[Explanation, dict[str, Any]]], sanity: Sanity | None) -> None:
+        """Draws explanations of one sample as one picture."""
+        explanation, drawing = shown[0][0], self.drawing
+        path = self._path([one for one, _ in shown])
+        if len(shown) > 1:
+            every = [one for one, _ in shown]
+            figures = {path: plot_explanation(every, **vars(drawing))}
+        else:
+            whole = sanity is not None and _is_on_photo(explanation) and not explanation.labels
+            figures = {path: figure_of(explanation, drawing, sanity if whole else None)}
+            if sanity is not None and not whole:
                 what = f"{explanation.sample}, {explanation.title}, {explanation.method}"
                 curves = plot_faithfulness(sanity.faithfulness, subtitle=what)
                 figures[path.with_name(f"{path.stem}-deletion{path.suffix}")] = curves
-                if sanity.true.ndim == 2:
-                    forgetting = plot_sanity(sanity, subtitle=what)
-                    figures[path.with_name(f"{path.stem}-sanity{path.suffix}")] = forgetting
-            if self.folder is not None:
-                make_folder(self.folder)  # not before something can be drawn
-            self.written.extend(save_figure(figure, file) for file, figure in figures.items())
-        self.entries.append(entry)
-        if not self._manifest:
-            self._manifest = {**explanation.provenance.as_dict(), "settings": explanation.options}
-        if self.save is not None:
-            prefix = f"{safe_name(number, explanation.sample)}/" if self.several or number else ""
-            self._arrays.update({f"{prefix}{name}": array for name, array in explanation.arrays().items()})
+        for _, entry in shown:
+            entry["file"] = path
+            if self._paged:
+                entry["page"] = self._pages + 1
+        if self.folder is not None:
+            make_folder(self.folder)  # not before something can be drawn
+        if self._paged:
+            if self._add_page is None:
+                pages = self.options.pages(path, explanation.provenance.picture_record())
+                self._add_page = self._stack.enter_context(pages)
+                self.written.append(path)
+            for figure in figures.values():
+                self._add_page(figure)
+            self._pages += len(figures)
+            gc.collect()  # figures refer to themselves: without this dozens of pages wait for the collector's own time
+            return
+        record = explanation.provenance.picture_record([explanation.image])
+        self.written.extend(self.options.save(figure, file, record) for file, figure in figures.items())
+
+    def _path(self, shown: Sequence[Explanation]) -> Path:
+        """Where the picture of explanations of one sample goes."""
+        first, path = shown[0], self.file
+        number = len(self.entries) - len(self._waiting or shown)
+        if self.folder is not None:
+            stem = Path(first.sample).stem
+            place = number // self.each if self.table else number
+            name = safe_name(place, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
+            kind = "table" if len(shown) > 1 else _kind(first) if self.each > 1 else _method(first)
+            path = self.folder / f"{name}-{kind}.{self.options.format}"
+        assert path is not None
+        if path in self.written and not self._paged:  # rows of one array, which the model takes at once
+            path = path.with_name(f"{path.stem}-{number}{path.suffix}")
         return path
 
     def close(self, failed: Sequence[tuple[str, str]] = ()) -> list[Path]:
         """Writes the archive and, into a folder, the manifest; the files that were written."""
         if not self.entries:
             raise nothing_usable(failed)
+        self._stack.close()
         lost = [{"input": label, "error": error} for label, error in failed]
         manifest = {**self._manifest, "explanations": self.entries, "failed": lost}
         if self.folder is not None:
@@ -113,19 +209,54 @@ class ExplanationsWriter:
         return self.written
 
 
-def figure_of(explanation: Explanation, cmap: str | None = None) -> Any:
+def _method(explanation: Explanation) -> str:
+    """The method as a part of a file's name."""
+    return explanation.method.replace("+", "p")
+
+
+def _kind(explanation: Explanation) -> str:
+    """The class and the method as a part of a file's name."""
+    class_ = "" if explanation.class_ is None else f"class{explanation.class_}-"
+    return f"{class_}{_method(explanation)}"
+
+
+def _fits_table(explanations: Sequence[Explanation]) -> bool:
+    """Whether explanations of one sample fit one table: all lie on the input, and are of the same parts of it."""
+    first = explanations[0].labels
+    return all(_is_on_input(one) and one.labels == first for one in explanations)
+
+
+def figure_of(explanation: Explanation, drawing: DrawingOptions = _USUAL_DRAWING, sanity: Sanity | None = None) -> Any:
     """The overlay, or, where the input is no picture, the map alone."""
-    channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
+    if _is_on_input(explanation):
+        return plot_explanation(
+            explanation, sanity=sanity, smooth=drawing.smooth, cmap=drawing.cmap, bands=drawing.bands
+        )
+    refuse_unheeded(
+        {"smooth": drawing.smooth, "bands": drawing.bands}, "the input is no picture, on which a map could lie"
+    )
     parts = len(explanation.axes.parts)
     positions = explanation.map.ndim - parts
-    if positions == 2 and len(explanation.size) - len(explanation.case.axes.parts) == 2 and channels >= 1:
-        return plot_explanation(explanation, cmap=cmap)
     return plot_maps(
         explanation.map.reshape(-1, *explanation.map.shape[parts:]),
         spatial=positions,
         first=None,
         scale="symmetric" if explanation.signed else "layer",
-        cmap=cmap,
+        cmap=drawing.cmap,
         title=explanation.title,
         subtitle=", ".join(explanation.facts),
     )
+
+
+def _is_on_photo(explanation: Explanation) -> bool:
+    """Whether the map is laid on a picture."""
+    return _is_on_input(explanation) and explanation.map.ndim - len(explanation.axes.parts) == 2
+
+
+def _is_on_input(explanation: Explanation) -> bool:
+    """Whether the map is laid on a picture, a signal or the slices of a volume."""
+    channels = explanation.input.shape[explanation.channel_axis] if explanation.channel_axis is not None else 1
+    parts = len(explanation.axes.parts)
+    positions = explanation.map.ndim - parts
+    spatial = len(explanation.size) - len(explanation.case.axes.parts)
+    return positions == spatial and channels >= 1 and (positions == 2 or (positions in (1, 3) and not parts))

@@ -3,23 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.files import is_picture, make_folder, safe_name, save_arrays
 from onnxviz.inputs.failures import Progress
 from onnxviz.inputs.provenance import Provenance
-from onnxviz.messages import one_of, refuse_unheeded
+from onnxviz.messages import one_of, printable, refuse_unheeded
+from onnxviz.model.channel_sources import Sources, channel_sources
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model, Source, load
 from onnxviz.model.selection import numbers
+from onnxviz.output.picture_options import PictureFormat, PictureOptions, recorded
 
 Numbers = str | Sequence[int] | None
 """`0,3,5-9`, "all", a sequence of positions, or None for the usual ones."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An input channel of a filter.
+
+    Attributes:
+        channel: its number among those that the filter reads, as `Layer.weight` counts them.
+        sources: (layer or input, filter or channel) of each that makes it, several behind a sum; none where the graph
+            does not tell.
+        share: of the filter's squared Euclidean norm, 0…1.
+    """
+
+    channel: int
+    sources: Sources
+    share: float
+
+    @property
+    def label(self) -> str:
+        """`conv1 12`, or the channel's number."""
+        return " + ".join(f"{printable(name)} {number}" for name, number in self.sources) or str(self.channel)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it as JSON types."""
+        sources = [{"layer": name, "filter": number} for name, number in self.sources]
+        return {"channel": self.channel, "sources": sources, "share": self.share}
 
 
 @dataclass(frozen=True)
@@ -30,27 +58,18 @@ class FilterFiles:
         model: what the model is called: its file's path.
         pictures: the picture of each layer, by its name.
         arrays: the `.npz` file and its manifest, none if no arrays were asked for.
+        connections: with `feeds`, the input channels of the filter by its layer's name, the strongest first.
     """
 
     model: str
     pictures: dict[str, Path]
     arrays: tuple[Path, ...]
+    connections: dict[str, tuple[Connection, ...]] = field(default_factory=dict)
 
     @property
     def written(self) -> list[Path]:
         """All of them, pictures first."""
         return [*self.pictures.values(), *self.arrays]
-
-
-@dataclass(frozen=True)
-class _Look:
-    """The options of `plot_filters` that hold for all layers."""
-
-    first: int | None
-    style: str
-    scale: str
-    cmap: str | None
-    layout: str
 
 
 @typed
@@ -61,12 +80,18 @@ def filters(
     first: int | None = None,
     filters: Numbers = None,
     channels: Numbers = None,
-    style: Literal["rows", "grid", "rgb", "lines"] | None = None,
+    feeds: int | None = None,
+    style: Literal["rows", "grid", "rgb", "lines", "matrix"] | None = None,
     scale: Literal["layer", "filter", "symmetric"] | None = None,
+    cut: float | None = None,
+    sort: Literal["norm", "cluster"] | None = None,
     cmap: str | None = None,
     layout: Literal["onnx", "keras"] | None = None,
     output: str | PathLike[str] | None = None,
-    format: Literal["png", "svg", "pdf"] | None = None,
+    format: PictureFormat | None = None,
+    dpi: float | None = None,
+    title: str | None = None,
+    captions: bool = True,
     save: str | PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> FilterFiles:
@@ -77,62 +102,86 @@ def filters(
     Args:
         model: an opened model, or what `load` opens.
         layers: a selection (`block1_conv1,0-3`), a name or position, or several of them.
-        first: how many filters a picture shows; by default 6 with "rows" and "lines", else 64.
+        first: how many filters a picture shows; by default 6 in rows, 64 in grids and in colour, all of a matrix.
         filters: which filters, in place of the first ones; "all" for each.
         channels: which input channels; "all" for each. By default all, at most 64 in rows; the colours of a first
             layer are turned to RGB where the model takes BGR images.
-        style: "rows" (None): a filter a row, its input channels side by side; "grid"; "rgb"; "lines" for one spatial
-            axis.
-        scale: what shares a range of values; "layer" by default.
+        feeds: a filter of each layer, of which the kernels are drawn that weigh most: which filters of the layers
+            before feed it, in the picture and in `FilterFiles.connections`. `first` of them, 16 by default.
+        style: "rows": a filter a row, its input channels side by side; "grid"; "rgb"; "lines" for one spatial axis;
+            "matrix": a filter a row, a dot a kernel. None: what fits the layer; see `plot_filters`.
+        scale: what shares a range of values: "symmetric" (None), the layer about zero; "layer"; "filter".
+        cut: the percentile of the magnitude where a range about or from zero ends; 99.5 by default.
+        sort: "norm", the largest Euclidean norm first, or "cluster", alike ones side by side.
         cmap: a matplotlib colour map; not for "rgb" and "lines".
         layout: the order of axes in titles: OIHW ("onnx", None), or HWIO as in Keras ("keras").
         output: a picture for one layer, or a folder for `NNN-layer.png`; without `output` and `save`, `filters/`.
         format: of pictures in a folder; "png" by default.
+        dpi: dots per inch, as for `onnxviz.save_figure`.
+        title: of pictures, as there.
+        captions: likewise.
         save: a `.npz` for the weights, (O, I/group, spatial…) by layer name, with a manifest beside it.
         progress: called with (pictures drawn, pictures in all).
 
     Raises:
         SelectionError: no such layer, filter or channel, or a layer without constant weights.
         InputError: options that do not fit each other, or several layers for one picture.
-        UnheededOptionError: an option would do nothing: of pictures where there are none, or `first` beside `filters`.
+        UnheededOptionError: an option would do nothing: of pictures where there are none, `first` beside `filters`, or
+            `dpi` of SVG and PDF.
     """
-    one_of("style", style or "rows", ("rows", "grid", "rgb", "lines"))
-    one_of("format", format or "png", ("png", "svg", "pdf"))
+    if style is not None:
+        one_of("style", style, ("rows", "grid", "rgb", "lines", "matrix"))
+    one_of("format", format or "png", get_args(PictureFormat))
+    look: dict[str, Any] = {"first": first, "style": style, "scale": scale, "cut": cut, "sort": sort, "cmap": cmap}
+    shown = {**look, "filters": filters, "channels": channels, "feeds": feeds}
+    shown |= {"layout": layout, "dpi": dpi, "title": title}
     if output is None and save is not None:
-        drawing = {"first": first, "filters": filters, "channels": channels, "style": style, "scale": scale}
-        drawing |= {"cmap": cmap, "layout": layout, "format": format}
-        refuse_unheeded(drawing, "{save} alone draws nothing, {output} beside it does")
+        unseen = {"format": format, "no_captions": None if captions else True}
+        refuse_unheeded({**shown, **unseen}, "{save} alone draws nothing, {output} beside it does")
+    if feeds is not None:
+        given = {"filters": filters, "channels": channels, "style": style, "sort": sort}
+        refuse_unheeded(given, "{feeds} shows what one filter reads most")
     if filters is not None:
         refuse_unheeded({"first": first}, "{filters} says which are shown")
     if output is not None and is_picture(Path(output)):
         refuse_unheeded({"format": format}, "the name of the one file in {output} says its format")
+    place = Path(output) if output is not None else Path("filters") if save is None else None
+    asked = {"layers": layers, **shown, "captions": None if captions else False}
+    record = recorded("filters", asked)
+    options = PictureOptions(format=format or "png", dpi=dpi, title=title, captions=captions, record=record)
+    options.check(place)
     opened = load(model)
     chosen = opened.select(layers)
-    which, inputs = _positions(filters, "filters"), _positions(channels, "channels")
+    which = {"filters": _positions(filters, "filters"), "channels": _positions(channels, "channels"), "feeds": feeds}
     for layer in chosen:
-        _check(layer, which, inputs)
-    place = Path(output) if output is not None else Path("filters") if save is None else None
+        _check(layer, which["filters"] if feeds is None else [feeds], which["channels"])
     pictures: dict[str, Path] = {}
+    connections: dict[str, tuple[Connection, ...]] = {}
     if place is not None:
-        count = first if first is not None else (64 if style in ("grid", "rgb") else 6)
-        look = _Look(None if filters == "all" else count, style or "rows", scale or "layer", cmap, layout or "onnx")
-        targets = _targets(place, chosen, format or "png")
-        for done, (layer, target) in enumerate(zip(chosen, targets, strict=True), 1):
-            shown = _channels(opened, layer, channels, inputs, look.style)
-            pictures[layer.name] = _draw(layer, which, shown, look, target, own_folder=target != place)
+        origin = Provenance(opened).picture_record()
+        for done, (layer, target) in enumerate(zip(chosen, _targets(place, chosen, options.format), strict=True), 1):
+            own = {**look, **which, "colours": _colours(opened, layer), "layout": layout or "onnx"}
+            if feeds is not None:
+                connections[layer.name] = found = _connections(opened, layer, feeds)
+                labels = {one.channel: one.label for one in found}
+                own |= {"colours": None, "sources": [labels[number] for number in range(len(found))]}
+            figure = _draw(layer, own)
+            if target != place:
+                make_folder(target.parent)  # not before something can be drawn
+            pictures[layer.name] = options.save(figure, target, origin)
             if progress is not None:
                 progress(done, len(chosen))
-    return FilterFiles(opened.label, pictures, _saved(opened, chosen, save))
+    return FilterFiles(opened.label, pictures, _saved(opened, chosen, save), connections)
 
 
-def _positions(given: Numbers, what: str) -> list[int] | None:
-    """The positions that were named; None for all, or for the usual ones."""
+def _positions(given: Numbers, what: str) -> Any:
+    """The positions that were named; "all", or None for the usual ones, as it is."""
     if given is None or given == "all":
-        return None
+        return given
     return numbers(given, what) if isinstance(given, str) else [int(number) for number in given]
 
 
-def _check(layer: Layer, filters: Sequence[int] | None, channels: Sequence[int] | None) -> None:
+def _check(layer: Layer, filters: Any, channels: Any) -> None:
     """Refuses what a layer does not have before any picture of another layer is written."""
     if layer.weight_shape is None:
         raise SelectionError(f"layer '{layer.name}' ({layer.op}) has no constant weight to draw")
@@ -140,32 +189,36 @@ def _check(layer: Layer, filters: Sequence[int] | None, channels: Sequence[int] 
         (filters, layer.weight_shape[0], "filter"),
         (channels, layer.weight_shape[1], "channel"),
     ):
-        beyond = [number for number in positions or () if not 0 <= number < count]
+        named = positions if isinstance(positions, list) else ()
+        beyond = [number for number in named if not 0 <= number < count]
         if beyond:
             raise SelectionError(f"'{layer.name}' has no {what} {beyond[0]}; there are {count}, 0 to {count - 1}")
 
 
-def _channels(model: Model, layer: Layer, channels: Numbers, chosen: list[int] | None, style: str) -> list[int] | None:
-    """The channels a picture shows; None for those that its style shows unless told."""
-    if channels == "all":
-        return list(range(layer.weight_shape[1])) if layer.weight_shape else None
-    if style == "rgb" and chosen is None and layer.index == 0 and model.first_layer_order == "BGR":
-        return [2, 1, 0]  # as the first layer sees the model's images
-    return chosen
+def _colours(model: Model, layer: Layer) -> str | None:
+    """What the channels of a first layer are, where model or metadata tell: "RGB" or "BGR"."""
+    first = layer.index == 0 and model.preprocessing is not None
+    return model.first_layer_order if first else None
 
 
-def _draw(
-    layer: Layer, which: list[int] | None, channels: list[int] | None, look: _Look, target: Path, *, own_folder: bool
-) -> Path:
-    from onnxviz.plots import known_cmap, plot_filters, save_figure
+def _connections(model: Model, layer: Layer, filter_: int) -> tuple[Connection, ...]:
+    """What a filter reads, the strongest first."""
+    from onnxviz.plots import strongest_channels
 
-    options: dict[str, Any] = {"style": look.style, "scale": look.scale, "layout": look.layout}
-    figure = plot_filters(
-        layer, filters=which, first=look.first, channels=channels, cmap=known_cmap(look.cmap), **options
-    )
-    if own_folder:
-        make_folder(target.parent)  # not before something can be drawn
-    return save_figure(figure, target)
+    order, shares = strongest_channels(layer.weight, filter_)
+    sources = channel_sources(model, layer)
+    begin = 0
+    if layer.group is not None and layer.group > 1:  # a group's filters read its own channels
+        begin = filter_ // (len(layer.weight) // layer.group) * len(order)
+    own = [sources[begin + number] if sources is not None else () for number in order]
+    return tuple(Connection(*one) for one in zip(order, own, shares.tolist(), strict=True))
+
+
+def _draw(layer: Layer, look: dict[str, Any]) -> Any:
+    from onnxviz.plots import known_cmap, plot_filters
+
+    known_cmap(look["cmap"])
+    return plot_filters(layer, **look)
 
 
 def _targets(place: Path, chosen: Sequence[Layer], suffix: str) -> list[Path]:

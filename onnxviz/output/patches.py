@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.files import check_folder, make_folder, safe_name, save_arrays, write_manifest
 from onnxviz.maps.top_patches import Search, TopPatches
-from onnxviz.plots import plot_patches, save_figure
+from onnxviz.maximization.synthetic import SyntheticInputs
+from onnxviz.output.picture_options import PictureOptions
+from onnxviz.plots import plot_patches
 
 
 def write_patches(
@@ -18,7 +21,7 @@ def write_patches(
     by_layer: Mapping[str, TopPatches],
     folder: Path | None,
     save: Path | None,
-    suffix: str,
+    pictures: PictureOptions,
     filters: Sequence[int] | None,
     first: int,
 ) -> tuple[dict[str, Any], list[Path]]:
@@ -29,7 +32,7 @@ def write_patches(
         by_layer: what it found.
         folder: for sheets and manifest; None to draw nothing.
         save: an `.npz` for crops and activations of the filters that are shown; None not to keep them.
-        suffix: of the pictures.
+        pictures: how they are written.
         filters: which filters; None for the first `first`.
         first: how many.
 
@@ -41,19 +44,17 @@ def write_patches(
     written: list[Path] = []
     sheets: list[dict[str, Any]] = []
     arrays: dict[str, NDArray[Any]] = {}
-    mark = search.provenance.images.expected.mark if search.provenance.images is not None else ""
     for layer in search.layers:
         patches = by_layer[layer.name]
         chosen = list(range(min(first, len(patches.values)))) if filters is None else list(filters)
-        crops = patches.crops(chosen)
         path = None
         if folder is not None:
-            figure = plot_patches(patches, filters=chosen, crops=crops, subtitle=mark or None)
-            path = make_folder(folder) / f"{safe_name(layer.index, layer.name)}-patches.{suffix}"
-            written.append(save_figure(figure, path))
+            path = draw_patches(search, patches, chosen, folder, pictures)
+            written.append(path)
         if save is not None:
-            arrays[f"{layer.name}/crops"], arrays[f"{layer.name}/activations"] = crops, patches.values[chosen]
-        sheets.append({**patches.as_dict(chosen), "file": None if path is None else str(path)})
+            arrays[f"{layer.name}/crops"] = patches.crops(chosen)
+            arrays[f"{layer.name}/activations"] = patches.values[chosen]
+        sheets.append({**patches.as_dict(chosen), "file": path})
     failed = [{"input": label, "error": error} for label, error in search.failed]
     labels = [sample.label for sample in search.given]
     images = search.provenance.images
@@ -74,3 +75,34 @@ def write_patches(
     if save is not None:
         written.extend(save_arrays(arrays, save, manifest))
     return document, written
+
+
+def draw_patches(
+    search: Search,
+    patches: TopPatches,
+    filters: Sequence[int],
+    folder: Path,
+    pictures: PictureOptions,
+    synthetic: SyntheticInputs | None = None,
+) -> Path:
+    """Draws the patches of one layer, with the synthetic inputs of its filters where there are some; gives the path.
+
+    Args:
+        search: what found them.
+        patches: of the layer.
+        filters: which are drawn.
+        folder: for `NNN-layer-patches.png`, made if need be.
+        pictures: how it is written.
+        synthetic: pictures that were made for these filters.
+
+    Raises:
+        SelectionError: there is no such filter.
+        InputError: an image is gone.
+    """
+    images = search.provenance.images
+    mark = images.expected.mark if images is not None else ""
+    figure = plot_patches(patches, filters=filters, synthetic=synthetic, subtitle=mark or None)
+    index = search.model.layer(patches.layer).index
+    path = make_folder(folder) / f"{safe_name(index, patches.layer)}-patches.{pictures.format}"
+    photos = [search.given[number].photo for number in np.unique(patches.samples[[*filters]]) if number >= 0]
+    return pictures.save(figure, path, search.provenance.picture_record(photos))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from onnxviz.files import check_archive, check_folder, make_folder, write_manifest
 from onnxviz.maps.channel_statistics import Statistics
-from onnxviz.plots import plot_statistics, save_figure
+from onnxviz.output.picture_options import PictureOptions
+from onnxviz.plots import plot_statistics
 
 
 def check_targets(folder: Path | None, save: Path | None) -> None:
@@ -19,14 +20,16 @@ def check_targets(folder: Path | None, save: Path | None) -> None:
     check_archive(save, "statistics")
 
 
-def write_statistics(statistics: Statistics, folder: Path | None, save: Path | None, suffix: str = "png") -> list[Path]:
+def write_statistics(
+    statistics: Statistics, folder: Path | None, save: Path | None, pictures: PictureOptions | None = None
+) -> list[Path]:
     """Writes what is asked for, which `check_targets` has let pass; gives the paths of all files.
 
     Args:
         statistics: what was gathered.
         folder: for `statistics.png` and `manifest.json`, made if need be; None to draw nothing.
         save: an `.npz` that `Statistics.load` reads; None for none.
-        suffix: of the picture: "png", "svg" or "pdf".
+        pictures: how the picture is written; None for the usual way.
 
     Raises:
         OnnxvizError: a file cannot be written.
@@ -36,7 +39,9 @@ def write_statistics(statistics: Statistics, folder: Path | None, save: Path | N
         images = "1 image" if statistics.images == 1 else f"{statistics.images:,} images"
         subtitle = f"{Path(statistics.head['model']['path']).name}, {images}"
         figure = plot_statistics(statistics, subtitle=subtitle)
-        written.append(save_figure(figure, make_folder(folder) / f"statistics.{suffix}"))
+        options = pictures or PictureOptions()
+        path = make_folder(folder) / f"statistics.{options.format}"
+        written.append(options.save(figure, path, {"model": statistics.head["model"]["sha256"]}))
         written.append(write_manifest(folder, "stats", written, statistics.as_dict() | statistics.head))
     if save is not None:
         written.extend(statistics.write(save))

@@ -10,16 +10,20 @@ from numpy.typing import NDArray
 from onnxviz.plots.lettering import rounded, width_of
 from onnxviz.plots.mosaic import ValueRange, count_flaws, flaw, label_step
 from onnxviz.plots.page import BROKEN, GREY, LINE, MARGIN, page, write
+from onnxviz.plots.photos import Panel, Photo
 
 
-def draw_bars(values: NDArray[Any], chosen: list[int], title: str | None, facts: list[str]) -> Figure:
+def draw_bars(
+    values: NDArray[Any], chosen: list[int], title: str, facts: list[str], photo: Photo | None = None
+) -> Figure:
     """Returns a figure of one number a channel, as bars from zero.
 
     Args:
         values: (C,) numbers; what is not finite gets a hatched bar of full height.
         chosen: Channels to show, one bar each.
-        title: First line; None: "Feature maps".
+        title: First line.
         facts: What the second line says.
+        photo: Drawn to the left; None for none.
     """
     shown = values[chosen]
     height, pitch = 220, max(1, min(28, 1200 // len(chosen)))
@@ -27,15 +31,18 @@ def draw_bars(values: NDArray[Any], chosen: list[int], title: str | None, facts:
     window = ValueRange.around(np.append(np.where(np.isfinite(shown), shown, 0), 0.0))
     flaws = [flaw(shown[place : place + 1]) for place in range(len(chosen))]
     ends = [rounded(end) for end in (window.high, window.low)]
+    panel = Panel(photo)
+    left = MARGIN + panel.width + max(width_of(end, 7) for end in ends) + 8
     figure, axes = page(
         (height, width),
-        title or "Feature maps",
-        [*facts, *count_flaws(flaws)],
-        left=MARGIN + max(width_of(end, 7) for end in ends) + 8,
+        title,
+        [*facts, f"values {ends[1]} to {ends[0]}, no unit", *count_flaws(flaws)],
+        left=left,
         above=8,
-        below=22,
+        below=panel.below(height, 22),
         right=MARGIN,
     )
+    panel.draw(axes, left)
     tops = (1 - window.place(shown).filled(1)) * height
     zero = float(1 - window.place(np.zeros(1))[0]) * height
     for place, top in enumerate(tops):

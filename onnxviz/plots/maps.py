@@ -11,10 +11,20 @@ from onnxviz.arguments import typed
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import one_of, refuse_unheeded
 from onnxviz.plots.bars import draw_bars
-from onnxviz.plots.lettering import noun_of
-from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, grid_columns, scalings, sort_channels
+from onnxviz.plots.input_above import with_input_above
+from onnxviz.plots.lettering import noun_of, rounded
+from onnxviz.plots.mosaic import (
+    ValueRange,
+    as_numbers,
+    finite_range,
+    flaw,
+    grid_columns,
+    scalings,
+    sort_channels,
+)
 from onnxviz.plots.options import chosen_numbers, one_layer
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
+from onnxviz.plots.photos import Photo
 from onnxviz.plots.sheet import Sheet, draw, slices
 
 _HEAT_CELL, _HEAT_WIDTH = 18, 540
@@ -36,8 +46,12 @@ def plot_maps(
     scale: Literal["map", "layer", "symmetric", "standardize"] | None = None,
     cmap: str | None = None,
     parts: Sequence[str] | None = None,
+    behind: NDArray[Any] | None = None,
     title: str | None = None,
     subtitle: str | None = None,
+    photo: ArrayLike | None = None,
+    photo_name: str | None = None,
+    answer: str | None = None,
 ) -> Figure:
     """Returns a figure of a layer's feature maps for one input.
 
@@ -63,12 +77,18 @@ def plot_maps(
         cmap: matplotlib colour map, not for "lines"; None: "gray" for a grid, "viridis" for strips and heat maps,
             "RdBu_r" with "symmetric".
         parts: What the first spatial axis counts, one label each: `frame 0`, `frame 1`, … of a clip. None: positions.
+        behind: What the model was given, (C, spatial...), of maps with one or three spatial axes: a signal is drawn
+            above the maps, slices of a volume above those of its maps.
         title: First line; None: the layer's name, "Feature maps" for an array.
         subtitle: Words put before the facts that the second line states.
+        photo: What the model was given, (H, W, 3) or (H, W), uint8, drawn to the left of the maps; None for no photo.
+        photo_name: What the input is called, written below the photo; without one, before the facts.
+        answer: What the model says of it, as `OutputPrediction.sentence`; written behind the title.
 
     Returns:
-        Figure: `figure.axes[0].images[0]` is the mosaic, float32 0..1 or, standardized, uint8 0..255. Maps that are
-        constant or not finite are framed and named.
+        Figure: `figure.axes[0].images[0]` is the mosaic, float32 0..1 or, standardized, uint8 0..255; the photo and the
+        colour bar of a shared scale are images behind it. Maps that are not finite are framed and named; a constant one
+        is a grey field with its value.
 
     Raises:
         SelectionError: A layer, channel or sample that is not there, or none is named of several layers.
@@ -85,22 +105,26 @@ def plot_maps(
     else:
         refuse_unheeded({"layer": layer}, "an array is of one layer")
         array = as_numbers(maps)
-    values, samples = _one_sample(array, sample, spatial)
+    values, samples = one_sample(array, sample, spatial)
+    shown = Photo.of(photo, photo_name or "") if photo is not None else None
     if columns is not None and columns < 1:
         raise InputError(f"a grid of {columns} columns cannot be drawn; give 1 or more")
     chosen = chosen_numbers(channels, first if sort is None else None, len(values), "channel")
     if sort is not None:
         order = sort_channels(values[chosen], sort)
         chosen = [chosen[place] for place in order[: first if channels is None else None]]
-    facts = [subtitle] if subtitle else []
+    facts = [words for words in (photo_name if photo is None else None, subtitle) if words]
     if samples > 1:
-        facts.append(f"input {sample} of {samples}")
+        facts.append(f"input {sample + 1} of {samples}")
     facts.append(f"{len(chosen)} of {len(values)} maps")
     if sort is not None:
         facts.append(f"largest {sort} first")
+    elif len(chosen) > 1 and chosen == list(range(len(chosen))):
+        facts.append("in channel order")
+    name = titled(title or "Feature maps", answer)
     if are_bars(values):
-        refuse_look_of_bars(style=style, scale=scale, cmap=cmap, columns=columns)
-        return draw_bars(values.reshape(-1), chosen, title, facts)
+        refuse_look_of_bars(style=style, scale=scale, cmap=cmap, columns=columns, behind=behind)
+        return draw_bars(values.reshape(-1), chosen, name, facts, shown)
     sizes = values.shape[1:] if parts is None else values.shape[2:]
     if sizes:
         facts.append("×".join(map(str, sizes)) + (" positions" if values.ndim == 2 else ""))
@@ -146,17 +170,30 @@ def plot_maps(
             shape=values.shape[1:],
             columns=width,
             marks=marks,
-            row_labels=labels[::width] if in_order and style != "strip" else [],
+            narrow_labels=labels[::width] if in_order and style != "strip" else [],
             column_labels=labels if in_order and style == "strip" else [],
-            tile_labels=[] if in_order else labels,
+            tile_labels=[] if in_order and style == "strip" else labels,
             largest=(300, 300) if style != "lines" else (64, 160),
             lines=style == "lines",
             facts=[] if parts is None else [f"{noun_of(parts)} down, positions across"],
         )
     words = {"map": "each on its own scale", "layer": "one scale over the layer", "standardize": "each standardized"}
-    facts += [*sheet.facts, words.get(scale, "one scale about zero")]
+    facts += [*sheet.facts, words.get(scale, "one scale about zero"), span_of(values)]
     levels = 255 if scale == "standardize" else 1
-    return draw(replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels), title, "Feature maps")
+    sheet = replace(sheet, facts=facts, window=window, cmap=cmap or usual, levels=levels, photo=shown)
+    figure = draw(sheet, name, "Feature maps")
+    return figure if behind is None else with_input_above(figure, behind, sizes)
+
+
+def titled(title: str, answer: str | None) -> str:
+    """A title with the answer behind it, where there is one: `block1_conv1 · German shepherd 87.9 %`."""
+    return f"{title} · {answer}" if answer else title
+
+
+def span_of(values: NDArray[Any]) -> str:
+    """From which to which finite value maps reach, of any shape, in words; activations have no unit."""
+    ends = finite_range(values)
+    return "no finite value" if ends is None else f"values {rounded(ends[0])} to {rounded(ends[1])}, no unit"
 
 
 def are_bars(maps: NDArray[Any]) -> bool:
@@ -173,7 +210,7 @@ def refuse_look_of_bars(**look: object) -> None:
     refuse_unheeded(look, "each of these maps is one number, drawn as a bar")
 
 
-def _one_sample(values: NDArray[Any], sample: int, spatial: int | None) -> tuple[NDArray[Any], int]:
+def one_sample(values: NDArray[Any], sample: int, spatial: int | None) -> tuple[NDArray[Any], int]:
     """Returns the maps of one input, (C, spatial...), and how many inputs there are."""
     usual = {1: 0, 2: 1, 3: 2, 4: 2, 5: 3}
     axes = usual.get(values.ndim, 0) if spatial is None else spatial

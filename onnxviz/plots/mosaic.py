@@ -18,6 +18,9 @@ from onnxviz.messages import one_of
 
 Picture = np.ma.MaskedArray[Any, Any]
 
+ZERO = "0 everywhere"
+"""What a map of zeros is called."""
+
 MIDDLE = 0.5
 """Where a value is drawn that has no range to be placed in: a constant map in its own range."""
 
@@ -72,7 +75,7 @@ def finite_range(values: NDArray[Any]) -> tuple[float, float] | None:
 
 
 def flaw(values: NDArray[Any]) -> str:
-    """Returns what makes a map suspicious in a word or two: "const", "NaN 3%", "inf"; else "".
+    """Returns what is odd about a map in a word or two: "0 everywhere", "constant 0.31", "NaN 3%", "inf"; else "".
 
     Args:
         values: One map or kernel, any shape. A single value is never called constant.
@@ -85,13 +88,18 @@ def flaw(values: NDArray[Any]) -> str:
     if np.isinf(values).any():
         words.append("inf")
     if not words and values.size > 1 and values.min() == values.max():
-        words.append("const")
+        words.append(f"constant {float(values.flat[0]):.3g}".replace("-", "−") if values.flat[0] else ZERO)
     return ", ".join(words)
+
+
+def is_still(mark: str) -> bool:
+    """Whether a map is called odd only for having one value everywhere."""
+    return mark == ZERO or mark.startswith("constant")
 
 
 def count_flaws(marks: list[str]) -> list[str]:
     """Returns one fact that counts the marked maps."""
-    kinds = Counter("constant" if "const" in mark else "not finite" for mark in marks if mark)
+    kinds = Counter("constant" if is_still(mark) else "not finite" for mark in marks if mark)
     return [f"marked: {', '.join(f'{number} {kind}' for kind, number in sorted(kinds.items()))}"] if kinds else []
 
 
@@ -164,6 +172,12 @@ def scalings(
             yield number, ValueRange.around(values[number]).place
 
 
+def measure_of(values: NDArray[Any], by: str) -> float:
+    """Returns the "mean", "variance" or "norm" (Euclidean) of the finite ones of values of any shape; −inf of none."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    return _STATISTICS[by](finite) if finite.size else -math.inf
+
+
 def sort_channels(values: ArrayLike, by: str) -> NDArray[np.intp]:
     """Returns all channel numbers, the channel with the largest statistic first; equal ones stay in order.
 
@@ -181,12 +195,8 @@ def sort_channels(values: ArrayLike, by: str) -> NDArray[np.intp]:
     low, high = finite_range(channels) or (0.0, 0.0)
     # One common factor keeps the order; without it squares overflow.
     shift = -math.frexp(max(abs(low), abs(high)))[1]
-    statistics = np.full(len(channels), -np.inf)
-    for number, channel in enumerate(channels):
-        finite = np.ldexp(channel[np.isfinite(channel)].astype(np.float64), shift)
-        if finite.size:
-            statistics[number] = _STATISTICS[by](finite)
-    return np.argsort(-statistics, kind="stable")
+    statistics = [measure_of(np.ldexp(channel.astype(np.float64), shift), by) for channel in channels]
+    return np.argsort(-np.array(statistics), kind="stable")
 
 
 def area_mean(picture: Picture, height: int, width: int) -> Picture:

@@ -1,7 +1,8 @@
 """Sheets: pictures as tiles of a single image, with words around them; what most figures are."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,23 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from onnxviz.plots.colour_bar import ROOM_FOR_BAR, ColourBar
 from onnxviz.plots.lettering import noun_of, rounded, width_of
-from onnxviz.plots.mosaic import Grid, Picture, ValueRange, count_flaws, label_step, spread
+from onnxviz.plots.mosaic import Grid, Picture, ValueRange, count_flaws, is_still, label_step, spread
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.page import BROKEN, GREY, LINE, MARGIN, PixelImage, page, write
+from onnxviz.plots.photos import Heads, Panel, Photo
 
 _HEADER = 14
-_CONSTANT = "#e8890c"
+# The field that a map of one value is: paler than most maps, darker than the paper, and grey in every colour map.
+_STILL = "#cfd0ce"
+# Of the letters in and above tiles, the larger where there is room.
+_SIZES = (7, 6)
+# Pixels across from which on each tile carries its number: on narrower ones there would be more digits than maps.
+_LEAST_LABELLED = 32
+
+measured = lru_cache(4096)(width_of)
+"""Widths of labels, which are the same numbers on most sheets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +44,22 @@ class Sheet:
         tiles_a_mark: Tiles that show the same map.
         largest: (height, width) in pixels that a tile should not pass by much.
         row_labels: One for each row of tiles, or none.
+        narrow_labels: Likewise, in the place of `tile_labels` where tiles are too narrow for those.
         column_labels: One for each column of tiles, or none.
         tile_labels: One for each tile, or none.
+        row_notes: Said behind each row, or none.
+        photo: Drawn to the left of everything; None for none.
+        row_photos: Drawn before each row, or none.
+        column_photos: Drawn above each column, or none.
         facts: What the second line says.
         window: The range of values where one holds for the whole figure.
+        beyond: Whether there are values below and above it.
         cmap: Name of a matplotlib colour map.
         levels: The value that is drawn in the colour map's last colour: 1, or 255 for uint8.
         gap: Pixels between tiles.
         lines: Draw each picture as a line.
         rgb: The pictures are colours.
+        framed: Frame maps that are not finite; no frame where pictures do not fill their tiles.
         positions: Length of the axis across, where it wants labels.
     """
 
@@ -52,15 +70,22 @@ class Sheet:
     largest: tuple[int, int]
     tiles_a_mark: int = 1
     row_labels: list[str] = field(default_factory=list)
+    narrow_labels: list[str] = field(default_factory=list)
     column_labels: list[str] = field(default_factory=list)
     tile_labels: list[str] = field(default_factory=list)
+    row_notes: list[str] = field(default_factory=list)
+    photo: Photo | None = None
+    row_photos: list[Photo] = field(default_factory=list)
+    column_photos: list[Photo] = field(default_factory=list)
     facts: list[str] = field(default_factory=list)
     window: ValueRange | None = None
+    beyond: tuple[bool, bool] = (False, False)
     cmap: str = "gray"
     levels: int = 1
     gap: int = 4
     lines: bool = False
     rgb: bool = False
+    framed: bool = True
     positions: int = 0
 
 
@@ -106,24 +131,24 @@ def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
         InputError: The colour map does not exist, or the tiles do not fit one figure.
     """
     known_cmap(sheet.cmap)
-    count = len(sheet.marks) * sheet.tiles_a_mark
-    headed = bool(sheet.tile_labels) or (any(sheet.marks) and not sheet.positions)
-    cell = (64, 160) if sheet.lines else sheet.shape
+    sheet, grid = _fitted(sheet)
     facts = [*sheet.facts, *count_flaws(sheet.marks)]
     legend = sheet.window is not None and not (sheet.lines or sheet.rgb)
     if sheet.window and not legend:
         facts.append(f"from {rounded(sheet.window.low)} to {rounded(sheet.window.high)}")
-    grid = Grid.fit(count, sheet.columns, cell, largest=sheet.largest, gap=sheet.gap, header=_HEADER if headed else 0)
     height, width = grid.shape
     row_room = max((width_of(label, 7) for label in sheet.row_labels), default=0)
+    panel, heads = Panel(sheet.photo), Heads(sheet.row_photos, sheet.column_photos, grid)
+    left = MARGIN + panel.width + heads.left + (row_room + 8 if sheet.row_labels else 0)
+    notes = [mark for mark in sheet.marks if mark] if sheet.positions else sheet.row_notes
     figure, axes = page(
         (height, width),
         title or name,
         facts,
-        left=MARGIN + (row_room + 8 if sheet.row_labels else 0),
-        above=_HEADER if sheet.column_labels else 0,
-        below=(34 if sheet.positions else 0) + (26 if legend else 0),
-        right=MARGIN + (60 if sheet.positions and any(sheet.marks) else 0),
+        left=left,
+        above=heads.above + (_HEADER if sheet.column_labels else 0),
+        below=panel.below(height, (34 if sheet.positions else 0) + (ROOM_FOR_BAR if legend else 0), grid.header),
+        right=MARGIN + max((width_of(note, 7) + 8 for note in notes), default=0),
     )
     if sheet.lines:
         _draw_lines(axes, sheet, grid)
@@ -139,9 +164,31 @@ def draw(sheet: Sheet, title: str | None, name: str) -> Figure:
         shown_image.set(data=image, clim=(0, sheet.levels))
         axes.add_image(shown_image)
     _label(axes, sheet, grid)
+    panel.draw(axes, left, grid.header)
+    heads.draw(axes, left - MARGIN - panel.width)
     if sheet.window and legend:
-        _legend(figure, axes, sheet.window, sheet.cmap, height + (34 if sheet.positions else 0) + 12)
+        top = height + (34 if sheet.positions else 0) + 12
+        ColourBar(sheet.window, sheet.cmap, beyond=sheet.beyond).draw(axes, 0, top, min(max(width, 120), 260))
     return figure
+
+
+def _fitted(sheet: Sheet) -> tuple[Sheet, Grid]:
+    """The sheet with tile labels, or else row labels, as its tiles have room for; and its grid."""
+    count = len(sheet.marks) * sheet.tiles_a_mark
+    cell = (64, 160) if sheet.lines else sheet.shape
+    named_above = not sheet.positions and any(mark and (sheet.lines or not is_still(mark)) for mark in sheet.marks)
+
+    def grid(headed: bool) -> Grid:
+        header = _HEADER if headed else 0
+        return Grid.fit(count, sheet.columns, cell, largest=sheet.largest, gap=sheet.gap, header=header)
+
+    if sheet.tile_labels and sheet.narrow_labels:
+        labelled = grid(headed=True)
+        widest = width_of(max(sheet.tile_labels, key=len), _SIZES[-1])
+        if labelled.tile[1] >= max(_LEAST_LABELLED, widest):
+            return sheet, labelled
+        sheet = replace(sheet, tile_labels=[], row_labels=sheet.narrow_labels)
+    return sheet, grid(bool(sheet.tile_labels) or named_above)
 
 
 def _draw_lines(axes: Axes, sheet: Sheet, grid: Grid) -> None:
@@ -181,26 +228,35 @@ def _label(axes: Axes, sheet: Sheet, grid: Grid) -> None:
     for column in range(0, len(sheet.column_labels), label_step(sheet.column_labels, across + grid.gap, needed)):
         left = grid.corner(column)[1]
         write(axes, left + across / 2, -4, sheet.column_labels[column], 7, ha="center")
+    for row, note in enumerate(sheet.row_notes):
+        middle = grid.corner(row * grid.columns)[0] + down / 2
+        write(axes, width + 8, middle, note, 7, va="center_baseline")
+    room = across + grid.gap - 2
+    size = next((one for one in _SIZES if all(measured(label, one) <= room for label in sheet.tile_labels)), _SIZES[0])
     for number in range(grid.count):
         top, left = grid.corner(number)
         mark = sheet.marks[number // sheet.tiles_a_mark]
-        name = sheet.tile_labels[number] if sheet.tile_labels else ""
-        colour = _CONSTANT if "const" in mark else BROKEN
-        if mark:
+        words = [sheet.tile_labels[number]] if sheet.tile_labels else []
+        colour = GREY if is_still(mark) else BROKEN
+        if mark and is_still(mark) and not (sheet.lines or sheet.positions):
+            axes.add_patch(Rectangle((left, top), across, down, facecolor=_STILL, edgecolor="none"))
+            if width_of(mark, 7) <= across - 4 and down >= 12 and number % sheet.tiles_a_mark == 0:
+                write(axes, left + across / 2, top + down / 2, mark, 7, ha="center", va="center_baseline")
+        elif mark and sheet.framed and not is_still(mark):
             # Below the image: it frames the tile and shows through where there is no finite value.
             frame = Rectangle((left - 2, top - 2), across + 4, down + 4, facecolor=colour, zorder=-1, clip_on=False)
-            frame.set(hatch="" if "const" in mark else "////", edgecolor="white", linewidth=0)
+            frame.set(hatch="////", edgecolor="white", linewidth=0)
             axes.add_patch(frame)
         if sheet.positions:
             if mark and pitch >= 10:
                 write(axes, width + 6, top + down / 2, mark, 7, colour, va="center_baseline")
         elif grid.header:
-            room = across + grid.gap - 2
-            words = [word for word in (name, mark) if word]
-            if width_of(" ".join(words), 7) > room:
+            if mark and (sheet.lines or not is_still(mark)):
+                words.append(mark)
+            if measured(" ".join(words), size) > room:
                 words = words[:1]
-            if words and width_of(words[0], 7) <= room:
-                write(axes, left, top - 4, " ".join(words), 7, colour if mark else GREY)
+            if words and measured(words[0], size) <= room:
+                write(axes, left, top - 4, " ".join(words), size, colour if mark else GREY)
     if sheet.positions:
         for tick in MaxNLocator(8, integer=True).tick_values(0, sheet.positions - 1):
             if 0 <= tick < sheet.positions:
@@ -208,16 +264,3 @@ def _label(axes: Axes, sheet: Sheet, grid: Grid) -> None:
                 axes.plot([place, place], [height, height + 4], color=GREY, linewidth=0.8, clip_on=False)
                 write(axes, place, height + 15, f"{tick:.0f}", 7, ha="center")
         write(axes, width / 2, height + 29, "position", 7, ha="center")
-
-
-def _legend(figure: Figure, axes: Axes, window: ValueRange, cmap: str, top: int) -> None:
-    """Draws a colour bar with the least and the greatest value below the axes, `top` pixels down."""
-    low, high = rounded(window.low), rounded(window.high)
-    write(axes, 0, top + 9, low, 7)
-    start = width_of(low, 7) + 6
-    box = axes.get_position()
-    across, down = box.width / axes.get_xlim()[1], box.height / axes.get_ylim()[0]
-    bar = figure.add_axes((box.x0 + start * across, box.y1 - (top + 10) * down, 140 * across, 10 * down))
-    bar.imshow(np.linspace(0, 1, 140)[None], cmap=cmap, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-    bar.set_axis_off()
-    write(axes, start + 146, top + 9, high, 7)

@@ -9,8 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from onnxviz.arguments import typed
 from onnxviz.errors import InputError
+from onnxviz.plots.lettering import shortened
 from onnxviz.plots.mosaic import as_numbers, flaw, grid_columns
 from onnxviz.plots.sheet import Sheet, draw
+
+_ROOM = 220  # pixels that the name of a row may take
 
 
 class HasPictures(Protocol):
@@ -27,6 +30,10 @@ class HasPictures(Protocol):
     @property
     def rows(self) -> tuple[str, ...]:
         """For each picture the name of the row it goes in."""
+
+    @property
+    def alpha(self) -> NDArray[Any] | None:
+        """(N, spatial...) in 0..1, how opaque each pixel is."""
 
     @property
     def facts(self) -> str:
@@ -65,6 +72,8 @@ def plot_synthetic(
         made = cast(HasPictures, images)
         layers = list(dict.fromkeys(made.rows))
         images, labels = made.images, made.labels if labels is None else labels
+        if made.alpha is not None:
+            images = 1 - made.alpha[..., None] * (1 - images)  # on the white of the page
         rows = made.rows if rows is None and len(layers) > 1 else rows
         usual = layers[0] if len(layers) == 1 and layers[0] else "What excites it most"
         title, subtitle = usual if title is None else title, made.facts if subtitle is None else subtitle
@@ -108,7 +117,7 @@ def plot_synthetic(
         shape=values.shape[1:3],
         columns=columns,
         marks=["" if place is None else flaw(values[place]).replace("const", "") for place in places],
-        row_labels=heads if any(heads) else [],
+        row_labels=[shortened(head, 7, _ROOM) for head in heads] if any(heads) else [],
         tile_labels=["" if place is None else names[place] for place in places],
         largest=(64, 160) if lines else (256, 256),
         lines=lines,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from onnxviz.model.detection.boxes import Boxes
 from onnxviz.model.probability import are_probabilities, sigmoid, softmax
 from onnxviz.model.scores import Scores, name_of, sample_axis
-from onnxviz.predictions.prediction import ClassShare, OutputPrediction
+from onnxviz.predictions.prediction import NO_CLASS, ClassShare, OutputPrediction
 
 _FIRST = 8
 
@@ -30,6 +31,8 @@ def of_scores(scores: Scores, values: NDArray[Any], names: Sequence[str], top: i
     if channels.size > len(channels):
         return _of_mask(scores, channels, values.shape, names, top)
     flat = channels.reshape(-1)
+    if unanswered := _unanswered(flat):
+        return OutputPrediction(scores.output, values.shape, "classes", unanswered)
     if len(flat) == 1:
         return _of_one(scores, flat, values.shape, names)
     share, remark = _shares(flat, scores)
@@ -39,6 +42,18 @@ def of_scores(scores: Scores, values: NDArray[Any], names: Sequence[str], top: i
         part = None if share is None else float(share[one])
         listed.append(ClassShare(one, name_of(one, names, len(flat)), float(flat[one]), part))
     return OutputPrediction(scores.output, values.shape, "classes", remark, tuple(listed))
+
+
+def _unanswered(flat: NDArray[Any]) -> str:
+    """That scores (classes,) put no class first, since some are NaN or infinite; "" where they do.
+
+    Minus infinity is a score: that of a class that is ruled out.
+    """
+    wrong = {"NaN": int(np.isnan(flat).sum()), "infinite": int((flat == np.inf).sum())}
+    said = " and ".join(f"{count:,} {name}" for name, count in wrong.items() if count)
+    if said or (len(flat) and (flat == -np.inf).all()):
+        return f"no answer: of {len(flat):,} scores {said or 'all minus infinity'}"
+    return ""
 
 
 def _shares(flat: NDArray[Any], scores: Scores) -> tuple[NDArray[Any] | None, str]:
@@ -71,15 +86,27 @@ def _of_mask(
     flat = channels.reshape(len(channels), -1)
     single = len(flat) == 1
     both = np.concatenate([-flat, flat]) if single else flat
+    told = ~np.isnan(both).any(axis=0)
+    lost = len(told) - int(told.sum())
+    both = both[:, told]
     winners = both.argmax(axis=0)
     counts = np.bincount(winners, minlength=len(both))
     order = [int(one) for one in np.argsort(-counts, kind="stable")[:top] if counts[one]]
     listed = []
     for one in order:
         mean = float(both[one, winners == one].mean())
-        listed.append(ClassShare(one, name_of(one, names, len(flat)), mean, float(counts[one] / len(winners))))
-    remark = f"of {len(winners):,} positions, by the largest score"
-    return OutputPrediction(scores.output, shape, "mask", remark, tuple(listed))
+        listed.append(ClassShare(one, name_of(one, names, len(flat)), mean, float(counts[one] / len(told))))
+    remark = f"of {len(told):,} positions, by the largest score"
+    if lost:
+        remark = (
+            f"{remark}; at {lost:,} a score is NaN" if len(winners) else f"no answer: all {lost:,} positions are NaN"
+        )
+    # Packed: a mask is large, and much of it is alike.
+    whole = np.full(len(told), NO_CLASS, np.int32)
+    whole[told] = winners
+    packed = zlib.compress(whole.tobytes(), 1) if channels.ndim == 3 else b""
+    axis = sample_axis(scores.axis, len(shape))
+    return OutputPrediction(scores.output, shape, "mask", remark, tuple(listed), class_axis=axis, packed=packed)
 
 
 def of_boxes(scores: Scores, boxes: Boxes, names: Sequence[str], top: int) -> OutputPrediction:
@@ -90,7 +117,7 @@ def of_boxes(scores: Scores, boxes: Boxes, names: Sequence[str], top: int) -> Ou
     remark = "" if len(found) <= top else f"the best {top} of {len(found)}"
     if boxes.rows is None and (boxes.head.exclusive or not boxes.head.certain):
         remark = "which boxes it keeps is not known: nothing tells the class that means 'no object'"
-    return OutputPrediction(scores.output, boxes.scores.shape, "boxes", remark, boxes=listed)
+    return OutputPrediction(scores.output, boxes.scores.shape, "boxes", remark, boxes=listed, found=len(found))
 
 
 def of_numbers(name: str, values: NDArray[Any]) -> OutputPrediction:

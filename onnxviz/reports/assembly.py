@@ -18,6 +18,7 @@ from onnxviz.comparison.comparison import Comparison
 from onnxviz.errors import OnnxvizError
 from onnxviz.inputs.samples import ImageOptions, InputLike, Sample, samples
 from onnxviz.maps.channel_statistics import Statistics
+from onnxviz.messages import option
 from onnxviz.model.model import Model
 from onnxviz.plots.mosaic import spread
 from onnxviz.predictions.predict import predict
@@ -111,7 +112,7 @@ class Assembly:
         if len(found) <= most:
             return data
         text = f"{most:,} of {len(found):,} images, evenly spaced: more did not fit the {self.time.seconds:g} s"
-        self.left_out.append(("data", f"{text} of the page (--seconds)"))
+        self.left_out.append(("data", f"{text} of the page ({option('seconds')})"))
         return [found[place].path for place in spread(len(found), most)]
 
     def _paced(self, found: Sequence[Sample]) -> float | None:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
-from onnxviz.explanations.explain import Explainer, ScoreChoice
+from onnxviz.explanations.explainer import Explainer, ScoreChoice
 from onnxviz.explanations.explanation import Explanation
+from onnxviz.inputs.picture_ports import is_picture
 from onnxviz.inputs.sample_picture import sample_picture
-from onnxviz.inputs.samples import ImageOptions, Sample, is_picture
+from onnxviz.inputs.samples import ImageOptions, Sample
 from onnxviz.maps.capture import capture
 from onnxviz.maps.channel_statistics import Statistics
 from onnxviz.maps.feature_maps import FeatureMaps

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from onnxviz.errors import InputError, OnnxvizError
+from onnxviz.messages import option
 
 SHARES = {
     "answers": 0.12, "checks": 0.5, "statistics": 0.08, "comparison": 0.1, "maps": 0.08, "explanations": 0.12,
@@ -48,7 +49,7 @@ class TimeBudget:
         """Why nothing more of a part is begun, which takes so many seconds; "" where it may be."""
         if self.left(part) > needed:
             return ""
-        return f"it did not fit the {self.seconds:g} s of the page: give it more (--seconds)"
+        return f"it did not fit the {self.seconds:g} s of the page: give it more ({option('seconds')})"
 
     def check(self, part: str, needed: float = 0.0) -> None:
         """Ends a part that is late, or would be with what comes next.

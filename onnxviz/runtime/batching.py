@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
-from onnxviz.messages import dims
+from onnxviz.messages import dims, option
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import all_graphs
@@ -135,7 +135,9 @@ class Batching:
             return dict(feeds)
         each = sum(array.nbytes for array in feeds.values()) / rows
         if fixed * each > self.memory:
-            raise InputError(f"{self.label} takes batches of {fixed:,} only, {fixed * each:,.0f} bytes; raise --memory")
+            raise InputError(
+                f"{self.label} takes batches of {fixed:,} only, {fixed * each:,.0f} bytes; raise {option('memory')}"
+            )
         counts = self._counts(feeds)
         return {
             name: np.concatenate([array, np.repeat(array[-1:], fixed - rows, 0)]) if name in counts else array

@@ -195,9 +195,9 @@ def test_refusals(classifier, tmp_path):
     ("options", "match"),
     [
         ({"size": (9, 9)}, "takes images of 16x12, not of 9x9: leave out size"),
-        ({"against": "m.onnx"}, "two models are compared on data, .* without data: leave out against"),
-        ({"fit": "crop"}, "no image is read without data: leave out fit"),
-        ({"preprocess": "torch"}, "no image is read without data: leave out preprocess"),
+        ({"against": "m.onnx"}, "two models are compared on data, .* without data=: leave out against"),
+        ({"fit": "crop"}, "no image is read without data=: leave out fit"),
+        ({"preprocess": "torch"}, "no image is read without data=: leave out preprocess"),
         ({"data": np.zeros((1, 3, 16, 12), np.float32), "background": "black"}, "arrays are fed as they are"),
     ],
 )

@@ -127,11 +127,11 @@ def hanging(subject):
 @pytest.mark.parametrize(
     ("code", "uses", "data", "advice"),
     [
-        ("W77", {}, False, "or leave out what may take as long: --ignore W77$"),
-        ("G77", {"takes": ("noise",)}, False, "or leave out what may take as long: --ignore G77,W66$"),
-        ("G77", {"takes": ("noise",)}, True, "--ignore G77,W66 and audit it without --data$"),
-        ("A00", {"needs": ("data",)}, True, "or fewer images; without --data, the 2 checks that need none end"),
-        ("P77", {"needs": ("data",)}, True, r"fewer images, or leave the check out \(--ignore P77\); without --data"),
+        ("W77", {}, False, r"or leave out what may take as long: ignore=\['W77'\]$"),
+        ("G77", {"takes": ("noise",)}, False, r"leave out what may take as long: ignore=\['G77', 'W66'\]$"),
+        ("G77", {"takes": ("noise",)}, True, r"ignore=\['G77', 'W66'\] and audit it without data=$"),
+        ("A00", {"needs": ("data",)}, True, "or fewer images; without data=, the 2 checks that need none end"),
+        ("P77", {"needs": ("data",)}, True, r"images, or leave the check out \(ignore=\['P77'\]\); without data="),
     ],
 )  # fmt: skip
 def test_who_runs_out_of_time_is_told_what_helps(good, code, uses, data, advice):
@@ -155,9 +155,9 @@ def test_who_runs_out_of_time_is_told_what_helps(good, code, uses, data, advice)
         assert said, message
         assert (0 < float(said[1]) < 3, int(said[2])) == (True, before)
         assert re.search(advice, found.findings[0].do), found.findings[0].do
-        ignored = re.search(r"--ignore ([\w,]+)", found.findings[0].do)
-        changed = {"ignore": tuple(ignored[1].split(","))} if ignored else {}
-        kept = {} if "without --data" in found.findings[0].do else array_
+        ignored = re.search(r"ignore=\[(.*?)\]", found.findings[0].do)
+        changed = {"ignore": tuple(re.findall(r"\w+", ignored[1]))} if ignored else {}
+        kept = {} if "without data=" in found.findings[0].do else array_
         (again,) = audit_each(good[:1], Confinement(20.0), {"select": select, **kept, **changed})
     assert again.codes == tuple(sorted({*select} - {*changed.get("ignore", ())}))
     assert not any(one.code == "G00" for one in again.findings)
@@ -167,7 +167,7 @@ def test_opening_that_takes_too_long_is_not_blamed_on_a_check(good, monkeypatch)
     monkeypatch.setattr("onnxviz.auditing.many.load", lambda path: time.sleep(600))
     (found,) = audit_each(good[:1], Confinement(1.0), SELECT | {"select": ("W01",)})
     assert line(found).startswith("the audit took more than 1 s: opening was at work for ")
-    assert found.findings[0].do == "give it longer (--timeout): no choice of checks makes this shorter"
+    assert found.findings[0].do == "give it longer (timeout=): no choice of checks makes this shorter"
 
 
 def test_a_bug_is_one_row_with_its_place(good):
@@ -240,7 +240,7 @@ def test_what_no_model_survives_is_an_error_not_a_list(tmp_path, good):
     [
         ({"select": ("W77",)}, "no check is called 'W77'; the nearest is W"),
         ({"provider": "nowhere"}, "there is no provider 'nowhere'"),
-        ({"select": ("W",), "target": "onnxruntime==1.17"}, "looks at target; G01 does: leave out target"),
+        ({"select": ("W",), "target": "onnxruntime==1.17"}, "looks at target=; G01 does: leave out target"),
     ],
 )
 def test_what_is_wrong_for_all_is_said_before_any_is_opened(good, options, match, monkeypatch):
@@ -250,7 +250,7 @@ def test_what_is_wrong_for_all_is_said_before_any_is_opened(good, options, match
 
 
 def test_options_are_spelt_as_on_the_command_line(good):
-    with pytest.raises(InputError, match=r"takes images of 16x12, not of 9x9: leave out --size"):
+    with pytest.raises(InputError, match=r"takes images of 16x12, not of 9x9: leave out size="):
         audit_each(good[:1], Confinement(), {"select": ("G09",), "size": (9, 9)})
 
 

@@ -163,7 +163,7 @@ def test_what_does_not_fail_it_stands_in_a_section_of_the_report(run):
     *notes, missing = run.section("test_rest").splitlines()
     assert notes
     assert all(line.startswith("note I03") for line in notes)
-    assert missing == "not run A01 A02: no data were given (--data)."
+    assert missing == "not run A01 A02: no data were given (data=)."
 
 
 def test_several_findings_are_a_line_each_and_many_that_are_alike_one(run):
@@ -179,7 +179,7 @@ def test_several_findings_are_a_line_each_and_many_that_are_alike_one(run):
     [
         ("test_nowhere", "nowhere.onnx could not be audited: "),
         ("test_no_data", "good.onnx could not be audited: "),
-        ("test_unheeded", "good.onnx could not be audited: no image is read without data: leave out fit"),
+        ("test_unheeded", "good.onnx could not be audited: no image is read without data=: leave out fit="),
         ("test_severity", "good.onnx could not be audited: there is no severity to fail on 'fatal'; there are error, "),
     ],
 )

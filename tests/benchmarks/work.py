@@ -164,20 +164,15 @@ def convert_by_keras(name: str, file: str) -> Callable[[], object]:
     return lambda: model.export(file, format="onnx", verbose=False)
 
 
-def paint(tool: str, network: str, layer: str, folder: str, seeds: str) -> Callable[[], object]:
-    """Pictures (filters, H, W, 3) that a tool makes for filters of a layer, kept in the folder, a file a seed."""
-    import painters
-    import quality
-    import trained
+def paint(tool: str, folder: str, place: str, seeds: str) -> Callable[[], object]:
+    """A tool's pictures of the subjects of a round of the measure of quality, kept in the folder."""
+    import paint as painting
 
-    target = trained.Target(network, layer, folder)
-    filters, _ = target.filters()
+    subjects = painting.rounds(folder)[int(place)]
 
     def run() -> None:
         for seed in range(int(seeds)):
-            file = quality.file_of(folder, network, layer, tool, seed)
-            if not file.exists():
-                quality.write(file, painters.PAINTERS[tool](target, filters, seed))
+            painting.paint(tool, folder, seed, subjects)
 
     return run
 

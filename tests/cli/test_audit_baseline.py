@@ -122,7 +122,7 @@ def test_golden_vectors_of_an_open_size_need_data(run_command, tmp_path):
     onnx.save(classifier_proto(("height", "width")), tmp_path / "open.onnx")
     ran = run_command("audit", "open.onnx", "--select", "W01", "--write-golden", "golden")
     assert ran.code == 2
-    assert ran.err.startswith("error: no golden vectors can be made (--write-golden): input 'image' of open.onnx is ")
+    assert ran.err.startswith("error: no golden vectors can be made for --write-golden: input 'image' of open.onnx is ")
     assert "give data, or --size HxW" in ran.err
     ran = run_command("audit", "open.onnx", "--select", "W01", "--write-golden", "golden", "--size", "20x20")
     assert ran.code == 0, ran

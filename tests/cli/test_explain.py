@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from command_line import error_of
 from explained import unsupported
-from protos import classifier_proto, normal
+from protos import classifier_proto, normal, parsed
 from samples import CAT, CLASSIFIER, DOG
 from small_detector import SIZE, small_detector
 
@@ -156,3 +157,22 @@ def test_an_output_that_is_no_scores_and_a_box_that_is_none(tmp_path, capsys):
     assert run(["explain", *files, "--target", "cc", "-o", str(tmp_path / "a.png")]) == 0
     assert run(["explain", str(CLASSIFIER), str(DOG), "--box", "1", "-o", str(tmp_path / "b.png")]) == 2
     assert "is not one of boxes: leave out --box" in capsys.readouterr().err
+
+
+def test_where_several_outputs_may_be_scores_the_option_that_names_one_is_advised_and_works(run_command, tmp_path):
+    proto = parsed(
+        """g (float["n", 3, 8, 8] x) => (float["n", 4] y, float["n", 4] z) {
+             c = Conv (x, w)
+             r = Relu (c)
+             m = GlobalAveragePool (r)
+             s = Flatten (m)
+             y = MatMul (s, a)
+             z = MatMul (s, b)
+           }""",
+        w=normal(4, 3, 3, 3), a=normal(4, 4), b=normal(4, 4, seed=2),
+    )  # fmt: skip
+    onnx.save(proto, tmp_path / "two.onnx")
+    np.save(tmp_path / "x.npy", normal(1, 3, 8, 8))
+    said = error_of(run_command("explain", "two.onnx", "x.npy"))
+    assert "y (nx4), z (nx4); name the one that is meant (--target NAME)" in said
+    assert run_command("explain", "two.onnx", "x.npy", "--target", "z", "-q").code == 0

@@ -27,10 +27,9 @@ def test_explain_and_maximize_mean_the_same_classes(run_command, named, photo, w
     shown = run_command("explain", named, photo, "--class", words, *SHOWN).document["explanations"]
     made = run_command("maximize", named, "--class", words, *MADE).document["pictures"]
     assert [one["class"] for one in shown] == [one["class"] for one in made] == classes
-    files = [one["file"] for one in shown]
-    assert len({*files}) == len(classes)
-    assert {Path(file).name for file in files} <= {*files_in("explain")} - {"manifest.json"} | {*map(str, files)}
-    assert all(Path(file).is_file() for file in files)
+    (file,) = {one["file"] for one in shown}  # one picture: a table where there are several
+    assert Path(file).is_file()
+    assert ("table" in file) == (len(classes) > 1)
 
 
 def test_each_class_is_explained_as_it_is_alone(run_command, named, photo):
@@ -49,24 +48,39 @@ def test_names_given_with_labels_are_names_too(run_command, classifier, photo):
     assert [(one["class"], one["class_name"]) for one in ran.document["explanations"]] == [(3, "dog")]
 
 
-def test_several_photos_and_classes_are_files_of_their_own(run_command, named, photos):
+def test_several_photos_and_classes_are_a_table_each(run_command, named, photos):
     ran = run_command("explain", named, photos, "--class", "0,1", *SHOWN)
     told = ran.document["explanations"]
     count = len({one["input"] for one in told})
     assert count > 1
-    assert len({one["file"] for one in told}) == len(told) == 2 * count
+    assert len({(one["input"], one["file"]) for one in told}) == len({one["file"] for one in told}) == count
+    assert len(told) == 2 * count
     assert all(Path(one["file"]).is_file() for one in told)
 
 
-def test_rows_of_one_array_and_classes_are_files_of_their_own(run_command, named):
+def test_rows_of_one_array_are_a_table_each(run_command, named):
     np.save("x.npy", np.random.default_rng(1).random((2, 3, 16, 12), np.float32))
     told = run_command("explain", named, "x.npy", "--class", "0,1", *SHOWN).document["explanations"]
-    assert len({one["file"] for one in told}) == len(told) == 4
+    assert len(told) == 4
+    assert [one["file"] for one in told[:2]] != [one["file"] for one in told[2:]]
+    assert all(Path(one["file"]).is_file() for one in told)
 
 
-def test_one_file_is_for_one_class(run_command, named, photo, tmp_path):
-    said = error_of(run_command("explain", named, photo, "--class", "0,1", "-o", "e.png"))
-    assert "several classes were given for the one file e.png; give a folder" in said
+def test_classes_that_are_checked_have_a_picture_each(run_command, named, photo, tmp_path):
+    asked = ("explain", named, photo, "--class", "0,1", "--sanity")
+    told = run_command(*asked, "-o", "e", *SHOWN).document["explanations"]
+    assert [Path(one["file"]).name for one in told] == ["photo-class0-saliency.png", "photo-class1-saliency.png"]
+    assert all(one["sanity"] for one in told)
+    said = error_of(run_command(*asked, "-o", "f.png"))
+    assert "with --sanity each map has a picture of its own: give a folder or a .pdf, not f.png" in said
+    assert not Path("f.png").exists()
+
+
+def test_in_one_file_classes_are_one_table(run_command, named, photo, tmp_path):
+    ran = run_command("explain", named, photo, "--class", "0,1", "-o", "e.png", "--json")
+    assert [(one["class"], one["file"]) for one in ran.document["explanations"]] == [(0, "e.png"), (1, "e.png")]
+    assert ran.document["files"] == ["e.png"]
+    assert [name for name in files_in(tmp_path) if name.endswith(".png")] == ["e.png", photo]
 
 
 @pytest.mark.parametrize("command", [["explain", "photo.png"], ["maximize"]])

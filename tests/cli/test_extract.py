@@ -1,11 +1,16 @@
 """`onnxviz extract`: the part, what is said of it, and errors that write nothing."""
 
+from pathlib import Path
+
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from command_line import RNG, error_of, files_in
+from hostile_runs import process
 from oracles import untouched
 from protos import classifier_proto
+from specimens import vgg16
 
 
 def test_the_part_and_what_is_said_of_it(run_command, classifier, tmp_path):
@@ -17,6 +22,17 @@ def test_the_part_and_what_is_said_of_it(run_command, classifier, tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "part.onnx", providers=["CPUExecutionProvider"])
     expected = untouched(classifier_proto(), ["r2"], {"image": array})["r2"]
     np.testing.assert_allclose(session.run(None, {"image": array})[0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_rest_of_a_large_model_is_never_in_memory(tmp_path, room):
+    """VGG16, 553 MB: peaks of the whole process beyond the weights that stay, measured at 55 to 58 MB."""
+    onnx.save(vgg16(zeros=True), "vgg16.onnx")
+    for layer, parameters, size in (("block1_conv1", "1,792", 1), ("block5_conv3", "14,714,688", 59)):
+        code, out, err, peak = process("extract", "vgg16.onnx", layer, "-o", "part.onnx")
+        assert (code, err) == (0, "")
+        assert f"{parameters} parameters: image batch×224×224×3 to {layer}/relu batch×" in out
+        assert Path("part.onnx").stat().st_size < (size + 1) * 1e6
+        assert peak < (size + 150) * 1e6, f"{peak / 1e6:.0f} MB"
 
 
 def test_it_is_called_as_the_pictures_of_the_layer_unless_told(run_command, classifier, tmp_path):

@@ -48,7 +48,7 @@ def test_two_layers_do_not_fit_one_file(run_command, classifier, tmp_path):
 
 
 def test_a_suffix_that_is_no_picture(run_command, classifier, tmp_path):
-    assert ".svg" in error_of(run_command("filters", classifier, "-o", "one.jpg"))
+    assert ".svg" in error_of(run_command("filters", classifier, "-o", "one.bmp"))
     assert files_in(tmp_path) == ["classifier.onnx"]
 
 
@@ -82,8 +82,12 @@ def test_save_and_draw_together(run_command, classifier, tmp_path):
         (["--filters", "0,3,5"], {"filters": [0, 3, 5]}),
         (["--filters", "1-4", "--channels", "0-1"], {"filters": [1, 2, 3, 4], "channels": [0, 1]}),
         (["--style", "grid"], {"style": "grid"}),
-        (["--style", "rgb"], {"style": "rgb"}),
+        (["--style", "rows"], {"style": "rows"}),
+        (["--style", "matrix", "--sort", "cluster"], {"style": "matrix", "sort": "cluster"}),
         (["--scale", "filter"], {"scale": "filter"}),
+        (["--cut", "90"], {"cut": 90}),
+        (["--sort", "norm"], {"sort": "norm"}),
+        (["--feeds", "2"], {"feeds": 2, "sources": ["image 0", "image 1", "image 2"]}),
         (["--scale", "symmetric", "--cmap", "coolwarm"], {"scale": "symmetric", "cmap": "coolwarm"}),
         (["--layout", "keras"], {"layout": "keras"}),
     ],
@@ -103,7 +107,7 @@ def test_options_of_filters_draw(run_command, classifier, figures, options, argu
 
 def test_filters_that_are_drawn_are_the_weights(run_command, classifier, figures):
     """Each filter on its own range, read back out of the picture."""
-    chosen = ["--filters", "4", "--channels", "2", "--scale", "filter"]
+    chosen = ["--filters", "4", "--channels", "2", "--scale", "filter", "--style", "rows"]
     assert run_command("filters", classifier, *chosen, "-o", "f.png").code == 0
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(classifier).graph.initializer}
     kernel = stored[f"{CLASSIFIER_NAMES[0]}/kernel"][4]
@@ -122,6 +126,10 @@ def test_filters_that_are_drawn_are_the_weights(run_command, classifier, figures
         (["--style", "lines"], "lines"),
         (["1", "--style", "rgb"], "rgb"),
         (["--cmap", "mauve"], "'mauve'"),
+        (["--cut", "0"], "cut is 0; it must be a percentile"),
+        (["--feeds", "6"], "filter 6; there are 6"),
+        (["--feeds", "1", "--sort", "norm"], "leave out --sort"),
+        (["1", "--style", "matrix", "--scale", "symmetric"], "never below zero: leave out --scale"),
         (["--save", "w.txt"], "w.txt"),
         (["--save", "nowhere/w.npz"], "nowhere"),
         (["-o", "nowhere/f.png"], "nowhere"),
@@ -132,11 +140,26 @@ def test_errors_of_filters_write_nothing(run_command, classifier, tmp_path, opti
     assert files_in(tmp_path) == ["classifier.onnx"]
 
 
-def test_bgr_filters_are_drawn_in_true_colours(run_command, classifier, monkeypatch):
+def test_bgr_filters_are_drawn_in_true_colours(run_command, classifier, figures):
     run_command("annotate", classifier, "--preprocess", "caffe", "-o", "bgr.onnx")
-    seen = []
-    original = plots.plot_filters
-    monkeypatch.setattr(plots, "plot_filters", lambda layer, **o: seen.append(o["channels"]) or original(layer, **o))
-    for model in ("bgr.onnx", classifier):
-        assert run_command("filters", model, "--style", "rgb", "-o", "f.png").code == 0
-    assert seen == [[2, 1, 0], None]
+    run_command("annotate", classifier, "--preprocess", "torch", "-o", "rgb.onnx")
+    for model in ("bgr.onnx", "rgb.onnx", classifier):
+        assert run_command("filters", model, "-o", "f.png").code == 0
+    turned, told, untold = map(words_of, figures)
+    assert "red, green, blue: channels 2, 1, 0" in turned
+    assert "red, green, blue: channels 0, 1, 2" in told
+    assert "nothing says that they are colours" in untold
+    assert "nothing says" not in turned + told
+
+
+def test_what_feeds_a_filter(run_command, classifier):
+    """The strongest connections, and whose filters they are; the shares are those of the squared weights."""
+    ran = run_command("filters", classifier, "1", "--feeds", "3", "--first", "2", "-o", "f.png", "--json")
+    (drawn,) = ran.document["filters"]
+    assert drawn["filter"] == 3
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(classifier).graph.initializer}
+    squares = (stored[f"{CLASSIFIER_NAMES[1]}/kernel"][3].astype(np.float64) ** 2).sum(axis=(1, 2))
+    assert [one["channel"] for one in drawn["feeds"]] == np.argsort(-squares).tolist()
+    for one in drawn["feeds"]:
+        assert one["sources"] == [{"layer": CLASSIFIER_NAMES[0], "filter": one["channel"]}]
+        assert one["share"] == pytest.approx(squares[one["channel"]] / squares.sum(), rel=1e-9)

@@ -84,6 +84,27 @@ def test_layers_in_keras_order(run_command, classifier):
     assert [row["output_shape"] for row in rows] == [["batch", 16, 12, 6], ["batch", 16, 12, 8], ["batch", 8, 6, 4]]
 
 
+def test_places_in_keras_list_stand_beside_the_positions(run_command, classifier, tmp_path):
+    assert "Keras #" not in run_command("layers", classifier, "--layout", "keras").out
+    rows = run_command("layers", classifier, "--json").document["layers"]
+    assert [row["keras_index"] for row in rows] == [None, None, None]
+    proto = classifier_proto()
+    for node, place in (("n1", 1), ("n3", 4)):  # n2 lies inside another layer
+        (found,) = (one for one in proto.graph.node if one.name == node)
+        found.metadata_props.add(key="onnxviz.keras_index", value=str(place))
+    onnx.save(proto, tmp_path / "noted.onnx")
+    rows = run_command("layers", "noted.onnx", "--json").document["layers"]
+    assert [(row["index"], row["keras_index"]) for row in rows] == [(0, 1), (1, None), (2, 4)]
+    assert "Keras #" not in run_command("layers", "noted.onnx").out
+    shown = run_command("layers", "noted.onnx", "--layout", "keras").lines
+    (heading,) = (line for line in shown if "Keras #" in line)
+    assert heading.split()[:4] == ["#", "Keras", "#", "layer"]
+    starts = [line.split()[:3] for line in shown if re.search(r"block\d_conv", line)]
+    assert [one[: one.index(name) + 1] for one, name in zip(starts, CLASSIFIER_NAMES, strict=True)] == [
+        ["0", "1", CLASSIFIER_NAMES[0]], ["1", CLASSIFIER_NAMES[1]], ["2", "4", CLASSIFIER_NAMES[2]],
+    ]  # fmt: skip
+
+
 def test_all_layers(run_command, classifier):
     rows = run_command("layers", classifier, "--all", "--json").document["layers"]
     assert [row["op"] for row in rows] == [

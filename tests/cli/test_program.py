@@ -14,7 +14,7 @@ from command_line import error_of, files_in, program
 from quantised import quantise
 
 from onnxviz import __version__
-from onnxviz.cli.program import COMMANDS, load_commands
+from onnxviz.cli.program import COMMANDS, PANELS, load_commands
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,6 +57,19 @@ def test_help_lists_the_commands_in_their_order_whichever_was_run_first(run_comm
     run_command("maximize", "--help")
     listed = run_command("--help").out
     assert [*COMMANDS] == sorted(COMMANDS, key=lambda name: listed.index(f"│ {name} "))
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_help_groups_the_commands_by_what_they_are_for(run_command, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", columns)
+    grouped: dict[str, list[str]] = {}
+    for line in run_command("--help").out.splitlines():
+        assert len(line) <= int(columns)
+        if title := re.match(r"╭─ ([^─]+) ─", line):
+            listed = grouped.setdefault(title[1], [])
+        elif name := re.match(r"│ ([a-z]\S*)", line):
+            listed.append(name[1])
+    assert {title: tuple(names) for title, names in grouped.items() if title != "Options"} == PANELS
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

@@ -103,6 +103,29 @@ def test_a_misspelt_name_is_refused_with_the_one_that_was_meant(run_command, cla
     assert f"did you mean {meant}? " in said, said
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["maps", "{model}", "{photo}"],
+        ["maps", "{model}", "{photo}", "--ops", "Conv,MaxPool"],
+        ["maps", "{model}", "{photo}", "--top-patches", "2"],
+        ["stats", "{model}", "{photo}"],
+        ["compare", "{model}", "{model}", "--data", "{photo}"],
+        ["filters", "{model}"],
+        ["maximize", "{model}"],
+    ],
+)
+def test_of_layers_that_are_named_with_a_comma_the_one_that_is_not_there_is_said(
+    run_command, classifier, photo, arguments
+):
+    given = [one.format(model=classifier, photo=photo) for one in arguments]
+    said = error_of(run_command(*given, "--layers", "block1_conv1,block9_conv2"))
+    assert "'block9_conv2' in" in said
+    assert re.search(r"did you mean block\d_conv2\? it has block1_conv1, block1_conv2, ", said)
+    assert "--ops" not in said
+    assert "'block1_conv1'" not in said
+
+
 def test_a_name_that_is_like_none_gets_no_suggestion(run_command, classifier):
     assert "did you mean" not in error_of(run_command("filters", classifier, "encoder.stem"))
 
@@ -111,11 +134,14 @@ def test_a_name_that_is_like_none_gets_no_suggestion(run_command, classifier):
 
 # Where the same word rightly has another help: what it counts, draws or takes differs between the commands.
 OWN = {
-    "baseline", "channels", "data", "first", "format", "labels", "layers", "layout", "memory", "output", "preprocess",
-    "save", "scale", "size", "style", "target", "threads", "weights",
+    "baseline", "channels", "data", "first", "format", "from", "labels", "layers", "layout", "memory", "output",
+    "preprocess", "save", "scale", "size", "sort", "style", "target", "threads", "weights",
 }  # fmt: skip
 # Only how many there may be of it differs (a file or a folder, one list or another), or it is another word's homonym.
-OWN_KIND = {"--baseline", "--channels", "--filters", "--layers", "--output", "--scale", "--size", "--target"}
+OWN_KIND = {
+    "--baseline", "--channels", "--filters", "--from", "--layers", "--output", "--scale", "--size", "--sort",
+    "--target",
+}  # fmt: skip
 
 
 def test_an_option_takes_the_same_kind_of_value_in_every_command():
@@ -131,6 +157,14 @@ def test_an_option_means_the_same_in_every_command():
         helps[flag_of(one)].add(one.help)
     differ = {flag.lstrip("-") for flag, found in helps.items() if len(found) > 1}
     assert differ == OWN
+
+
+def test_one_thing_has_one_name():
+    """Two options of one help would be two names; those of two helps that begin alike are looked at by a person."""
+    names = defaultdict(set)
+    for _, one in OPTIONS:
+        names[one.help].add(flag_of(one))
+    assert {text: flags for text, flags in names.items() if len(flags) > 1} == {}
 
 
 @pytest.mark.parametrize("name", ["filters", "maps", "stats", "compare", "maximize", "explain"])
@@ -174,7 +208,7 @@ def completed(tmp_path, words):
     [
         (["ma"], ["maps", "maximize"]),
         (["maps", "--lay"], ["--layers"]),
-        (["filters", "m.onnx", "--style", ""], ["rows", "grid", "rgb", "lines"]),
+        (["filters", "m.onnx", "--style", ""], ["rows", "grid", "rgb", "lines", "matrix"]),
     ],
 )
 def test_a_shell_completes_commands_options_and_choices(tmp_path, words, there):

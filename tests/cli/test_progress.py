@@ -6,7 +6,8 @@ import pytest
 from samples import CLASSIFIER, DOG
 
 from onnxviz.cli import progress, run
-from onnxviz.cli.progress import Forecast, duration
+from onnxviz.cli.progress import Forecast, climbing, counting, duration, reporting
+from onnxviz.maximization.maximize import Progress
 
 
 def told(capsys, seconds_a_run: float, total: int, inputs: int = 1) -> list[str]:
@@ -70,3 +71,48 @@ def test_explain_says_it(method, words, tmp_path, capsys, monkeypatch):
     options = ["--samples", "30"] if method in ("rise", "smooth-grad") else []
     assert run(["explain", str(CLASSIFIER), str(DOG), "--method", method, *options, "-o", str(tmp_path / "o.png")]) == 0
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.02, []), (0.05, ["about 20 s"])])
+def test_a_climb_of_over_ten_seconds_is_announced_once(capsys, seconds, said):
+    now = 0.0
+    with climbing(False, clock=lambda: now) as tell:
+        for done in range(1, 401):
+            tell(Progress(done, 400, "conv1", 1.0))
+            now += seconds
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == len(said)
+    for line, words in zip(lines, said, strict=True):
+        assert line.startswith(f"maximize: 400 runs of the model, {words}; fewer --steps")
+    with climbing(True) as tell:
+        assert tell is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "total", "said"),
+    [
+        (0.5, 600, ["gathering: 4 of 600 in 2 s, about 5 min in all"]),
+        (5, 3, ["gathering: 1 of 3 in 5 s, about 15 s in all"]),
+        (0.5, 19, []),  # through in less than ten seconds
+        (30, 1, []),  # there is nothing that would tell before it is through
+    ],
+)
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_long_run_is_announced_once_where_no_bar_shows_it(capsys, seconds, total, said, counted):
+    now = 0.0
+    with (counting if counted else reporting)(False, "gathering", *[total][: int(counted)], clock=lambda: now) as bar:
+        for done in range(1, total + 1):
+            now += seconds
+            bar.advance() if counted else bar(done, total)
+    assert capsys.readouterr().err.splitlines() == said
+
+
+def test_nothing_is_announced_where_quiet_is_asked_for(capsys):
+    now = 0.0
+    with counting(True, "gathering", 600, clock=lambda: now) as bar:
+        for _ in range(600):
+            now += 1
+            bar.advance()
+    with reporting(True, "gathering") as bar:
+        assert bar is None
+    assert capsys.readouterr().err == ""

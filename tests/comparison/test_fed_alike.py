@@ -122,7 +122,7 @@ def test_a_photo_by_the_name_of_an_input(photo) -> None:
     np.testing.assert_array_equal(a["x"], b["other"])
     np.testing.assert_allclose(a["x"], UNIT.transpose(2, 0, 1)[None], rtol=1e-6)
     signed = side(noted(one_conv_proto(("n", 3, 8, 6)), "signed"), "b.onnx")
-    with pytest.raises(InputError, match="prepared alike for both: give --preprocess"):
+    with pytest.raises(InputError, match="prepared alike for both: give preprocess="):
         fed(first(), signed, f"x={photo}")
 
 
@@ -172,13 +172,13 @@ OPEN, PHOTO = ("n", 3, "h", "w"), "photo"
 @pytest.mark.parametrize(
     ("shape", "options", "data", "words"),
     [
-        *((OPEN, {name: value, "size": (8, 6)}, None, f"noise is drawn .*leave out {name}$")
+        *((OPEN, {name: value, "size": (8, 6)}, None, f"noise is drawn .*leave out {name}=$")
           for name, value in (("fit", "crop"), ("background", "black"))),
-        (("n", 3, 8, 6), {"size": (9, 9)}, None, "takes images of 8x6, not of 9x9: leave out size"),
-        (("n", 3, 8, 6), {"size": (9, 9)}, PHOTO, "takes images of 8x6, not of 9x9: leave out size"),
-        (OPEN, {"size": (9, 9)}, PHOTO, "b.onnx takes images of 8x6, not of 9x9: leave out size"),
-        (OPEN, {"size": (9, 9)}, None, "b.onnx takes images of 8x6, not of 9x9: leave out size"),
-        *((("n", 3, 8, 6), {name: value}, normal(1, 3, 8, 6), f"arrays are fed as they are: leave out {name}$")
+        (("n", 3, 8, 6), {"size": (9, 9)}, None, "takes images of 8x6, not of 9x9: leave out size="),
+        (("n", 3, 8, 6), {"size": (9, 9)}, PHOTO, "takes images of 8x6, not of 9x9: leave out size="),
+        (OPEN, {"size": (9, 9)}, PHOTO, "b.onnx takes images of 8x6, not of 9x9: leave out size="),
+        (OPEN, {"size": (9, 9)}, None, "b.onnx takes images of 8x6, not of 9x9: leave out size="),
+        *((("n", 3, 8, 6), {name: value}, normal(1, 3, 8, 6), f"arrays are fed as they are: leave out {name}=$")
           for name, value in (("fit", "crop"), ("background", "black"), ("preprocess", "torch"))),
     ],
 )  # fmt: skip

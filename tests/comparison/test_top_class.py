@@ -93,13 +93,19 @@ def test_unequal_classes_are_not_compared() -> None:
     assert "5 classes at 4 positions, B 5 at 16" in found.unequal
 
 
-def test_a_score_that_is_nan_in_one_alone_is_no_agreement() -> None:
+def test_a_score_that_is_nan_is_no_agreement() -> None:
     nan = np.nan
     assert counted([[3, 1, 2]], [[nan, nan, nan]]).agreement().agreeing == 0  # argmax takes NaN for the first
     found = counted([[1, 3, 2]], [[nan, 3, 2]]).agreement()
     assert found.agreeing == 0
     json.dumps(found.as_dict(), allow_nan=False)
-    assert counted([[nan, 3, 2]], [[nan, 1, 2]]).agreement().agreeing == 1
+    both = counted([[nan, 3, 2], [1, 2, 3]], [[nan, 3, 2], [1, 2, 3]]).agreement()
+    assert (both.agreeing, both.total, both.unknown, both.as_dict()["nan"]) == (1, 2, 1, 1)
+    assert [(flip.a[0], flip.b[0]) for flip in both.flips] == [(-1, -1)]
+    masks = np.zeros((1, 3, 2, 2))
+    masks[0, 1, 0, 0] = nan
+    positions = counted(masks, masks).agreement()
+    assert (positions.agreeing, positions.total, positions.unknown) == (3, 4, 1)
 
 
 def test_nothing_taken_is_no_agreement() -> None:

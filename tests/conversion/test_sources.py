@@ -76,7 +76,7 @@ def test_code_in_a_file_is_named_by_its_path(toy, code, where, what):
         ("my-toys.py:factory", "my-toys.py cannot be imported: 'my-toys' is no name of a module"),
         ("json.py:factory", "another module is called 'json' already: rename json.py"),
         ("toys.py:factroy", "toys has no 'factroy'; did you mean factory?"),
-        ("toys.py", "toys.py is not a kind of file that a converter knows .* or module:factory"),
+        ("toys.py", r"toys.py is code: name what gives the model in it, as toys.py:\w+ or toys.py:\w+"),
     ],
 )
 def test_code_in_a_file_that_cannot_be_had(toy, code, source, said):

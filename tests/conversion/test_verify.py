@@ -22,11 +22,11 @@ HARMS = {
     "both": r"first at 'body/second'",
     "output": r"output 'score' by [\d.]+ of the largest value \(0.0001 is allowed\), though every convolution agrees",
     "nan": r"output 'score' in values that are not finite",
-    "unsteady": r"different outputs for the same input .*--no-verify",
+    "unsteady": r"different outputs for the same input .*verify=False",
     "unsteady maps": r"different outputs for the same input",
     "a call too many": r"'body/first' runs 2 times there and 1 times in the graph",
     "never runs": r"the Toy model itself fails on its declared input: the toy is too small$",
-    "no kernel in onnxruntime": r"onnxruntime cannot run the conversion, .*Twist.*--no-verify",
+    "no kernel in onnxruntime": r"onnxruntime cannot run the conversion, .*Twist.*verify=False",
 }
 
 
@@ -73,7 +73,7 @@ def test_an_open_size_that_is_too_small_is_made_larger(toy):
 
 def test_an_open_size_that_never_fits_has_to_be_given(toy):
     toy("never runs")
-    with pytest.raises(ConversionError, match=r"none of the sizes 64, 96, 128, 224 \(give one with --input-sh"):
+    with pytest.raises(ConversionError, match=r"none of the sizes 64, 96, 128, 224 \(give one with input_sh"):
         onnxviz.convert(Toy((None, 3, None, None)))
 
 

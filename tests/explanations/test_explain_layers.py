@@ -13,7 +13,7 @@ from samples import CLASSIFIER, DOG
 
 from onnxviz import explain, load
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.explanations.explain import Explainer
+from onnxviz.explanations.explainer import Explainer
 from onnxviz.explanations.layer_choice import choose_layer
 
 
@@ -132,5 +132,5 @@ def test_integers_of_an_unknown_scale_are_refused():
         " r = Cast <to=1> (i) m = ReduceMean <keepdims=0> (r, a) y = MatMul (m, d) }",
         k=normal(4, 3, 3, 3), **DENSE,
     )  # fmt: skip
-    with pytest.raises(InputError, match=r"the maps of 'i' are integers whose scale is not known: choose .* --layer"):
+    with pytest.raises(InputError, match=r"the maps of 'i' are integers whose scale is not known: choose .* layer="):
         explain(proto, normal(3, 8, 8), method="score-cam", layer="i")

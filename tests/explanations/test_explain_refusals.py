@@ -27,7 +27,9 @@ def test_no_such_class():
     for bad in (11, -1, 1000):
         with pytest.raises(SelectionError, match=f"no class {bad}; 'logits' has 11, 0 to 10"):
             explain(CLASSIFIER, DOG, class_=bad)
-    with pytest.raises(SelectionError, match=r"there is no class 'dgo'; there are 11, such as .*dog"):
+    with pytest.raises(
+        SelectionError, match=r"there is no class 'dgo'; did you mean dog\? there are 11, such as .*dog"
+    ):
         explain(CLASSIFIER, DOG, class_="dgo")
 
 
@@ -40,7 +42,7 @@ def test_no_such_layer_method_or_target():
         explain(CLASSIFIER, DOG, method="gradcam")
     with pytest.raises(SelectionError, match="no tensor 'nowhere' that a node makes; its outputs are logits"):
         explain(CLASSIFIER, DOG, target="nowhere")
-    with pytest.raises(SelectionError, match=r"saliency takes no layer \(grad-cam, .*score-cam do\)"):
+    with pytest.raises(SelectionError, match=r"saliency takes no layer= \(grad-cam, .*score-cam do\)"):
         explain(CLASSIFIER, DOG, method="saliency", layer="conv3")
     with pytest.raises(SelectionError, match="'relu2' does not depend on layer 'conv3'"):
         explain(CLASSIFIER, DOG, target="relu2", layer="conv3")

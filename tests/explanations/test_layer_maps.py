@@ -85,7 +85,9 @@ def test_what_is_said_holds_in_checks_too() -> None:
         b=np.array([1, 10]),
     )
     x = normal(1, 3, 6, 8)
-    with pytest.raises(InputError, match=r"axes of 'y' count cannot be told.*2x5x6x4 is \?,C,H,W.*--axes y=N,C,H,W"):
+    with pytest.raises(
+        InputError, match=r"axes of 'y' count cannot be told.*2x5x6x4 is \?,C,H,W.*axes={'y': 'N,C,H,W'}"
+    ):
         explain(proto, x, method="eigen-cam")
     found = explain(proto, x, method="eigen-cam", axes={"y": "N*V,C,H,W"})
     assert (found.map.shape, found.labels) == ((2, 6, 4), ("view 0", "view 1"))

@@ -25,8 +25,8 @@ REFUSED = {
     "a fraction": (MARKED * 0.2, r"values other than 0 and 1 \(0\.2\): make it booleans"),
     "shades": (np.linspace(0, 1, 12), r"\(0\.0909091, 0\.181818, .* and 5 more\): make it booleans"),
     "-1": (np.where(MARKED, -1, 0), r"values other than 0 and 1 \(-1\): make it booleans"),
-    "255": (MARKED * np.uint8(255), r"\(255\): say which, FILE\.npy=255 \(in Python: labels == 255\)"),
-    "labels": (LABELS, r"values other than 0 and 1 \(3, 7\): say which, FILE\.npy=3 \(in Python: labels == 3\)"),
+    "255": (MARKED * np.uint8(255), r"\(255\): say which, labels == 255"),
+    "labels": (LABELS, r"values other than 0 and 1 \(3, 7\): say which, labels == 3"),
     "nothing": (np.zeros((0, 3)), r"is empty: 0x3"),
 }
 

@@ -17,7 +17,7 @@ from samples import CLASSIFIER, DOG
 from onnxviz import explain, explain_faithfulness, explain_sanity, load
 from onnxviz.cli import run
 from onnxviz.errors import InputError, ModelError
-from onnxviz.explanations.faithfulness import Faithfulness, area
+from onnxviz.explanations.faithfulness import Faithfulness, area, outwards
 from onnxviz.explanations.map_similarity import blurred, rank_correlation, structural_similarity
 from onnxviz.explanations.method import Method, MethodResult
 from onnxviz.explanations.methods import METHODS
@@ -157,7 +157,9 @@ def test_what_a_random_order_does_better(deletion, insertion, words):
     nothing = np.zeros(2)
     curves = Faithfulness(
         shares=nothing, deletion=nothing, insertion=nothing, deletion_auc=deletion, insertion_auc=insertion,
-        random_deletion_auc=0.5, random_insertion_auc=0.5, unit="probability",
+        random_deletion=nothing, random_insertion=nothing, random_deletion_auc=0.5, random_insertion_auc=0.5,
+        blob_deletion=nothing, blob_insertion=nothing, blob_deletion_auc=0.5, blob_insertion_auc=0.5,
+        unit="probability",
     )  # fmt: skip
     assert curves.worse_than_random == words
 
@@ -204,6 +206,37 @@ def test_curves_against_a_loop():
     assert area(np.array([0.0, 1.0])) == 0.5
 
 
+def test_the_baselines_against_a_loop():
+    """Pixels in numpy's random order, and from the centre outwards, blanked one share after the other."""
+    x = scene(9, 9)
+    found = explain(finder(), x, method="saliency")
+    curves = explain_faithfulness(found, steps=4, seed=3)
+    y, x_ = np.indices(x.shape[1:])
+    far = ((y + 0.5) / 40 - 0.5) ** 2 + ((x_ + 0.5) / 48 - 0.5) ** 2
+    orders = {
+        "random": np.random.default_rng(3).permutation(far.size),
+        "blob": np.array(sorted(range(far.size), key=lambda place: (far.ravel()[place], place))),
+    }
+    for name, order in orders.items():
+        expected = []
+        for step in range(5):
+            blank = x.copy()
+            blank.reshape(3, -1)[:, order[: far.size * step // 4]] = 0
+            expected.append(explain(finder(), blank, class_=found.class_, method="eigen-cam").probability)
+        assert np.allclose(getattr(curves, f"{name}_deletion"), expected, atol=1e-6)
+        assert getattr(curves, f"{name}_deletion_auc") == pytest.approx(area(np.array(expected)), abs=1e-6)
+    assert outwards((2, 3, 3), 1)[:2].tolist() == [4, 13]  # of each frame its own centre
+    assert f"centred blob {curves.blob_deletion_auc:.3g}" in curves.verdict
+
+
+def test_a_centred_object_is_where_a_blob_is_good():
+    curves = explain_faithfulness(explain(finder(), scene(18, 22), method="grad-cam"), steps=20)
+    assert curves.blob_deletion_auc < curves.random_deletion_auc
+    told = curves.as_dict()
+    assert told["beats_blob"] is curves.beats_blob
+    assert len(told["blob_insertion"]) == len(told["random_insertion"]) == 21
+
+
 def test_command(tmp_path: Path, capsys):
     arguments = ["explain", str(CLASSIFIER), str(DOG), "--sanity", "-q", "-o", str(tmp_path / "dog.png")]
     assert run(arguments) == 0
@@ -212,7 +245,7 @@ def test_command(tmp_path: Path, capsys):
     assert out[0].startswith("dog.jpg: doubtful: the map's rank correlation")
     assert out[0].endswith("but pixels in a random order bring the score back sooner than in the map's")
     assert out[1].startswith("dog.jpg: deletion area")
-    assert [Path(path).name for path in out[2:]] == ["dog.png", "dog-deletion.png", "dog-sanity.png"]
+    assert [Path(path).name for path in out[2:]] == ["dog.png"]  # all in one picture
     assert run([*arguments, "--json"]) == 0
     entry = json.loads(capsys.readouterr().out)["explanations"][0]
     assert (entry["sanity"]["passed"], entry["sanity"]["depends_on_weights"]) == (False, True)

@@ -138,7 +138,7 @@ REASONS = {
         "g (uint8[1, 4] x) => (float[1, 4] y) { f = Cast<to = 1>(x) y = Relu(f) }",
         "non-float",
         "'x': it holds uint8",
-        "add_gradient takes 'f', which is a float",
+        "'f', which is made of it, holds floats",
     ),
     "only steps": (
         "g (float[1, 4] x) => (float[1, 4] y) { f = Floor(x) y = Relu(f) }",

@@ -36,7 +36,7 @@ def test_outputs_that_cannot_be_written(
     refused(capsys, "filters", path, "-o", "file", match="file")
     refused(capsys, "filters", path, "-o", "file/under", match="file/under")
     refused(capsys, "filters", path, "-o", "none/x.png", match="no folder none")
-    refused(capsys, "filters", path, "-o", "x.gif", match="png, .svg, .pdf")
+    refused(capsys, "filters", path, "-o", "x.gif", match=".png, .jpg, .jpeg, .webp, .svg, .pdf")
     refused(capsys, "filters", path, "--save", "x.txt", match="npz")
     refused(capsys, "filters", path, "--save", "folder.npz", match="is a folder")
     refused(capsys, "filters", path, "--save", "none/x.npz", match="no folder none")

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     "maximization": {"model", "inputs", "runtime", "gradients"},
     "auditing": {"forks", "worker", "model", "inputs", "runtime", "maps", "comparison", "predictions", "conversion"},
     "reports": {"model", "plots", "inputs", "runtime", "maps", "predictions", "comparison", "explanations", "auditing"},
-    "output": {"model", "plots", "inputs", "maps", "explanations", "maximization", "comparison"},
+    "output": {"model", "plots", "inputs", "maps", "predictions", "explanations", "maximization", "comparison"},
 }
 # The vocabulary of graphs is for those that read, rewrite or run graphs; the families of operators and the type of
 # shapes are everybody's.

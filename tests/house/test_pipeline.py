@@ -1,26 +1,22 @@
-"""The README's examples of pipelines: they ask for what there is, and what they run does what it says."""
+"""The examples of docs/how-to/pipeline.md: they ask for what there is, and what they run does what it says."""
 
 import os
-import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
-from textwrap import dedent
 from xml.etree import ElementTree as Xml
 
 import pytest
 from deadlines import HANG_SECONDS
+from documents import PAGES
 from search_path import PACKAGES, search_path
 
 yaml = pytest.importorskip("yaml", reason="PyYAML comes with pre-commit")
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SECTION = README.partition("\n## In your pipeline\n")[2].partition("\n## ")[0]
-GITHUB, COMMAND, PRE_COMMIT, PYTEST, GITLAB = (
-    dedent(block) for block in re.findall(r"(?<=\n\n)((?:    .*\n|\n(?=    ))+)", SECTION)
-)
+(PAGE,) = (page for page in PAGES if page.name == "how-to/pipeline")
+GITHUB, COMMAND, PRE_COMMIT, PYTEST, GITLAB = (block.text for block in PAGE.blocks)
 
 
 @pytest.fixture

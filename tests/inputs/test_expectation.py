@@ -16,6 +16,7 @@ from onnxviz import InputError, annotate, load
 from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
 from onnxviz.inputs.samples import ImageOptions, samples
+from onnxviz.messages import for_command_lines
 
 PHOTO = np.random.default_rng(5).integers(0, 256, (8, 6, 3), np.uint8)
 
@@ -57,7 +58,7 @@ def test_the_metadata_win_and_a_contradiction_is_said():
     assert (found.preprocessing, found.source, found.assumed) == (NAMED["unit"], "metadata", False)
     assert found.conflict == (
         "the metadata say 'unit', but 'raw' is what the graph expects, since the model divides by 255 itself: the "
-        "metadata win (--preprocess raw follows the graph)"
+        "metadata win (preprocess='raw' follows the graph)"
     )
     assert found.words("m.onnx") == f"m.onnx: {found.conflict}"
     assert found.as_dict()["remark"] == found.conflict
@@ -103,15 +104,17 @@ def test_where_nothing_tells_it_is_assumed_and_the_way_out_is_named():
     assert (found.preprocessing, found.source, found.assumed) == (NAMED["unit"], "assumption", True)
     assert found.mark == "preprocessing assumed: unit"
     said = found.words("m.onnx")
-    assert said.startswith("m.onnx does not say how images are prepared; assumed 'unit': --preprocess P settles it")
-    assert "onnxviz annotate the model --preprocess P -o OUT" in said
+    assert said.startswith("m.onnx does not say how images are prepared; assumed 'unit': preprocess= settles it")
+    assert "annotate(model, preprocess, output) keeps it" in said
     assert (found.as_dict()["assumed"], found.as_dict()["source"]) == (True, "assumption")
     assert "annotate" in found.as_dict()["remark"]
 
 
 def test_the_command_that_keeps_it_settles_it(tmp_path, run_command):
     onnx.save(rescaling(text="z = Identity (x)"), tmp_path / "m.onnx")
-    command = Expectation.of(load(tmp_path / "m.onnx")).remark.partition("'")[2].partition("'")[0]
+    with for_command_lines():
+        remark = Expectation.of(load(tmp_path / "m.onnx")).remark
+    command = remark.partition("'")[2].partition("'")[0]
     words = [{"P": "signed", "OUT": str(tmp_path / "kept.onnx")}.get(word, word) for word in command.split()[1:]]
     assert run_command(*words).code == 0
     assert Expectation.of(load(tmp_path / "kept.onnx")) == Expectation(NAMED["signed"], "metadata")
@@ -122,7 +125,7 @@ def test_a_reversal_alone_is_an_assumption_about_the_order():
     found = told(proto)
     assert (found.preprocessing, found.assumed) == (NAMED["raw"], True)
     assert found.remark.startswith(
-        "the model divides by 255 and reverses the channels itself, so that RGB may be BGR; --preprocess P settles it"
+        "the model divides by 255 and reverses the channels itself, so that RGB may be BGR; preprocess= settles it"
     )
 
 
@@ -168,7 +171,7 @@ def test_a_photo_is_fed_as_the_graph_expects(tmp_path):
 
 
 def test_a_note_that_cannot_be_used_is_refused_whatever_the_graph_says():
-    with pytest.raises(InputError, match="note on preprocessing cannot be used, give --preprocess"):
+    with pytest.raises(InputError, match="note on preprocessing cannot be used, give preprocess="):
         told(noted(rescaling(), '{"name": "unit", "scale": 1e39, "mean": [0], "std": [1]}'))
     assert told(noted(rescaling(), '{"name": "u", "scale": 1e39, "mean": [0], "std": [1]}'), "unit").source == "option"
 

@@ -73,7 +73,7 @@ def shapeless():
 @pytest.mark.parametrize(
     ("proto", "words"),
     [
-        (one_conv_proto(("n", 3, "h", "w")), "input 'x' of the model is nx3xhxw: give data, or --size HxW"),
+        (one_conv_proto(("n", 3, "h", "w")), "input 'x' of the model is nx3xhxw: give data, or size="),
         (one_conv_proto(("n", "c", 8, 6), channels=3), "input 'x' of the model is nxcx8x6: give data$"),
         (unsized("float[n,d] x"), "input 'x' of the model is nxd: give data$"),
         (shapeless(), "input 'x' of the model does not say its shape: give data"),

@@ -201,7 +201,7 @@ def test_a_preprocessing_made_in_python_is_held_to_the_same():
 @pytest.mark.parametrize("number", ["1e39", "1e-50", "1e38"])
 def test_a_note_that_no_picture_survives_is_refused_with_what_to_do(number):
     note = f'{{"name": "unit", "scale": {number}, "mean": [0], "std": [1]}}'
-    with pytest.raises(InputError, match=r"note on preprocessing cannot be used, give --preprocess: .*256 levels"):
+    with pytest.raises(InputError, match=r"note on preprocessing cannot be used, give preprocess=: .*256 levels"):
         Preprocessing.from_json(note)
 
 

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from onnxviz import Preprocessing
-from onnxviz.errors import InputError
+from onnxviz.errors import InputError, SelectionError
 from onnxviz.inputs.expectation import Expectation
 from onnxviz.inputs.image_files import read_image
-from onnxviz.inputs.sample_picture import sample_picture
+from onnxviz.inputs.sample_picture import sample_picture, shown_bands, words_of_bands
 from onnxviz.inputs.samples import ImageOptions
 
 OPTIONS = ImageOptions(Expectation(Preprocessing()))
@@ -69,3 +69,43 @@ def test_what_is_no_picture_is_refused():
         sample_picture(np.zeros(7), None)
     with pytest.raises(InputError, match=r"shape \(3, 4, 4, 4\) is not a picture"):
         sample_picture(np.zeros((3, 4, 4, 4)), 0)
+
+
+# ---------------------------------------------------------------- bands
+
+
+@pytest.mark.parametrize(
+    ("count", "bands", "shown", "said"),
+    [
+        (1, None, [0], ""),
+        (3, None, [0, 1, 2], ""),
+        (4, None, [0, 1, 2], "bands 0, 1, 2 of 4 as red, green, blue"),
+        (2, None, [0], "band 0 of 2, grey"),
+        (8, None, [0], "band 0 of 8, grey"),
+        (8, (3, 2, 1), [3, 2, 1], "bands 3, 2, 1 of 8 as red, green, blue"),
+        (8, (7,), [7], "band 7 of 8, grey"),
+        (3, (2, 2, 2), [2, 2, 2], "bands 2, 2, 2 of 3 as red, green, blue"),
+        (1, (0,), [0], ""),
+    ],
+)
+def test_which_bands_are_shown_as_what_is_said(count, bands, shown, said):
+    assert shown_bands(count, bands) == shown
+    assert words_of_bands(count, bands) == said
+
+
+@pytest.mark.parametrize(
+    ("bands", "said"),
+    [((8,), "no band 8; there are 8, counted from 0"), ((0, 1), "not 2: bands="), ((), "not 0"), ((-1,), "no band -1")],
+)
+def test_bands_that_there_are_not(bands, said):
+    with pytest.raises(SelectionError, match=said):
+        shown_bands(8, bands)
+
+
+@pytest.mark.parametrize("bands", [None, (5,), (4, 0, 2)])
+def test_the_pixels_are_those_of_the_bands(bands):
+    array = np.random.default_rng(2).random((8, 4, 5)).astype(np.float32)
+    places = [0] * 3 if bands is None else [*bands] * (3 // len(bands))
+    shown = array[places]
+    expected = np.rint((shown - shown.min()) / np.ptp(shown) * 255)
+    np.testing.assert_allclose(sample_picture(array, 0, bands=bands).transpose(2, 0, 1), expected, atol=1)

@@ -83,7 +83,7 @@ def test_another_size_than_the_models_is_refused_with_both(one_conv, photo):
 @pytest.mark.parametrize("shape", [(1, 3, 8, "w"), (1, 3, "h", 6)])
 def test_one_open_side_must_be_told(one_conv, photo, shape):
     model = one_conv(shape)
-    with pytest.raises(InputError, match="--size HxW"):
+    with pytest.raises(InputError, match="give size="):
         fed(model, photo)
     assert fed(model, photo, size=(8, 6))[1][0].shape == (1, 3, 8, 6)
 
@@ -128,7 +128,7 @@ def test_what_would_be_rounded_is_refused_with_both_ranges(one_conv, photo, how,
     match = (
         f"'{name}' gives fractions, {values.min():g}…{values.max():g}; input 'x' takes {limits.dtype}, whole numbers "
     )
-    with pytest.raises(InputError, match=re.escape(match + f"{limits.min}…{limits.max}: give --preprocess raw")):
+    with pytest.raises(InputError, match=re.escape(match + f"{limits.min}…{limits.max}: give preprocess='raw'")):
         fed(one_conv((1, 3, 8, 6), dtype=dtype), photo, preprocess=how)
 
 

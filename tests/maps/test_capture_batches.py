@@ -126,7 +126,7 @@ def test_pictures_of_their_own_size(tmp_path: Path) -> None:
     (tmp_path / "other" / "000.png").replace(folder / "002.png")
     sizes = [m["stem/conv1"].shape for m in stream(model, folder)]
     assert sizes == [(1, 8, 40, 32), (1, 8, 40, 32), (1, 8, 50, 60)]
-    with pytest.raises(InputError, match="give --size HxW"):
+    with pytest.raises(InputError, match="give size="):
         capture(model, folder)
     assert capture(model, folder, size=(24, 32))["stem/conv1"].shape == (3, 8, 24, 32)
     ends = capture(model, folder / "002.png", layers="block-ends")

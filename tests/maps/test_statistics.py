@@ -301,7 +301,7 @@ def test_broken_files(harm: str, tmp_path: Path) -> None:
         match = "holds no statistics"
     elif harm == "another archive":
         np.savez(path, x=np.zeros(3))
-        match = "holds no statistics: give a file of `onnxviz stats --save`"
+        match = "holds no statistics: give a file of Statistics.save"
     else:
         if harm == "later":
             head["statistics"] = 2

@@ -78,6 +78,20 @@ def test_crops_are_what_the_unit_sees(folder):
                     assert np.array_equal(crops[row, rank, y - top, x - left], expected)
 
 
+def test_photos_and_what_is_framed_in_them(folder):
+    patches = top_patches(load(proto()), folder, layers=1, count=3)["conv_1"]
+    whole, small = patches.pictures([2, 0]), patches.pictures([2, 0], longest=12)
+    assert set(whole.photos) == set(patches.samples[[2, 0]].ravel().tolist())
+    np.testing.assert_array_equal(whole.crops, small.crops)
+    for sample, photo in whole.photos.items():
+        np.testing.assert_array_equal(photo, np.asarray(Image.open(folder / patches.labels[sample])))
+        assert small.photos[sample].shape == (10, 12, 3)
+    for channel, rank in ((2, 0), (0, 2)):
+        (top, bottom), (left, right) = patches.box(channel, rank)
+        shares = (left / 24, top / 20, (right + 1) / 24, (bottom + 1) / 20)
+        assert patches.framed(channel, rank) == pytest.approx(shares)
+
+
 def test_fewer_images_than_patches_and_filters_that_nothing_excites(folder):
     silent = proto()
     for tensor in silent.graph.initializer:
@@ -146,5 +160,5 @@ def test_signals_have_no_patches():
         """<ir_version: 8, opset_import: ["" : 18]> m (float[1, 1, 8] x) => (float[1, 1, 6] y)
         <float[1, 1, 3] w = {1, 2, 3}> { y = Conv(x, w) }"""
     )
-    with pytest.raises(InputError, match="takes no pictures, and top_patches cuts patches from pictures"):
+    with pytest.raises(InputError, match="takes no pictures, of which patches are parts; capture gives its maps"):
         top_patches(model, np.zeros((1, 1, 8), np.float32))

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from onnxviz.inputs.preprocessing import NAMED
+from onnxviz.maximization.half_spectrum import COLOURS
 from onnxviz.maximization.maximize import maximize
 from onnxviz.maximization.objectives import Filter
-from onnxviz.maximization.parametrisation import COLOURS, Fourier, Pixels
+from onnxviz.maximization.parametrisation import Fourier, Pixels
+from onnxviz.maximization.variation import RATES
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch's autograd: pip install torch")
 STEPS = 16
@@ -84,7 +86,7 @@ def plain_loop(module, way, parameters, how, objective, noise=None):
         module = copy.deepcopy(module).double()
         mean, std = (torch.tensor(value).reshape(1, -1, 1, 1) for value in (how.mean, how.std))
         parameters = parameters.double().requires_grad_()
-        adam = torch.optim.Adam([parameters], lr=0.05)
+        adam = torch.optim.Adam([parameters], lr=RATES["pixel" if isinstance(way, Pixels) else "fourier"])
         trace = []
         for _ in range(STEPS):
             images = pictures(way, parameters)

@@ -7,7 +7,8 @@ import onnx
 import pytest
 from matplotlib.figure import Figure
 from onnx import TensorProto, helper, numpy_helper
-from protos import two_inputs_proto
+from onnx.reference import ReferenceEvaluator
+from protos import normal, parsed, two_inputs_proto
 
 from onnxviz import cli
 from onnxviz.errors import InputError
@@ -83,9 +84,31 @@ def test_other_inputs_are_fixed(tmp_path):
     proto.graph.node[3].input[1] = "rr"
     proto.graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "axes"))
     proto.graph.initializer.append(numpy_helper.from_array(np.array([-1, 1, 1, 1], np.int64), "to"))
-    with pytest.raises(InputError, match="--fixed right=PATH"):
+    with pytest.raises(InputError, match=r"fixed=\{'right': array\}"):
         maximize(proto, class_=[0, 1], steps=1)
     found = maximize(proto, class_=[0, 1], steps=4, fixed={"right": array[0, 0, :1, :2]})
     assert (found.after > found.before).all()
     with pytest.raises(InputError, match=r"'left'.*leave it out of fixed"):
         maximize(proto, class_=0, fixed={"left": array})
+
+
+@pytest.mark.parametrize("transforms", ["none", "standard"])
+def test_an_input_of_whole_numbers_is_climbed_in_real_ones_and_what_is_reached_is_that_of_whole_ones(transforms):
+    kernel = normal(4, 3, 3, 3)
+    proto = parsed(
+        """net (uint8["n", 12, 10, 3] x) => (float["n", 4, 10, 8] y) {
+             f = Cast <to = 1> (x)
+             t = Transpose <perm = [0, 3, 1, 2]> (f)
+             c = Conv (t, w)
+             y = Relu (c)
+           }""",
+        w=kernel - kernel.mean(axis=(1, 2, 3), keepdims=True),
+    )
+    made = maximize(proto, 0, filters=[0, 2], steps=24, transforms=transforms)
+    assert made.images.shape == (2, 12, 10, 3)
+    model = ReferenceEvaluator(proto)
+    whole = np.rint(made.images * 255).astype(np.uint8)
+    reached = [model.run(None, {"x": whole[k : k + 1]})[0][0, f].mean() for k, f in enumerate((0, 2))]
+    np.testing.assert_allclose(made.after, reached, rtol=1e-5)
+    assert (made.after > made.before + 10).all()
+    assert any("takes uint8: pictures are climbed in real numbers" in note for note in made.warnings)

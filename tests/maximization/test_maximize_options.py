@@ -36,7 +36,8 @@ def test_both_sides_have_the_same_options():
     """Those of the command alone say what is written and printed; inside, `--filters` is `numbers`."""
     python, shell = ({*inspect.signature(verb).parameters} for verb in (maximize, command))
     assert python - shell == {"layer", "filters", "progress"}
-    assert shell - python == {"selection", "layers", "numbers", "output", "picture", "save", "as_json", "quiet"}
+    written = {"output", "picture", "dpi", "title", "captions", "with_patches", "save", "as_json"}
+    assert shell - python == {"selection", "layers", "numbers", "quiet", "context"} | written
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,7 @@ def test_both_sides_have_the_same_options():
     [
         (["--variants", 2], {"variants": 2}),
         (["--decay", 0.5], {"decay": 0.5}),
+        (["--param", "maco", "--decay", 0.5], {"decay": 0.5, "param": "maco"}),
         (["--leak", 0.7], {"leak": 0.7}),
         (["--threads", 1], {"threads": 1}),
         (["--plus", "total-variation=-20"], {"plus": -20 * TotalVariation()}),

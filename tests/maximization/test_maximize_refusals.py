@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from protos import normal, parsed
 from small_classifier import STILL, edited, small, with_weight
 
 import onnxviz
@@ -105,9 +106,20 @@ def test_what_cannot_be_done_is_said(arguments, options, error, message):
         maximize(small(), *arguments, **options)
 
 
-def test_integer_inputs_are_refused(one_conv):
-    with pytest.raises(InputError, match="uint8; only float"):
-        maximize(one_conv(("n", 3, 8, 8), dtype=TensorProto.UINT8), 0)
+def test_whole_numbers_that_no_cast_makes_real_are_refused_with_the_part_that_can_be_climbed(tmp_path):
+    proto = parsed(
+        """net (uint8["n", 3, 8, 8] x) => (float["n", 4, 6, 6] y) {
+             f = DequantizeLinear (x, scale, zero)
+             c = Conv (f, w)
+             y = Relu (c)
+           }""",
+        scale=np.float32(0.1), zero=np.uint8(3), w=normal(4, 3, 3, 3),
+    )  # fmt: skip
+    with pytest.raises(InputError, match=r"which no Cast alone makes real, .*extract\(model, layer, from_="):
+        maximize(proto, 0)
+    model = onnxviz.load(proto)
+    part = onnxviz.extract(model, model.layers[0].name, from_=model.layers[0].name)
+    assert maximize(part, 0, filters=0, steps=2).after.size == 1
 
 
 def test_a_target_without_gradient_is_refused_before_anything_runs():
@@ -172,7 +184,7 @@ def test_of_two_pictures_one_may_be_given():
         nodes, "g", [picture("x"), picture("y")], [output], [numpy_helper.from_array(weight, "w")]
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    with pytest.raises(InputError, match="give all but one: --fixed y=PATH"):
+    with pytest.raises(InputError, match=r"give all but one: fixed=\{'y': array\}"):
         maximize(model, 0, filters=0, steps=2)
     found = maximize(model, 0, filters=0, steps=2, fixed={"y": np.zeros((1, 3, 8, 8), np.float32)}, preprocess="unit")
     assert found.images.shape == (1, 8, 8, 3)

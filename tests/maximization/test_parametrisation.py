@@ -7,7 +7,8 @@ from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxviz.maximization.parametrisation import COLOURS, Fourier, Pixels
+from onnxviz.maximization.half_spectrum import COLOURS
+from onnxviz.maximization.parametrisation import Fourier, Pixels
 
 
 @given(size=SIZES, channels=CHANNELS, decay=st.sampled_from([0.0, 1.0, 1.5]), seed=st.integers(0, 99))
@@ -22,7 +23,7 @@ def test_the_spectrum_has_its_adjoint(size, channels, decay, seed):
 def test_gradients_pass_the_sigmoid(way):
     z = way.start([np.random.default_rng(1)]) * 100
     toward = noise(1, *way.shape, seed=2)
-    pulled = way.pull(way.images(z), toward)
+    pulled = way.pull(z, way.images(z), toward, 0.5)
     step = noise(*z.shape, seed=3) * 1e-2
     slope = (dot(way.images(z + step), toward) - dot(way.images(z - step), toward)) / 2
     assert dot(pulled, step) == pytest.approx(slope, rel=1e-3, abs=1e-6)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxviz.errors import InputError
-from onnxviz.maximization.transforms import Jitter, Pad, Rotate, Scale, draw, margin, standard, usual_jitter
+from onnxviz.maximization.transforms import Crop, Jitter, Pad, Rotate, Scale, draw, margin, standard, usual_jitter
 
 MOVES = st.lists(
     st.one_of(
@@ -16,6 +16,7 @@ MOVES = st.lists(
         st.floats(0.5, 1).flatmap(lambda low: st.floats(low, 2).map(lambda high: Scale(low, high))),
         st.floats(0, 180).map(Rotate),
         st.floats(0, 1).map(Pad),
+        st.floats(0.05, 1).flatmap(lambda low: st.floats(low, 1).map(lambda high: Crop(low, high))),
     ),
     max_size=4,
 )
@@ -52,6 +53,26 @@ def test_jitter_shifts_a_tile_and_copies_no_pixel():
         np.testing.assert_array_equal(warp.forward(picture), np.roll(picture, (-down, -across), (2, 3)))
         seen.add((down, across))
     assert {step for pair in seen for step in pair} == {-2, -1, 0, 1, 2}
+
+
+def test_crops_lie_inside_and_are_of_the_sizes_that_are_asked_for():
+    """Of a picture whose values are its places, corners say where a crop lies."""
+    size = (41, 31)
+    places = np.stack(np.meshgrid(*map(np.arange, size), indexing="ij")).astype(np.float32)[None]
+    shares, lows = [], []
+    for seed in range(80):
+        seen = draw([Crop(0.4, 0.8)], np.random.default_rng(seed), size).forward(places)[0]
+        first, last = seen[:, 0, 0], seen[:, -1, -1]
+        assert (first >= -1e-3).all()
+        assert (last <= np.array(size) - 1 + 1e-3).all()
+        share = (last - first) / (np.array(size) - 1)
+        assert share[0] == pytest.approx(share[1], abs=1e-4)
+        shares.append(share[0])
+        lows.append(first[0] / (40 * (1 - share[0])))
+    assert 0.4 <= min(shares) < 0.45
+    assert 0.75 < max(shares) <= 0.8
+    assert min(lows) < 0.2
+    assert max(lows) > 0.7
 
 
 def test_a_window_sees_the_middle_of_a_larger_picture():

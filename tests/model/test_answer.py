@@ -92,7 +92,7 @@ def test_open_sizes_are_compared_by_example():
         (
             ["u:float[n,2]", "z:float[n,5]"],
             "u = MatMul (m, e) z = MatMul (m, d)",
-            r"2 outputs that may be scores, .*: u \(nx2\), z \(nx5\); name one \(--target NAME, target=…\)",
+            r"2 outputs that may be scores, .*: u \(nx2\), z \(nx5\)",
         ),
         (
             ["p:float[n,2]", "r:float[n,5]"],

@@ -41,7 +41,7 @@ def test_what_is_meant(given, found):
         ("crane", NAMES, 7, "several classes are called 'crane': write the number, 1, 2"),
         ("catt", NAMES, 7, "there is no class 'catt'; did you mean cat? there are 7, such as tench"),
         ("zebra crossing", NAMES, 7, "there is no class 'zebra crossing'; there are 7, such as"),
-        ("cat", (), 7, "nothing gives their names: onnxviz annotate MODEL --labels FILE -o OUT keeps them"),
+        ("cat", (), 7, "nothing gives their names: annotate(model, None, output, labels=names) keeps them"),
         ("all", (), None, "how many classes there are is not known before the model runs: write numbers, as 0-9"),
         ("", NAMES, 7, "no class is named"),
         (",", NAMES, 7, "no class is named"),

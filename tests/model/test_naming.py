@@ -6,7 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxviz import load
-from onnxviz.model.naming import LAYER_KEY, layer_name, weight_parent
+from onnxviz.model.naming import INDEX_KEY, LAYER_KEY, keras_index, layer_name, weight_parent
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -115,3 +115,14 @@ def test_control_characters_of_a_name_do_not_reach_the_terminal(tmp_path):
     (layer,) = model_of([("evil\x1b[2J\u202e", "1")], tmp_path).layers
     assert layer.name.isprintable()
     assert layer.name.startswith("evil")
+
+
+@pytest.mark.parametrize(
+    ("noted", "index"),
+    [("0", 0), ("17", 17), (None, None), ("", None), ("-1", None), ("1.0", None), ("٣", None), ("9" * 5000, None)],
+)
+def test_a_place_in_keras_list_is_a_number_or_is_not_told(noted, index):
+    made = node()
+    if noted is not None:
+        made.metadata_props.add(key=INDEX_KEY, value=noted)
+    assert keras_index(made) == index

@@ -12,6 +12,7 @@ from protos import classifier_proto, normal
 import onnxviz
 from onnxviz.output import comparisons
 from onnxviz.output.comparisons import write_comparison
+from onnxviz.output.picture_options import PictureOptions
 
 
 def noisy():
@@ -49,7 +50,7 @@ def figures(monkeypatch) -> list:
 @pytest.mark.parametrize(("suffix", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_pictures_and_a_manifest_that_names_them(tmp_path, suffix, magic) -> None:
     found = compared()
-    written = write_comparison(found, tmp_path / "new" / "c", suffix)
+    written = write_comparison(found, tmp_path / "new" / "c", PictureOptions(format=suffix))
     assert [path.name for path in written] == [f"layers.{suffix}", f"001-block1_conv2.{suffix}", "manifest.json"]
     assert all(path.read_bytes().startswith(magic) for path in written[:2])
     manifest = json.loads(written[2].read_text(), parse_constant=pytest.fail)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from cross_finder import finder, scene
 from figures import drawn, inside
+from PIL import Image
 from protos import normal, parsed
 from samples import CAT, CLASSIFIER, DOG, UNET
 
@@ -21,11 +22,11 @@ from onnxviz.plots import plot_faithfulness, plot_sanity, save_figure
 def test_photo_and_map(method):
     found = explain(CLASSIFIER, DOG, method=method)
     figure = drawn(plot_explanation(found))
-    photo, overlay, bar = figure.axes[0].images
-    assert np.array_equal(np.rint(photo.get_array() * 255).astype(np.uint8), found.photo())
-    assert overlay.get_array().shape == photo.get_array().shape == (336, 448, 3)
-    assert overlay.get_extent()[0] == 448 + 16
-    assert bar.get_extent()[2] > 336
+    photo, overlay, bare, bar = figure.axes[0].images
+    assert np.array_equal(np.rint(photo.get_array() * 255).astype(np.uint8), found.photos(352)[0])
+    assert overlay.get_array().shape == bare.get_array().shape == photo.get_array().shape == (264, 352, 3)
+    assert (overlay.get_extent()[0], bare.get_extent()[0]) == (352 + 16, 2 * (352 + 16))
+    assert bar.get_extent()[2] > 264
     assert inside(figure)
     words = " ".join(text.get_text() for text in figure.axes[0].texts)
     assert "dog" in words
@@ -79,15 +80,17 @@ def test_long_names_are_shortened():
     assert inside(drawn(plot_explanation(found)))
 
 
-def test_signals_are_drawn_as_maps(tmp_path):
+def test_signals_are_drawn_with_the_map_behind_their_lines(tmp_path):
     proto = parsed(
         "g (float[n,2,30] x) => (float[n,3] y) { c = Conv (x, w) r = Relu (c) m = ReduceMean <keepdims=0> (r, a)"
         " y = MatMul (m, d) }",
         w=normal(4, 2, 5), a=np.array([2]), d=normal(4, 3),
     )  # fmt: skip
     found = explain(proto, normal(2, 30), method="occlusion")
-    with pytest.raises(InputError, match="draw it with plot_maps"):
-        plot_explanation(found)
+    figure = plot_explanation(found)
+    assert [line.get_xdata().size for line in figure.axes[0].lines[:2]] == [30, 30]
+    with pytest.raises(InputError, match="a signal is drawn with all its channels: leave out bands="):
+        plot_explanation(found, bands=(1,))
     assert save_figure(figure_of(found), tmp_path / "signal.png").exists()
 
 
@@ -96,17 +99,55 @@ def test_unknown_colour_map():
         plot_explanation(explain(finder(), scene(9, 9)), cmap="pink lady")
 
 
-def test_curves_and_cascade():
+def of_length(figure, count):
+    """The lines of so many points, as arrays (points, 2)."""
+    return [line.get_xydata() for line in figure.axes[0].lines if len(line.get_xdata()) == count]
+
+
+def test_curves_with_their_baselines_and_cascade():
     found = explain(finder(), scene(9, 9))
     curves = explain_faithfulness(found, steps=10)
     figure = drawn(plot_faithfulness(curves, subtitle="cross"))
     assert inside(figure)
-    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 11]
-    assert len(lines) == 2
+    names = ("deletion", "random_deletion", "blob_deletion", "insertion", "random_insertion", "blob_insertion")
+    lines = of_length(figure, 11)
+    assert len(lines) == 6
+    for name, line in zip(names, lines, strict=True):  # up is a probability: 140 pixels below the header
+        np.testing.assert_allclose(1 - (line[:, 1] - 26) / 140, getattr(curves, name), atol=1e-5)
+        across = (line[:, 0] - line[0, 0]) / (line[-1, 0] - line[0, 0])
+        np.testing.assert_allclose(across, curves.shares, atol=1e-9)
+    words = [text.get_text() for text in figure.axes[0].texts]
+    for which, said in (("", "this map"), ("random_", "random order"), ("blob_", "centred blob")):
+        assert f"{said} {getattr(curves, f'{which}deletion_auc'):.3g}" in words
     sanity = explain_sanity(found)
     figure = drawn(plot_sanity(sanity, subtitle="cross"))
     assert inside(figure)
     assert figure.axes[0].images[0].get_array().shape[1] > 3 * 48
+
+
+@pytest.mark.parametrize("size", [(320, 240), (40, 200)])
+def test_the_evidence_stands_in_the_picture(size, tmp_path):
+    with Image.open(DOG) as photo:
+        photo.resize(size).save(tmp_path / "dog.png")
+    found = explain(CLASSIFIER, tmp_path / "dog.png")
+    sanity = explain_sanity(found, stages=3)
+    figure = drawn(plot_explanation(found, sanity=sanity))
+    assert inside(figure)
+    said = " ".join(text.get_text() for text in figure.axes[0].texts).casefold()
+    for finding in sanity.findings:
+        assert all(word.casefold() in said for word in finding.split())
+    lines = of_length(figure, len(sanity.faithfulness.shares))
+    assert len(lines) == 6
+    images = figure.axes[0].images
+    assert len(images) == 4 + 1 + len(sanity.stages)
+    right, low = figure.axes[0].get_xlim()[1], images[3].get_extent()[2]
+    for image in images[4:]:
+        left, end, _, top = image.get_extent()
+        assert top > low
+        assert 0 <= left < end <= right
+    for stage in sanity.stages:
+        assert f"ρ {stage.rank_correlation:.2f}".replace("-", "−") in said
+    assert not of_length(plot_explanation(found), len(sanity.faithfulness.shares))
 
 
 @pytest.mark.parametrize(
@@ -138,4 +179,4 @@ def test_each_photo_is_made_once(graph, size, photos, monkeypatch):
     monkeypatch.setattr(explanation, "sample_picture", lambda *a, **k: made.append(a) or sample_picture(*a, **k))
     images = plot_explanation(found).axes[0].images
     assert len(made) == photos == len(found.photos(9))
-    assert len(images) == photos + len(found.labels) + 1
+    assert len(images) == photos + 2 * len(found.labels) + 1

@@ -67,8 +67,8 @@ def test_where_filters_go(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"style": "wavy"}, InputError, "no style 'wavy'; there are rows, grid, rgb, lines"),
-        ({"format": "gif"}, InputError, "no format 'gif'; there are png, svg, pdf"),
+        ({"style": "wavy"}, InputError, "no style 'wavy'; there are rows, grid, rgb, lines, matrix"),
+        ({"format": "gif"}, InputError, "no format 'gif'; there are png, jpg, webp, svg, pdf"),
         ({"filters": "9"}, SelectionError, "'block1_conv1' has no filter 9; there are 6, 0 to 5"),
         ({"channels": [-1]}, SelectionError, "has no channel -1; there are 3"),
         ({"layers": "0-1", "output": "one.png"}, InputError, "2 layers were chosen for the one file one.png"),

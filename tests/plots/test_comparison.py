@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from onnxviz import plot_comparison
 from onnxviz.errors import InputError
 
-RED, PALE, BROKEN = "#b5442e", "#a9c3d6", "#d4007f"
+RED, PALE, BROKEN = "#b5442e", "#a9c3d6", "#6a00d4"
 
 
 def compared(ratios, below=20.0, names=None):

@@ -117,10 +117,11 @@ def test_standardize_does_not_overflow():
 @pytest.mark.parametrize(
     ("values", "word"),
     [
-        (np.zeros(4), "const"),
+        (np.zeros(4), "0 everywhere"),
         (np.zeros(1), ""),
         (np.arange(4), ""),
-        (np.array([True, True]), "const"),
+        (np.array([True, True]), "constant 1"),
+        (np.full(3, -0.3127), "constant −0.313"),
         (np.array([np.nan] * 3 + [1.0] * 97), "NaN 3%"),
         (np.array([np.nan] + [1.0] * 999), "NaN <1%"),
         (np.array([np.nan] * 999 + [1.0]), "NaN 99%"),

@@ -64,5 +64,5 @@ def test_what_is_not_finite_is_marked() -> None:
     x[0, 0, 0, 0] = np.nan
     proto = parsed("g (float[n,2,9,7] x) => (float[n,3,h,v] y) { y = Conv (x, w) }", w=normal(3, 2, 1, 1))
     axes = drawn(plot_statistics(statistics(proto, x))).axes[0]
-    assert len(marked(axes, "#d4007f")) == 3
+    assert len(marked(axes, "#6a00d4")) == 3
     assert any("3 with NaN or infinity" in text.get_text() for text in axes.texts)

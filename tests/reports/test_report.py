@@ -54,9 +54,10 @@ def test_findings_are_those_of_the_audit(made):
 
 
 def test_answers_are_those_of_predict(made):
-    asked = onnxviz.predict(made.model, made.photos).as_dict()["inputs"]
+    predictions = onnxviz.predict(made.model, made.photos)
+    asked = predictions.as_dict()["inputs"]
     cards = made.page.all("figure", data_input=True)
-    assert [card["data-input"] for card in cards] == [one["file"] for one in asked]
+    assert [card["data-input"] for card in cards] == [one.input for one in predictions]
     for card, one in zip(cards, asked, strict=True):
         top = one["outputs"][0]["top"]
         rows = card.all("tr", data_class=True)

@@ -172,7 +172,7 @@ def test_a_fixed_batch_is_filled_with_copies_of_the_last():
 
 def test_a_fixed_batch_that_does_not_fit_the_memory_is_refused():
     batching = of(plain("64"), memory=1000)
-    with pytest.raises(InputError, match=r"takes batches of 64 only, 49,152 bytes; raise --memory"):
+    with pytest.raises(InputError, match=r"takes batches of 64 only, 49,152 bytes; raise memory="):
         batching.padded({"x": normal(1, 3, 8, 8)})
 
 
@@ -295,5 +295,5 @@ def test_the_memory_of_top_patches_is_that_of_the_fixed_batch(tmp_path, capsys):
     command = ["maps", str(tmp_path / "m.onnx"), str(tmp_path / "x.npy"), "--top-patches", "1", "-q", "--json"]
     assert run([*command, "-o", str(tmp_path / "out")]) == 0
     assert json.loads(capsys.readouterr().out)["patches"]
-    with pytest.raises(InputError, match="raise --memory"):
+    with pytest.raises(InputError, match="raise memory="):
         top_patches(load(plain("64")), normal(1, 3, 8, 8), memory=1000)

@@ -16,7 +16,7 @@ from onnxviz.auditing.operator_bounds import bounds_of
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.subject import Subject
 from onnxviz.errors import InputError
-from onnxviz.inputs.samples import is_picture
+from onnxviz.inputs.picture_ports import is_picture
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.model import Model
 

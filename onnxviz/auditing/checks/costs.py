@@ -13,7 +13,7 @@ from onnxviz.auditing.registry import check
 from onnxviz.auditing.subject import Subject
 from onnxviz.auditing.trial import Trial
 from onnxviz.errors import OnnxvizError
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 from onnxviz.runtime.session import Session
 
 # Tensors that are kept at once while their sizes are measured.
@@ -66,7 +66,8 @@ def over_budget(subject: Subject) -> Iterator[Finding]:
     lacking = [name for name in budgets if values[name] is None]
     if lacking:
         raise UnmeasuredError(
-            f"the size of '{printable(cost.unknown)}' is not known, so {', '.join(lacking)} cannot be told: give --size"
+            f"the size of '{printable(cost.unknown)}' is not known, so {', '.join(lacking)} cannot be told: "
+            f"give {option('size')}"
         )
 
 

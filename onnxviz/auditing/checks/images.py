@@ -26,7 +26,7 @@ from onnxviz.inputs.perturbed_image import (
     resized_by,
 )
 from onnxviz.inputs.samples import Sample
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 from onnxviz.model.scores import find_scores
 
 Variants = Callable[[Sample], Iterator[tuple[str, Pixels]]]
@@ -132,7 +132,7 @@ def resize_contract(subject: Subject) -> Iterator[Finding]:
     photos = Photos.of(subject, subject.threshold("images"), subject.threshold("most"))
     size, fit = photos.size, photos.images.fit
     if size is None:
-        raise UnmeasuredError("each photo keeps its own size: none is resized (--size)")
+        raise UnmeasuredError(f"each photo keeps its own size: none is resized ({option('size')})")
     flips = _Flips(subject.threshold("sure"))
     other: Fit = "crop" if fit == "stretch" else "stretch"
 
@@ -266,7 +266,9 @@ def kind_of_output(subject: Subject) -> Iterator[Finding]:
         )
         return
     if subject.extras.data is None:
-        raise UnmeasuredError("no softmax is taken twice in the graph; what the scores are needs data (--data)")
+        raise UnmeasuredError(
+            f"no softmax is taken twice in the graph; what the scores are needs data ({option('data')})"
+        )
     yield from _kind_on_data(subject)
 
 

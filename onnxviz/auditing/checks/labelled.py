@@ -167,6 +167,8 @@ def _answers(subject: Subject) -> list[LabelledAnswer]:
             label = labels.get(one.input)
         if label is None:
             continue
+        if not one.answer.top and one.answer.kind == "classes":
+            raise UnmeasuredError(f"{one.input} has {one.answer.remark}")
         if not one.answer.top or one.answer.kind not in ("classes", "probability"):
             raise UnmeasuredError(f"the model gives {one.answer.kind} of a sample, not one class")
         found.append(LabelledAnswer(one.input, label, one.answer.top))

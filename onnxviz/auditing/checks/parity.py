@@ -20,7 +20,7 @@ from onnxviz.conversion.convert import verified_again
 from onnxviz.conversion.verification_record import VerificationRecord, weights_hash
 from onnxviz.conversion.verify import DeviationError
 from onnxviz.errors import CodeExecution, ProviderError
-from onnxviz.messages import printable
+from onnxviz.messages import option, option_of, printable
 from onnxviz.model.graph.operators import Family, names_anywhere
 from onnxviz.runtime.providers import CPU, Provider
 
@@ -47,14 +47,14 @@ def unlike_the_source(subject: Subject) -> Iterator[Finding]:
         if record is None:
             raise UnmeasuredError(
                 "the model has no record of a verification (`onnxviz convert` keeps one), and no source was given "
-                "(--source)"
+                f"({option_of('audit', 'source')})"
             )
         if weights_hash(model) != record.weights:
             by = record.versions.get("onnxviz", "?")
             yield subject.finding(
                 f"the weights were changed after the model was compared with its {printable(record.framework)} source "
                 f"(by onnxviz {printable(by, 20)}): that comparison says nothing of them",
-                "convert it again, or hold it against the converted model (--against)",
+                f"convert it again, or hold it against the converted model ({option('against')})",
                 severity=Severity.WARNING,
             )
         for what in ("max_rel_diff", "maps_max_rel_diff"):
@@ -69,7 +69,9 @@ def unlike_the_source(subject: Subject) -> Iterator[Finding]:
                 )
         return
     if precision(model) is Precision.QUANTISED:
-        raise UnmeasuredError("the model is quantised: hold it against its float model (--against, P02 and P04)")
+        raise UnmeasuredError(
+            f"the model is quantised: hold it against its float model ({option('against')}, P02 and P04)"
+        )
     if forks.stranded:
         raise UnmeasuredError(
             f"{forks.stranded} has run in the process that asks, and cannot run in one forked from it: use `onnxviz "
@@ -196,7 +198,7 @@ def off_the_provider(subject: Subject) -> Iterator[Finding]:
     """
     asked = Provider.parse(subject.options.provider)
     if asked.name == CPU:
-        raise UnmeasuredError("no provider other than the CPU was asked for (--provider)")
+        raise UnmeasuredError(f"no provider other than the CPU was asked for ({option('provider')})")
     try:
         assignment = subject.session.assignment
     except ProviderError as error:

@@ -15,8 +15,9 @@ from onnxviz.auditing.photos import Photos
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.subject import Subject
 from onnxviz.errors import InputError, OnnxvizError
-from onnxviz.inputs.expectation import Expectation
+from onnxviz.inputs.expectation import Expectation, keeping_preprocessing
 from onnxviz.inputs.preprocessing import NAMED, Preprocessing
+from onnxviz.messages import option
 
 # Of fewer classes, a margin in units of their scores' spread says nothing: of two it is always 2.
 _FEWEST_CLASSES = 5
@@ -75,8 +76,9 @@ def preprocessing_probe(subject: Subject) -> Iterator[Finding]:
         f"under '{ways[best].words}' the model answers {share:.0%} more clearly than under the stated "
         f"'{ways[0].words}', limit {subject.threshold('gain'):.0%} ({deviations:.1f} standard errors, limit "
         f"{limit:g}), and otherwise on {changed} of {seen} photos",
-        f"compare both on labelled photos (--preprocess {ways[best].words}), then keep the right one with "
-        f"'onnxviz annotate {subject.model.label} --preprocess P -o OUT'",
+        f"compare both on labelled photos "
+        f"({option('preprocess', ways[best].words, repr(ways[best].words))}), then keep the right one with "
+        f"{keeping_preprocessing(subject.model.label)}",
         where=photos.port.name,
         value=share,
         threshold=subject.threshold("gain"),
@@ -103,7 +105,7 @@ def _require_told(ways: list[Preprocessing], alike: list[tuple[float, float, int
     raise UnmeasuredError(
         f"the stated '{ways[0].words}' cannot be told from {names} with {photos} photos: under {which} the model "
         f"answers {abs(gain):.1%} {'more' if gain > 0 else 'less'} clearly ({abs(deviations):.1f} standard errors, "
-        f"limit {limit:g}); compare them on labelled photos (--classes)"
+        f"limit {limit:g}); compare them on labelled photos ({option('classes')})"
     )
 
 

@@ -8,7 +8,7 @@ from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.subject import Subject
 from onnxviz.errors import SelectionError
-from onnxviz.inputs.samples import is_picture
+from onnxviz.inputs.picture_ports import is_picture
 from onnxviz.messages import printable
 from onnxviz.model.preprocessing_note import PREPROCESSING_KEY
 from onnxviz.model.scores import class_names, find_scores

@@ -11,7 +11,7 @@ from onnxviz.auditing.registry import check
 from onnxviz.auditing.subject import Subject
 from onnxviz.auditing.trial import SAMPLES, SIDE, Parting, Trial, batched, first_rows, repeated
 from onnxviz.errors import InputError, OnnxvizError
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import walk
 
@@ -107,7 +107,7 @@ def sizes(subject: Subject) -> Iterator[Finding]:
         side = next((other for other in _OTHER_SIDES if _runs(trial, other)), 0)
         if not side:
             tried = ", ".join(map(str, (SIDE, *_OTHER_SIDES)))
-            raise UnmeasuredError(f"none of the sizes {tried} runs: give --size HxW; {refused}")
+            raise UnmeasuredError(f"none of the sizes {tried} runs: give {option('size', 'HxW')}; {refused}")
     elif refused:
         yield subject.finding(
             f"the model does not run on the size that it declares: {refused}",

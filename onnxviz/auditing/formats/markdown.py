@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from onnxviz.auditing.audit import Audit, reasons
 from onnxviz.auditing.finding import Finding, Group, Severity, alike
-from onnxviz.messages import printable
+from onnxviz.messages import option, printable
 
 LONGEST = 65_536
 """Characters that GitHub takes of a comment; bytes are counted, which are never fewer."""
@@ -76,7 +76,7 @@ def _since(audit: Audit) -> Iterator[_Line]:
 
 def _verdict(audits: Sequence[Audit], fail_on: Severity) -> str:
     failing = sum(audit.fails(fail_on) for audit in audits)
-    at = "" if fail_on is Severity.ERROR else f" (--fail-on {fail_on.value})"
+    at = "" if fail_on is Severity.ERROR else f" ({option('fail_on', fail_on.value, repr(fail_on.value))})"
     idle = sum(not audit.has_run for audit in audits)
     if len(audits) == 1:
         words = "no check could run on it" if idle else "fails" if failing else "passes"

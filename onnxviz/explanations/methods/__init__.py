@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypedDict
@@ -35,6 +35,10 @@ def gradient_free(case: Case) -> tuple[str, ...]:
                 method.check(case)
                 found.append(name)
     return tuple(found)
+
+
+MethodsLike = str | Method | Sequence[str | Method]
+"""A method by its name or as a value, several with commas between their names, or a sequence of them."""
 
 
 class MethodOptions(TypedDict, total=False):
@@ -70,13 +74,49 @@ def choose_method(method: str | Method, options: Mapping[str, Any]) -> Method:
     if not isinstance(method, Method):
         raise SelectionError(f"a method is a name or a value such as Rise(samples=500), not {method!r}")
     given = {name: value for name, value in options.items() if value is not None}
+    _refuse_unheeded([method], options, given)
+    return replace(method, **given) if given else method  # type: ignore[type-var]  # it has options: a dataclass
+
+
+def choose_methods(methods: MethodsLike, options: Mapping[str, Any]) -> tuple[Method, ...]:
+    """The methods that are meant, each once, in the order in which they are named; each with the options that it has.
+
+    Args:
+        methods: one, or several.
+        options: as for `choose_method`; of several methods it is enough if one of them uses an option.
+
+    Raises:
+        Errors: as `choose_method`.
+    """
+    named = [methods] if isinstance(methods, str | Method) else [*methods]
+    parts: list[str | Method] = []
+    for one in named:
+        parts += [part.strip() for part in one.split(",")] if isinstance(one, str) else [one]
+    if len(parts) == 1:
+        return (choose_method(parts[0], options),)
+    bare = [choose_method(one, {}) for one in parts]
+    if not bare:
+        raise SelectionError(f"no method is named; there are {', '.join(METHODS)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    _refuse_unheeded(bare, options, given)
+    own = [{name: value for name, value in given.items() if name in one.options} for one in bare]
+    chosen = [choose_method(one, taken) for one, taken in zip(bare, own, strict=True)]
+    return tuple(one for place, one in enumerate(chosen) if one not in chosen[:place])
+
+
+def _refuse_unheeded(methods: Sequence[Method], options: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Refuses options that none of the methods has; those that no method at all has are a mistake in the program."""
+    there = dict.fromkeys(name for method in methods for name in method.options)
     refused = []
     for name in options:
         users = [other.name for other in METHODS.values() if name in other.options]
-        if name not in method.options and not users:
-            raise TypeError(f"explain has no option '{name}'; {method.name} has {', '.join(method.options) or 'none'}")
-        if name not in method.options and name in given:
+        if name not in there and not users:
+            whose = ", ".join(method.name for method in methods)
+            verb = "has" if len(methods) == 1 else "have"
+            raise TypeError(f"explain has no option '{name}'; {whose} {verb} {', '.join(there) or 'none'}")
+        if name not in there and name in given:
             refused.append(f"no {{{name}}} ({', '.join(users)} {'does' if len(users) == 1 else 'do'})")
     if refused:
-        raise unheeded(f"{method.name} takes {', '.join(refused)}")
-    return replace(method, **given) if given else method  # type: ignore[type-var]  # it has options: a dataclass
+        names = [method.name for method in methods]
+        who = f"{names[0]} takes" if len(names) == 1 else f"{', '.join(names)} take"
+        raise unheeded(f"{who} {', '.join(refused)}")

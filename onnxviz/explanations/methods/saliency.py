@@ -65,8 +65,8 @@ class Saliency(_OfInput):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the input."""
-        gradients, notes = case.gradients(case.x[None], mode=self.mode)
-        return self._largest(case, gradients[0].astype(np.float64), notes)
+        gradient, notes = case.gradient(self.mode)
+        return self._largest(case, gradient.astype(np.float64), notes)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Guided(Saliency):
     mode: ClassVar[Mode] = "guided"
     warning: ClassVar[str] = (
         "guided backpropagation draws the edges of the input whatever the model has learnt: its maps hardly change "
-        "when the weights are randomised (Adebayo et al. 2018, arXiv 1810.03292); check with --sanity"
+        "when the weights are randomised (Adebayo et al. 2018, arXiv 1810.03292); check with {sanity}"
     )
 
 
@@ -92,8 +92,8 @@ class InputXGradient(_OfInput):
 
     def __call__(self, case: Case) -> MethodResult:
         """The map of the input."""
-        gradients, notes = case.gradients(case.x[None])
-        return self._summed(case, case.x * gradients[0].astype(np.float64), notes)
+        gradient, notes = case.gradient()
+        return self._summed(case, case.x * gradient.astype(np.float64), notes)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from onnxviz.errors import InputError, SelectionError
-from onnxviz.messages import dims, printable, unheeded
+from onnxviz.messages import dims, option, printable, unheeded
 from onnxviz.model.axes.factors import CONSTANT, POSITIONS, UNTOLD, Axes, Axis, Factor, axis_of, fresh
 from onnxviz.model.graph.scopes import Scope
 from onnxviz.model.graph.symbolic_sizes import Dim
@@ -177,3 +177,9 @@ def read_said(
             raise unheeded(f"the graph tells that input '{printable(name)}' is {told[name]}: leave out {{axes}}")
         found |= dict.fromkeys(taps.get(name, (name,)), SaidAxes.parse(text))
     return found
+
+
+def saying_axes(tensor: str, letters: str) -> str:
+    """How it is said what the axes of a tensor count."""
+    name = printable(tensor)
+    return option("axes", f"{name}={letters}", f"{{'{name}': '{letters}'}}")

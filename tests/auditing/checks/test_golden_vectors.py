@@ -92,4 +92,4 @@ def test_outputs_that_are_no_scores():
 
 def test_without_vectors_it_is_not_run():
     (one,) = audited(scoring(), "R02").not_run
-    assert one.why == "no golden vectors were given (--golden)"
+    assert one.why == "no golden vectors were given (onnxviz.audit(golden=))"

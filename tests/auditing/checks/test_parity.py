@@ -102,9 +102,9 @@ def test_without_another_model_the_cpu_is_not_run() -> None:
     result = audit(scoring(), images(0.9), select=["P02", "P04", "P05"])
     assert not result.passed
     assert {one.code: one.why for one in result.not_run} == {
-        "P02": "no model was given to hold it against (--against), and it runs on the CPU",
-        "P04": "no model was given to hold it against (--against)",
-        "P05": "no provider other than the CPU was asked for (--provider)",
+        "P02": "no model was given to hold it against (against=), and it runs on the CPU",
+        "P04": "no model was given to hold it against (against=)",
+        "P05": "no provider other than the CPU was asked for (provider=)",
     }
 
 

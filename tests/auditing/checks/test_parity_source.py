@@ -164,7 +164,8 @@ def test_an_output_unlike_the_source_is_an_error(converted, share: float, tmp_pa
 
 def test_not_run_says_why(toy, converted) -> None:
     assert judged(CLASSIFIER)[1] == [
-        "the model has no record of a verification (`onnxviz convert` keeps one), and no source was given (--source)"
+        "the model has no record of a verification (`onnxviz convert` keeps one), and no source was given "
+        "(onnxviz.audit(source=))"
     ]
     assert "there is no file none.toy" in judged(converted[1], source="none.toy")[1][0]
     toy("unsteady")

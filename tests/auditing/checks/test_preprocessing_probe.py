@@ -90,7 +90,7 @@ def test_what_the_model_sees_equally_well_is_not_passed(photos):
         assert why == (
             f"the stated '{stated}' cannot be told from '{alternative}' with 36 photos: under that the model answers "
             f"{gain:.1%} {more} clearly ({deviations:.1f} standard errors, limit 3); compare them on labelled photos "
-            "(--classes)"
+            "(classes=)"
         )
 
 

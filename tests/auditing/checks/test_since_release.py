@@ -289,7 +289,7 @@ def test_without_photos_it_is_not_run(released, photos):
     for baseline, data, why in (
         (plain, photos, "the baseline keeps no photos"),
         (released, photos[:7], "it needs 8 image files or more"),
-        (None, photos, "no baseline was given (--baseline)"),
+        (None, photos, "no baseline was given (onnxviz.audit(baseline=))"),
     ):
         (one,) = audited(sample(), "R04", data=data, baseline=baseline).not_run
         assert why in one.why

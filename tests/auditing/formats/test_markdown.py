@@ -87,7 +87,7 @@ def test_the_verdict_comes_first():
     both = [audit_of(passed=["G00"]), audit_of(passed=["G00"], label="n.onnx")]
     assert markdown(both, ON).startswith("### ✅ 2 models pass\n")
     assert markdown([audit_of(finding(severity="note"))], Severity.NOTE).startswith("### ❌")
-    assert markdown(both[:1], Severity.NOTE).startswith("### ✅ `models/m.onnx` passes (--fail-on note)\n")
+    assert markdown(both[:1], Severity.NOTE).startswith("### ✅ `models/m.onnx` passes (fail_on='note')\n")
 
 
 def test_a_model_on_which_no_check_could_run_does_not_pass():

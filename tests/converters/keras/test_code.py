@@ -21,7 +21,7 @@ def refused(path, watched):
         onnxviz.convert(path)
     text = str(caught.value)
     assert text.startswith(f"{path} contains code, ")
-    assert "--allow-code-execution" in text
+    assert "allow_code_execution=True" in text
     assert text.isprintable()
     assert watched() == []
     return text

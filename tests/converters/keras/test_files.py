@@ -57,7 +57,7 @@ def test_weights_for_code_that_makes_the_model(tmp_path, keras_models, monkeypat
     check_filters(made, flat_convolutions(trained))
     with pytest.raises(ConversionError, match=rf"the weights in {path} do not fit sd_unet: \S"):
         onnxviz.convert("models.keras_models:sd_unet", weights=path)
-    with pytest.raises(ConversionError, match=r"holds weights without an architecture: .* --weights"):
+    with pytest.raises(ConversionError, match=r"holds weights without an architecture: .* weights="):
         onnxviz.convert(path)
 
 
@@ -71,7 +71,7 @@ def test_a_lambda_layer_needs_permission(tmp_path, suffix):
     path = saved(model, tmp_path / f"m{suffix}")
     with pytest.raises(
         CodeExecution,
-        match=r"contains code, layer 'code' of (config.json|model_config): Lambda with a Python lambda: .*--allow-code",
+        match=r"contains code, layer 'code' of (config.json|model_config): Lambda with a Python lambda: .*allow_code",
     ):
         onnxviz.convert(path)
     check_filters(onnxviz.convert(path, allow_code_execution=True), flat_convolutions(model))
@@ -105,7 +105,7 @@ def test_a_layer_type_that_is_not_known(tmp_path, small):
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in parts.items():
             archive.writestr(name, data)
-    with pytest.raises(CodeExecution, match=r"layer 'c\S*' of config.json: Conv2DOfMyOwn: .*module:factory.*--weights"):
+    with pytest.raises(CodeExecution, match=r"layer 'c\S*' of config.json: Conv2DOfMyOwn: .*module:factory.*weights="):
         onnxviz.convert(path)
     with pytest.raises(ConversionError, match=r"m.keras cannot be loaded by Keras 3.*Conv2DOfMyOwn"):
         onnxviz.convert(path, allow_code_execution=True)
@@ -128,7 +128,7 @@ def test_a_savedmodel_is_a_program(tmp_path):
         layers.SeparableConv2D(5, 3, name="separable"),
     )
     folder = exported(randomised(model), tmp_path / "saved")
-    with pytest.raises(CodeExecution, match=r"saved is a SavedModel, a program .*--allow-code-execution"):
+    with pytest.raises(CodeExecution, match=r"saved is a SavedModel, a program .*allow_code_execution=True"):
         onnxviz.convert(folder)
     done = conversion(folder, allow_code_execution=True, output=tmp_path / "m.onnx")
     assert done.framework == "TensorFlow"

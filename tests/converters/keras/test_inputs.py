@@ -115,7 +115,7 @@ class Written(keras.Model):
 
 
 def test_a_class_has_to_be_told_its_input():
-    with pytest.raises(ConversionError, match=r"written is a Written that does not say .* give --input-shape, as 1x"):
+    with pytest.raises(ConversionError, match=r"written is a Written that does not say .* give input_shape=, as 1x"):
         onnxviz.convert(Written())
     with pytest.raises(ConversionError, match=r"m is a Sequential that does not say what it takes"):
         onnxviz.convert(keras.Sequential([layers.Conv2D(2, 3)], name="m"))

@@ -34,6 +34,23 @@ from onnxviz.conversion.converter import Unverifiable
 from onnxviz.model.naming import LAYER_KEY
 
 
+def test_layers_keep_their_places_in_keras_list():
+    """`model.layers[n]`: an InputLayer counts where the list has it; what lies inside a layer has no place there."""
+    inner = keras.Sequential([keras.Input((8, 8, 4)), layers.Conv2D(4, 3, name="conv")], name="inner")
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")(image)
+    x = layers.Dropout(0.5, name="dropout")(x)
+    x = layers.SeparableConv2D(4, 3, padding="same", name="separable")(x)
+    model = keras.Model(image, layers.Conv2D(2, 1, name="last")(inner(x)))
+    assert [one.name for one in model.layers[1:]] == ["first", "dropout", "separable", "inner", "last"]
+    found = {layer.name: layer.keras_index for layer in onnxviz.convert(model).layers}
+    separable = {"separable/depthwise": 3, "separable/pointwise": 3}
+    assert found == {"first": 1, **separable, "inner/conv": None, "last": 5}
+    model = sequential(layers.Conv2D(4, 3, name="one"), layers.MaxPooling2D(), layers.Conv2D(4, 3, name="two"))
+    found = {layer.name: layer.keras_index for layer in onnxviz.convert(model).layers}
+    assert found == {name: model.layers.index(model.get_layer(name)) for name in ("one", "two")} == {"one": 0, "two": 2}
+
+
 def test_channels_first(tmp_path):
     model = channels_first()
     done = conversion(model, output=tmp_path / "m.onnx")

@@ -128,6 +128,6 @@ def test_a_file_that_cannot_be_loaded_says_which_layer_and_why(tmp_path, suffix,
     where = f"layer '{layer}', a {kind}: " if layer else f"Unrecognized keyword arguments passed to {kind}: "
     assert text.startswith(f"{path} cannot be loaded by Keras {keras.__version__}: {where}")
     assert reason in text
-    assert text.endswith(f"as module:factory, and give the file as --weights {path}")
+    assert text.endswith(f"as module:factory, and give the file as weights={str(path)!r}")
     assert len(text) < 600
     assert "\n" not in text

@@ -122,7 +122,7 @@ def test_a_pickle_is_not_loaded_without_permission(new_format, tmp_path):
     mark, path = tmp_path / "mark", tmp_path / "w.pt"
     torch.save({"w": Marks(mark)}, path, _use_new_zipfile_serialization=new_format)
     for options in ({"source": path}, {"source": small(), "weights": path}):
-        with pytest.raises(CodeExecution, match=r"w.pt holds .*exec.*--allow-code-execution") as error:
+        with pytest.raises(CodeExecution, match=r"w.pt holds .*exec.*allow_code_execution=True") as error:
             pytorch.open(**options)
         assert error.value.exit_code == 3
         assert "\n" not in str(error.value)
@@ -143,7 +143,7 @@ def test_a_pickled_module(tmp_path):
 
 def test_a_state_dict_is_no_model(tmp_path):
     path = saved(small().state_dict(), tmp_path / "w.pt")
-    with pytest.raises(ConversionError, match=r"no architecture.*module:factory.*--weights"):
+    with pytest.raises(ConversionError, match=r"no architecture.*module:factory.*weights="):
         pytorch.open(path)
     with pytest.raises(ConversionError, match="holds a Tensor, no model"):
         pytorch.open(saved(torch.ones(2), tmp_path / "t.pt"))
@@ -184,7 +184,7 @@ def test_torchscript(how, suffix, tmp_path):
     made = torch.jit.script(module) if how == "script" else torch.jit.trace(module, torch.rand(2, 3, 32, 32))
     made.save(str(path))
     assert pytorch.recognises(path)
-    with pytest.raises(CodeExecution, match=r"TorchScript.*--allow-code-execution"):
+    with pytest.raises(CodeExecution, match=r"TorchScript.*allow_code_execution=True"):
         pytorch.open(path)
     source = pytorch.open(path, input_shapes={"": (1, 3, 32, 32)}, allow_code_execution=True)
     model = check(source)
@@ -222,7 +222,7 @@ def test_a_program_of_torch_export(tmp_path):
     module = small().eval()
     path = tmp_path / "m.pt2"
     exported(module, path=path)
-    with pytest.raises(CodeExecution, match=r"torch.export; .*--allow-code-execution"):
+    with pytest.raises(CodeExecution, match=r"torch.export; .*allow_code_execution=True"):
         pytorch.open(path)
     source = pytorch.open(path, allow_code_execution=True)
     model = check(source)

@@ -35,11 +35,11 @@ from torch import nn  # noqa: E402
 def test_a_shape_that_was_not_given(make, shape):
     source = pytorch.open(make())
     assert source.inputs[0].shape == shape
-    assert told(source, f"{'x'.join(map(str, (1, *shape[1:])))} was assumed", "--input-shape")
+    assert told(source, f"{'x'.join(map(str, (1, *shape[1:])))} was assumed", "input_shape=")
 
 
 def test_no_usual_shape_fits():
-    with pytest.raises(ConversionError, match=r"--input-shape.*1x3x224x224.*cannot be multiplied"):
+    with pytest.raises(ConversionError, match=r"input_shape=.*1x3x224x224.*cannot be multiplied"):
         pytorch.open(nn.Sequential(conv(), nn.Flatten(), nn.Linear(99, 1)))
 
 
@@ -152,7 +152,7 @@ class Named(nn.Module):
 @pytest.mark.parametrize(
     ("module", "shapes", "text"),
     [
-        (Twice, None, r"Twice takes 2 inputs \(left, right\).*--input-shape"),
+        (Twice, None, r"Twice takes 2 inputs \(left, right\).*input_shape="),
         (Twice, {"": (1, 3, 8, 8)}, "several: its forward takes left, right, scale"),
         (Twice, {"left": (1, 3, 8, 8)}, "'right' of Twice is missing"),
         (Twice, {"left": (1, 3, 8, 8), "up": (1,)}, "no input 'up': its forward takes left, right, scale"),

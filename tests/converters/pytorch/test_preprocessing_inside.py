@@ -180,7 +180,7 @@ def test_a_wrapper_around_a_network_is_read_through(tmp_path):
     assert done.preprocessing == onnxviz.Preprocessing.parse("unit")
     assert done.notes[-1] == (
         "images are prepared as 'unit': the model subtracts 0.485, 0.456, 0.406 and divides by 0.229, 0.224, 0.225 "
-        "itself (--preprocess changes it)"
+        "itself (preprocess= changes it)"
     )
 
 
@@ -196,6 +196,6 @@ def test_an_open_order_is_left_to_the_user():
     module = Calls(lambda self, x: self.part0(x.flip(1) / 255), nn.Conv2d(3, 4, 3)).eval()
     done = conversion(module, input_shape=(1, 3, 12, 10), verify=False)
     assert done.preprocessing is None
-    assert "images may be RGB or BGR: say which with --preprocess" in done.notes[-1]
+    assert "images may be RGB or BGR: say which with preprocess=" in done.notes[-1]
     kept = conversion(module, input_shape=(1, 3, 12, 10), preprocess="order=BGR", verify=False)
     assert (kept.preprocessing.order, kept.model.preprocessing_conflict) == ("BGR", "")

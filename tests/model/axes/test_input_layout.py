@@ -72,7 +72,9 @@ def test_what_cannot_be_told_is_asked_for_and_can_be_said() -> None:
     proto = parsed(text, b=normal(1, 4, 3, 8, 8) > 0, k=normal(768) < 9, o=normal(1).astype("int64") * 0, **FLAT)
     assert load(proto).inputs[0].layout == ""
     x = normal(1, 4, 3, 8, 8)
-    with pytest.raises(InputError, match=r"axes of input 'x' .1x4x3x8x8. count cannot be told.*--axes x=N,V,C,H,W"):
+    with pytest.raises(
+        InputError, match=r"axes of input 'x' .1x4x3x8x8. count cannot be told.*axes={'x': 'N,V,C,H,W'}"
+    ):
         explain(proto, x, method="occlusion")
     found = explain(proto, x, method="occlusion", axes={"x": "N,V,C,H,W"})
     assert found.map.shape == (4, 8, 8)
