@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -38,8 +39,10 @@ def demo(tmp_path_factory):
     (programs / "onnxviz").write_text(PROGRAM.format(python=sys.executable), encoding="utf-8")
     (programs / "onnxviz").chmod(0o755)
     (folder / ".venv" / ".installed").touch()
+    # Below another make, as in `make test`, it would also say which folder it enters.
+    own = {name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")}
     ran = subprocess.run(
-        ["make", "demo"], cwd=folder, capture_output=True, encoding="utf-8", timeout=HANG_SECONDS, check=False,
+        ["make", "demo"], cwd=folder, capture_output=True, encoding="utf-8", timeout=HANG_SECONDS, check=False, env=own,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return folder, ran.stdout
