@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from onnxviz import worker
+from onnxviz.auditing import confined_work
 from onnxviz.auditing.audit import Audit, audit, wanted_checks
 from onnxviz.auditing.baseline import Baseline
 from onnxviz.auditing.check import Check
+from onnxviz.auditing.confined_work import Limits, Outcome, Tell
 from onnxviz.auditing.finding import Finding
 from onnxviz.auditing.golden import HEAD, Golden
 from onnxviz.auditing.registry import load_checks
@@ -27,7 +28,6 @@ from onnxviz.model.model import Model, load
 from onnxviz.runtime.batching import DEFAULT_MEMORY
 from onnxviz.runtime.providers import CPU, Provider
 from onnxviz.runtime.session import provider_name
-from onnxviz.worker import Limits, Outcome, Tell
 
 _OUT_OF_TIME = "took more than"
 _GOLDEN = "golden vectors"
@@ -109,7 +109,7 @@ def _audit_each(
             progress(len(found), f"{models[number]}: {stage}")
 
     limits = Limits(confinement.seconds, confinement.memory)
-    for number, outcome in worker.confined(works, limits, confinement.jobs, told):
+    for number, outcome in confined_work.confined(works, limits, confinement.jobs, told):
         answer = json.loads(outcome.result) if outcome.result is not None else {}
         if "audit" in answer:
             found[number] = Audit.of(answer["audit"])
@@ -242,7 +242,7 @@ def _golden(model: Model, options: Mapping[str, Any]) -> Golden:
 
 def _allow(weights: int, batches: int | None) -> None:
     if batches is not None:
-        worker.limit_memory(3 * weights + batches + (1 << 30))
+        confined_work.limit_memory(3 * weights + batches + (1 << 30))
 
 
 def _weights(model: Model) -> int:

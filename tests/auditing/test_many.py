@@ -244,7 +244,7 @@ def test_what_no_model_survives_is_an_error_not_a_list(tmp_path, good):
     ],
 )
 def test_what_is_wrong_for_all_is_said_before_any_is_opened(good, options, match, monkeypatch):
-    monkeypatch.setattr("onnxviz.auditing.many.worker", None)
+    monkeypatch.setattr("onnxviz.auditing.many.confined_work", None)
     with pytest.raises(OnnxvizError, match=match):
         audit_each(good, Confinement(), options)
 

@@ -300,7 +300,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(run_command, classif
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_is_audited(run_command, classifier, monkeypatch):
-    monkeypatch.setattr("onnxviz.auditing.many.worker", None)
+    monkeypatch.setattr("onnxviz.auditing.many.confined_work", None)
     assert "cannot be written" in error_of(run_command("audit", "classifier.onnx", "-o", "no/audit.json"))
 
 

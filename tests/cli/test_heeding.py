@@ -23,8 +23,8 @@ from small_detector import small_detector
 from toy_framework import MODULE, ToyConverter
 
 import onnxviz
-from onnxviz import plots, worker
-from onnxviz.auditing import finding
+from onnxviz import plots
+from onnxviz.auditing import confined_work, finding
 from onnxviz.cli import options
 from onnxviz.cli.heeding import ALWAYS, check_heeded
 from onnxviz.cli.program import load_commands, run
@@ -276,10 +276,10 @@ def sweep(place, capsys, monkeypatch):
     def at_once(works, limits, jobs=1, told=None):
         found.used.append(("confined", limits, jobs))
         for number, work in enumerate(works):
-            yield number, worker.Outcome(work(lambda stage: None))
+            yield number, confined_work.Outcome(work(lambda stage: None))
 
-    monkeypatch.setattr(worker, "confined", at_once)
-    monkeypatch.setattr(worker, "limit_memory", lambda count: found.used.append(("limit", count)))
+    monkeypatch.setattr(confined_work, "confined", at_once)
+    monkeypatch.setattr(confined_work, "limit_memory", lambda count: found.used.append(("limit", count)))
 
     class Pool(ThreadPoolExecutor):
         def __init__(self, count, name):

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "files": set(),
     "arguments": set(),
     "forks": set(),
-    "worker": {"forks"},
+    "worker": set(),
     "plots": set(),
     "model": set(),
     "passes": {"model"},

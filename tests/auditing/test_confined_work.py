@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from deadlines import HANG_SECONDS, gone
 
-from onnxviz.worker import Limits, Outcome, confined, limit_memory
+from onnxviz.auditing.confined_work import Limits, Outcome, confined, limit_memory
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="confines only where the system can fork")
 
@@ -144,8 +144,8 @@ def test_works_are_taken_up_when_they_can_begin(tmp_path):
         (lambda: os.kill(os.getpid(), signal.SIGKILL), "was killed (out of memory?)"),
         (lambda: os._exit(7), "ended its process with exit code 7"),
         (lambda: os._exit(0), "ended its process with exit code 0"),
-        (lambda: sys.exit(3), "met a bug of onnxviz, SystemExit: 3 (test_worker_confined.py"),
-        (lambda: {}["key"], "met a bug of onnxviz, KeyError: 'key' (test_worker_confined.py, line "),
+        (lambda: sys.exit(3), "met a bug of onnxviz, SystemExit: 3 (test_confined_work.py"),
+        (lambda: {}["key"], "met a bug of onnxviz, KeyError: 'key' (test_confined_work.py, line "),
     ],
     ids=["abort", "segfault", "kill", "exit", "exit in peace", "sys.exit", "bug"],
 )
