@@ -305,6 +305,14 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex; reads all of it."""
+    import hashlib  # late: it loads a library of its own
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def safe_name(index: int, name: str, width: int = 3) -> str:
     """A file name for `name`, distinct for distinct (index, name) on every file system: `004-block3_conv1`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -137,6 +137,17 @@ class Group:
         if not self.worst.place:
             return found
         return f"{found}, {'first' if _excess(self.worst) < 0 else 'worst'} in "
+
+    def told(self, written: Callable[[str], str] = str, *, each: bool = False) -> list[tuple[Finding, str]]:
+        """(finding, where it was found) of each that is shown: all by themselves, or the worst for all of them.
+
+        Args:
+            written: how a place is written.
+            each: whether all are shown, many as they may be.
+        """
+        if shown := self.findings if each else self.parts:
+            return [(one, written(one.place)) for one in shown]
+        return [(self.worst, f"{self.extent}{written(self.worst.place)}")]
 
 
 # Findings of a group that are shown each by itself.

@@ -111,9 +111,8 @@ def _sentences(findings: Iterable[Finding]) -> Iterator[str]:
     from onnxviz.messages import printable
 
     for group in alike(findings):
-        for one in group.parts or [group.worst]:
-            place = printable(one.place, 300)
-            at = f" at {place}" if group.parts and place else "" if group.parts else f" {group.extent}{place}"
+        for one, place in group.told(lambda place: printable(place, 300)):
+            at = f" {'at ' if group.parts else ''}{place}" if place else ""
             message, do = printable(one.message, _LONGEST), printable(one.do, _LONGEST)
             end = f"Accepted: {printable(one.reason, _LONGEST)}" if one.reason else f"What to do: {do}"
             yield f"{one.severity.value} {one.code}{at}: {message}. {end}."

@@ -11,6 +11,7 @@ from onnxviz.errors import InputError
 from onnxviz.inputs.image_sets import images_in
 from onnxviz.inputs.samples import InputLike, Sample
 from onnxviz.messages import printable
+from onnxviz.model.class_choice import keeping_labels
 from onnxviz.model.model import Model
 from onnxviz.model.scores import class_names
 
@@ -83,7 +84,7 @@ def _from_csv(path: Path, names: Sequence[str]) -> dict[str, int]:
         else:
             raise InputError(
                 f"{path} names the class '{printable(name, 60)}', which the model's metadata do not have: give its "
-                "number, from 0, or keep the names in the model ({keeping_labels()})"
+                f"number, from 0, or keep the names in the model ({keeping_labels()})"
             )
         place = path.parent / row[0].strip()
         for key in (row[0].strip(), str(place), str(place.resolve())):

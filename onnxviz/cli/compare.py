@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxviz.cli.heeding import ALWAYS, Mode
+from onnxviz.cli.heeding import ALWAYS, WITH_OUTPUT
 from onnxviz.cli.options import (
     AtOption,
     BackgroundOption,
@@ -34,10 +34,9 @@ from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, note_handed, print_json, say, stdout
 from onnxviz.files import check_folder
 
-_DRAWN = Mode(lambda given: given["output"] is not None, "nothing is drawn without {output}")
 _HEEDS = {
     ALWAYS: "a b data layers ops at below preprocess size fit background provider threads memory output as_json quiet",
-    _DRAWN: "picture dpi title captions",
+    WITH_OUTPUT: "picture dpi title captions",
 }
 
 

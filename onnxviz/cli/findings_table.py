@@ -143,9 +143,7 @@ def _findings(findings: Sequence[Finding], width: int, verbose: bool) -> Rendera
 
 def _lines(group: Group, verbose: bool) -> list[tuple[Finding, Text]]:
     """What stands of a group in the list: each finding with its text, or the worst for all of them."""
-    if shown := group.findings if verbose else group.parts:
-        return [(one, _said(one, printable(one.place, 300))) for one in shown]
-    return [(group.worst, _said(group.worst, f"{group.extent}{printable(group.worst.place, 300)}"))]
+    return [(one, _said(one, place)) for one, place in group.told(lambda place: printable(place, 300), each=verbose)]
 
 
 def _severity(one: Finding) -> Text:

@@ -29,6 +29,7 @@ Heeds = Mapping[Mode, str]
 """The names of the parameters that each mode heeds, with spaces between; one that stands in several needs them all."""
 
 ALWAYS = Mode(lambda given: True)
+WITH_OUTPUT = Mode(lambda given: given["output"] is not None, "nothing is drawn without {output}")
 DRAWN = Mode(
     lambda given: given["output"] is not None or given["save"] is None,
     "{save} alone draws nothing, {output} beside it does",

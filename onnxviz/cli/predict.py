@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxviz.cli.heeding import ALWAYS, IN_FOLDER, Mode
+from onnxviz.cli.heeding import ALWAYS, IN_FOLDER, WITH_OUTPUT
 from onnxviz.cli.options import (
     BackgroundOption,
     CaptionsOption,
@@ -30,10 +30,9 @@ from onnxviz.cli.options import (
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, note_handed, report, stdout
 
-_DRAWN = Mode(lambda given: given["output"] is not None, "nothing is drawn without {output}")
 _HEEDS = {
     ALWAYS: "model inputs labels top preprocess size fit background provider threads output as_json quiet",
-    _DRAWN: "picture dpi title captions",
+    WITH_OUTPUT: "picture dpi title captions",
     IN_FOLDER: "picture",
 }
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from onnxviz.cli.heeding import ALWAYS, Mode
+from onnxviz.cli.heeding import ALWAYS, WITH_OUTPUT, Mode
 from onnxviz.cli.options import (
     AtOption,
     BackgroundOption,
@@ -35,7 +35,6 @@ from onnxviz.cli.options import (
 from onnxviz.cli.program import command
 from onnxviz.cli.terminal import Skipped, note, note_handed, print_json, say, stdout
 
-_DRAWN = Mode(lambda given: given["output"] is not None, "nothing is drawn without {output}")
 _KEPT = Mode(
     lambda given: given["as_json"] or given["save"] is not None or given["output"] is not None,
     "the table shows no histogram, {save}, {json} and {output} keep it",
@@ -44,7 +43,7 @@ _TABLE = Mode(lambda given: not given["as_json"], "{json} names them anyway")
 _HEEDS = {
     ALWAYS: "model inputs layers ops at complete preprocess size fit background provider threads memory output "
     "save as_json quiet",
-    _DRAWN: "picture dpi title captions",
+    WITH_OUTPUT: "picture dpi title captions",
     _KEPT: "histogram",
     _TABLE: "extremes",
 }

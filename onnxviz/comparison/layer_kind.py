@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxviz.model.graph.operators import CONVOLUTIONS, DENSE, Family, belongs, key_of
 from onnxviz.model.layer import Layer
+from onnxviz.model.taps import dense_weight
 
 
 def kind(operator: str) -> str:
@@ -35,7 +36,7 @@ def of_kind(wanted: str, operators: Iterable[str]) -> list[str]:
 
 def dense_shape(layer: Layer) -> tuple[int, int] | None:
     """(O, I) of a dense layer; None where it is none, or its matrix is not constant."""
-    name, turned = _matrix(layer)
+    name, turned = dense_weight(layer.producer)
     shape = layer.constant_shape(name) if name else None
     if shape is None or len(shape) != 2:
         return None
@@ -47,7 +48,7 @@ def dense_matrix(layer: Layer) -> NDArray[Any] | None:
     if dense_shape(layer) is None:
         return None
     node = layer.producer
-    name, turned = _matrix(layer)
+    name, turned = dense_weight(layer.producer)
     matrix = layer.constant(name)
     if matrix is None or matrix.dtype.kind not in "fiu":
         return None
@@ -55,15 +56,6 @@ def dense_matrix(layer: Layer) -> NDArray[Any] | None:
     place = DENSE[key_of(node)].weight_zero
     zero = layer.constant(node.input[place]) if place is not None and place < len(node.input) else None
     return rows if zero is None else rows.astype(np.int32) - zero.astype(np.int32).reshape(-1, 1)
-
-
-def _matrix(layer: Layer) -> tuple[str, bool]:
-    """The tensor that a dense layer multiplies with, "" where it has none, and whether it is stored (O, I)."""
-    node = layer.producer
-    form = DENSE.get(key_of(node))
-    if form is None or form.weight >= len(node.input):
-        return "", False
-    return node.input[form.weight], bool({one.name: one.i for one in node.attribute}.get("transB", 0))
 
 
 @dataclass(frozen=True)

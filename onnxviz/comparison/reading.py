@@ -198,7 +198,7 @@ def _biased(layer: Layer, tensor: str) -> str:
 
 
 def _rectified(layer: Layer, tensor: str) -> str:
-    """The end of the Relu that follows a dense layer, whose taps know none; "" where none does."""
+    """The end of the Relu that follows a product of other than a constant matrix, whose taps know none; "" for none."""
     node = _unrounded_reader(layer, tensor) if belongs(layer.producer, Family.MATRIX) else None
     return str(node.output[0]) if node is not None and node.op_type == "Relu" else ""
 

@@ -51,9 +51,7 @@ class Case:
 
     def sharing(self) -> Case:
         """This sample and target, which keeps what several methods ask for: values and gradients of the sample."""
-        found = replace(self, shared={})
-        vars(found)["_answer"] = self._answer
-        return found
+        return self._with(shared={})
 
     def _once(self, key: object, make: Callable[[], Made]) -> Made:
         """What was made of the sample; anew where nothing is kept. Nobody writes into it."""
@@ -66,7 +64,11 @@ class Case:
 
     def scoring(self, target: Target) -> Case:
         """This sample with something to score."""
-        found = replace(self, target=target)
+        return self._with(target=target)
+
+    def _with(self, **changes: Any) -> Case:
+        """This sample with something else about it, and the answer that was worked out."""
+        found = replace(self, **changes)
         vars(found)["_answer"] = self._answer
         return found
 

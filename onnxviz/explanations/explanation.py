@@ -226,8 +226,8 @@ class Explanation:
         if not parts or self.channel_axis is None:
             images = self.provenance.images
             return [sample_picture(self.input, self.channel_axis, self.image, images, longest, bands=bands)]
-        first = self.case.channels_first(self.input)
-        pictures = first.reshape(first.shape[0], -1, *first.shape[1 + parts :])
+        given = self.given
+        pictures = given.reshape(given.shape[0], -1, *given.shape[1 + parts :])
         bounds = _range(pictures)
         return [
             sample_picture(pictures[:, place], 0, longest=longest, bounds=bounds, bands=bands)

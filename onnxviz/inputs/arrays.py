@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
+from onnxviz.inputs.picture_ports import is_picture
 from onnxviz.messages import dims, option, printable
 from onnxviz.model.ports import Port
 
@@ -107,11 +108,7 @@ def _check_shape(shape: tuple[int, ...], port: Port, what: str) -> None:
         for axis, (dim, size) in enumerate(zip(wanted, padded, strict=True))
     )
     if not fits:
-        pixels = (
-            "; pixels HxWx3 are taken as uint8"
-            if len(shape) == 3 and shape[-1] == 3 and port.layout in ("NCHW", "NHWC")
-            else ""
-        )
+        pixels = "; pixels HxWx3 are taken as uint8" if len(shape) == 3 and shape[-1] == 3 and is_picture(port) else ""
         raise InputError(f"{what} has shape {dims(shape)}; input '{printable(port.name)}' takes {dims(wanted)}{pixels}")
 
 

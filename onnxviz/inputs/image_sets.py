@@ -58,7 +58,7 @@ def paired_in(sets: Mapping[str, Path]) -> list[tuple[str, dict[str, str]]]:
     named = {name: path.is_dir() for name, path in sets.items()}
     found = {
         name: [(label, str(file)) for file, label in images_in(path)]
-        if path.is_dir()
+        if named[name]
         else [(Path(line).name, line) for line in listed_in(path)]
         for name, path in sets.items()
     }

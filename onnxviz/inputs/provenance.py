@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 
+from onnxviz.files import file_sha256
 from onnxviz.inputs.image_files import Picture
 from onnxviz.inputs.image_pages import parse_address
 from onnxviz.inputs.samples import ImageOptions
@@ -96,6 +96,8 @@ class Provenance:
 def photo_sha256(photo: str | Picture) -> str:
     """SHA-256 of an image file, in hex; of an image in memory, that of its pixels as they are read."""
     if isinstance(photo, Picture):
+        import hashlib  # late: it loads a library of its own
+
         return hashlib.sha256(np.ascontiguousarray(photo.read(channels=None)).tobytes()).hexdigest()
     path = parse_address(photo)[0]
     found = path.stat()
@@ -104,5 +106,4 @@ def photo_sha256(photo: str | Picture) -> str:
 
 @lru_cache(maxsize=256)
 def _file_sha256(path: Path, changed: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)

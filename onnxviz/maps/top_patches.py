@@ -18,6 +18,7 @@ from onnxviz.arguments import typed
 from onnxviz.errors import InputError, OnnxvizError, SelectionError
 from onnxviz.inputs.failures import Progress, nothing_usable
 from onnxviz.inputs.image_bands import Fit, resized_picture
+from onnxviz.inputs.picture_ports import is_picture
 from onnxviz.inputs.preprocessing import Preprocessing
 from onnxviz.inputs.provenance import Provenance
 from onnxviz.inputs.sample_picture import sample_picture
@@ -372,7 +373,7 @@ class Search:
     def _picture(self, sample: int) -> NDArray[Any]:
         """One sample as the model sees it, before preprocessing: (H, W, 3) uint8."""
         given = self.given[sample]
-        port = next((port for port in self.model.inputs if port.layout in ("NCHW", "NHWC")), None)
+        port = next(filter(is_picture, self.model.inputs), None)
         if port is None or port.channel_axis is None:
             raise InputError(f"{self.model.label} takes no images: patches cannot be cut")
         return sample_picture(given.read()[port.name][0], port.channel_axis, given.photo, self.images)

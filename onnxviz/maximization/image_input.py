@@ -147,13 +147,11 @@ def _input(model: Model, fixed: Collection[str]) -> Port:
 
 
 def real_valued(model: Model, port: Port) -> Model:
-    """The model whose input takes real numbers, as far as gradients need it; see `with_real_input`.
+    """The model whose input of whole numbers takes real ones, as far as gradients need it; see `with_real_input`.
 
     Raises:
         InputError: it cannot.
     """
-    if port.dtype.startswith("float"):
-        return model
     found = with_real_input(model, port.name)
     if found is None:
         first = printable(model.layers[0].name) if model.layers else "LAYER"

@@ -143,7 +143,7 @@ def maximize(
         opened = with_scores(opened)
     _check(steps, variants, rate, leak or 0.0, seed)
     frame = image_input(opened, size, preprocess, tuple(fixed or ()))
-    climbable = real_valued(opened, frame.port)
+    climbable = real_valued(opened, frame.port) if frame.is_whole else opened
     targets = _targets(opened, layer, filters, random, class_, at, seed)
     if leak and not any(_is_cut(opened, target.objective) for target in targets):
         refuse_unheeded({"leak": leak}, "no Relu or Clip ends what is climbed, and nothing else leaks")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from onnx import NodeProto
 
 from onnxviz.model.graph.operators import Family, belongs, settings_inputs
-from onnxviz.model.graph.scopes import Scope, node_attributes
+from onnxviz.model.graph.scopes import Scope, attribute
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model
 
@@ -81,6 +81,6 @@ def _united(sources: Sequence[Sources]) -> Sources:
 
 
 def _along_channels(node: NodeProto, model: Model) -> bool:
-    axis = node_attributes(node)["axis"].i if "axis" in node_attributes(node) else 0
+    axis = attribute(node, "axis") or 0
     shape = model.shapes.of(node.output[0])
     return axis == 1 or (shape is not None and axis + len(shape) == 1)

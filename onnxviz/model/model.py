@@ -16,6 +16,7 @@ from onnx import NodeProto, TensorProto
 
 from onnxviz.arguments import typed
 from onnxviz.errors import ModelError, SelectionError
+from onnxviz.files import file_sha256
 from onnxviz.model.activation_layout import lay_axes
 from onnxviz.model.batch_axis import batch_inputs
 from onnxviz.model.graph.constants import Constants
@@ -309,10 +310,7 @@ class Model:
     def sha256(self) -> str:
         """SHA-256 of the `.onnx` file, in hex; reads the whole file."""
         self.check_unchanged()
-        with self.file.open("rb") as file:
-            import hashlib  # late: it loads a library of its own
-
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(self.file)
 
     def with_metadata(self, entries: dict[str, str]) -> Model:
         """A model like this one with these notes added or replaced; this one is unchanged."""

@@ -50,13 +50,17 @@ def layer_name(node: NodeProto, weight: str | None) -> str:
 
 def source_path(node: NodeProto) -> str:
     """The path of the source layer that our converter noted, "" where it noted none."""
-    return next((entry.value for entry in node.metadata_props if entry.key == LAYER_KEY), "")
+    return _noted(node, LAYER_KEY)
 
 
 def keras_index(node: NodeProto) -> int | None:
     """The n of Keras' `model.layers[n]` that is the source layer, as our converter noted it; None where it did not."""
-    noted = next((entry.value for entry in node.metadata_props if entry.key == INDEX_KEY), "")
+    noted = _noted(node, INDEX_KEY)
     return int(noted) if re.fullmatch(r"[0-9]{1,9}", noted) else None
+
+
+def _noted(node: NodeProto, key: str) -> str:
+    return next((entry.value for entry in node.metadata_props if entry.key == key), "")
 
 
 def weight_parent(weight: str) -> str:

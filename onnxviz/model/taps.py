@@ -192,15 +192,21 @@ class ActivationTaps:
         return ActivationTap(end, tuple(through))
 
 
-def dense_filters(scope: Scope, node: NodeProto, constants: Constants) -> int | None:
-    """How many filters a dense layer has; None where the node is none: a product of other than a constant matrix."""
+def dense_weight(node: NodeProto) -> tuple[str, bool]:
+    """The tensor that a dense layer multiplies with, "" where it has none, and whether it is stored (O, I)."""
     form = DENSE.get(key_of(node))
     if form is None or form.weight >= len(node.input):
-        return None
-    weight = constants.find(scope, node.input[form.weight])
+        return "", False
+    return node.input[form.weight], bool(attribute(node, "transB"))
+
+
+def dense_filters(scope: Scope, node: NodeProto, constants: Constants) -> int | None:
+    """How many filters a dense layer has; None where the node is none: a product of other than a constant matrix."""
+    name, turned = dense_weight(node)
+    weight = constants.find(scope, name) if name else None
     if weight is None or len(weight.shape) != 2:
         return None
-    return weight.shape[0] if attribute(node, "transB") else weight.shape[1]
+    return weight.shape[0] if turned else weight.shape[1]
 
 
 def quantization(scope: Scope, tensor: str) -> Quantization | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +71,8 @@ def recorded(verb: str, options: Mapping[str, Any]) -> dict[str, Any]:
         verb: its name.
         options: without paths, by name; those that are None were not given.
     """
+    from importlib.metadata import version  # late: every command has these options, and few draw
+
     return {
         "onnxviz": version("onnxviz"),
         "verb": verb,

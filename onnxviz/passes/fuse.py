@@ -23,13 +23,15 @@ def fuse(proto: ModelProto, known: dict[str, KnownValue], opset: int) -> bool:
         known: values of constants; rearranged ones are added.
         opset: version of ONNX' own operators.
     """
-    changed = False
+    changed, view = False, View(proto, known, opset)
     for rewrite in _PATTERNS:
-        view = View(proto, known, opset)
+        found = False
         for old, new in rewrite(view):
             view.replace(old, new)
-            changed = True
-        view.close()
+            found = True
+        if found:
+            view.close()
+            changed, view = True, View(proto, known, opset)
     return changed
 
 

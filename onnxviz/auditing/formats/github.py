@@ -88,9 +88,8 @@ def _in_turn(audits: Sequence[Audit]) -> list[_Told]:
     turns = []
     for number, audit in enumerate(audits):
         for group in alike(one for one in audit.findings if not one.reason):
-            worst = group.worst
-            whole = _Told(audit, worst, f"{group.extent}{worst.place}", len(group.findings))
-            for told in [_Told(audit, one, one.place) for one in group.parts] or [whole]:
+            count = 1 if group.parts else len(group.findings)
+            for told in [_Told(audit, one, place, count) for one, place in group.told()]:
                 key = (number, told.finding.code, told.finding.severity)
                 turns.append((seen[key], told))
                 seen[key] += 1

@@ -132,12 +132,9 @@ def _findings(audit: Audit, fail_on: Severity) -> Iterator[_Line]:
 
 def _rows(findings: Iterable[Finding]) -> Iterator[_Line]:
     for group in alike(findings):
-        if group.parts:
-            yield from (_Line(_cells(one, _said(one, _code(one.place))), findings=1) for one in group.parts)
-            continue
-        place = f"{group.extent}{_code(group.worst.place)}"
-        said = f"{_said(group.worst, place)}{_all_places(group)}"
-        yield _Line(_cells(group.worst, said), findings=len(group.findings))
+        count, places = (1, "") if group.parts else (len(group.findings), _all_places(group))
+        for one, place in group.told(_code):
+            yield _Line(_cells(one, f"{_said(one, place)}{places}"), findings=count)
 
 
 def _all_places(group: Group) -> str:

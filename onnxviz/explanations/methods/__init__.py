@@ -92,8 +92,6 @@ def choose_methods(methods: MethodsLike, options: Mapping[str, Any]) -> tuple[Me
     parts: list[str | Method] = []
     for one in named:
         parts += [part.strip() for part in one.split(",")] if isinstance(one, str) else [one]
-    if len(parts) == 1:
-        return (choose_method(parts[0], options),)
     bare = [choose_method(one, {}) for one in parts]
     if not bare:
         raise SelectionError(f"no method is named; there are {', '.join(METHODS)}")
