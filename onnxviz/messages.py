@@ -32,10 +32,11 @@ def meant(given: object, choices: Iterable[str]) -> str:
     """`did you mean conv1? ` (with the space) where one of the choices is spelt much like `given`; else ""."""
     from difflib import get_close_matches  # late: few commands fail
 
+    written = str(given)[:200].casefold()
     by_letters = {choice.casefold(): choice for choice in choices}
-    # Two letters of three that changed places leave two thirds.
-    cutoff = 0.7 if len(str(given)) > 4 else 0.66
-    close = get_close_matches(str(given)[:200].casefold(), list(by_letters)[:5000], n=1, cutoff=cutoff)
+    close = get_close_matches(written, list(by_letters)[:5000], n=1, cutoff=0.7)
+    # Two letters of three that changed places leave two thirds; another letter, which is another word, as well.
+    close = close or [word for word in by_letters if 2 < len(word) < 5 and sorted(word) == sorted(written)][:1]
     return f"did you mean {printable(by_letters[close[0]])}? " if close else ""
 
 

@@ -31,6 +31,12 @@ def test_what_is_spelt_much_like_a_choice_is_taken_for_a_misspelling_of_it(given
     assert ("did you mean" in str(error.value)) == bool(said)
 
 
+@pytest.mark.parametrize(("given", "said"), [("cta", "cat"), ("tpu", None), ("dgo", None), ("ct", "cat")])
+def test_of_a_short_word_letters_may_change_places_and_none_may_be_another(given, said):
+    """`tpu` is no misspelling of `cpu`, though it is as near to it as `cta` to `cat`."""
+    assert meant(given, ("cat", "cpu")) == (f"did you mean {said}? " if said else "")
+
+
 def test_a_suggestion_is_fit_for_a_terminal():
     assert meant("layer", ["layer\x1b"]) == "did you mean layer\N{REPLACEMENT CHARACTER}? "
 

@@ -138,7 +138,7 @@ def test_what_its_metadata_call_a_detector_is_no_classifier():
         ({"region": (0, 0, True, 9)}, "in whole numbers"),
         ({"region": (0, 0, 17, 9)}, r"region \(0, 0, 17, 9\) is not inside the input of 16×16 pixels"),
         ({"region": "middle"}, "'middle' is not a region of boxes; boxes have the regions all and"),
-        ({"class_": 0.5}, "explain takes a whole number or text .* as class_, not 0.5"),
+        ({"class_": 0.5}, r"explain takes text or a whole number or a sequence of .* as class_, not 0\.5"),
         ({"class_": True}, "a class is a number or 'top', not True"),
         ({"class_": 3}, "there is no class 3; the boxes have 3, 0 to 2"),
         ({"box": True}, "a box is chosen by its number, not by True"),
