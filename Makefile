@@ -99,7 +99,7 @@ zoo: $(VENV)/.test ## the exports in tests/zoo/exports, made anew with their fra
 docs: $(VENV)/.test ## the site, into build/site
 	$(BIN)/python docs/make_site.py
 
-docs-pictures: $(VENV)/.test ## the pictures of the README and of the site, each made anew by the commands of its page
+docs-pictures: $(VENV)/.test ## the pictures in docs/pictures/PAGE, by the commands of that page, and that of the README
 	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python tests/documents.py
 	$(BIN)/python docs/draw_overview.py
 

@@ -159,6 +159,11 @@ class Pyramid:
         return out
 
 
+def as_keras(images: torch.Tensor) -> np.ndarray:
+    """Images (view, 3, size, size) in -1...1 as networks in Keras take them: (view, size, size, 3), pixels / 255."""
+    return np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1) * 0.5 + 0.5)
+
+
 def recolour(views: torch.Tensor, rng: np.random.Generator, strength: float = 1.0) -> torch.Tensor:
     """The views (view, 3, height, width) with hue, saturation, contrast and brightness changed at random, in 0…1."""
     count = len(views)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from patches import OUTLINES, WHOLE, Box, Pyramid, read_photo, recolour, to_tensor
+from patches import OUTLINES, WHOLE, Box, Pyramid, as_keras, read_photo, recolour, to_tensor
 from PIL import Image, ImageDraw
 from torch.nn import functional as F
 
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("scenes.npz"))
     options = parser.parse_args()
     images, masks, animals = Scenes(test=True).batch(options.count, np.random.default_rng(options.seed), options.size)
-    pictures = np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1) * 0.5 + 0.5)
+    pictures = as_keras(images)
     np.savez(options.output, images=pictures, masks=masks.numpy()[:, 0] > 0.5, animals=animals)
     np.save(options.output.with_name("sample.npy"), pictures[:1])
 

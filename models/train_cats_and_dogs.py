@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from patches import Source, Views
+from patches import Source, Views, as_keras
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -36,11 +36,6 @@ SOURCES = (
     # The head once more, so that there are as many views of the one dog as of the two cats.
     Source("dog", "photos/dog.jpg", (0.72, 0.10, 0.88, 0.50), None, whole=False),
 )
-
-
-def as_keras(images: torch.Tensor) -> np.ndarray:
-    """Images (view, 3, size, size) in -1...1 as the network takes them: (view, size, size, 3), pixels / 255."""
-    return np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1) * 0.5 + 0.5)
 
 
 def train(steps: int, batch: int, rate: float, seed: int) -> tuple[keras.Model, Views]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from patches import as_keras
 from scenes import ANIMALS, Scenes
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -35,7 +36,7 @@ def batch(scenes: Scenes, count: int, rng: np.random.Generator) -> tuple[np.ndar
     """Images (count, size, size, 3), pixels in 0...1, and each pixel's class (count, size, size)."""
     images, masks, animals = scenes.batch(count, rng, SIZE)
     classes = masks.numpy()[:, 0].astype(np.int64) * OF_ANIMAL[animals][:, None, None]
-    return np.ascontiguousarray(images.numpy().transpose(0, 2, 3, 1) * 0.5 + 0.5), classes
+    return as_keras(images), classes
 
 
 def mean_iou(predicted: np.ndarray, true: np.ndarray) -> float:

@@ -330,6 +330,21 @@ def safe_name(index: int, name: str, width: int = 3) -> str:
     return f"{index:0{width}d}-{slug}" if slug else f"{index:0{width}d}"
 
 
+def check_parent(path: Path) -> None:
+    """Refuses a file whose folder is not there, before anything is computed.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
+
+
+def bare_name(name: str) -> str:
+    """`safe_name` without the index, where one name is distinct of itself; "" where no letter is left."""
+    return safe_name(0, name).partition("-")[2]
+
+
 def _letters(name: str) -> str:
     """`name`, composed, with `_` for what is no letter, mark, digit, dot or dash, such as bidirectional controls."""
     import unicodedata

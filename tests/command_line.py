@@ -138,6 +138,16 @@ def words_of(figure):
 MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
+def softmax(scores):
+    powers = np.exp(scores.astype(np.float64) - scores.max())
+    return powers / powers.sum()
+
+
+def pages_in(data):
+    """How many pages a PDF of matplotlib's has."""
+    return data.count(b"/Type /Page\n") + data.count(b"/Type /Page ")
+
+
 def unit(pixels):
     """The classifier's input by definition of `unit`."""
     return (pixels.astype(np.float64) / 255).transpose(2, 0, 1)[None].astype(np.float32)

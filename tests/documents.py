@@ -150,13 +150,6 @@ def stand_ins(folder: Path, page: Page) -> None:
 
         layers = [keras.layers.Conv2D(8, 3, name="conv1"), keras.layers.MaxPooling2D(), keras.layers.Conv2D(16, 3)]
         keras.Sequential([keras.Input((32, 32, 3)), *layers]).save(folder / "model.keras")
-    if "resnet.pth" in page.text:
-        import torch
-
-        sys.path.insert(0, str(ROOT))
-        from models.torch_models import resnet
-
-        torch.save(resnet().state_dict(), folder / "resnet.pth")
 
 
 def _keep(page: Page) -> None:

@@ -80,8 +80,6 @@ def flawed():
 
 def drawn(figure):
     """The figure, after it was drawn once: texts have their extents then."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     FigureCanvasAgg(figure).draw()
     return figure
 

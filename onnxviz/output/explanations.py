@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from onnxviz.errors import InputError
 from onnxviz.explanations.explanation import Explanation
 from onnxviz.explanations.sanity import Sanity
-from onnxviz.files import check_archive, is_picture, make_folder, safe_name, save_arrays, write_manifest
+from onnxviz.files import (
+    bare_name,
+    check_archive,
+    check_parent,
+    is_picture,
+    make_folder,
+    safe_name,
+    save_arrays,
+    write_manifest,
+)
 from onnxviz.inputs.failures import nothing_usable
 from onnxviz.messages import option, refuse_unheeded
 from onnxviz.output.picture_options import PictureOptions
@@ -82,8 +91,8 @@ class ExplanationsWriter:
                 f"with {option('sanity')} each map has a picture of its own: give a folder or a .pdf, not {output}"
             )
         for file in (output if single else None, save):
-            if file is not None and not file.parent.is_dir():  # said before anything is computed
-                raise InputError(f"{file} cannot be written: there is no folder {file.parent}")
+            if file is not None:
+                check_parent(file)
         self.file = output if single else None
         self.folder = None if single else output
         self.several, self.each, self.save, self.drawing = several, each, save, drawing
@@ -150,9 +159,9 @@ class ExplanationsWriter:
     def _draw(self, shown: Sequence[tuple[Explanation, dict[str, Any]]], sanity: Sanity | None) -> None:
         """Draws explanations of one sample as one picture."""
         explanation, drawing = shown[0][0], self.drawing
-        path = self._path([one for one, _ in shown])
+        every = [one for one, _ in shown]
+        path = self._path(every)
         if len(shown) > 1:
-            every = [one for one, _ in shown]
             figures = {path: plot_explanation(every, **vars(drawing))}
         else:
             whole = sanity is not None and _is_on_photo(explanation) and not explanation.labels
@@ -187,7 +196,7 @@ class ExplanationsWriter:
         if self.folder is not None:
             stem = Path(first.sample).stem
             place = number // self.each if self.table else number
-            name = safe_name(place, stem) if self.several else safe_name(0, stem).partition("-")[2] or "input"
+            name = safe_name(place, stem) if self.several else bare_name(stem) or "input"
             kind = "table" if len(shown) > 1 else _kind(first) if self.each > 1 else _method(first)
             path = self.folder / f"{name}-{kind}.{self.options.format}"
         assert path is not None

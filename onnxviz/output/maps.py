@@ -15,6 +15,7 @@ from onnxviz.errors import InputError
 from onnxviz.files import check_archive, make_folder, safe_name, write_manifest
 from onnxviz.inputs.failures import nothing_usable
 from onnxviz.inputs.provenance import Provenance
+from onnxviz.inputs.samples import Feeds
 from onnxviz.maps.feature_maps import FeatureMaps
 from onnxviz.maps.folded import MapsBatch
 from onnxviz.maps.map_store import MapStore
@@ -38,13 +39,24 @@ class Look:
     scale: str | None = None
     cmap: str | None = None
 
+    @property
+    def by_weights(self) -> bool:
+        """Whether channels are in the order of their filters, which is the same for all inputs."""
+        return self.sort == "weight-norm"
+
+    @property
+    def measure(self) -> Any:
+        """By what of the maps channels are sorted; None where it is not by the maps."""
+        return None if self.by_weights else self.sort
+
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A picture to be drawn: of which layer, for which input, where to, and what stands beside it."""
+    """A picture to be drawn: of which layer, for which input (its arrays, and a row of them), where to, beside what."""
 
     layer: Layer
     label: str
+    fed: tuple[Feeds, int]
     path: Path
     photo: Photo
 
@@ -125,7 +137,8 @@ class MapsWriter:
         """Draws what was captured of the label at that position of a batch, the last of `labels`."""
         assert self.folder is not None
         label, number = batch.labels[position], len(self.labels) - 1
-        alone = [sample.label for sample in self.run.samples] == [label]  # rows of an array have labels of their own
+        # Rows of an array have labels of their own.
+        alone = len(self.run.samples) == 1 and self.run.samples[0].label == label
         folder = self.folder if alone else self.folder / safe_name(number, label)
         for layer in self.run.layers:
             array = batch.maps[layer.name]
@@ -134,7 +147,8 @@ class MapsWriter:
                 self._note_missing(layer, label)
                 continue
             entries = batch.entries.get(layer.name)
-            drawing = _Drawing(layer, label, folder / f"{stem}.{self.options.format}", photo)
+            _, feeds, row = batch.source(position)
+            drawing = _Drawing(layer, label, (feeds, row), folder / f"{stem}.{self.options.format}", photo)
             if entries is None:
                 several_rows = len(batch.labels) == 1
                 shown, note = one_row(array, position, self.run.axes[layer.name], several_rows=several_rows)
@@ -165,12 +179,12 @@ class MapsWriter:
             spatial=shown.ndim - 1,
             first=self.look.first,
             channels=self.channels(layer, shown),
-            sort=None if self.look.sort == "weight-norm" else self.look.sort,  # type: ignore[arg-type]
+            sort=self.look.measure,
             style=None if bars else "grid" if parts else self.look.style,  # type: ignore[arg-type]
             scale=None if bars else self.look.scale,  # type: ignore[arg-type]
             cmap=None if bars else self.look.cmap,
             parts=parts.labels if parts else None,
-            behind=self._input.of(drawing.label, shown.ndim - 1) if parts is None and not bars else None,
+            behind=self._input.of(*drawing.fed, shown.ndim - 1) if parts is None and not bars else None,
             title=layer.name,
             subtitle=self.subtitle(", ".join(filter(None, (label, note)))),
             photo=photo.pixels,
@@ -181,7 +195,7 @@ class MapsWriter:
 
     def subtitle(self, words: str = "") -> str:
         """What stands before a figure's own facts: words, the order by weights, and what was assumed of the images."""
-        order = "largest weight norm first" if self.look.sort == "weight-norm" else ""
+        order = "largest weight norm first" if self.look.by_weights else ""
         mark = self.run.images.expected.mark if self.run.reads_images else ""
         return " · ".join(filter(None, (words, order, mark)))
 
@@ -204,7 +218,7 @@ class MapsWriter:
 
     def channels(self, layer: Layer, maps: NDArray[Any]) -> Sequence[int] | None:
         """The maps that were asked for, by number or by the Euclidean norm of their filters."""
-        if self.look.sort != "weight-norm":
+        if not self.look.by_weights:
             return self.look.channels
         norms = np.linalg.norm(layer.weight.astype(np.float64).reshape(layer.weight.shape[0], -1), axis=1)
         if maps.shape[0] != norms.size:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.inputs.samples import Sample
+from onnxviz.inputs.samples import Feeds
 from onnxviz.maps.tapped_run import TappedRun
 from onnxviz.model.ports import Port
 
@@ -16,7 +16,7 @@ _SIGNALS_AND_VOLUMES = (1, 3)
 
 
 class MapsInput:
-    """What was fed, sample by sample; read again, since a run keeps nothing of it.
+    """What was fed, sample by sample.
 
     Args:
         run: what captures the maps.
@@ -24,36 +24,23 @@ class MapsInput:
 
     def __init__(self, run: TappedRun) -> None:
         self._run = run
-        self._last: tuple[str, NDArray[Any] | None] = "", None
 
-    def of(self, label: str, spatial: int) -> NDArray[Any] | None:
+    def of(self, feeds: Feeds, row: int, spatial: int) -> NDArray[Any] | None:
         """(C, spatial…), where one input alone has as many spatial axes as the maps: one or three; else None.
 
         Args:
-            label: as the run calls the sample, or `LABEL[row]` of a sample of several rows.
+            feeds: the arrays of a sample.
+            row: which row of them; an array of one row is the same for all.
             spatial: axes of the maps.
         """
         port = self._port
         if port is None or spatial not in _SIGNALS_AND_VOLUMES or len(port.layout) != spatial + 2:
             return None
-        if self._last[0] != label:
-            self._last = label, self._read(label, port)
-        return self._last[1]
-
-    def _read(self, label: str, port: Port) -> NDArray[Any] | None:
-        name, row = label, 0
-        if name not in self._samples:
-            name, _, number = label.removesuffix("]").rpartition("[")
-            row = int(number)
-        array = self._samples[name].read().get(port.name)
+        array = feeds.get(port.name)
         if array is None:
             return None
         fed: NDArray[Any] = np.moveaxis(array[row if len(array) > 1 else 0], port.layout.index("C") - 1, 0)
         return fed
-
-    @cached_property
-    def _samples(self) -> dict[str, Sample]:
-        return {sample.label: sample for sample in self._run.samples}
 
     @cached_property
     def _port(self) -> Port | None:

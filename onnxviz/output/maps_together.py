@@ -55,8 +55,9 @@ class TogetherWriter(MapsWriter):
     def finish(self) -> None:
         """Draws a picture of each layer."""
         assert self.folder is not None
-        for name, array in self._kept.arrays().items():
-            layer = next(layer for layer in self.run.layers if layer.name == name)
+        arrays = self._kept.arrays()
+        for layer in self.run.layers:
+            name, array = layer.name, arrays[layer.name]
             figure = plot_maps_together(
                 array,
                 photos=[photo.pixels for photo in self._columns],
@@ -64,7 +65,7 @@ class TogetherWriter(MapsWriter):
                 answers=[photo.answer for photo in self._columns],
                 first=self.look.first,
                 channels=self.channels(layer, array[0]),
-                sort=None if self.look.sort == "weight-norm" else self.look.sort,  # type: ignore[arg-type]
+                sort=self.look.measure,
                 scale=self.look.scale,  # type: ignore[arg-type]
                 cmap=self.look.cmap,
                 title=name,
@@ -87,7 +88,7 @@ class ContactSheetWriter(MapsWriter):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        if self.look.sort == "weight-norm":
+        if self.look.by_weights:
             raise InputError(
                 "a contact sheet shows the channels that are strongest on each input: sort by mean, variance or norm"
             )

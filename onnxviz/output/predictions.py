@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from onnxviz.errors import InputError
-from onnxviz.files import is_picture, make_folder, safe_name, write_manifest
+from onnxviz.files import bare_name, check_parent, is_picture, make_folder, safe_name, write_manifest
 from onnxviz.output.picture_options import PictureOptions
 from onnxviz.plots import CARDS_ON_A_PAGE, plot_prediction, plot_predictions
 from onnxviz.predictions.prediction import Prediction, Predictions
@@ -19,8 +18,8 @@ def check_output(output: Path) -> None:
     Raises:
         InputError: it looks neither like a picture nor like a folder, or its folder is not there.
     """
-    if is_picture(output) and not output.parent.is_dir():
-        raise InputError(f"{output} cannot be written: there is no folder {output.parent}")
+    if is_picture(output):
+        check_parent(output)
 
 
 def write_predictions(found: Predictions, output: Path, options: PictureOptions) -> list[Path]:
@@ -41,7 +40,7 @@ def write_predictions(found: Predictions, output: Path, options: PictureOptions)
     written, entries = [], []
     for number, one in enumerate(found):
         stem = Path(one.input).stem or "input"
-        name = safe_name(number, stem) if len(found) > 1 else safe_name(0, stem).partition("-")[2] or "input"
+        name = safe_name(number, stem) if len(found) > 1 else bare_name(stem) or "input"
         written.append(_write_one(found, one, output / f"{name}.{options.format}", options))
         entries.append({**one.as_dict(), "answer": one.answer.sentence or None, "picture": written[-1].name})
     sheets = _write_sheet(found, output / f"predictions.{options.format}", options, title) if len(found) > 1 else []

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from onnxviz.files import PIXEL_PICTURES, make_folder, safe_name, write_manifest
+from onnxviz.files import PIXEL_PICTURES, bare_name, make_folder, safe_name, write_manifest
 from onnxviz.maps.top_patches import Search
 from onnxviz.maximization.synthetic import SyntheticInputs
 from onnxviz.output.patches import draw_patches
@@ -75,7 +75,7 @@ def file_names(synthetic: SyntheticInputs, format: str = "png") -> list[str]:
         number = target.filter if target.filter is not None else target.class_
         words = [target.row or str(target.objective), number, None if target.variant is None else target.variant + 1]
         name = "_".join(str(word) for word in words if word is not None)
-        plain.append(safe_name(0, name).partition("-")[2])
+        plain.append(bare_name(name))
     taken = Counter(name.casefold() for name in [*plain, SHEET])
     return [
         f"{name if taken[name.casefold()] == 1 else safe_name(place, name)}{suffix}" for place, name in enumerate(plain)

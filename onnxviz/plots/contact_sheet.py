@@ -135,11 +135,7 @@ def plot_contact_sheet(
         shape=(TILE, TILE),
         columns=most,
         marks=[mark for row in rows for mark in row.marks],
-        tile_labels=[
-            f"{number}: {rounded(value)}"
-            for row in rows
-            for number, value in zip(row.channels, row.values, strict=True)
-        ],
+        tile_labels=[label for row in rows for label in row.labels],
         largest=(TILE, TILE),
         row_photos=[row.photo for row in rows],
         facts=facts,

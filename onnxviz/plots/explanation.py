@@ -20,8 +20,8 @@ from onnxviz.plots.mosaic import spread
 from onnxviz.plots.options import known_cmap
 from onnxviz.plots.outlines import draw_outlines
 from onnxviz.plots.page import INK, MARGIN, page, write, write_on_plate
-from onnxviz.plots.signals import Ribbon, SignalWords, plot_on_signal
-from onnxviz.plots.sliced_volume import SlicedVolume
+from onnxviz.plots.signals import Ribbon, SignalWords, plot_on_signal, refuse_look_of_signal
+from onnxviz.plots.sliced_volume import SlicedVolume, refuse_look_of_volume
 from onnxviz.plots.strip import MOST_IN_STRIP, WIDE, ZERO, Layout, Tiles, Words, add_picture, draw_strip
 
 _GAP = 16
@@ -82,13 +82,12 @@ def plot_explanation(
         explanation = explanation[0]
     axes = explanation.map.ndim, explanation.given.ndim - 1
     if not explanation.labels and axes == (1, 1):
-        refuse_unheeded({"bands": bands}, "a signal is drawn with all its channels")
-        refuse_unheeded({"smooth": smooth}, "the input is no picture, so that no map is enlarged")
+        refuse_look_of_signal(smooth, bands)
         refuse_unheeded({"sanity": sanity}, _NO_EVIDENCE)
         return _on_signal(explanation, Heat.of([explanation], cmap), title or explanation.title)
     cells = ""
     if not explanation.labels and axes == (3, 3):
-        refuse_unheeded({"smooth": smooth}, "the input is no picture, and its map is interpolated along all axes")
+        refuse_look_of_volume(smooth)
         explanation = SlicedVolume(explanation)
         cells = explanation.enlarged
     labels = explanation.labels

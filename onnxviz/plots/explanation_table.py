@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from onnxviz.messages import refuse_unheeded
 from onnxviz.plots.compared import MOST_PARTS, Compared
 from onnxviz.plots.has_map import HasMap
 from onnxviz.plots.heat import Heat, Smooth
@@ -17,8 +16,8 @@ from onnxviz.plots.lettering import shortened, width_of
 from onnxviz.plots.mosaic import spread
 from onnxviz.plots.outlines import draw_outlines
 from onnxviz.plots.page import GREY, INK, MARGIN, page, write, write_on_plate
-from onnxviz.plots.signals import Ribbon, SignalWords, plot_on_signal
-from onnxviz.plots.sliced_volume import SlicedVolume
+from onnxviz.plots.signals import Ribbon, SignalWords, plot_on_signal, refuse_look_of_signal
+from onnxviz.plots.sliced_volume import SlicedVolume, refuse_look_of_volume
 from onnxviz.plots.strip import ZERO, Words, add_picture
 
 # Pixels across all pictures, about; along the longer side of one at most; of a column at least, for its words and bar.
@@ -47,11 +46,10 @@ def plot_table(
     """
     compared = Compared(explanations)
     if compared.signal:
-        refuse_unheeded({"bands": bands}, "a signal is drawn with all its channels")
-        refuse_unheeded({"smooth": smooth}, "the input is no picture, so that no map is enlarged")
+        refuse_look_of_signal(smooth, bands)
         return _signal_table(compared, cmap, title)
     if isinstance(compared.first, SlicedVolume):
-        refuse_unheeded({"smooth": smooth}, "the input is no picture, and its map is interpolated along all axes")
+        refuse_look_of_volume(smooth)
     facts = compared.facts(compared.first.behind(bands))
     if smooth == "none":
         facts.append("not smoothed")

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from onnxviz.errors import InputError
 from onnxviz.plots.lettering import DPI, rounded, shortened
-from onnxviz.plots.mosaic import as_numbers, spread
-from onnxviz.plots.page import INK, PixelImage, write
+from onnxviz.plots.mosaic import as_numbers, finite_range, spread
+from onnxviz.plots.page import INK, FigurePage, PixelImage, write
 from onnxviz.plots.signals import CAPTION, ROOM_FOR_POSITIONS, draw_signal, panel_height
 
 _CHANNEL = 44
-# Between tiles of a sheet; what lies higher above a sheet than its headings are the title and the facts.
-_GAP, _COLUMN_LABELS, _HEADINGS = 4, 14, 10
+# Between tiles of a sheet, and above them.
+_GAP, _COLUMN_LABELS = 4, 14
 _SLICES = 8
 
 
@@ -61,8 +61,7 @@ def _with_volume(figure: Figure, given: NDArray[Any], depth: int) -> Figure:
     high = round(tile * volume.shape[2] / volume.shape[3])
     top = -(_COLUMN_LABELS + 8 + high)
     axes = _raised(figure, 2 * CAPTION - top - _COLUMN_LABELS)
-    finite = volume[np.isfinite(volume)]
-    low, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    low, most = finite_range(volume) or (0.0, 0.0)
     planes = np.where(np.isfinite(volume[:, behind]), volume[:, behind], low)
     planes = (planes - low) / (most - low) if most > low else np.full(planes.shape, 0.5)
     for column, place in enumerate(behind):
@@ -92,9 +91,9 @@ def _raised(figure: Figure, room: int) -> Axes:
     figure.set_size_inches(wide, taller)
     for axes, box in places:
         axes.set_position((box.x0, box.y0 * tall / taller, box.width, box.height * tall / taller))
-    axes = figure.axes[0]
-    for text in axes.texts:
+    assert isinstance(figure, FigurePage)
+    assert figure.heading is not None
+    for text in (figure.heading, *figure.captions):
         across, down = text.get_position()
-        if down < -_HEADINGS:
-            text.set_position((across, down - room))
-    return axes
+        text.set_position((across, down - room))
+    return figure.axes[0]

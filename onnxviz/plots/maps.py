@@ -20,9 +20,8 @@ from onnxviz.plots.mosaic import (
     flaw,
     grid_columns,
     scalings,
-    sort_channels,
 )
-from onnxviz.plots.options import chosen_numbers, one_layer
+from onnxviz.plots.options import chosen_channels, one_layer
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
 from onnxviz.plots.photos import Photo
 from onnxviz.plots.sheet import Sheet, draw, slices
@@ -109,10 +108,7 @@ def plot_maps(
     shown = Photo.of(photo, photo_name or "") if photo is not None else None
     if columns is not None and columns < 1:
         raise InputError(f"a grid of {columns} columns cannot be drawn; give 1 or more")
-    chosen = chosen_numbers(channels, first if sort is None else None, len(values), "channel")
-    if sort is not None:
-        order = sort_channels(values[chosen], sort)
-        chosen = [chosen[place] for place in order[: first if channels is None else None]]
+    chosen = chosen_channels(values, channels, first, sort)
     facts = [words for words in (photo_name if photo is None else None, subtitle) if words]
     if samples > 1:
         facts.append(f"input {sample + 1} of {samples}")

@@ -2,12 +2,14 @@
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from matplotlib import colormaps
+from numpy.typing import NDArray
 
 from onnxviz.errors import InputError, SelectionError
 from onnxviz.messages import meant, printable
+from onnxviz.plots.mosaic import sort_channels
 
 Found = TypeVar("Found")
 _LISTED = 12
@@ -66,3 +68,24 @@ def chosen_numbers(asked: Sequence[int] | None, first: int | None, count: int, n
         if not 0 <= number < count:
             raise SelectionError(f"there is no {noun} {number}; there are {count}, 0 to {count - 1}")
     return numbers
+
+
+def chosen_channels(
+    values: NDArray[Any], channels: Sequence[int] | None, first: int | None, sort: str | None
+) -> list[int]:
+    """Returns the channels to show: those asked for, or the first; with `sort` the largest of them first.
+
+    Args:
+        values: (C, ...).
+        channels: Those asked for; None for all.
+        first: How many, where none are asked for; None for all.
+        sort: As `onnxviz.plots.mosaic.sort_channels`; None for their order.
+
+    Raises:
+        Errors: as `chosen_numbers` and `sort_channels`.
+    """
+    chosen = chosen_numbers(channels, first if sort is None else None, len(values), "channel")
+    if sort is None:
+        return chosen
+    order = sort_channels(values[chosen], sort)
+    return [chosen[place] for place in order[: first if channels is None else None]]

@@ -183,10 +183,10 @@ def plot_predictions(
         raise InputError(f"a sheet of {columns} columns cannot be drawn; give 1 or more")
     answers = [one.answer for one in predictions]
     colours = _colours(answers)
-    cards = []
-    for one, answer in zip(predictions, answers, strict=True):
-        own = one.photo()
-        cards.append(_card(answer, Photo.of(own, one.input) if own is not None else Photo(None, one.input), colours))
+    cards = [
+        _card(answer, Photo.of(one.photo(), one.input), colours)
+        for one, answer in zip(predictions, answers, strict=True)
+    ]
     sizes = [card.size(SMALL) for card in cards]
     across = min(columns or _ACROSS, len(cards))
     rows = [range(start, min(start + across, len(cards))) for start in range(0, len(cards), across)]
@@ -207,13 +207,9 @@ def plot_predictions(
 
 def _unit(answer: HasAnswer) -> list[str]:
     """What the numbers are, in words."""
-    if answer.kind == "mask":
-        shares = "shares of the positions"
-        return [shares, *([answer.remark] if answer.remark else [])]
-    if answer.kind == "boxes":
-        return ["scores 0 to 1", *([answer.remark] if answer.remark else [])]
-    if answer.kind == "numbers":
-        return ["numbers, no unit", *([answer.remark] if answer.remark else [])]
+    plain = {"mask": "shares of the positions", "boxes": "scores 0 to 1", "numbers": "numbers, no unit"}
+    if answer.kind in plain:
+        return [plain[answer.kind], *([answer.remark] if answer.remark else [])]
     what = "shares" if any(one.share is not None for one in answer.top) else "scores, no unit"
     return [f"{what}: {answer.remark}" if answer.remark else what]
 

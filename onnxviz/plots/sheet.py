@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,6 @@ _STILL = "#cfd0ce"
 _SIZES = (7, 6)
 # Pixels across from which on each tile carries its number: on narrower ones there would be more digits than maps.
 _LEAST_LABELLED = 32
-
-measured = lru_cache(4096)(width_of)
-"""Widths of labels, which are the same numbers on most sheets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +228,7 @@ def _label(axes: Axes, sheet: Sheet, grid: Grid) -> None:
         middle = grid.corner(row * grid.columns)[0] + down / 2
         write(axes, width + 8, middle, note, 7, va="center_baseline")
     room = across + grid.gap - 2
-    size = next((one for one in _SIZES if all(measured(label, one) <= room for label in sheet.tile_labels)), _SIZES[0])
+    size = next((one for one in _SIZES if all(width_of(label, one) <= room for label in sheet.tile_labels)), _SIZES[0])
     for number in range(grid.count):
         top, left = grid.corner(number)
         mark = sheet.marks[number // sheet.tiles_a_mark]
@@ -253,9 +249,9 @@ def _label(axes: Axes, sheet: Sheet, grid: Grid) -> None:
         elif grid.header:
             if mark and (sheet.lines or not is_still(mark)):
                 words.append(mark)
-            if measured(" ".join(words), size) > room:
+            if width_of(" ".join(words), size) > room:
                 words = words[:1]
-            if words and measured(words[0], size) <= room:
+            if words and width_of(words[0], size) <= room:
                 write(axes, left, top - 4, " ".join(words), size, colour if mark else GREY)
     if sheet.positions:
         for tick in MaxNLocator(8, integer=True).tick_values(0, sheet.positions - 1):

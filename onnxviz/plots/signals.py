@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from onnxviz.messages import refuse_unheeded
 from onnxviz.plots.heat import Heat
 from onnxviz.plots.lettering import broken, rounded, shortened
 from onnxviz.plots.page import GREY, INK, MARGIN, PixelImage, page, write, write_on_plate
@@ -145,6 +146,12 @@ def draw_signal(
     if len(signal) > MOST_CHANNELS:
         more = f"the first {MOST_CHANNELS} of {len(signal)} channels"
         write(axes, width, bottom + 29, more, 7, ha="right")
+
+
+def refuse_look_of_signal(smooth: object, bands: object) -> None:
+    """Refuses how a picture would be drawn, asked for of a signal; None is not asked for."""
+    refuse_unheeded({"bands": bands}, "a signal is drawn with all its channels")
+    refuse_unheeded({"smooth": smooth}, "the input is no picture, so that no map is enlarged")
 
 
 def draw_positions(axes: Axes, length: int, top: int, width: int) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from onnxviz.messages import refuse_unheeded
 from onnxviz.plots.has_map import HasMap
 from onnxviz.plots.mosaic import spread
 
@@ -54,3 +55,8 @@ class SlicedVolume:
     ) -> list[NDArray[Any]]:
         """The slices of the input, (H, W, 3) uint8 each."""
         return self._whole.photos(longest, bands, slices if slices is not None else self.slices)
+
+
+def refuse_look_of_volume(smooth: object) -> None:
+    """Refuses how a picture would be enlarged, asked for of a volume; None is not asked for."""
+    refuse_unheeded({"smooth": smooth}, "the input is no picture, and its map is interpolated along all axes")

@@ -12,8 +12,8 @@ from onnxviz.errors import InputError
 from onnxviz.messages import one_of
 from onnxviz.plots.lettering import rounded
 from onnxviz.plots.maps import span_of
-from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, sort_channels, standardize
-from onnxviz.plots.options import chosen_numbers, one_layer
+from onnxviz.plots.mosaic import ValueRange, as_numbers, flaw, standardize
+from onnxviz.plots.options import chosen_channels, one_layer
 from onnxviz.plots.page import DIVERGING, SEQUENTIAL
 from onnxviz.plots.photos import Photo
 from onnxviz.plots.sheet import Sheet, draw
@@ -89,10 +89,7 @@ def plot_maps_together(
         raise InputError(f"{len(values)} inputs do not fit side by side; {advice}")
     columns = _columns(len(values), photos, photo_names, answers)
     over_all = np.moveaxis(values, 1, 0)
-    chosen = chosen_numbers(channels, first if sort is None else None, len(over_all), "channel")
-    if sort is not None:
-        order = sort_channels(over_all[chosen], sort)
-        chosen = [chosen[place] for place in order[: first if channels is None else None]]
+    chosen = chosen_channels(over_all, channels, first, sort)
     if values.ndim == 3:
         values, over_all = values[:, :, None], over_all[:, :, None]
     shared = ValueRange.around(values, symmetric=scale == "symmetric") if scale in ("layer", "symmetric") else None

@@ -80,6 +80,7 @@ def test_what_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError) as refused:
         sample_classes(load(CLASSIFIER), str(PHOTOS), tmp_path / "classes.csv")
     assert said in str(refused.value)
+    assert "{" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

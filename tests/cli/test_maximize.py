@@ -64,17 +64,8 @@ def test_pictures_in_other_formats(command, kind, single, sheet):
         assert (picture.format, picture.size) == ({"jpg": "JPEG"}.get(single, single.upper()), (12, 16))
 
 
-@pytest.fixture
-def photos(tmp_path):
-    rng = np.random.default_rng(0)
-    (tmp_path / "photos").mkdir()
-    for name in "abc":
-        Image.fromarray(rng.integers(0, 256, (16, 12, 3), np.uint8)).save(tmp_path / "photos" / f"{name}.png")
-    return tmp_path / "photos"
-
-
 def test_photos_beside_what_filters_look_for(command, photos):
-    (photos / "broken.png").write_bytes(b"nothing")
+    (Path(photos) / "broken.png").write_bytes(b"nothing")
     code, out, err = command(
         "block1_conv1", "--filters", "2,0", "--class", "1", "--steps", "1", "-o", "d", "--with-patches", photos
     )

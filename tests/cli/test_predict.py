@@ -7,17 +7,12 @@ import json
 import numpy as np
 import onnx
 import pytest
-from command_line import PHOTO, error_of, files_in, truth, unit
+from command_line import PHOTO, error_of, files_in, pages_in, softmax, truth, unit
 from figures import facts, words
 from PIL import Image
 from protos import normal, parsed
 
 from onnxviz.plots import CARDS_ON_A_PAGE
-
-
-def softmax(scores):
-    powers = np.exp(scores.astype(np.float64) - scores.max())
-    return powers / powers.sum()
 
 
 def test_one_photo(run_command, classifier, photo):
@@ -116,8 +111,7 @@ def test_many_photos(run_command, classifier, photos, tmp_path, name, pages):
         assert len(list((tmp_path / "out").glob("predictions-*.png"))) == pages
         assert len(files_in(tmp_path / "out")) == count + pages + 1
     elif name == "all.pdf":
-        written = (tmp_path / name).read_bytes()
-        assert written.count(b"/Type /Page\n") + written.count(b"/Type /Page ") == pages
+        assert pages_in((tmp_path / name).read_bytes()) == pages
     else:
         with Image.open(tmp_path / name) as image:
             assert image.height > 17 * 150

@@ -75,6 +75,7 @@ def test_s2_chooses_among_4096_pictures(folder):
     out = folder / "s2"
     if complete() is None:  # the layers that it looks at are enough
         model = onnxviz.convert(originals.vgg16(classes=False), verify=False)
+        out.mkdir(parents=True, exist_ok=True)
         onnxviz.extract(model, "block1_conv2").save(out / "vgg16.onnx")
     run("s2_choose.sh", out, out)
     kernel = onnxviz.load(out / "vgg16.onnx").layer("block1_conv2").weight

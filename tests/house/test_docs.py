@@ -1,4 +1,4 @@
-"""docs/: every command line and every block of Python is run, every picture is one that its page makes."""
+"""docs/: the command lines but those that install, and the Python, are run; a page shows pictures that it makes."""
 
 from __future__ import annotations
 

@@ -35,14 +35,15 @@ def test_each_row_of_an_array_has_its_own(sizes, kernel):
     array = normal(3, *sizes)
     found = of(network(sizes, kernel), array)
     for row in range(3):
-        np.testing.assert_array_equal(found.of(f"array[{row}]", len(sizes) - 1), array[row])
-    assert found.of("array[0]", 2) is None  # maps of other axes
+        np.testing.assert_array_equal(found.of({"x": array}, row, len(sizes) - 1), array[row])
+    assert found.of({"x": array}, 0, 2) is None  # maps of other axes
 
 
 def test_a_picture_is_none_of_its_business():
-    found = of(network((3, 8, 8), (3, 3, 3)), normal(1, 3, 8, 8))
-    assert found.of("array", 2) is None
-    assert found.of("array", 1) is None
+    array = normal(1, 3, 8, 8)
+    found = of(network((3, 8, 8), (3, 3, 3)), array)
+    assert found.of({"x": array}, 0, 2) is None
+    assert found.of({"x": array}, 0, 1) is None
 
 
 def test_the_picture_on_disk_has_the_signal_above_its_maps(tmp_path, figures):
