@@ -2,7 +2,9 @@
 
 import re
 import warnings
+from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from figures import MAPS, facts, words
@@ -25,10 +27,20 @@ def forget():
 
 @pytest.fixture
 def no_other_fonts(monkeypatch):
-    """As on a machine that has what matplotlib brings and nothing else."""
-    monkeypatch.setattr(fontManager, "ttflist", [one for one in fontManager.ttflist if "matplotlib" in one.fname])
+    """As on a machine that has what matplotlib brings and nothing else.
+
+    Read from its folder: the list that matplotlib keeps for a machine may have been made where other fonts took their
+    place.
+    """
+    brought = sorted(Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf"))
+    assert brought
+    monkeypatch.setattr(fontManager, "ttflist", [])
+    for file in brought:
+        fontManager.addfont(file)
     forget()
     yield
+    monkeypatch.undo()
+    fontManager._findfont_cached.cache_clear()
     forget()
 
 
