@@ -13,6 +13,8 @@ import onnxruntime as ort
 from onnxruntime import quantization
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+UNSIGNED = ("QUInt8", "QUInt8")
+
 
 class _Samples(quantization.CalibrationDataReader):
     """What the ranges are found with."""
@@ -33,11 +35,13 @@ def quantise(
     per_channel: bool = False,
     types: tuple[str, str] = ("QUInt8", "QInt8"),
     exclude: Sequence[str] = (),
+    seven_bits: bool = False,
 ) -> Path:
     """Writes `target`, in `form` "QDQ" or "QOperator"; gives its path.
 
     `samples` are (N, …) of the first input, or by the name of each; `types` those of activations and of weights;
-    `exclude` names of nodes.
+    `exclude` names of nodes; with `seven_bits` weights have seven. With eight of them signed, processors without VNNI
+    cut products off; with `UNSIGNED` all processors compute the same.
     """
     name = onnx.load(source, load_external_data=False).graph.input[0].name
     with unadvised():
@@ -50,6 +54,7 @@ def quantise(
             activation_type=quantization.QuantType[types[0]],
             weight_type=quantization.QuantType[types[1]],
             nodes_to_exclude=list(exclude),
+            reduce_range=seven_bits,
         )
     return target
 

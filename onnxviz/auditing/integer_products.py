@@ -1,4 +1,4 @@
-"""Products of uint8 activations with int8 weights: where a model has them, and which pairs of weights meet."""
+"""Products of 8-bit activations with int8 weights: where onnxruntime cuts their sums off, and which weights meet."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from onnxviz.model.graph.scopes import Scope, attribute
 from onnxviz.model.layer import Layer
 from onnxviz.model.model import Model
 
+MOST_SUM = 128
+"""255·(w1 + w2) leaves 16 bits where |w1 + w2| is larger."""
+
 
 def integer_products(model: Model) -> Iterator[tuple[str, NDArray[np.int8]]]:
-    """The layers that multiply uint8 activations with constant int8 weights.
+    """The layers for which onnxruntime multiplies uint8 activations with constant int8 weights on x86 processors.
 
     They are found as operators of integers, and as floating-point ones between DequantizeLinear and QuantizeLinear,
-    which onnxruntime makes operators of integers (`QDQ` format, "Quantize ONNX models" in its documentation).
+    which onnxruntime makes operators of integers (`QDQ` format, "Quantize ONNX models" in its documentation). Of these
+    it shifts int8 activations to uint8, unless `session.qdqisint8allowed` is 1; operators of int8 it leaves as they
+    are (measured with onnxruntime 1.32 on a processor without VNNI).
 
     Yields:
         The layer's name and its weights, (O, elements), in the order in which onnxruntime adds up their products: of a
@@ -40,7 +45,9 @@ def integer_products(model: Model) -> Iterator[tuple[str, NDArray[np.int8]]]:
                 continue
         else:
             weight, activation = _quantised(scope, weight), _quantised(scope, node.input[0])
-            if not weight or not activation or not _has_type(model, scope, activation, TensorProto.UINT8):
+            if not weight or not activation:
+                continue
+            if not any(_has_type(model, scope, activation, kind) for kind in (TensorProto.UINT8, TensorProto.INT8)):
                 continue
             if convolution is not None and not _is_quantised_again(layer):
                 continue
@@ -62,6 +69,11 @@ def saturating_pairs(weights: NDArray[np.int8]) -> NDArray[np.int16]:
     return pairs
 
 
+def may_saturate(model: Model) -> bool:
+    """Whether a processor without VNNI may cut off sums of a model's products."""
+    return any((np.abs(saturating_pairs(weights)) > MOST_SUM).any() for _, weights in integer_products(model))
+
+
 def _is_uint8(model: Model, scope: Scope, node: NodeProto, weight: int) -> bool:
     """Whether an operator of integers takes uint8 activations."""
     if belongs(node, Family.DYNAMIC_RANGE):
@@ -79,7 +91,7 @@ def _zero_behind(node: NodeProto) -> int:
 
 
 def _has_type(model: Model, scope: Scope, tensor: str, wanted: int) -> bool:
-    """Whether a tensor is of an element type, by inference or by the zero point that it was quantised with."""
+    """Whether a tensor is of uint8 or int8, by inference or by the zero point that it was quantised with."""
     known = model.shapes.element_type(tensor, scope.name)
     if known:
         return known == wanted
@@ -87,7 +99,8 @@ def _has_type(model: Model, scope: Scope, tensor: str, wanted: int) -> bool:
     if maker is None or not belongs(maker, Family.QUANTISING):
         return False
     zero = maker.input[2] if len(maker.input) > 2 else ""
-    return (_type_of(model, scope, zero) if zero else "uint8") == "uint8" and wanted == TensorProto.UINT8
+    found = _type_of(model, scope, zero) if zero else "uint8"
+    return found == ("uint8" if wanted == TensorProto.UINT8 else "int8")
 
 
 def _type_of(model: Model, scope: Scope, tensor: str) -> str:

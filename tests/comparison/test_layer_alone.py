@@ -10,7 +10,7 @@ import pytest
 from lite import export_lite, lite_crops
 from onnx.utils import Extractor
 from oracles import untouched
-from quantised import quantise
+from quantised import UNSIGNED, quantise
 from samples import CLASSIFIER
 
 from onnxviz import compare
@@ -66,11 +66,12 @@ def test_the_list_begins_with_the_layer_that_was_spoilt(tmp_path, crops) -> None
             values[5] *= 100 if tensor.name.endswith("mean") else 10_000
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
     onnx.save(proto, tmp_path / "spoilt.onnx")
-    lower = quantise(tmp_path / "spoilt.onnx", tmp_path / "q.onnx", [one[None] for one in crops[:3]])
+    calibration = [one[None] for one in crops[:3]]
+    lower = quantise(tmp_path / "spoilt.onnx", tmp_path / "q.onnx", calibration, types=UNSIGNED)
     found = compare(tmp_path / "spoilt.onnx", lower, crops)
     assert found.exclusion.nodes[0] == "conv4"
     better = quantise(
-        tmp_path / "spoilt.onnx", tmp_path / "better.onnx", [one[None] for one in crops[:3]],
+        tmp_path / "spoilt.onnx", tmp_path / "better.onnx", calibration, types=UNSIGNED,
         exclude=found.exclusion.nodes[:4],
     )  # fmt: skip
     mended = compare(tmp_path / "spoilt.onnx", better, crops)

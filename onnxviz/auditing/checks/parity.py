@@ -10,6 +10,7 @@ from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.drift import Answers, Drift, drift, drifts, precision
 from onnxviz.auditing.drift_verdict import FULL, HALF, QUANTISED, judged, limit_of
 from onnxviz.auditing.finding import Finding, Severity
+from onnxviz.auditing.integer_products import may_saturate
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.sides import fed_alike, side_of, sides
 from onnxviz.auditing.subject import Subject
@@ -109,8 +110,15 @@ def other_answers(subject: Subject) -> Iterator[Finding]:
     found = drift(Answers(first), subject.answers, paired_samples(first, second, subject.extras.data))
     yield from judged(
         subject, found, f"held against {printable(first.label)}", precision(first.model, second.model),
-        "`onnxviz compare` names the first layer that differs",
+        _advice(subject, "`onnxviz compare` names the first layer that differs"),
     )  # fmt: skip
+
+
+def _advice(subject: Subject, otherwise: str) -> str:
+    """What to do; of a model whose integers a processor may cut off, this first."""
+    if not may_saturate(subject.model):
+        return otherwise
+    return f"where the processor has no VNNI, quantise with reduce_range=True or uint8 weights (W06); else {otherwise}"
 
 
 @check("P03", Severity.ERROR, needs=("data",), full=FULL, half=HALF, quantised=QUANTISED)
@@ -132,7 +140,8 @@ def optimisation_changes_answers(subject: Subject) -> Iterator[Finding]:
     found = drift(Answers(side_of(on_cpu, optimize=False)), optimised, fed_alike(subject))
     yield from judged(
         subject, found, "with all graph optimisations, held against none", precision(subject.model),
-        "find the layer with `onnxviz compare MODEL@noopt MODEL`, and ship with a lower optimisation level",
+        _advice(subject, "find the layer with `onnxviz compare MODEL@noopt MODEL`, and ship with a lower optimisation "
+                "level"),
     )  # fmt: skip
 
 
@@ -161,7 +170,7 @@ def layers_lost_to_precision(subject: Subject) -> Iterator[Finding]:
     more = f" and {len(named) - _MOST_NAMES} more" if len(named) > _MOST_NAMES else ""
     option = "" if nodes is None else f", with {nodes.option} = {listed}{more} ({nodes.share:.0%} of the noise)"
     alone = [(one.b, one.alone) for one in comparison.layers if one.alone is not None]
-    do = f"keep it in full precision{option}, or calibrate with more data"
+    do = _advice(subject, f"keep it in full precision{option}, or calibrate with more data")
     coarse = []
     for layer, loss in alone:
         steps = loss.rmse_over_scale or 0.0

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import zoo
 from drifting import CLASSES, folding, images, outcome, scoring, unsteady
-from quantised import folded, halve, quantise
+from quantised import UNSIGNED, folded, halve, quantise
 from samples import CLASSIFIER, MODELS, UNET, photo_crops
 
 from onnxviz.auditing.audit import audit
@@ -211,16 +211,23 @@ def test_a_broken_photo_is_left_out(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- P04: lower precision
 
 
+def crops() -> list[np.ndarray]:
+    """Six crops of photos, (1, 3, 96, 96) each, to calibrate with."""
+    return [one[None] for one in (photo_crops(6, 96, 3).transpose(0, 3, 1, 2) / 127.5 - 1).astype(np.float32)]
+
+
 @pytest.fixture(scope="module")
 def lowered(tmp_path_factory) -> dict[str, Path]:
-    """The sample classifier, its batch norms folded: as it is, in float16, and quantised per tensor and per channel."""
+    """The sample classifier, its batch norms folded: as it is, in float16, and quantised per tensor and per channel.
+
+    With signed weights it is not sound on processors without VNNI, and P02 to P06 say so there.
+    """
     folder = tmp_path_factory.mktemp("lowered")
     plain = folded(CLASSIFIER, folder / "plain.onnx")
-    crops = [one[None] for one in (photo_crops(6, 96, 3).transpose(0, 3, 1, 2) / 127.5 - 1).astype(np.float32)]
     return {
         "plain": plain,
-        "QDQ": quantise(plain, folder / "QDQ.onnx", crops),
-        "channels": quantise(plain, folder / "channels.onnx", crops, per_channel=True),
+        "QDQ": quantise(plain, folder / "QDQ.onnx", crops(), types=UNSIGNED),
+        "channels": quantise(plain, folder / "channels.onnx", crops(), per_channel=True, types=UNSIGNED),
         "half": halve(CLASSIFIER, folder / "half.onnx"),
     }
 
@@ -253,8 +260,7 @@ def test_layers_that_quantisation_costs_too_much(lowered, factor: float) -> None
     from onnxviz import compare
 
     plain = uneven(lowered["plain"], factor)
-    crops = [one[None] for one in (photo_crops(6, 96, 3).transpose(0, 3, 1, 2) / 127.5 - 1).astype(np.float32)]
-    low = quantise(plain, plain.with_suffix(".int8.onnx"), crops)
+    low = quantise(plain, plain.with_suffix(".int8.onnx"), crops())
     result = audit(low, PHOTOS, against=str(plain), select=["P04"])
     alone = {one.b: one.alone for one in compare(plain, low, PHOTOS).layers if one.alone is not None}
     loud = {name for name, one in alone.items() if one.sqnr < 20}
@@ -269,8 +275,17 @@ def test_layers_that_quantisation_costs_too_much(lowered, factor: float) -> None
         [max(coarse.items(), key=lambda one: one[1])] if coarse else []
     )
     assert "nodes_to_exclude = " in result.findings[0].do
+    assert all("no VNNI, quantise with reduce_range=True or uint8 weights (W06)" in one.do for one in result.findings)
     if factor == 1000:
         assert loud
+
+
+def test_integers_that_no_processor_cuts_off_are_not_advised_otherwise(lowered) -> None:
+    plain = uneven(lowered["plain"], 1000)
+    low = quantise(plain, plain.with_suffix(".uint8.onnx"), crops(), types=UNSIGNED)
+    for one in audit(low, PHOTOS, against=str(plain), select=["P02", "P04", "W06"]).findings:
+        assert one.code != "W06"
+        assert "VNNI" not in one.do
 
 
 def test_a_model_of_the_same_precision_is_not_run() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import zoo
 from planted import MODELS, audited, changed, found, sample
 from protos import normal, parsed
-from quantised import quantise
+from quantised import UNSIGNED, folded, quantise
 
 OWN = "W04,W05,W06,W07"
 PHOTOS = [normal(1, 3, 96, 96, seed=seed) for seed in range(3)]
@@ -205,10 +206,13 @@ def test_a_convolution_pairs_the_channels_of_a_position():
         assert len(found(model, "W06")) == expected, along
 
 
-@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
-def test_models_of_onnxruntimes_quantiser(tmp_path, form):
-    """The sample classifier per channel, U8S8: the pairs are counted by hand from the stored integers."""
-    path = quantise(MODELS / "classifier.onnx", tmp_path / "q.onnx", PHOTOS, form=form, per_channel=True)
+@pytest.mark.parametrize(("form", "activations"), [("QDQ", "QUInt8"), ("QDQ", "QInt8"), ("QOperator", "QUInt8")])
+def test_models_of_onnxruntimes_quantiser(tmp_path, form, activations):
+    """The sample classifier per channel, int8 weights: the pairs are counted by hand from the stored integers."""
+    path = quantise(
+        MODELS / "classifier.onnx", tmp_path / "q.onnx", PHOTOS, form=form, per_channel=True,
+        types=(activations, "QInt8"),
+    )  # fmt: skip
     (one,) = audited(path, "W06").findings
     total = 0
     stored = [one for one in onnx.load(path).graph.initializer if one.data_type == onnx.TensorProto.INT8]
@@ -222,6 +226,39 @@ def test_models_of_onnxruntimes_quantiser(tmp_path, form):
             total += sum(saturates(a, b) for a, b in zip(row[0::2], row[1::2], strict=False))
     assert f"{total:,} pairs" in one.message
     assert total > 1000
+
+
+def outputs(path, levels):
+    """The answers to the photos at levels of onnxruntime's optimisation."""
+    for level in levels:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}_ALL")
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        yield np.concatenate([session.run(None, {"image": photo})[0] for photo in PHOTOS])
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+@pytest.mark.parametrize(
+    ("types", "seven_bits"),
+    [
+        (("QUInt8", "QInt8"), False),
+        (("QUInt8", "QInt8"), True),
+        (("QInt8", "QInt8"), False),
+        (("QInt8", "QInt8"), True),
+        (UNSIGNED, False),
+    ],
+)
+def test_what_this_processor_cuts_off_is_found(tmp_path, form, types, seven_bits, per_channel):
+    """Against float32, of which an 8-bit version is some hundredths of the range away; nothing is cut off with VNNI."""
+    plain = folded(MODELS / "classifier.onnx", tmp_path / "plain.onnx")
+    path = quantise(
+        plain, tmp_path / "q.onnx", PHOTOS, form=form, types=types, seven_bits=seven_bits, per_channel=per_channel
+    )
+    (exact,) = outputs(plain, ["ENABLE"])
+    (made,) = outputs(path, ["ENABLE"])
+    cut_off = np.abs(made - exact).max() > 0.15 * np.ptp(exact)
+    assert cut_off <= bool(audited(path, "W06").findings)
 
 
 # ---------------------------------------------------------------- W07
