@@ -19,7 +19,7 @@ PLAIN := $(if $(MAKE_TERMOUT),$(shell printf '\033[0m'))
 , := ,
 space := $() $()
 
-.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality gallery gallery-check accuracy wheel docs docs-pictures notebooks clean
+.PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality bench-pictures gallery gallery-check accuracy wheel docs docs-pictures notebooks clean
 .DEFAULT_GOAL := demo
 
 # A line for each target, from what stands behind ## in this file.
@@ -115,6 +115,9 @@ accuracy: $(VENV)/.test ## gradients of whole networks beside their frameworks' 
 # What is made is kept in bench/quality; a second run goes on. Horama's pictures are most of the hours.
 bench-quality: $(VENV)/.bench ## pictures of `maximize` beside lucent's, tf-keras-vis' and Horama's: a night
 	PYTHONPATH=$(VENV)/alternatives OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks quality
+
+bench-pictures: $(VENV)/.bench ## what other tools draw and what onnxviz draws, for docs/beside.md; after bench-quality
+	PYTHONPATH=$(VENV)/alternatives OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/side_by_side.py
 
 gallery: $(VENV)/.test ## five systems end to end, from training to figures, in gallery/: under half an hour on two cores
 	$(BIN)/python tests/gallery $(GALLERY)

@@ -10,7 +10,7 @@ import pytest
 from oracles import untouched
 from planted_images import classifier, crop_inputs, ending
 from protos import normal, parsed
-from quantised import folded, quantise
+from quantised import UNSIGNED, folded, quantise
 
 from onnxviz import explain, load, predict
 from onnxviz.auditing.audit import audit
@@ -29,7 +29,7 @@ def pair(request, tmp_path_factory) -> tuple[str, Path, Path]:
     folded(folder / "plain.onnx", folder / "folded.onnx")
     samples = [one[None] for one in crop_inputs(6)]
     return request.param, folder / "plain.onnx", quantise(folder / "folded.onnx", folder / "low.onnx", samples,
-                                                          form="QOperator")  # fmt: skip
+                                                          form="QOperator", types=UNSIGNED)  # fmt: skip
 
 
 def logits(path: Path, x: np.ndarray) -> np.ndarray:
