@@ -12,6 +12,7 @@ from onnxviz.inputs.labels import fitting_names
 from onnxviz.inputs.samples import Feeds
 from onnxviz.model.detection.box_scores import with_box_scores
 from onnxviz.model.detection.boxes import Boxes
+from onnxviz.model.features import feature_maps
 from onnxviz.model.model import Model
 from onnxviz.model.scores import Scores, find_scores, names_fit
 from onnxviz.passes.expose import Tap, expose
@@ -43,6 +44,8 @@ class Answering:
         self.top = top
         self.notes: list[str] = []
         scores, self.refusal = _scores_of(model)
+        if scores is not None and labels is None and (features := feature_maps(model, scores)):
+            scores, self.refusal = None, features
         self.scores = scores
         self.model = model if scores is None or scores.head is None else with_box_scores(model, scores.head)
         if labels is not None and scores is None:

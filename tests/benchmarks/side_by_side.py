@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -47,13 +48,17 @@ def maps() -> None:
     sys.path.insert(0, str(ROOT / "tests"))
     originals = importlib.import_module("gallery.originals")
     photo, model = PHOTOS / "cat.jpg", originals.vgg16(classes=False)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "maps.png"
-        originals.sheet(originals.maps_of(model, [9], originals.prepared(photo))[0], file)
-        with Image.open(file) as drawn:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        originals.sheet(originals.maps_of(model, [9], originals.prepared(photo))[0], folder / "maps.png")
+        with Image.open(folder / "maps.png") as drawn:
             keep("maps-keras", drawn)
-    converted = onnxviz.convert(model)
-    keep("maps-onnxviz", onnxviz.plot_maps(onnxviz.capture(converted, photo, layers="block3_conv3"), first=64))
+        onnxviz.convert(model, output=folder / "vgg16.onnx")
+        asked = ["vgg16.onnx", photo, "--layers", "block3_conv3", "--first", "64", "--size", "224x224", "-o", "maps"]
+        subprocess.run([sys.executable, "-m", "onnxviz", "maps", *asked], cwd=folder, check=True)
+        (file,) = (folder / "maps").glob("*.png")
+        with Image.open(file) as drawn:
+            keep("maps-onnxviz", drawn)
 
 
 def explain() -> None:

@@ -42,3 +42,51 @@ def test_what_is_no_mask_has_none():
     )  # fmt: skip
     assert one.answer.mask is None
     assert one.answer.ground == ()
+
+
+BODIES = [
+    "y = Relu (c)",
+    "y = MaxPool <kernel_shape=[2,2]> (c)",
+    "y = AveragePool <kernel_shape=[2,2]> (c)",
+    "y = Clip (c, low, six)",
+    "r = Relu (c) y = Transpose <perm=[0,2,3,1]> (r)",
+    "r = Relu (c) y = Identity (r)",
+]
+HEADS = [
+    "y = Clip (c, low, one)",  # as of probabilities
+    "y = Softmax <axis=1> (c)",
+    "r = Relu (c) y = Conv (r, v)",
+    "y = Sigmoid (c)",
+    "y = HardSigmoid (c)",
+    "r = Relu (c) y = ArgMax <axis=1> (r)",
+    "r = Relu (c) p = GlobalAveragePool (r) y = Flatten (p)",  # so ends SqueezeNet
+]
+
+
+def ending(end):
+    kind = "int64" if "ArgMax" in end else "float"
+    rank = 3 if "ArgMax" in end else 2 if "Flatten" in end else 4
+    made = parsed(
+        f"g (float[n,3,7,9] x) => ({kind}[{','.join('nabd'[:rank])}] y) {{ c = Conv <pads=[1,1,1,1]> (x, w) {end} }}",
+        w=normal(5, 3, 3, 3, seed=4), v=normal(4, 5, 1, 1), low=np.float32(0), six=np.float32(6), one=np.float32(1),
+    )  # fmt: skip
+    used = " ".join(name for node in made.graph.node for name in node.input).split()
+    kept = [one for one in made.graph.initializer if one.name in used]
+    del made.graph.initializer[:]
+    made.graph.initializer.extend(kept)
+    return made
+
+
+@pytest.mark.parametrize("end", BODIES)
+def test_feature_maps_are_no_mask(end):
+    """The body of a network has no classes, of which the largest could win a position."""
+    found = predict(ending(end), X)
+    assert found[0].answer.kind == "numbers"
+    assert any("as feature maps do: its outputs are shown as numbers" in note for note in found.notes)
+    named = predict(ending(end), X, labels=[*"abcde"])
+    assert named[0].answer.kind == "mask", "who names its channels says that they are classes"
+
+
+@pytest.mark.parametrize("end", HEADS)
+def test_scores_behind_a_head_are_scores(end):
+    assert predict(ending(end), X)[0].answer.kind != "numbers"

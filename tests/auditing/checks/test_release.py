@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import onnx
 import pytest
 import zoo
 from planted import MODELS, audited, found, sample
@@ -49,3 +50,18 @@ def test_names_of_another_number_of_classes(count):
 
 def test_as_many_names_as_scores():
     assert found(without(classes=json.dumps([f"c{number}" for number in range(11)])), "I03") == []
+
+
+@pytest.mark.parametrize(("layer", "expected"), [("conv3", []), ("dense", [("I03", "note")])])
+def test_feature_maps_want_no_names(tmp_path, layer, expected):
+    from onnxviz import extract, load
+
+    model = load(MODELS / "classifier.onnx")
+    body = extract(model, layer).save(tmp_path / "body.onnx")
+    assert found(without_names(onnx.load(body)), "I03") == expected
+
+
+def without_names(proto):
+    for entry in [one for one in proto.metadata_props if one.key == "classes"]:
+        proto.metadata_props.remove(entry)
+    return proto
