@@ -11,6 +11,8 @@ from gallery import originals
 from gallery.beside import check_grey, check_maps
 from gallery.runs import complete, run
 
+pytestmark = pytest.mark.framework
+
 CAT = originals.PHOTOS / "cat.jpg"
 
 
