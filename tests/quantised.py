@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,10 +44,14 @@ def quantise(
     `exclude` names of nodes; with `seven_bits` weights have seven. With eight of them signed, processors without VNNI
     cut products off; with `UNSIGNED` all processors compute the same.
     """
-    name = onnx.load(source, load_external_data=False).graph.input[0].name
-    with unadvised():
+    proto = onnx.load(source)
+    name = proto.graph.input[0].name
+    with unadvised(), tempfile.TemporaryDirectory() as folder:
+        # The quantiser writes a file beside its source, and removes it: two at once would take away each other's.
+        alone = Path(folder, "source.onnx")
+        onnx.save(proto, alone)
         quantization.quantize_static(
-            source,
+            alone,
             target,
             _Samples([one if isinstance(one, Mapping) else {name: one} for one in samples]),
             quant_format=quantization.QuantFormat[form],
