@@ -316,9 +316,17 @@ def file_sha256(path: Path) -> str:
 def safe_name(index: int, name: str, width: int = 3) -> str:
     """A file name for `name`, distinct for distinct (index, name) on every file system: `004-block3_conv1`.
 
+    The index alone makes names of one list distinct on systems that ignore case.
+    """
+    slug = bare_name(name)
+    return f"{index:0{width}d}-{slug}" if slug else f"{index:0{width}d}"
+
+
+def bare_name(name: str) -> str:
+    """The same without the index, where one name is distinct of itself: `block3_conv1`; "" of "".
+
     Letters of any language, digits, `.`, `_` and `-` stay, composed (NFC); where anything else was replaced or cut,
-    eight digits of a hash of the true name are added. The index alone makes names of one list distinct on systems that
-    ignore case.
+    eight digits of a hash of the true name are added.
     """
     slug = re.sub(r"[^A-Za-z0-9._-]+", "_", name) if name.isascii() else _letters(name)
     slug = slug.encode()[:60].decode(errors="ignore").strip("._-")
@@ -327,7 +335,7 @@ def safe_name(index: int, name: str, width: int = 3) -> str:
 
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         slug = f"{slug}-{digest}" if slug else digest
-    return f"{index:0{width}d}-{slug}" if slug else f"{index:0{width}d}"
+    return slug
 
 
 def check_parent(path: Path) -> None:
@@ -338,11 +346,6 @@ def check_parent(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise InputError(f"{path} cannot be written: there is no folder {path.parent}")
-
-
-def bare_name(name: str) -> str:
-    """`safe_name` without the index, where one name is distinct of itself; "" where no letter is left."""
-    return safe_name(0, name).partition("-")[2]
 
 
 def _letters(name: str) -> str:

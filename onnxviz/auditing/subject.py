@@ -13,6 +13,7 @@ from onnxviz.auditing.check import Check, UnmeasuredError
 from onnxviz.auditing.drift import Answers
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.golden import Golden
+from onnxviz.auditing.integer_products import may_saturate
 from onnxviz.auditing.layer_record import LayerChanges, LayerRecords, layer_changes, layer_records
 from onnxviz.auditing.score_summary import ScoreSummary
 from onnxviz.auditing.scorer import Scorer
@@ -147,6 +148,11 @@ class Subject:
             self.extras.against or self.model, self.model, self.extras.data, errors="skip",
             memory=self.options.memory, **self._options(),
         )  # fmt: skip
+
+    @cached_property
+    def may_saturate(self) -> bool:
+        """Whether a processor without VNNI may cut off sums of the model's integer products."""
+        return may_saturate(self.model)
 
     @cached_property
     def session(self) -> Session:

@@ -21,6 +21,7 @@ from onnxviz.maps.reduced_layout import ReducedLayout
 from onnxviz.maps.tapped_model import TappedModel, TapPlan
 from onnxviz.messages import dims
 from onnxviz.model.graph.constants import dequantize
+from onnxviz.model.graph.operator_bounds import bounds_of
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.symbolic_sizes import Dim
 from onnxviz.passes.reductions import Reduction, reduce_channels
@@ -235,13 +236,7 @@ def _is_rectified(plan: TapPlan) -> bool:
     node = plan.layer.graph_scope.producers.get(plan.tap.tensor)
     if node is None or plan.scale is not None or not belongs(node, Family.RECTIFIER):
         return False
-    if node.op_type == "Relu":
-        return True
-    low = [a.f for a in node.attribute if a.name == "min"]
-    if len(node.input) > 1 and node.input[1]:
-        bound = plan.layer.constant(node.input[1])
-        low = [] if bound is None or bound.size != 1 else [float(bound.reshape(()))]
-    return low == [0.0]
+    return bounds_of(node, plan.layer.constant)[0] == 0
 
 
 def _last_axis(shape: Sequence[Dim] | None) -> int | None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from onnx import NodeProto
 
 from onnxviz.messages import dims, printable
+from onnxviz.model.graph.operator_bounds import bounds_of
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import operator
 from onnxviz.model.model import Model
@@ -27,7 +30,7 @@ def feature_maps(model: Model, scores: Scores) -> str:
         return ""
     seen = scores.tensor
     while (node := model.scope.producers.get(seen)) is not None and node.input:
-        if belongs(node, Family.POOLING) or _rectifies(model, node):
+        if belongs(node, Family.POOLING) or (belongs(node, Family.RECTIFIER) and _cuts_above_one(model, node)):
             return (
                 f"the output of {model.label} does not look like scores of classes: {printable(scores.output)} "
                 f"({dims(shape)}) comes out of {operator(node)}, as feature maps do"
@@ -38,11 +41,7 @@ def feature_maps(model: Model, scores: Scores) -> str:
     return ""
 
 
-def _rectifies(model: Model, node: NodeProto) -> bool:
-    """Whether a node is a Relu, or one with a bound above 1, such as Relu6: 0 to 1 are probabilities."""
-    if operator(node) == "Relu":
-        return True
-    if operator(node) != "Clip" or len(node.input) < 3:
-        return False
-    low, high = (model.constants.find(model.scope, name) for name in node.input[1:3])
-    return low is not None and high is not None and low.array.item() == 0 and high.array.item() > 1
+def _cuts_above_one(model: Model, node: NodeProto) -> bool:
+    """Whether a node gives 0 to more than 1, as Relu and Relu6 do: 0 to 1 are probabilities."""
+    low, high = bounds_of(node, partial(model.constants.value, model.scope))
+    return low == 0 and high > 1

@@ -140,6 +140,7 @@ class MapsWriter:
         # Rows of an array have labels of their own.
         alone = len(self.run.samples) == 1 and self.run.samples[0].label == label
         folder = self.folder if alone else self.folder / safe_name(number, label)
+        _, feeds, row = batch.source(position)
         for layer in self.run.layers:
             array = batch.maps[layer.name]
             stem = safe_name(layer.index, layer.name)
@@ -147,7 +148,6 @@ class MapsWriter:
                 self._note_missing(layer, label)
                 continue
             entries = batch.entries.get(layer.name)
-            _, feeds, row = batch.source(position)
             drawing = _Drawing(layer, label, (feeds, row), folder / f"{stem}.{self.options.format}", photo)
             if entries is None:
                 several_rows = len(batch.labels) == 1

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from paint import NETWORK, TITLES, Subject, kept
+from paint import NETWORK, OURS, Subject, kept
 from PIL import Image
 from trained import ROOT, file_of
 
@@ -115,10 +115,9 @@ def _in_two_parts() -> Any:
 
 
 def maximize() -> None:
-    """A class of EfficientNet-Lite0, by each tool, as `make bench-quality` keeps it."""
-    for tool in TITLES:
-        if (file := Subject(NETWORK.classes, CLASS).file(FOLDER, tool, 0)).exists():
-            keep(f"class-{tool}", kept(file)[0])
+    """A class of EfficientNet-Lite0, by tools that climb pictures of its size, as `make bench-quality` keeps them."""
+    for tool in ("lucent", "tf-keras-vis", OURS):
+        keep(f"class-{tool}", kept(Subject(NETWORK.classes, CLASS).file(FOLDER, tool, 0))[0])
 
 
 PAIRS = {one.__name__: one for one in (maps, explain, maximize)}

@@ -21,7 +21,7 @@ FAMILY = "Onnxviz Test Kana"
 
 
 def forget():
-    for cached in (families, spelt, width_of, lettering._families_with, lettering._files):
+    for cached in (families, spelt, width_of, lettering._families_with, lettering._files, fontManager._findfont_cached):
         cached.cache_clear()
 
 
@@ -34,13 +34,12 @@ def no_other_fonts(monkeypatch):
     """
     brought = sorted(Path(matplotlib.get_data_path(), "fonts", "ttf").glob("*.ttf"))
     assert brought
-    monkeypatch.setattr(fontManager, "ttflist", [])
-    for file in brought:
-        fontManager.addfont(file)
-    forget()
-    yield
-    monkeypatch.undo()
-    fontManager._findfont_cached.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(fontManager, "ttflist", [])
+        for file in brought:
+            fontManager.addfont(file)
+        forget()
+        yield
     forget()
 
 

@@ -66,15 +66,19 @@ HEADS = [
 def ending(end):
     kind = "int64" if "ArgMax" in end else "float"
     rank = 3 if "ArgMax" in end else 2 if "Flatten" in end else 4
-    made = parsed(
+    return parsed(
         f"g (float[n,3,7,9] x) => ({kind}[{','.join('nabd'[:rank])}] y) {{ c = Conv <pads=[1,1,1,1]> (x, w) {end} }}",
         w=normal(5, 3, 3, 3, seed=4), v=normal(4, 5, 1, 1), low=np.float32(0), six=np.float32(6), one=np.float32(1),
     )  # fmt: skip
-    used = " ".join(name for node in made.graph.node for name in node.input).split()
-    kept = [one for one in made.graph.initializer if one.name in used]
-    del made.graph.initializer[:]
-    made.graph.initializer.extend(kept)
-    return made
+
+
+def test_a_bound_of_the_old_form_is_one():
+    """MobileNet's Relu6 as it was until opset 10, with its bounds as attributes."""
+    old = parsed(
+        "g (float[n,3,7,9] x) => (float[n,5,a,b] y) { c = Conv (x, w) y = Clip <min=0.0,max=6.0> (c) }",
+        opset=9, w=normal(5, 3, 3, 3),
+    )  # fmt: skip
+    assert predict(old, X)[0].answer.kind == "numbers"
 
 
 @pytest.mark.parametrize("end", BODIES)

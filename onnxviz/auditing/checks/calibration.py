@@ -12,11 +12,11 @@ from onnx import NodeProto
 
 from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.finding import Finding, Severity
-from onnxviz.auditing.operator_bounds import bounds_of
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.subject import Subject
 from onnxviz.errors import InputError
 from onnxviz.inputs.picture_ports import is_picture
+from onnxviz.model.graph.operator_bounds import bounds_of
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.model import Model
 

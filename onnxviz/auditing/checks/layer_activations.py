@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.finding import Finding, Severity
 from onnxviz.auditing.first_broken import BrokenTensor, first_broken
-from onnxviz.auditing.operator_bounds import bounds_of
 from onnxviz.auditing.photos import picture_input
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.subject import Subject
@@ -23,6 +22,7 @@ from onnxviz.inputs.samples import Feeds, as_input
 from onnxviz.maps.channel_statistics import LayerStatistics
 from onnxviz.maps.histogram import EDGES
 from onnxviz.messages import printable
+from onnxviz.model.graph.operator_bounds import bounds_of
 from onnxviz.model.layer import Layer
 from onnxviz.model.layer_graph import layer_graph
 from onnxviz.runtime.batching import Batching

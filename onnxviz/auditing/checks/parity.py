@@ -10,7 +10,6 @@ from onnxviz.auditing.check import UnmeasuredError
 from onnxviz.auditing.drift import Answers, Drift, drift, drifts, precision
 from onnxviz.auditing.drift_verdict import FULL, HALF, QUANTISED, judged, limit_of
 from onnxviz.auditing.finding import Finding, Severity
-from onnxviz.auditing.integer_products import may_saturate
 from onnxviz.auditing.registry import check
 from onnxviz.auditing.sides import fed_alike, side_of, sides
 from onnxviz.auditing.subject import Subject
@@ -116,7 +115,7 @@ def other_answers(subject: Subject) -> Iterator[Finding]:
 
 def _advice(subject: Subject, otherwise: str) -> str:
     """What to do; of a model whose integers a processor may cut off, this first."""
-    if not may_saturate(subject.model):
+    if not subject.may_saturate:
         return otherwise
     return f"where the processor has no VNNI, quantise with reduce_range=True or uint8 weights (W06); else {otherwise}"
 

@@ -9,8 +9,9 @@ import onnx
 import pytest
 import zoo
 from drifting import CLASSES, folding, images, outcome, scoring, unsteady
+from planted_images import crop_inputs
 from quantised import UNSIGNED, folded, halve, quantise
-from samples import CLASSIFIER, MODELS, UNET, photo_crops
+from samples import CLASSIFIER, MODELS, UNET
 
 from onnxviz.auditing.audit import audit
 
@@ -213,7 +214,7 @@ def test_a_broken_photo_is_left_out(tmp_path: Path) -> None:
 
 def crops() -> list[np.ndarray]:
     """Six crops of photos, (1, 3, 96, 96) each, to calibrate with."""
-    return [one[None] for one in (photo_crops(6, 96, 3).transpose(0, 3, 1, 2) / 127.5 - 1).astype(np.float32)]
+    return list(crop_inputs(6, seed=3)[:, None])
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,11 @@ import pytest
 import zoo
 from planted import MODELS, audited, found, sample
 
+from onnxviz import extract
 
-def without(*keys, **others):
-    model = sample()
+
+def without(*keys, of=None, **others):
+    model = of or sample()
     kept = {entry.key: entry.value for entry in model.metadata_props if entry.key not in keys}
     del model.metadata_props[:]
     for key, value in {**kept, **others}.items():
@@ -54,14 +56,5 @@ def test_as_many_names_as_scores():
 
 @pytest.mark.parametrize(("layer", "expected"), [("conv3", []), ("dense", [("I03", "note")])])
 def test_feature_maps_want_no_names(tmp_path, layer, expected):
-    from onnxviz import extract, load
-
-    model = load(MODELS / "classifier.onnx")
-    body = extract(model, layer).save(tmp_path / "body.onnx")
-    assert found(without_names(onnx.load(body)), "I03") == expected
-
-
-def without_names(proto):
-    for entry in [one for one in proto.metadata_props if one.key == "classes"]:
-        proto.metadata_props.remove(entry)
-    return proto
+    body = extract(MODELS / "classifier.onnx", layer).save(tmp_path / "body.onnx")
+    assert found(without("classes", of=onnx.load(body)), "I03") == expected
