@@ -100,7 +100,7 @@ class Explainer:
         self.methods = choose_methods(method, options)
         self.model = load(model).with_axes(axes)
         try:
-            self.scores = find_scores(self.model, score.target)
+            self.scores = find_scores(self.model, score.target, labelled=score.labels is not None)
         except SelectionError as error:
             if score.target is not None:
                 raise

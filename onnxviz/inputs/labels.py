@@ -37,7 +37,7 @@ def check_labels(model: Model, labels: Sequence[str]) -> None:
         InputError: they are not, or no output is known to be scores.
     """
     try:
-        scores = find_scores(model)
+        scores = find_scores(model, labelled=True)
     except SelectionError as error:
         raise InputError(f"labels were given, but {error}") from None
     fitting_names(labels, scores, scores.count(model.shapes.of(scores.tensor)))

@@ -140,7 +140,7 @@ def maximize(
     """
     opened = load(model)
     if class_ is not None or _asks_class(layer) or _asks_class(plus):
-        opened = with_scores(opened)
+        opened = _with_classes(opened)
     _check(steps, variants, rate, leak or 0.0, seed)
     frame = image_input(opened, size, preprocess, tuple(fixed or ()))
     climbable = real_valued(opened, frame.port) if frame.is_whole else opened
@@ -265,6 +265,13 @@ def _asks_class(what: What) -> bool:
     listed = [what] if what is None or isinstance(what, str | int | Objective) else what
     asked = [term for one in listed if isinstance(one, Objective) for _, term in parts(one)]
     return any(isinstance(term, Class) and term.output is None for term in asked)
+
+
+def _with_classes(model: Model) -> Model:
+    try:
+        return with_scores(model)
+    except SelectionError as error:
+        raise SelectionError(f"{error}; a layer and numbers of its filters can be given instead") from None
 
 
 def _is_class(objective: Objective) -> bool:

@@ -11,28 +11,29 @@ from onnxviz.model.graph.operator_bounds import bounds_of
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import operator
 from onnxviz.model.model import Model
-from onnxviz.model.scores import Scores
 
 # They only move or convert numbers.
 _CARRIERS = Family.IDENTITY | Family.DROPOUT | Family.DEQUANTISING | Family.QUANTISING
 
 
-def feature_maps(model: Model, scores: Scores) -> str:
-    """Why what was taken for scores of each position are feature maps; "" where they may be scores.
+def feature_maps(model: Model, tensor: str) -> str:
+    """What to say of a tensor whose channels are a network's feature maps; "" where they may be scores of classes.
 
-    Nothing makes probabilities or labels of them, no names of classes fit, and they come out of a pooling window, or of
-    a Relu, which rules out a negative score: so end VGG, ResNet and MobileNet without their heads.
+    They have more than one position, and come out of a pooling window or of a Relu, which rules out a negative score:
+    so end VGG, ResNet and MobileNet without their heads.
+
+    Args:
+        model: the model.
+        tensor: what makes no probabilities or labels, and has no names of classes.
     """
-    shape = model.shapes.of(scores.tensor)
-    if scores.head is not None or scores.link or scores.names or scores.tensor != scores.output:
+    shape = model.shapes.of(tensor)
+    if shape is None or sum(size != 1 for size in shape[1:]) < 2:
         return ""
-    if shape is None or len(shape) < 3:
-        return ""
-    seen = scores.tensor
+    seen = tensor
     while (node := model.scope.producers.get(seen)) is not None and node.input:
         if belongs(node, Family.POOLING) or (belongs(node, Family.RECTIFIER) and _cuts_above_one(model, node)):
             return (
-                f"the output of {model.label} does not look like scores of classes: {printable(scores.output)} "
+                f"the output of {model.label} does not look like scores of classes: {printable(tensor)} "
                 f"({dims(shape)}) comes out of {operator(node)}, as feature maps do"
             )
         if not belongs(node, _CARRIERS) and operator(node) != "Transpose":

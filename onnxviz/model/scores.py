@@ -19,6 +19,7 @@ from onnxviz.model.answer import Ending, askable, choose_output
 from onnxviz.model.detection.box_scores import BOX_SCORES, with_box_scores
 from onnxviz.model.detection.columns import Link
 from onnxviz.model.detection.heads import Head, detects, find_head
+from onnxviz.model.features import feature_maps
 from onnxviz.model.graph.operators import Family, belongs
 from onnxviz.model.graph.scopes import node_attributes, operator
 from onnxviz.model.model import Model
@@ -114,18 +115,21 @@ def with_both(scored: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([-scored, scored]) if len(scored) == 1 else scored
 
 
-def find_scores(model: Model, name: str | None = None) -> Scores:
+def find_scores(model: Model, name: str | None = None, *, labelled: bool = False) -> Scores:
     """Where a model scores its classes: before the softmax, sigmoid, arg-max or rounding at its end, if there is one.
 
     Args:
         model: the model.
         name: an output, or any tensor of the main graph that a node makes; None for the output that scores classes,
             see `onnxviz.model.answer.choose_output`.
+        labelled: whether the user has names for the classes, and so says that there are some: what looks like feature
+            maps is then taken for scores.
 
     Raises:
         SelectionError: there is no such tensor; or, of a model whose output is not named, several outputs may be
             scores, or none looks like scores.
     """
+    asked = name is not None or labelled
     if name is None and not model.outputs:
         raise SelectionError(f"{model.label} has no output: name the tensor that holds the scores")
     names = class_names(model)
@@ -145,6 +149,8 @@ def find_scores(model: Model, name: str | None = None) -> Scores:
             f"{model.label} has no tensor '{printable(name)}' that a node makes; {hint}its outputs are {outputs}"
         )
     tensor, link = _before_probabilities(model, name)
+    if not (asked or link or names) and tensor == name and (features := feature_maps(model, tensor)):
+        raise SelectionError(features)
     inner = name not in model.scope.outputs
     steps = ScoreSteps.of(model, tensor)
     return Scores(tensor, name, link, channel_axis(model, tensor), names, inner, steps=steps)

@@ -1,5 +1,6 @@
 """A plot of what a model says of an input: the photo, and classes with bars, a coloured mask, or boxes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -60,6 +61,10 @@ class HasAnswer(Protocol):
     @property
     def name(self) -> str:
         """The output."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample, without the batch axis."""
 
     @property
     def kind(self) -> str:
@@ -207,11 +212,17 @@ def plot_predictions(
 
 def _unit(answer: HasAnswer) -> list[str]:
     """What the numbers are, in words."""
-    plain = {"mask": "shares of the positions", "boxes": "scores 0 to 1", "numbers": "numbers, no unit"}
+    plain = {"mask": "shares of the positions", "boxes": "scores 0 to 1", "numbers": _numbers_in_words(answer)}
     if answer.kind in plain:
         return [plain[answer.kind], *([answer.remark] if answer.remark else [])]
     what = "shares" if any(one.share is not None for one in answer.top) else "scores, no unit"
     return [f"{what}: {answer.remark}" if answer.remark else what]
+
+
+def _numbers_in_words(answer: HasAnswer) -> str:
+    """How many numbers an output has, and how many of them are shown."""
+    there, shown = math.prod(answer.shape), len(answer.numbers.get("first", ()))
+    return f"the first {shown} of {there:,} numbers, no unit" if 0 < shown < there else "numbers, no unit"
 
 
 def _colours(answers: Sequence[HasAnswer]) -> dict[int, str]:

@@ -12,7 +12,6 @@ from onnxviz.inputs.labels import fitting_names
 from onnxviz.inputs.samples import Feeds
 from onnxviz.model.detection.box_scores import with_box_scores
 from onnxviz.model.detection.boxes import Boxes
-from onnxviz.model.features import feature_maps
 from onnxviz.model.model import Model
 from onnxviz.model.scores import Scores, find_scores, names_fit
 from onnxviz.passes.expose import Tap, expose
@@ -43,9 +42,7 @@ class Answering:
     def __init__(self, model: Model, options: RunOptions, labels: Sequence[str] | None = None, top: int = 5) -> None:
         self.top = top
         self.notes: list[str] = []
-        scores, self.refusal = _scores_of(model)
-        if scores is not None and labels is None and (features := feature_maps(model, scores)):
-            scores, self.refusal = None, features
+        scores, self.refusal = _scores_of(model, labelled=labels is not None)
         self.scores = scores
         self.model = model if scores is None or scores.head is None else with_box_scores(model, scores.head)
         if labels is not None and scores is None:
@@ -123,9 +120,9 @@ class Answering:
         raise InputError(f"{self.model.label} has boxes, but no input for pictures to measure them in")
 
 
-def _scores_of(model: Model) -> tuple[Scores | None, str]:
+def _scores_of(model: Model, *, labelled: bool) -> tuple[Scores | None, str]:
     """Where a model answers, or None and why that is not known."""
     try:
-        return find_scores(model), ""
+        return find_scores(model, labelled=labelled), ""
     except SelectionError as error:
         return None, str(error)

@@ -193,6 +193,9 @@ def test_no_box_and_numbers_are_said():
     assert {"number 0", "1.5", "number 1", "−2", "mean", "−0.25"} <= set(words(figure))
     assert words(figure)[0] == "Prediction"
     assert not bars(figure)
+    assert "the first 2 of 13,824 numbers, no unit" in facts(
+        plot_prediction(Said(OutputPrediction("n", (512, 9, 3), "numbers", numbers=numbers)))
+    )
     empty = plot_prediction(Said(OutputPrediction("n", (2,), "numbers", "of type string"), None))
     assert_laid_out(empty)
     assert "of type string" in facts(empty)

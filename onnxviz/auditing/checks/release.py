@@ -10,7 +10,6 @@ from onnxviz.auditing.subject import Subject
 from onnxviz.errors import SelectionError
 from onnxviz.inputs.picture_ports import is_picture
 from onnxviz.messages import printable
-from onnxviz.model.features import feature_maps
 from onnxviz.model.preprocessing_note import PREPROCESSING_KEY
 from onnxviz.model.scores import class_names, find_scores
 
@@ -54,7 +53,7 @@ def metadata(subject: Subject) -> Iterator[Finding]:
             "write the right names with onnxviz annotate", severity=Severity.WARNING, where=printable(scores.output),
             value=float(len(names)), threshold=float(count or 0),
         )  # fmt: skip
-    elif not names and count is not None and count >= least and not feature_maps(model, scores):
+    elif not names and count is not None and count >= least:
         yield subject.finding(
             f"'{printable(scores.output)}' scores {count:,} classes, and the metadata name none",
             "write their names into the file with onnxviz annotate", where=printable(scores.output),
