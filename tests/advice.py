@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from onnxviz import messages
@@ -43,11 +44,18 @@ class Listener:
 
 def command_now() -> tuple[str, set[str]]:
     """The command that runs and its flags; none outside one."""
-    click = sys.modules.get("click")
-    context = click.get_current_context(silent=True) if click is not None else None
+    typer = sys.modules.get("typer")
+    context = None if typer is None else _context_of(typer.Context).get_current_context(silent=True)
     if context is None:
         return "", set()
     return context.command_path, flags_of(context.command)
+
+
+@cache
+def _context_of(context: type) -> Any:
+    """The module that knows which context is in force: click's, or that of the click that Typer brings since 0.26."""
+    package = next(base for base in context.__mro__ if base.__module__.endswith("click.core")).__module__
+    return import_module(package.removesuffix("core") + "globals")
 
 
 def flags_of(command: Any) -> set[str]:

@@ -116,12 +116,12 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 @pytest.fixture(autouse=True)
-def advice_can_be_followed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def advice_can_be_followed(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """Whatever a test provokes: an option that a message names exists in the command or function that was called."""
     from advice import Listener
 
     listener = Listener(monkeypatch)
-    yield
+    yield listener
     assert not listener.wrong, "; ".join(listener.wrong)
 
 

@@ -24,6 +24,7 @@ def module_needs(path: Path) -> bool:
     return _any_reaches(_imports(_parsed(path).body))
 
 
+@cache
 def item_needs(path: Path, name: str) -> bool:
     """Whether the function `name` of the module needs a framework, its module or what it names included."""
     return module_needs(path) or _definition_needs(path, name)

@@ -171,3 +171,21 @@ def test_an_option_is_spelt_for_who_reads_it():
 def test_the_reader_is_the_process_no_longer_when_a_command_fails(run_command):
     assert "--all lists" in run_command("layers", ROOT / "tests/zoo/none.onnx").err or option("size") == "size="
     assert option("size") == "size="
+
+
+def test_a_flag_that_a_command_does_not_have_is_heard(advice_can_be_followed):
+    """What hears all tests hears commands: Typer has brought a click of its own, whose context is another."""
+    import typer
+    from typer.testing import CliRunner
+
+    program = typer.Typer()
+
+    @program.command()
+    def look(size: int = 1) -> None:
+        with for_command_lines():
+            typer.echo(f"{option('size')} {option('cmap', 'gray')}")
+
+    assert CliRunner().invoke(program, []).output.split() == ["--size", "--cmap", "gray"]
+    (wrong,) = advice_can_be_followed.wrong
+    assert "--cmap" in wrong
+    advice_can_be_followed.wrong.clear()
