@@ -25,6 +25,7 @@ SYSTEMS = {
     "s2": ("s2_blocks.sh", ()),
     "s3": ("s3_cats_and_dogs.sh", ("cats_and_dogs.keras",)),
     "s4": ("s4_sd_unet.sh", ("sd_unet.keras", "sample.npy")),
+    "s5": ("s5_looks_for.sh", ()),
 }
 _CONVERT = re.compile(r"^onnxviz convert (?:.*\\\n)*.*\n", re.MULTILINE)
 

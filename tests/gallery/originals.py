@@ -243,9 +243,37 @@ def s4(out: Path, trained: Path, sample: Path) -> None:
         pyplot.close()
 
 
+def s5(out: Path) -> None:
+    """The program S5: six filters of each of five layers, by tf-keras-vis, which took the place of keras-vis.
+
+    Its defaults but for the jitter, which the program sets, and for as many steps as `s5_looks_for.sh` takes.
+    """
+    import keras
+    import tensorflow as tf
+    from PIL import Image
+    from tf_keras_vis.activation_maximization import ActivationMaximization
+    from tf_keras_vis.activation_maximization.input_modifiers import Jitter, Rotate2D
+    from tf_keras_vis.utils.scores import CategoricalScore
+
+    model, rng = vgg16(classes=False), np.random.default_rng(0)
+    for layer in ("block1_conv1", "block2_conv1", "block3_conv2", "block4_conv1", "block5_conv2"):
+        seen = keras.Input((64, 64, 3))
+        maps = keras.Model(model.inputs, model.get_layer(layer).output)
+        climb = ActivationMaximization(
+            keras.Model(seen, maps(keras.applications.vgg16.preprocess_input(seen))), clone=False
+        )
+        for number in rng.choice(maps.output.shape[-1], 6, replace=False):
+            start = tf.constant(rng.uniform(0, 255, (1, 64, 64, 3)), tf.float32)
+            found = climb(
+                CategoricalScore([int(number)]), seed_input=start, steps=256,
+                input_modifiers=[Jitter(jitter=16), Rotate2D(degree=1)],
+            )  # fmt: skip
+            Image.fromarray(np.asarray(found)[0].clip(0, 255).astype("uint8")).save(out / f"{layer}_{number}.jpg")
+
+
 if __name__ == "__main__":
     import matplotlib
 
     matplotlib.use("agg")
     Path(sys.argv[2]).mkdir(parents=True, exist_ok=True)
-    {"s1": s1, "s2": s2, "s3": s3, "s4": s4}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    {"s1": s1, "s2": s2, "s3": s3, "s4": s4, "s5": s5}[sys.argv[1]](*map(Path, sys.argv[2:]))
