@@ -62,9 +62,9 @@ test: $(VENV)/.test ## the tests, but for those that take minutes or gigabytes
 	$(BIN)/python -m pytest -n $(JOBS)
 
 # No framework is imported, nor a module that imports one. Left out are crafted files, each of which wants a process of
-# its own, and the sweeps over all options and over the pages of docs/.
-test-quick: $(VENV)/.test ## the tests that need no framework, but for crafted files and sweeps, in two minutes
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not framework and not hostile and not sweep'
+# its own, and what tests/conftest.py calls dear.
+test-quick: $(VENV)/.test ## the tests that need no framework, but for crafted files and those that take seconds
+	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not framework and not hostile and not dear'
 
 test-all: $(VENV)/.test ## all tests: every architecture, a model of 3 GB, all examples
 	$(BIN)/python -m pytest -n $(JOBS) -m ''

@@ -34,6 +34,27 @@ pytest.register_assert_rewrite(
     "toy_framework",
 )
 
+# What takes half of the time of the tests that need no framework: sweeps over options and over the pages of docs/, the
+# largest tables, whole audits, processes.
+DEAR = {
+    "test_heeding",
+    "test_docs",
+    "test_demo",
+    "test_notebooks",
+    "test_site",
+    "test_action",
+    "test_explanation_table",
+    "test_maps_photos",
+    "test_maps_run_folders",
+    "test_explain_methods",
+    "test_many",
+    "test_check",
+    "test_preprocessing_probe",
+    "test_pytest_plugin",
+    "test_forks",
+    "test_worker",
+}
+
 _IN_USE = pytest.StashKey[set[str]]()
 
 
@@ -70,8 +91,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker("framework")
         if item.path.parent.name == "hostile":
             item.add_marker("hostile")
-        if item.path.name in ("test_heeding.py", "test_docs.py"):
-            item.add_marker("sweep")
+        if item.path.stem in DEAR or item.get_closest_marker("browser"):
+            item.add_marker("dear")
 
 
 def pytest_runtest_setup(item):

@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 from deadlines import HANG_SECONDS
 
-pytestmark = pytest.mark.sweep  # eight processes
-
 ROOT = Path(__file__).resolve().parents[2]
 # In the place of what an installation puts there; a picture that is climbed for 4 steps is asked for alike.
 PROGRAM = """#!/bin/sh

@@ -27,7 +27,6 @@ def said(cell):
     return NUMBER.sub("#", words), numbers, drawn
 
 
-@pytest.mark.sweep
 @pytest.mark.filterwarnings("ignore")  # the kernel's own
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_gives_what_it_keeps(path):
