@@ -195,7 +195,7 @@ class KerasSource(SourceModel):
         # In the scope, what the model counts or draws as it runs is forgotten afterwards.
         with quiet(), keras.StatelessScope():
             try:
-                (outputs, maps), compiled = tensorflow_kernels.run(call, *(feeds[one.name] for one in self.inputs))
+                (outputs, maps), notes = tensorflow_kernels.run(call, *(feeds[one.name] for one in self.inputs))
             except Unverifiable:
                 raise
             except Exception as error:
@@ -204,8 +204,7 @@ class KerasSource(SourceModel):
                 [_numbers(one) for one in outputs],
                 {path: [self._channels_second(path, _numbers(one)) for one in calls] for path, calls in maps.items()},
             )
-        if compiled and tensorflow_kernels.NOTE not in self.notes:
-            self.notes.append(tensorflow_kernels.NOTE)
+        self.notes += [note for note in notes if note not in self.notes]
         return observed
 
     def _channels_second(self, path: str, array: NDArray[Any]) -> NDArray[Any]:

@@ -219,9 +219,8 @@ class SavedModelSource(SourceModel):
             [graph.get_tensor_by_name(tensor.name) for tensor in self._frozen.inputs],
             [graph.get_tensor_by_name(name) for name in [*outputs, *fetches]],
         )
-        fetched, compiled = tensorflow_kernels.run(pruned, *tensors)
-        if compiled and tensorflow_kernels.NOTE not in self.notes:
-            self.notes.append(tensorflow_kernels.NOTE)
+        fetched, notes = tensorflow_kernels.run(pruned, *tensors)
+        self.notes += [note for note in notes if note not in self.notes]
         values = [np.asarray(value) for value in fetched]
         seen = dict(zip(fetches, values[len(outputs) :], strict=True))
         maps = {path: [self._channels_second(name, seen[name]) for name in self._fetches[path]] for path in observe}

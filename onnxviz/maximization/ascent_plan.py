@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxviz.errors import InputError, UnsupportedGradientError
+from onnxviz.errors import InputError, SelectionError, UnsupportedGradientError
 from onnxviz.gradients.add_gradient import add_gradient
 from onnxviz.gradients.gradient import GradientSession
 from onnxviz.gradients.leaky_relu import cut_of, leaky
+from onnxviz.maps.receptive.field import ReceptiveField
 from onnxviz.maximization.ascent import AscentResult, AscentSettings, Batch, ObjectiveGroup, TargetGradient
 from onnxviz.maximization.image_input import ImageInput, fixing
 from onnxviz.maximization.parametrisation import Parametrisation
@@ -104,6 +105,19 @@ class AscentPlan:
             if found[-1].interrupted:
                 break
         return AscentResult.joined(found), tuple(room.notes)
+
+    def field(self, tensors: Sequence[str]) -> int | None:
+        """Pixels that units of the tensors see along the longest axis; None where they have no positions, or see all.
+
+        Where it cannot be worked out, nothing is assumed.
+        """
+        sizes: dict[str, Sequence[int]] = {name: array.shape for name, array in self.fixed.items()}
+        sizes[self.canvas.port.name] = self.canvas.model_shape(1)
+        try:
+            found = [ReceptiveField(self.model, tensor, sizes).size for tensor in tensors]
+        except (InputError, SelectionError):
+            return None
+        return max(map(max, found)) if found and all(found) else None
 
     def _room(self, requests: Sequence[Request]) -> _Sessions:
         """A room in which these groups can be made.
@@ -224,4 +238,6 @@ class _Sessions:
         """A batch of pictures; `count` in all."""
         sources = [np.random.default_rng(source) for one in requests for source in one.sources]
         groups = [one.group for one in requests]
-        return Batch(self.studio.canvas, self.studio.parametrisation, groups, self.target, self.fixed, sources)
+        field = self.studio.field(requests[0].tensors)
+        way = self.studio.parametrisation if field is None else self.studio.parametrisation.seen_by(field)
+        return Batch(self.studio.canvas, way, groups, self.target, self.fixed, sources)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -24,6 +24,9 @@ _SPECTRUM_DIVISOR = 4.0
 # Chosen by `python tests/benchmarks quality`: with 1, early filters get ragged patches and late ones a fine grain;
 # with 1.5, early ones get holes in their textures and late ones glaring colours.
 DECAY = 1.3
+# Waves that are longer than so many receptive fields are no easier than that: to the unit they are a flat colour. With
+# 1 or 2, first filters' details are as small as can be and in no order; with more, the contrast goes into the waves.
+FIELDS = 8
 
 
 class Parametrisation(Protocol):
@@ -47,6 +50,9 @@ class Parametrisation(Protocol):
 
     def held(self, parameters: NDArray[Any], contrast: NDArray[Any]) -> NDArray[Any]:
         """The parameters after a step, those of pictures with more than their contrast (N,) brought back to it."""
+
+    def seen_by(self, field: int) -> Parametrisation:
+        """The same, for what units look for that see `field` pixels along the longest axis."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +84,19 @@ class Pixels:
         """The parameters, scaled down where their root mean square is above `contrast`."""
         return _scaled(parameters, np.sqrt(means(parameters.astype(np.float64) ** 2)), contrast)
 
+    def seen_by(self, field: int) -> Pixels:
+        """The same: no pixel is easier than another."""
+        return self
+
 
 @dataclass(frozen=True)
 class Fourier:
     """The spectrum, low frequencies made easy and high ones hard, in colours that photos vary independently.
 
-    x = sigmoid(a + M · irfftn(s · z) / 4), s = 1 / max(f, 1 / longest side)^decay, f in cycles per pixel, irfftn
-    orthonormal; M the colour matrix where there are three channels. Gradient steps in z prefer what photos have much
-    of, without any penalty. (Olah et al., Feature Visualization, Distill 2017; lucid's `param.image`)
+    x = sigmoid(a + M · irfftn(s · z) / 4), s = 1 / max(f, 1 / longest side, 1 / longest wave)^decay, f in cycles per
+    pixel, irfftn orthonormal; M the colour matrix where there are three channels. Gradient steps in z prefer what
+    photos have much of, without any penalty. (Olah et al., Feature Visualization, Distill 2017; lucid's `param.image`,
+    which has no longest wave)
 
     Unlike there, s of the mean (f = 0) is larger: the geometric mean of lucid's and of the one with which a step of
     Adam would move the mean as far as it moves a pixel about the mean, the root of the sum of all other (n s)², n = 2
@@ -97,11 +108,13 @@ class Fourier:
         decay: power of the frequency. Photos and lucid have 1; steeper gives as much activation with less noise.
         deviation: standard deviation of the start.
         about: (C, spatial…) what is added before the sigmoid, so that z = 0 is another picture than grey; None for 0.
+        longest: pixels of the longest wave that is easier than shorter ones.
     """
 
     shape: tuple[int, ...]
     decay: float = DECAY
     deviation: float = DEVIATION
+    longest: float = math.inf
     about: NDArray[Any] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
@@ -116,7 +129,9 @@ class Fourier:
         factors: NDArray[Any] = np.maximum(self.half.frequencies, lowest) ** -self.decay / _SPECTRUM_DIVISOR
         mean = (0,) * (len(self.shape) - 1)
         others = ((factors * self.half.twice) ** 2).sum() - factors[mean] ** 2
-        factors[mean] = np.sqrt(factors[mean] * max(factors[mean], np.sqrt(others)))
+        flat = np.sqrt(factors[mean] * max(factors[mean], np.sqrt(others)))
+        factors = np.minimum(factors, self.longest**self.decay / _SPECTRUM_DIVISOR)
+        factors[mean] = flat
         return factors.astype(np.float32)
 
     def start(self, sources: Sequence[np.random.Generator]) -> NDArray[Any]:
@@ -143,6 +158,10 @@ class Fourier:
     def held(self, parameters: NDArray[Any], contrast: NDArray[Any]) -> NDArray[Any]:
         """The parameters, scaled down where the plane's root mean square is above `contrast`."""
         return _scaled(parameters, self.contrast(parameters), contrast)
+
+    def seen_by(self, field: int) -> Fourier:
+        """With no wave easier than one of some receptive fields; a photo that it starts from has waves of its own."""
+        return self if self.about is not None else replace(self, longest=FIELDS * field)
 
     def contrast(self, parameters: NDArray[Any]) -> NDArray[Any]:
         """The root mean square (N,) of the planes over channels and positions, by Parseval's theorem."""

@@ -150,3 +150,7 @@ class Phase:
     def held(self, parameters: NDArray[Any], contrast: NDArray[Any]) -> NDArray[Any]:
         """The parameters as they are: the bound on each magnitude holds whatever they are."""
         return parameters
+
+    def seen_by(self, field: int) -> Phase:
+        """The same: the magnitude is that of photos."""
+        return self

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "predictions": {"model", "passes", "inputs", "runtime"},
     "comparison": {"model", "passes", "inputs", "runtime"},
     "explanations": {"model", "inputs", "runtime", "gradients"},
-    "maximization": {"model", "inputs", "runtime", "gradients"},
+    "maximization": {"model", "inputs", "runtime", "gradients", "maps"},  # what its units see
     "auditing": {"forks", "worker", "model", "inputs", "runtime", "maps", "comparison", "predictions", "conversion"},
     "reports": {"model", "plots", "inputs", "runtime", "maps", "predictions", "comparison", "explanations", "auditing"},
     "output": {"model", "plots", "inputs", "maps", "predictions", "explanations", "maximization", "comparison"},

@@ -12,6 +12,7 @@ from small_classifier import STILL, activation_of, edited, small
 import onnxviz
 from onnxviz.maximization.maximize import Progress, maximize
 from onnxviz.maximization.objectives import Class, Direction, Filter, Neuron
+from onnxviz.maximization.parametrisation import Fourier
 from onnxviz.maximization.penalties import Diversity, Norm, TotalVariation
 from onnxviz.maximization.transforms import Jitter
 
@@ -151,6 +152,17 @@ def test_variants_can_be_made_to_differ():
         return -Diversity("block1_conv2").value(activation_of(model, "block1_conv2", found.images[:3])).sum()
 
     assert resemblance(apart) < resemblance(alike)
+
+
+def test_what_is_varied_follows_from_what_a_unit_sees(monkeypatch):
+    """Each layer's own; a class sees all, and nothing is said of it."""
+    fields = []
+    monkeypatch.setattr(Fourier, "seen_by", lambda self, field: fields.append(field) or self)
+    maximize(small(), ["block1_conv1", "block1_conv2"], filters=[0], steps=1)
+    assert [*dict.fromkeys(fields)] == [3, 5]
+    fields.clear()
+    maximize(small(), class_=0, steps=1)
+    assert not fields
 
 
 def test_at_conv_climbs_what_the_operator_makes():

@@ -57,6 +57,22 @@ def test_low_frequencies_are_scaled_by_the_longest_side():
     assert scale[1, 0] == pytest.approx(8 / 4)
 
 
+def test_waves_of_many_fields_are_no_easier_than_those_of_eight():
+    """To a unit that sees three pixels, what repeats after more than 24 is a flat colour."""
+    whole = Fourier((3, 64, 48), decay=1)
+    early = whole.seen_by(3)
+    repeats = 1 / np.maximum(whole.half.frequencies, 1e-9)
+    longer = (repeats > 24) & (whole.half.frequencies > 0)
+    assert longer.sum() == 9
+    assert (early.scale[longer] == 24 / 4).all()
+    np.testing.assert_array_equal(early.scale[~longer], whole.scale[~longer])
+    np.testing.assert_array_equal(whole.seen_by(8).scale, whole.scale)  # all of the picture
+    photo = Fourier((3, 64, 48), about=np.zeros((3, 64, 48), np.float32))
+    assert photo.seen_by(3) is photo
+    x = noise(*early.start([np.random.default_rng(0)]).shape, seed=1)
+    assert_adjoint(early.plane, early.plane_adjoint, x, noise(1, 3, 64, 48, seed=2))
+
+
 def test_the_mean_moves_faster_than_lucids_and_slower_than_pixels_about_it():
     """Equal changes of every coefficient, in random directions: the mean lies between, as a geometric mean."""
     way = Fourier((1, 32, 24), decay=1)

@@ -136,7 +136,16 @@ def test_channels_first_without_kernels_for_it(tmp_path, option):
     assert lines[lacking:] == [f"4 True {int(lacking)}", "True", "True", "1 True", str(option)]
 
 
-def test_channels_first_that_nothing_can_run(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "said", "words"),
+    [
+        ("UnimplementedError", "The Conv2D op currently only supports the NHWC format",
+         r"no channels-first kernels of its own for this processor.*TF_ENABLE_ONEDNN_OPTS=1"),
+        ("AbortedError", "could not create a primitive descriptor for the convolution",
+         r"oneDNN, as it is set up, has no kernel.*TF_ENABLE_ONEDNN_OPTS=0"),
+    ],
+)  # fmt: skip
+def test_what_nothing_can_run(monkeypatch, error, said, words):
     """What cannot be compared is said to be the machine's fault, with what to do; it converts unverified."""
     tf = pytest.importorskip("tensorflow")
 
@@ -145,7 +154,7 @@ def test_channels_first_that_nothing_can_run(monkeypatch):
 
         def call(self, x):
             if tf.executing_eagerly():
-                raise tf.errors.UnimplementedError(None, None, "The Conv2D op currently only supports the NHWC format")
+                raise getattr(tf.errors, error)(None, None, said)
             if self.refuse:
                 raise ValueError("XLA has no such operation")
             return x
@@ -160,7 +169,7 @@ def test_channels_first_that_nothing_can_run(monkeypatch):
         return result
 
     monkeypatch.setattr(KerasSource, "trace", trace)
-    with pytest.raises(Unverifiable, match=r"no channels-first kernels for this processor.*TF_ENABLE_ONEDNN_OPTS=1"):
+    with pytest.raises(Unverifiable, match=words):
         conversion(model)
     model.layers[0].refuse = False
     assert [layer.name for layer in conversion(model, verify=False).model.layers] == ["c"]
