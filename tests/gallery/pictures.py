@@ -29,7 +29,8 @@ PICTURES = {
 
 def main() -> None:
     """Writes those of which all parts are there, and says which are not."""
-    made, target = (Path(one) for one in (*sys.argv[1:], "gallery", "docs/pictures/gallery")[:2])
+    given = sys.argv[1:]
+    made, target = (Path(one) for one in (*given, *("gallery", "docs/pictures/gallery")[len(given) :]))
     target.mkdir(parents=True, exist_ok=True)
     for name, patterns in PICTURES.items():
         files = [file for pattern in patterns for file in sorted(made.glob(pattern))[:1]]
