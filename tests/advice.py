@@ -11,7 +11,8 @@ from onnxviz import messages
 
 # What a message says of another verb: of an audit's sources that `onnxviz convert` takes them, of what a report has no
 # map for that `onnxviz explain` does.
-OF_OTHERS = {("audit", "allow_code_execution"), ("report", "target")}
+# The layer table says which option of other commands settles how pictures are prepared.
+OF_OTHERS = {("audit", "allow_code_execution"), ("report", "target"), ("layers", "preprocess")}
 
 
 class Listener:
@@ -38,8 +39,18 @@ class Listener:
         monkeypatch.setattr(messages, "_argument", heard_argument)
 
     def _check(self, name: str, where: str, there: set[str]) -> None:
-        if where and name not in there and (where, name) not in OF_OTHERS:
+        command, option = where.rpartition(" ")[2], name.lstrip("-").replace("-", "_")
+        if where and name not in there and (command, option) not in OF_OTHERS | _of_audits(command):
             self.wrong.append(f"{where} is told of {name}, which it does not have")
+
+
+def _of_audits(command: str) -> set[tuple[str, str]]:
+    """Of a report, what its part about the audit says of checks that did not run: options of `audit`."""
+    if command != "report":
+        return set()
+    from onnxviz.auditing.audit import audit
+
+    return {(command, name) for name in inspect.signature(audit).parameters}
 
 
 def command_now() -> tuple[str, set[str]]:

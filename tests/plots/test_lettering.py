@@ -21,7 +21,8 @@ FAMILY = "Onnxviz Test Kana"
 
 
 def forget():
-    for cached in (families, spelt, width_of, lettering._families_with, lettering._files, fontManager._findfont_cached):
+    for cached in (families, spelt, width_of, lettering._families_with, lettering._files,
+                   lettering._has, lettering.shortened, fontManager._findfont_cached):  # fmt: skip
         cached.cache_clear()
 
 
