@@ -46,10 +46,10 @@ def run(call: Callable[..., Any], *arrays: Any) -> tuple[Any, tuple[str, ...]]:
     try:
         return call(*arrays), ()
     except (tf.errors.UnimplementedError, tf.errors.InvalidArgumentError, tf.errors.AbortedError) as error:
-        found = [said for pattern, said in _LACKING.items() if pattern.search(str(error))]
-        if not found:
+        found = next((said for pattern, said in _LACKING.items() if pattern.search(str(error))), None)
+        if found is None:
             raise
-    ((lacking, helps),) = found
+        lacking, helps = found
     compiled = tf.function(call, jit_compile=True, autograph=False)
     try:
         values = compiled(*(tf.convert_to_tensor(one) for one in arrays))

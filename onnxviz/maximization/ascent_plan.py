@@ -126,9 +126,9 @@ class AscentPlan:
             UnsupportedGradientError: what they look at cannot be differentiated.
             InputError: the model cannot run on such pictures.
         """
-        room = _Sessions(self, sum(one.group.count for one in requests))
+        room = _Sessions(self, sum(one.group.count for one in requests), requests[0].tensors)
         try:
-            for tensor in requests[0].tensors:
+            for tensor in room.tensors:
                 room.target(tensor)  # refuses what cannot be differentiated before anything is made
             room.notes += room.batch(requests).check()
         except InputError as error:
@@ -198,11 +198,12 @@ class AscentPlan:
 
 
 class _Sessions:
-    """The sessions for one number of pictures."""
+    """The sessions for one number of pictures, whose objectives look at the same tensors."""
 
-    def __init__(self, studio: AscentPlan, count: int) -> None:
+    def __init__(self, studio: AscentPlan, count: int, tensors: Sequence[str]) -> None:
         self.studio = studio
         self.count = count
+        self.tensors = tensors
         self.notes: list[str] = []
         self._targets: dict[str, TargetGradient] = {}
 
@@ -210,6 +211,12 @@ class _Sessions:
     def fixed(self) -> dict[str, NDArray[Any]]:
         """The other inputs, one row for each picture."""
         return self.studio.batching.repeated(self.studio.fixed, self.count)
+
+    @cached_property
+    def way(self) -> Parametrisation:
+        """What is varied, for what units of these tensors see."""
+        usual, field = self.studio.parametrisation, self.studio.field(self.tensors)
+        return usual if field is None else usual.seen_by(field)
 
     def target(self, tensor: str) -> TargetGradient:
         """The gradient of `tensor` with respect to the pictures, ready to run.
@@ -238,6 +245,4 @@ class _Sessions:
         """A batch of pictures; `count` in all."""
         sources = [np.random.default_rng(source) for one in requests for source in one.sources]
         groups = [one.group for one in requests]
-        field = self.studio.field(requests[0].tensors)
-        way = self.studio.parametrisation if field is None else self.studio.parametrisation.seen_by(field)
-        return Batch(self.studio.canvas, way, groups, self.target, self.fixed, sources)
+        return Batch(self.studio.canvas, self.way, groups, self.target, self.fixed, sources)
