@@ -19,6 +19,9 @@ PLAIN := $(if $(MAKE_TERMOUT),$(shell printf '\033[0m'))
 , := ,
 space := $() $()
 
+# Else each worker of the tests, and each of the thousand processes that they start, compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-quick test-all test-portable test-lowest test-openvino browser lint zoo bench bench-quality bench-pictures gallery gallery-check accuracy wheel docs docs-pictures notebooks clean
 .DEFAULT_GOAL := demo
 
@@ -62,9 +65,9 @@ test: $(VENV)/.test ## the tests, but for those that take minutes or gigabytes
 	$(BIN)/python -m pytest -n $(JOBS)
 
 # No framework is imported, nor a module that imports one. Left out are crafted files, each of which wants a process of
-# its own, and what tests/conftest.py calls dear.
-test-quick: $(VENV)/.test ## the tests that need no framework, but for crafted files and those that take seconds
-	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not framework and not hostile and not dear'
+# its own, what tests/conftest.py calls dear, and of tests with many cases all but two.
+test-quick: $(VENV)/.test ## the tests that need no framework, two cases of each, but for crafted files and dear ones
+	$(BIN)/python -m pytest -n $(JOBS) -m 'not slow and not framework and not hostile and not dear' --cases 2
 
 test-all: $(VENV)/.test ## all tests: every architecture, a model of 3 GB, all examples
 	$(BIN)/python -m pytest -n $(JOBS) -m ''

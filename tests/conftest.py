@@ -53,9 +53,15 @@ DEAR = {
     "test_pytest_plugin",
     "test_forks",
     "test_worker",
+    "test_advice",
 }
 
 _IN_USE = pytest.StashKey[set[str]]()
+
+
+def pytest_addoption(parser):
+    """How many cases of each test are run."""
+    parser.addoption("--cases", type=int, metavar="N", help="of each test at most N cases, spread over all that it has")
 
 
 def pytest_configure(config):
@@ -83,9 +89,9 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
-@pytest.hookimpl(tryfirst=True)  # before -m chooses
-def pytest_collection_modifyitems(items):
-    """Marks what needs a framework."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Marks what needs a framework, before -m chooses; and then leaves of each test so many cases as --cases says."""
     for item in items:
         if frameworks.item_needs(item.path, item.originalname):
             item.add_marker("framework")
@@ -93,6 +99,22 @@ def pytest_collection_modifyitems(items):
             item.add_marker("hostile")
         if item.path.stem in DEAR or item.get_closest_marker("browser"):
             item.add_marker("dear")
+    chosen = yield
+    if config.option.cases:
+        cases = {}
+        for item in items:
+            cases.setdefault((item.parent, item.originalname), []).append(item)
+        kept = {one for every in cases.values() for one in spread(every, config.option.cases)}
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
+    return chosen
+
+
+def spread(every: list, most: int) -> list:
+    """At most so many of a list, at equal distances, the ends among them."""
+    if len(every) <= most:
+        return every
+    return [every[round(place * (len(every) - 1) / max(most - 1, 1))] for place in range(most)]
 
 
 def pytest_runtest_setup(item):

@@ -24,6 +24,7 @@ def test_the_part_and_what_is_said_of_it(run_command, classifier, tmp_path):
     np.testing.assert_allclose(session.run(None, {"image": array})[0], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.dear
 def test_the_rest_of_a_large_model_is_never_in_memory(tmp_path, room):
     """VGG16, 553 MB: peaks of the whole process beyond the weights that stay, measured at 55 to 58 MB."""
     onnx.save(vgg16(zeros=True), "vgg16.onnx")

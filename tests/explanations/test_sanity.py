@@ -237,6 +237,7 @@ def test_a_centred_object_is_where_a_blob_is_good():
     assert len(told["blob_insertion"]) == len(told["random_insertion"]) == 21
 
 
+@pytest.mark.dear
 def test_command(tmp_path: Path, capsys):
     arguments = ["explain", str(CLASSIFIER), str(DOG), "--sanity", "-q", "-o", str(tmp_path / "dog.png")]
     assert run(arguments) == 0

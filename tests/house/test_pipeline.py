@@ -63,6 +63,7 @@ def test_the_job_of_gitlab_writes_its_report(checkout, run_command):
     assert [suite.get("name") for suite in report] == ["models/classifier.onnx", "models/unet.onnx"]
 
 
+@pytest.mark.dear
 def test_the_test_passes(checkout):
     """It is run from its own folder; paths are from the root."""
     (checkout / "pytest.ini").write_text("[pytest]\n")

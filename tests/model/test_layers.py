@@ -44,6 +44,7 @@ def vgg16(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return load(path)
 
 
+@pytest.mark.dear
 def test_vgg16_table(vgg16: Model) -> None:
     table = [(x.name, weight_shape(x, "keras"), output_shape(x, "keras")) for x in vgg16.layers]
     assert table == [(name, kernel, ("batch", *size)) for name, kernel, size in VGG16]

@@ -82,6 +82,7 @@ def test_all_words_are_on_the_page(count) -> None:
     assert len([word for word in words(figure) if word.startswith("features")]) == count
 
 
+@pytest.mark.dear
 def test_thousands_of_layers_are_a_figure_that_can_be_drawn() -> None:
     figure = plot_comparison(compared(np.linspace(0, 60, 3500)))
     assert len(bars(figure)) == 3500
